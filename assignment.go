@@ -1,0 +1,55 @@
+package otto
+
+import "fmt"
+
+// Revision orders assignments. The epoch rises with every start of a control
+// plane and the number with every assignment it makes, so that a message from
+// the past is known as such after any crash.
+type Revision struct {
+	Epoch  uint64 `json:"epoch"`
+	Number uint64 `json:"number"`
+}
+
+// Before reports whether r is older than o.
+func (r Revision) Before(o Revision) bool {
+	return r.Epoch < o.Epoch || r.Epoch == o.Epoch && r.Number < o.Number
+}
+
+// String is epoch and number as people read them, such as 3.17.
+func (r Revision) String() string { return fmt.Sprintf("%d.%d", r.Epoch, r.Number) }
+
+// Assignment is everything that one node should run. It is never a verb: what
+// is not in it and is Otto's is removed, what is in it is made so.
+type Assignment struct {
+	ClusterID string     `json:"cluster_id"`
+	Node      string     `json:"node"`
+	Revision  Revision   `json:"revision"`
+	Stopped   bool       `json:"stopped,omitempty"` // keep the containers, but none running
+	Instances []Instance `json:"instances"`
+}
+
+// Instance is one container of a service on one node.
+type Instance struct {
+	Name    string        `json:"name"`
+	Service string        `json:"service"`
+	Spec    ContainerSpec `json:"spec"`
+	// DependsOn are dependencies on services of the same node; the agent sees to them.
+	DependsOn []Dependency `json:"depends_on,omitempty"`
+	// Hold says why the instance must not be started yet, because of services of
+	// other nodes. It never stops one that runs.
+	Hold string `json:"hold,omitempty"`
+}
+
+// ContainerState is a container's state in the engine's own words.
+type ContainerState string
+
+// The engine's states of a container.
+const (
+	ContainerCreated    ContainerState = "created"
+	ContainerRunning    ContainerState = "running"
+	ContainerPaused     ContainerState = "paused"
+	ContainerRestarting ContainerState = "restarting"
+	ContainerRemoving   ContainerState = "removing"
+	ContainerExited     ContainerState = "exited"
+	ContainerDead       ContainerState = "dead"
+)

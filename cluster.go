@@ -1,0 +1,75 @@
+package otto
+
+import "time"
+
+// Wanted is what a user asks of a cluster: the contents of otto.yaml that
+// concern what runs where. It is one value in the store, replaced whole.
+type Wanted struct {
+	Revision uint64    `json:"revision"` // rises with every change
+	Stopped  bool      `json:"stopped,omitempty"`
+	Nodes    []Node    `json:"nodes"`
+	Services []Service `json:"services"`
+	// Interval is how often agents sample; 0 means DefaultInterval.
+	Interval time.Duration `json:"interval_ns,omitempty"`
+}
+
+// Defaults of what agents send.
+const (
+	DefaultInterval  = 5 * time.Second        // between two samples
+	DefaultHeartbeat = 500 * time.Millisecond // between two heartbeats
+)
+
+// Cluster is everything known at one moment. It is immutable: the control
+// plane makes a new one for every change that matters.
+type Cluster struct {
+	Name     string          `json:"name"`
+	ID       string          `json:"id"`
+	Version  string          `json:"version"` // of the control plane
+	Time     time.Time       `json:"time"`
+	Started  time.Time       `json:"started"` // the control plane
+	Epoch    uint64          `json:"epoch"`
+	Broker   string          `json:"broker"` // host:port, and who serves it
+	Revision uint64          `json:"revision"`
+	Stopped  bool            `json:"stopped,omitempty"`
+	Problem  string          `json:"problem,omitempty"` // why the control plane does not decide
+	Nodes    []NodeStatus    `json:"nodes"`
+	Services []ServiceStatus `json:"services"`
+}
+
+// ServiceStatus is a service with the instances it should have.
+type ServiceStatus struct {
+	Service
+	Instances []PlacedInstance `json:"instances"`
+}
+
+// PlacedInstance is an instance on the node it was given to.
+type PlacedInstance struct {
+	Node string `json:"node,omitempty"` // empty while there is no place for it
+	InstanceStatus
+	// UpToDate says that what runs is what is wanted.
+	UpToDate bool             `json:"up_to_date"`
+	Sample   *ContainerSample `json:"sample,omitempty"`
+}
+
+// Up reports whether the instance is as wanted: running what is wanted, or
+// completed when its restart policy allows that.
+func (p PlacedInstance) Up() bool {
+	return p.UpToDate && (p.State == InstanceRunning || p.State == InstanceCompleted)
+}
+
+// Event is something that happened, kept for people.
+type Event struct {
+	Time    time.Time `json:"time"`
+	Kind    string    `json:"kind"` // such as node-ready, service-failed, change
+	Node    string    `json:"node,omitempty"`
+	Service string    `json:"service,omitempty"`
+	Message string    `json:"message"`
+}
+
+// Change is one difference between what is wanted and what was.
+type Change struct {
+	Kind   string `json:"kind"` // add, change or remove
+	Noun   string `json:"noun"` // node or service
+	Name   string `json:"name"`
+	Detail string `json:"detail,omitempty"` // such as "image: a -> b"; never a value of the environment
+}

@@ -1,0 +1,101 @@
+package otto
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Container is one of Otto's containers as an engine reports it.
+type Container struct {
+	ID       string // 64 hex digits
+	Name     string // without the leading slash
+	Service  string // of LabelService
+	Instance string // of LabelInstance
+	SpecHash string // of LabelSpec
+	Image    string // as asked for
+	State    ContainerState
+	Health   string // starting, healthy, unhealthy; empty without a health check
+	ExitCode int
+	OOM      bool   // killed for want of memory
+	Error    string // why the engine could not start it
+	Restarts int    // by the engine
+	Started  time.Time
+	Finished time.Time
+	Pid      int // 0 when not running
+}
+
+// InstanceState is where an instance is on its way to what is wanted.
+type InstanceState string
+
+// The states of an instance.
+const (
+	InstanceWaiting   InstanceState = "waiting"   // for a dependency, or for its next try
+	InstancePulling   InstanceState = "pulling"   // its image
+	InstanceStarting  InstanceState = "starting"  // being created or started, or its health check has not passed yet
+	InstanceRunning   InstanceState = "running"   // and healthy, where there is a health check
+	InstanceUnhealthy InstanceState = "unhealthy" // running, but its health check fails
+	InstanceFailed    InstanceState = "failed"    // cannot be started, or does not stay up
+	InstanceCompleted InstanceState = "completed" // ended, and its restart policy leaves it so
+	InstanceStopped   InstanceState = "stopped"   // on request
+	InstanceUnknown   InstanceState = "unknown"   // its node is silent, or has not reported it
+)
+
+// InstanceStatus is what an agent reports of one instance.
+type InstanceStatus struct {
+	Name        string        `json:"name"`
+	Service     string        `json:"service"`
+	State       InstanceState `json:"state"`
+	Image       string        `json:"image,omitempty"`
+	ContainerID string        `json:"container_id,omitempty"`
+	// SpecHash is of the container that runs, which during an update is the former one.
+	SpecHash string    `json:"spec,omitempty"`
+	Health   string    `json:"health,omitempty"`
+	ExitCode int       `json:"exit_code,omitempty"`
+	Restarts int       `json:"restarts,omitempty"`
+	Started  time.Time `json:"started,omitzero"`
+	// Reason says what it waits for; Error what went wrong last; Warning what
+	// went wrong without harm, such as a pull that failed while an image is there.
+	Reason  string   `json:"reason,omitempty"`
+	Error   string   `json:"error,omitempty"`
+	Warning string   `json:"warning,omitempty"`
+	LogTail []string `json:"log_tail,omitempty"` // last lines of a container that does not stay up
+}
+
+// Unmet returns why dependency d is not met by the instances of the service it
+// names, or "" if it is.
+func (d Dependency) Unmet(instances []InstanceStatus) string {
+	of := func(i InstanceStatus) bool { return i.Service == d.Service }
+	i := slices.IndexFunc(instances, of)
+	if i < 0 {
+		return fmt.Sprintf("%s is not there yet", d.Service)
+	}
+	for _, inst := range instances[i:] {
+		if of(inst) && !d.metBy(inst) {
+			return fmt.Sprintf("%s is %s, not yet %s", inst.Name, inst.State, d.wants())
+		}
+	}
+	return ""
+}
+
+func (d Dependency) metBy(i InstanceStatus) bool {
+	switch d.Condition {
+	case ServiceHealthy:
+		return i.State == InstanceRunning && (i.Health == "healthy" || i.Health == "")
+	case ServiceCompleted:
+		return i.State == InstanceCompleted && i.ExitCode == 0
+	default:
+		return !i.Started.IsZero()
+	}
+}
+
+func (d Dependency) wants() string {
+	switch d.Condition {
+	case ServiceHealthy:
+		return "healthy"
+	case ServiceCompleted:
+		return "completed"
+	default:
+		return "started"
+	}
+}

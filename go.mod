@@ -1,0 +1,3 @@
+module github.com/otto-edge/otto
+
+go 1.26

@@ -1,0 +1,32 @@
+// Package otto is the vocabulary of Otto: the nouns that every other package
+// speaks in. A user wants Services on Nodes; the control plane turns that into
+// one Assignment a node; an agent makes its node match and reports what really
+// runs. Everything known at one moment is a Cluster.
+//
+// There are types here and a few pure methods on them, no I/O and no
+// goroutine. The JSON forms are those of the store, the API and the status
+// command; what travels over MQTT is defined in package wire.
+package otto
+
+import "errors"
+
+// Errors that a caller acts on. All others are only shown.
+var (
+	// ErrNameTaken says that a container's name belongs to a container that is
+	// not Otto's. Otto never touches such a container.
+	ErrNameTaken = errors.New("name is taken by a container that is not Otto's")
+	// ErrStateLost says that the store is empty or unreadable although the
+	// cluster has been started before. It never means that nothing should run.
+	ErrStateLost = errors.New("the cluster's stored state is missing")
+	// ErrConflict says that a change was based on a state that has passed.
+	ErrConflict = errors.New("the cluster has changed in the meantime")
+)
+
+// Labels that Otto puts on what it creates. A container, network or volume
+// without LabelCluster is foreign and is left alone.
+const (
+	LabelCluster  = "otto.cluster"  // name of the cluster
+	LabelService  = "otto.service"  // name of the service
+	LabelInstance = "otto.instance" // name of the instance, which is the container's name too
+	LabelSpec     = "otto.spec"     // ContainerSpec.Hash of what the container was made from
+)

@@ -1,0 +1,172 @@
+package otto
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
+	"time"
+)
+
+// Service is something the user wants to run: one or more containers of the
+// same spec.
+type Service struct {
+	Name string `json:"name"`
+	// Node is the service's home; empty means that Otto chooses.
+	Node      string        `json:"node,omitempty"`
+	Replicas  int           `json:"replicas"`
+	DependsOn []Dependency  `json:"depends_on,omitempty"`
+	Spec      ContainerSpec `json:"spec"`
+}
+
+// Stateful reports whether the service keeps data on its node. A stateful
+// service runs at most once in the cluster and never starts away from its data.
+func (s Service) Stateful() bool { return s.Spec.Stateful() }
+
+// InstanceNames returns the names of the service's instances: name, name-2,
+// name-3 and so on.
+func (s Service) InstanceNames() []string {
+	names := make([]string, 0, s.Replicas)
+	for i := range s.Replicas {
+		name := s.Name
+		if i > 0 {
+			name += "-" + strconv.Itoa(i+1)
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// Dependency is another service that must have reached a condition before a
+// service starts. Conditions are Docker Compose's.
+type Dependency struct {
+	Service   string `json:"service"`
+	Condition string `json:"condition"`
+}
+
+// Conditions of a Dependency.
+const (
+	ServiceStarted   = "service_started"
+	ServiceHealthy   = "service_healthy"
+	ServiceCompleted = "service_completed_successfully"
+)
+
+// ContainerSpec is how a service's containers are made. Names and meaning are
+// Docker Compose's. Every field is omitted from JSON when empty, so that a
+// field added later does not change the Hash of specs that do not use it.
+type ContainerSpec struct {
+	Image       string            `json:"image"`
+	PullPolicy  string            `json:"pull_policy,omitempty"` // PullMissing when empty
+	Command     []string          `json:"command,omitempty"`
+	Entrypoint  []string          `json:"entrypoint,omitempty"`
+	Environment map[string]string `json:"environment,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Ports       []Port            `json:"ports,omitempty"`
+	Mounts      []Mount           `json:"mounts,omitempty"`
+	Tmpfs       []string          `json:"tmpfs,omitempty"` // "/run" or "/run:size=64m"
+	// Restart is no, always, on-failure[:N] or unless-stopped, the default.
+	Restart     string       `json:"restart,omitempty"`
+	Resources   Resources    `json:"resources,omitzero"`
+	Healthcheck *Healthcheck `json:"healthcheck,omitempty"`
+	Logging     *Logging     `json:"logging,omitempty"` // nil means json-file, 10 MB x 3
+	// StopGrace is how long a container may take to stop; 0 means the engine's 10 s.
+	StopGrace   time.Duration `json:"stop_grace_ns,omitempty"`
+	StopSignal  string        `json:"stop_signal,omitempty"`
+	User        string        `json:"user,omitempty"`
+	WorkingDir  string        `json:"working_dir,omitempty"`
+	Devices     []Device      `json:"devices,omitempty"`
+	CapAdd      []string      `json:"cap_add,omitempty"`
+	CapDrop     []string      `json:"cap_drop,omitempty"`
+	ReadOnly    bool          `json:"read_only,omitempty"`
+	NetworkMode string        `json:"network_mode,omitempty"` // "" means the cluster's network
+	ExtraHosts  []string      `json:"extra_hosts,omitempty"`  // "name:address"
+}
+
+// Pull policies.
+const (
+	PullMissing = "missing"
+	PullAlways  = "always"
+	PullNever   = "never"
+)
+
+// Stateful reports whether the spec keeps data in a volume or a writable bind.
+func (s ContainerSpec) Stateful() bool {
+	for _, m := range s.Mounts {
+		if m.Type == MountVolume || m.Type == MountBind && !m.ReadOnly {
+			return true
+		}
+	}
+	return false
+}
+
+// Hash identifies what a container is made from. A container whose LabelSpec
+// differs from the wanted spec's hash is recreated. When to pull is not part of
+// what a container is made from.
+func (s ContainerSpec) Hash() string {
+	s.PullPolicy = ""
+	b, err := json.Marshal(s) // map keys are sorted
+	if err != nil {
+		panic(err) // strings, numbers and slices of them: cannot happen
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16])
+}
+
+// Port publishes a container's port on its node.
+type Port struct {
+	HostIP    string `json:"host_ip,omitempty"` // "" means all addresses
+	Host      uint16 `json:"host,omitempty"`    // 0 means that the engine chooses
+	Container uint16 `json:"container"`
+	Protocol  string `json:"protocol"` // tcp, udp or sctp
+}
+
+// Types of a Mount.
+const (
+	MountVolume = "volume"
+	MountBind   = "bind"
+	MountTmpfs  = "tmpfs"
+)
+
+// Mount is a file system inside a container.
+type Mount struct {
+	Type string `json:"type"`
+	// Source is a volume's name or a host path; an anonymous volume has none.
+	Source   string `json:"source,omitempty"`
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"read_only,omitempty"`
+	// MustExist keeps a bind's missing host path from being created.
+	MustExist   bool   `json:"must_exist,omitempty"`
+	Propagation string `json:"propagation,omitempty"` // of a bind
+	NoCopy      bool   `json:"no_copy,omitempty"`     // of a volume
+	SizeBytes   int64  `json:"size_bytes,omitempty"`  // of a tmpfs
+	Mode        uint32 `json:"mode,omitempty"`        // of a tmpfs
+}
+
+// Resources limit a container; zero means no limit.
+type Resources struct {
+	CPU         float64 `json:"cpu,omitempty"` // cores
+	MemoryBytes int64   `json:"memory_bytes,omitempty"`
+}
+
+// Healthcheck is a command that the engine runs inside the container.
+type Healthcheck struct {
+	Test          []string      `json:"test,omitempty"` // as Docker has it: CMD, CMD-SHELL or NONE first
+	Interval      time.Duration `json:"interval_ns,omitempty"`
+	Timeout       time.Duration `json:"timeout_ns,omitempty"`
+	StartPeriod   time.Duration `json:"start_period_ns,omitempty"`
+	StartInterval time.Duration `json:"start_interval_ns,omitempty"`
+	Retries       int           `json:"retries,omitempty"`
+}
+
+// Logging is the engine's log driver for a container.
+type Logging struct {
+	Driver  string            `json:"driver,omitempty"`
+	Options map[string]string `json:"options,omitempty"`
+}
+
+// Device gives a host device to a container.
+type Device struct {
+	Host        string `json:"host"`
+	Container   string `json:"container"`
+	Permissions string `json:"permissions"` // of r, w, m
+}

@@ -1,0 +1,62 @@
+package wire
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Enrolment is what makes a machine a node of a cluster: the file agent.json
+// that is brought to the node over SSH. It holds the node's secrets, so it is
+// readable by its owner only.
+type Enrolment struct {
+	Cluster   string `json:"cluster"`
+	ClusterID string `json:"cluster_id"`
+	NodeID    string `json:"node_id"`
+	// Brokers are host:port addresses, all of the same broker; the first that
+	// answers is used.
+	Brokers  []string `json:"brokers"`
+	TLS      *TLS     `json:"tls,omitempty"`
+	ClientID string   `json:"client_id"` // node id and 128 secret bits, stable for life
+	Username string   `json:"username,omitempty"`
+	Password string   `json:"password,omitempty"`
+	// ControlKey is the cluster's public key, which signs assignments.
+	ControlKey ed25519.PublicKey `json:"control_key"`
+	DockerURL  string            `json:"docker_url"`
+	Interval   time.Duration     `json:"interval_ns"`  // between samples
+	Heartbeat  time.Duration     `json:"heartbeat_ns"` // between heartbeats
+}
+
+// TLS says how a broker is spoken to over TLS.
+type TLS struct {
+	CA         string `json:"ca,omitempty"`          // PEM of the authorities trusted; empty: the system's
+	ServerName string `json:"server_name,omitempty"` // if it differs from the address
+	// Cert and Key are PEM of the client's certificate, if the broker asks for one.
+	Cert string `json:"cert,omitempty"`
+	Key  string `json:"key,omitempty"`
+}
+
+// DecodeEnrolment reads agent.json and checks that nothing is missing.
+func DecodeEnrolment(b []byte) (Enrolment, error) {
+	var e Enrolment
+	if err := json.Unmarshal(b, &e); err != nil {
+		return e, fmt.Errorf("enrolment: %w", err)
+	}
+	switch {
+	case !ValidID(e.NodeID), !ValidID(e.Cluster), e.ClusterID == "":
+		return e, errors.New("enrolment: node or cluster is missing or not a valid id")
+	case len(e.Brokers) == 0:
+		return e, errors.New("enrolment: no broker")
+	case e.ClientID == "":
+		return e, errors.New("enrolment: no client id")
+	case len(e.ControlKey) != ed25519.PublicKeySize:
+		return e, errors.New("enrolment: no key of the cluster")
+	case e.DockerURL == "":
+		return e, errors.New("enrolment: no address of a container engine")
+	case e.Interval < 0, e.Heartbeat < 0:
+		return e, errors.New("enrolment: negative interval")
+	}
+	return e, nil
+}

@@ -1,0 +1,193 @@
+// Package wire is Otto's protocol: the topics, the messages and their encoding,
+// and the signature on an assignment. The control plane and the agents meet
+// only here. It is pure: bytes come in, values go out, and back.
+//
+// The two metrics messages are a public contract with subscribers of the first
+// prototype, written in metrics.go. All other messages are Otto's own; they may
+// grow fields, and a decoder ignores fields that it does not know.
+//
+// Everything that comes from the network is checked on decoding: a message
+// names its node twice, in the topic and in the content, and the two must agree.
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// MaxMessage is the largest message that Otto publishes or reads, in bytes. The
+// embedded broker's payload limit is the same.
+const MaxMessage = 256 << 10
+
+// Root is the first level of every topic.
+const Root = "otto"
+
+// Topics that do not depend on a node.
+const (
+	TopicControlStatus = Root + "/control/status"
+	TopicEvents        = Root + "/events"
+)
+
+// Kind is the last part of a node's topic.
+type Kind string
+
+// The kinds of messages from and to a node.
+const (
+	KindNodeMetrics      Kind = "metrics/node"
+	KindContainerMetrics Kind = "metrics/containers"
+	KindHeartbeat        Kind = "heartbeat"
+	KindStatus           Kind = "status"
+	KindInstances        Kind = "instances"
+	KindAssignment       Kind = "assignment" // the only one that the control plane sends
+)
+
+// ReportKinds are what a node publishes.
+func ReportKinds() []Kind {
+	return []Kind{KindNodeMetrics, KindContainerMetrics, KindHeartbeat, KindStatus, KindInstances}
+}
+
+// NodeTopic is the topic of a kind of message of a node.
+func NodeTopic(node string, kind Kind) string { return Root + "/nodes/" + node + "/" + string(kind) }
+
+// NodeFilter matches the topic of a kind of message of all nodes.
+func NodeFilter(kind Kind) string { return NodeTopic("+", kind) }
+
+// ServiceTopic is the topic of a service's summary.
+func ServiceTopic(service string) string { return Root + "/services/" + service }
+
+// ParseNodeTopic is the inverse of NodeTopic. ok is false for every other topic.
+func ParseNodeTopic(topic string) (node string, kind Kind, ok bool) {
+	rest, ok := strings.CutPrefix(topic, Root+"/nodes/")
+	if !ok {
+		return "", "", false
+	}
+	node, k, ok := strings.Cut(rest, "/")
+	if !ok || !ValidID(node) {
+		return "", "", false
+	}
+	switch kind = Kind(k); kind {
+	case KindNodeMetrics, KindContainerMetrics, KindHeartbeat, KindStatus, KindInstances, KindAssignment:
+		return node, kind, true
+	}
+	return "", "", false
+}
+
+// ValidID reports whether s can be a node's id or a cluster's name: 1 to 63 of
+// a-z, 0-9, "-" and "_". No dots: brokers and subscribers turn them into levels.
+func ValidID(s string) bool {
+	if s == "" || len(s) > 63 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// Heartbeat says that an agent lives. It is small, because it is frequent.
+type Heartbeat struct {
+	BootID string `json:"boot_id"`
+	Seq    uint64 `json:"seq"`
+	UpMS   int64  `json:"up_ms"` // since the agent started, monotonic
+}
+
+// Status is a node's birth message, and with Online false its last will.
+type Status struct {
+	NodeID    string         `json:"node_id"`
+	Online    bool           `json:"online"`
+	BootID    string         `json:"boot_id"` // drawn at each start of the agent
+	Session   uint64         `json:"session"` // counts connections since the start
+	Timestamp time.Time      `json:"timestamp,omitzero"`
+	Facts     otto.NodeFacts `json:"facts,omitzero"`
+}
+
+// Report is what really runs on a node.
+type Report struct {
+	NodeID   string        `json:"node_id"`
+	BootID   string        `json:"boot_id"`
+	Revision otto.Revision `json:"revision"` // of the assignment in force
+	// Settled says that there is nothing left to do for this revision.
+	Settled   bool                  `json:"settled"`
+	Engine    otto.Engine           `json:"engine"`
+	Problem   string                `json:"problem,omitempty"` // of the agent itself, such as a refused assignment
+	Instances []otto.InstanceStatus `json:"instances"`
+}
+
+// ControlStatus is the control plane's birth message and, with Online false,
+// its last will.
+type ControlStatus struct {
+	ClusterID string `json:"cluster_id"`
+	Online    bool   `json:"online"`
+	Epoch     uint64 `json:"epoch"`
+}
+
+// ServiceSummary is one service in a few words, for dashboards and home
+// automation.
+type ServiceSummary struct {
+	Service string   `json:"service"`
+	State   string   `json:"state"` // running when all of its instances are up, else the worst one's state
+	Nodes   []string `json:"nodes"`
+	Up      int      `json:"up"`
+	Wanted  int      `json:"wanted"`
+	Error   string   `json:"error"`
+}
+
+// Encode is the JSON of a message of this package or of an otto.Event.
+func Encode(message any) ([]byte, error) {
+	b, err := json.Marshal(message)
+	if err == nil && len(b) > MaxMessage {
+		err = fmt.Errorf("a message of %d KiB is larger than the limit of %d KiB", len(b)>>10, MaxMessage>>10)
+	}
+	return b, err
+}
+
+// DecodeHeartbeat reads a heartbeat.
+func DecodeHeartbeat(b []byte) (Heartbeat, error) {
+	var h Heartbeat
+	err := decode(b, &h)
+	if err == nil && h.BootID == "" {
+		err = errors.New("heartbeat without boot_id")
+	}
+	return h, err
+}
+
+// DecodeStatus reads the status of node.
+func DecodeStatus(node string, b []byte) (Status, error) {
+	var s Status
+	err := decode(b, &s)
+	if err == nil && s.NodeID != node {
+		err = fmt.Errorf("status of %q on the topic of %q", s.NodeID, node)
+	}
+	return s, err
+}
+
+// DecodeReport reads what runs on node.
+func DecodeReport(node string, b []byte) (Report, error) {
+	var r Report
+	err := decode(b, &r)
+	if err == nil && r.NodeID != node {
+		err = fmt.Errorf("report of %q on the topic of %q", r.NodeID, node)
+	}
+	return r, err
+}
+
+// DecodeControlStatus reads the control plane's status.
+func DecodeControlStatus(b []byte) (ControlStatus, error) {
+	var s ControlStatus
+	err := decode(b, &s)
+	return s, err
+}
+
+func decode(b []byte, into any) error {
+	if len(b) > MaxMessage {
+		return fmt.Errorf("message of %d bytes is over the limit of %d", len(b), MaxMessage)
+	}
+	return json.Unmarshal(b, into)
+}
