@@ -99,3 +99,10 @@ func (d Dependency) wants() string {
 		return "started"
 	}
 }
+
+// RunningContainer is what a sampler needs to know of a running container.
+type RunningContainer struct {
+	ID   string // 64 hex digits
+	Name string
+	Pid  int // of its first process, in the engine's process namespace
+}

@@ -1,0 +1,39 @@
+package agent
+
+import (
+	"context"
+
+	"github.com/otto-edge/otto"
+)
+
+// Runtime runs containers on one node. Package docker is one; ottotest has a
+// fake. Every call has a deadline in its context and returns when it has passed,
+// also if the engine hangs.
+type Runtime interface {
+	// Engine asks the engine who it is; Engine.Problem says why it cannot be used.
+	Engine(ctx context.Context) otto.Engine
+	// Containers returns the containers of this cluster, running or not.
+	Containers(ctx context.Context) ([]otto.Container, error)
+	// Running returns all running containers of the engine, foreign ones too, for
+	// the sampler.
+	Running(ctx context.Context) ([]otto.RunningContainer, error)
+	// Pull makes the image of spec present as its pull policy asks. A pull that
+	// fails while a usable image is there is only a warning.
+	Pull(ctx context.Context, spec otto.ContainerSpec) (warning string, err error)
+	// Create makes a container of an instance under the given name, with Otto's
+	// labels, attached to the cluster's network, not started. It returns
+	// otto.ErrNameTaken if a foreign container has the name.
+	Create(ctx context.Context, inst otto.Instance, name string) (id string, err error)
+	Start(ctx context.Context, id string) error
+	// Stop stops a container within its own grace period; stopping a stopped one is no error.
+	Stop(ctx context.Context, id string) error
+	Rename(ctx context.Context, id, name string) error
+	// Remove removes a stopped container and its anonymous volumes, never a named volume.
+	Remove(ctx context.Context, id string) error
+	// Logs returns the last lines of a container's output, both streams together.
+	Logs(ctx context.Context, id string, lines int) ([]string, error)
+	// Watch calls changed after anything happened to any container of the engine,
+	// and once when it begins to watch. It returns when the connection to the
+	// engine breaks.
+	Watch(ctx context.Context, changed func()) error
+}
