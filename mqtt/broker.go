@@ -1,0 +1,216 @@
+package mqtt
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// BrokerOptions says how to start a Broker.
+type BrokerOptions struct {
+	// Dir holds the store and is made if missing. The lock is the file Dir.lock
+	// beside it.
+	Dir string
+	// Listen is host:port for MQTT. Port 0 takes a free one, see Broker.Addr.
+	// Empty: no MQTT, only the store.
+	Listen string
+	TLS    *tls.Config // nil: MQTT in the clear
+	// MaxNodes is how many nodes to be ready for; 64 if zero. The limits on
+	// connections follow from it.
+	MaxNodes int
+	// Authorize says what a client may do, or that it may not connect at all. It is
+	// asked at each connect, from several goroutines; comparing in constant time
+	// is its duty. Nil lets nobody in.
+	Authorize func(username, password string) (Permissions, bool)
+	Log       *slog.Logger // nil: silent
+}
+
+// Broker is an MQTT broker and a key-value store in this process.
+type Broker struct {
+	server *server.Server
+	auth   *authenticator
+	addr   string
+	lock   *os.File
+	close  sync.Once
+}
+
+// StartBroker starts a broker and returns when it is ready. ctx bounds the start
+// only; the broker runs until Close.
+func StartBroker(ctx context.Context, o BrokerOptions) (*Broker, error) {
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil || o.Dir == "" {
+		return nil, fmt.Errorf("broker: %q is not a directory for its store", o.Dir)
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	b, err := startBroker(ctx, dir, o)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("broker: %w", err), lock.Close())
+	}
+	b.lock = lock
+	return b, nil
+}
+
+// Conn opens a connection to the store, inside the process and with all rights
+// on it. It is closed with the broker and does not reconnect: after a new start
+// ask the new broker.
+func (b *Broker) Conn() (*nats.Conn, error) {
+	return nats.Connect("", nats.InProcessServer(b.server),
+		nats.UserInfo(storeUser, b.auth.storePassword), nats.NoReconnect())
+}
+
+// Addr is the host:port that MQTT is served on, empty if it is not.
+func (b *Broker) Addr() string { return b.addr }
+
+// Disconnect ends all MQTT connections of a user at once. Their wills are
+// published. To keep the user out, let Authorize refuse it first.
+func (b *Broker) Disconnect(username string) {
+	found, err := b.server.Connz(&server.ConnzOptions{
+		Account: mqttAccount, Username: true, User: username, Limit: b.server.NumClients() + 1,
+	})
+	if err != nil {
+		return // only wrong options are an error
+	}
+	for _, c := range found.Conns {
+		_ = b.server.DisconnectClientByID(c.Cid) // gone already is as good
+	}
+}
+
+// Close stops the broker, waits for the last write and gives the directory free.
+func (b *Broker) Close() error {
+	var err error
+	b.close.Do(func() {
+		b.server.Shutdown()
+		b.server.WaitForShutdown()
+		err = b.lock.Close()
+	})
+	return err
+}
+
+// lockDir makes dir and takes the lock beside it, which ends with the process
+// whatever happens to it. The file stays: removing it would free the lock for
+// two at once.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		err = fmt.Errorf("%s: %w", dir, ErrLocked)
+	case err != nil:
+		err = fmt.Errorf("lock %s: %w", f.Name(), err)
+	default:
+		return f, nil
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+func startBroker(ctx context.Context, dir string, o BrokerOptions) (*Broker, error) {
+	auth := &authenticator{
+		authorize:     o.Authorize,
+		storePassword: rand.Text(),
+		log:           cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
+	}
+	options, err := serverOptions(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	options.CustomClientAuthentication = auth
+	s, err := server.NewServer(options)
+	if err != nil {
+		return nil, err
+	}
+	log := &serverLog{log: auth.log}
+	s.SetLogger(log, false, false)
+	if err := auth.findAccounts(s); err != nil {
+		return nil, err
+	}
+
+	s.Start()
+	if err := waitReady(ctx, s, log); err != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
+		return nil, err
+	}
+	b := &Broker{server: s, auth: auth}
+	if o.Listen != "" {
+		b.addr = net.JoinHostPort(options.MQTT.Host, strconv.Itoa(options.MQTT.Port))
+	}
+	return b, nil
+}
+
+func waitReady(ctx context.Context, s *server.Server, log *serverLog) error {
+	limit := 30 * time.Second
+	if end, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(end))
+	}
+	switch {
+	case log.fatal() != nil:
+		return log.fatal()
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !s.ReadyForConnections(limit):
+		return fmt.Errorf("not ready after %v", limit)
+	case !s.JetStreamEnabled():
+		return errors.New("the store did not start")
+	}
+	return nil
+}
+
+// serverLog passes the server's log on. Its notices are about itself, so they
+// are for debugging only.
+type serverLog struct {
+	log   *slog.Logger
+	mu    sync.Mutex
+	first error
+}
+
+// Noticef is part of server.Logger, as are the five below.
+func (l *serverLog) Noticef(format string, args ...any) {
+	l.log.Debug("broker", "message", fmt.Sprintf(format, args...))
+}
+
+func (l *serverLog) Warnf(format string, args ...any) {
+	l.log.Warn("broker", "message", fmt.Sprintf(format, args...))
+}
+
+func (l *serverLog) Errorf(format string, args ...any) { l.Warnf(format, args...) }
+func (l *serverLog) Debugf(string, ...any)             {}
+func (l *serverLog) Tracef(string, ...any)             {}
+
+// Fatalf keeps what made the start fail. The server expects the process to exit
+// here; StartBroker returns it as an error instead.
+func (l *serverLog) Fatalf(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.first == nil {
+		l.first = fmt.Errorf(format, args...)
+	}
+}
+
+func (l *serverLog) fatal() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.first
+}

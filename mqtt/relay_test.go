@@ -1,0 +1,101 @@
+package mqtt
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// relay passes TCP connections on until it is frozen: then they stay open and
+// nothing gets through, as behind a wireless link that is gone.
+type relay struct {
+	addr string
+
+	mu     sync.Mutex
+	frozen chan struct{} // nil, or closed at the thaw
+	conns  []net.Conn
+}
+
+func newRelay(t *testing.T, to string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{addr: l.Addr().String()}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			r.mu.Lock()
+			r.conns = append(r.conns, in, out)
+			r.mu.Unlock()
+			wg.Go(func() { r.pass(out, in) })
+			wg.Go(func() { r.pass(in, out) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		r.thaw()
+		r.cut()
+		wg.Wait()
+	})
+	return r
+}
+
+func (r *relay) pass(to io.WriteCloser, from io.Reader) {
+	defer to.Close()
+	b := make([]byte, 4096)
+	for {
+		n, err := from.Read(b)
+		if err != nil {
+			return
+		}
+		if wait := r.barrier(); wait != nil {
+			<-wait
+		}
+		if _, err := to.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (r *relay) barrier() chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.frozen
+}
+
+func (r *relay) freeze() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.frozen = make(chan struct{})
+}
+
+func (r *relay) thaw() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.frozen != nil {
+		close(r.frozen)
+		r.frozen = nil
+	}
+}
+
+// cut closes all connections; new ones are welcome.
+func (r *relay) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.conns {
+		_ = c.Close()
+	}
+	r.conns = nil
+}
