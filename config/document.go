@@ -1,0 +1,172 @@
+package config
+
+import (
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
+)
+
+// document is otto.yaml as it is being read.
+type document struct {
+	name     string
+	mqtt     mqtt
+	nodes    []node
+	services []service
+	interval time.Duration
+}
+
+const defaultName = "otto"
+
+func documentObject() object[document] {
+	return object[document]{
+		noun: "the file",
+		keys: map[string]key[document]{
+			"cluster":  clusterKey(),
+			"name":     given("Name of the cluster, as Compose names a project.", id("home-cluster"), func(d *document) *string { return &d.name }),
+			"version":  as("Compose's; it has no meaning any more.", text("nothing"), func(*document) *string { return new(string) }),
+			"mqtt":     as("The broker that the cluster meets at.", mqttObject().one(), func(d *document) *mqtt { return &d.mqtt }),
+			"metrics":  metricsKey(),
+			"nodes":    nodesKey(),
+			"services": servicesKey(),
+			"volumes":  volumesKey(),
+		},
+		later: append(composeKeys[types.Project](), "include"),
+	}
+}
+
+func clusterKey() key[document] {
+	cluster := object[document]{
+		noun: "cluster",
+		keys: map[string]key[document]{
+			"name": given("Name of the cluster.", id("home-cluster"), func(d *document) *string { return &d.name }),
+		},
+	}
+	return key[document]{"The cluster itself.", cluster.schema(), func(r *reader, v value, d *document) { cluster.read(r, v, d) }}
+}
+
+func metricsKey() key[document] {
+	metrics := object[document]{
+		noun: "metrics",
+		keys: map[string]key[document]{
+			"interval": as("Time between two samples of a node and its containers, 5s by default.",
+				duration(500*time.Millisecond, time.Hour), func(d *document) *time.Duration { return &d.interval }),
+		},
+	}
+	return key[document]{"What agents measure.", metrics.schema(), func(r *reader, v value, d *document) { metrics.read(r, v, d) }}
+}
+
+// volumesKey reads Compose's definitions of volumes, of which Otto supports
+// the usual one: nothing but the name.
+func volumesKey() key[document] {
+	volume := object[string]{
+		noun: "a volume",
+		keys: map[string]key[string]{
+			"driver": as("Only local is supported.", choice("local"), func(s *string) *string { return s }),
+		},
+		later: composeKeys[types.VolumeConfig](),
+	}
+	s := schema{"type": "object", "additionalProperties": oneOf(volume.schema(), schema{"type": "null"})}
+	return key[document]{"Named volumes. They need not be listed.", s, func(r *reader, v value, _ *document) {
+		if !r.wants(v, mapping, "one name a line, each with a colon after it") {
+			return
+		}
+		for _, f := range v.fields {
+			if f.kind != null {
+				volume.read(r, f.value, new(string))
+			}
+		}
+	}}
+}
+
+func servicesKey() key[document] {
+	named, unnamed := serviceObject(true), serviceObject(false)
+	s := oneOf(schema{"type": "array", "items": named.schema()},
+		schema{"type": "object", "additionalProperties": unnamed.schema()})
+	return key[document]{"What should run: a list, or a mapping by name as in Compose.", s, func(r *reader, v value, d *document) {
+		switch v.kind {
+		case list:
+			for _, item := range v.items {
+				d.services = append(d.services, readService(r, item.pos, item, named, ""))
+			}
+		case mapping:
+			for _, f := range v.fields {
+				d.services = append(d.services, readService(r, f.pos, f.value, unnamed, f.name))
+			}
+		default:
+			r.wants(v, list, "one service an item, beginning with `- name: `")
+		}
+	}}
+}
+
+// complete fills in what the file leaves to Otto.
+func (d *document) complete() {
+	if d.name == "" {
+		d.name = defaultName
+	}
+	if len(d.nodes) == 0 {
+		d.nodes = []node{{Node: otto.Node{ID: "local", Host: "localhost", DockerURL: defaultDockerURL}}}
+	}
+	if d.mqtt.Embedded == "" {
+		d.mqtt.Embedded = EmbeddedAuto
+	}
+	if d.mqtt.Port == 0 {
+		d.mqtt.Port = 1883
+		if d.mqtt.TLS != nil {
+			d.mqtt.Port = 8883
+		}
+	}
+}
+
+func (d *document) wanted() otto.Wanted {
+	w := otto.Wanted{Nodes: []otto.Node{}, Services: []otto.Service{}, Interval: d.interval}
+	for _, n := range d.nodes {
+		w.Nodes = append(w.Nodes, n.Node)
+	}
+	for _, s := range d.services {
+		w.Services = append(w.Services, s.Service)
+	}
+	return w
+}
+
+// id is the name of a cluster, a node or a service: it stands in topics, in
+// labels and in names of containers.
+func id(example string) form[string] {
+	f := text(example)
+	f.schema = schema{"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}
+	return form[string]{f.schema, func(r *reader, v value) (string, bool) {
+		name, ok := f.read(r, v)
+		return name, ok && r.validID(v.pos, name)
+	}}
+}
+
+func (r *reader) validID(at pos, name string) bool {
+	if wire.ValidID(name) && name[0] != '-' && name[0] != '_' {
+		return true
+	}
+	try := "write 1 to 63 of a-z, 0-9, - and _, beginning with a letter or digit"
+	if better := slug(name); better != "" {
+		try += ", such as " + better
+	}
+	r.reject(at, try, "%.60q cannot be a name", name)
+	return false
+}
+
+// slug makes a valid name of one that is not, or "".
+func slug(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			b[i] = c + 'a' - 'A'
+		case c == '.' || c == ' ':
+			b[i] = '-'
+		}
+	}
+	if s := string(b); wire.ValidID(s) && s[0] != '-' && s[0] != '_' {
+		return s
+	}
+	return ""
+}

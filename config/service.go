@@ -1,0 +1,228 @@
+package config
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/distribution/reference"
+
+	"github.com/otto-edge/otto"
+)
+
+// service is a service as it is being read, with the places of what is checked
+// against other services.
+type service struct {
+	otto.Service
+	pos       // of its name
+	nodeAt    pos
+	portsAt   []pos // of each of Spec.Ports
+	mountsAt  []pos // of each of Spec.Mounts
+	dependsAt []pos // of each of DependsOn
+
+	environment map[string]*string // nil: to be taken from the environment, where there is none
+	envFiles    []envFile
+}
+
+// minMemory is the least that Docker accepts as a limit.
+const minMemory = 6 << 20
+
+const maxReplicas = 100
+
+func readService(r *reader, at pos, v value, o object[service], name string) service {
+	s := service{Service: otto.Service{Name: name}, pos: at}
+	if o.read(r, v, &s) && name != "" {
+		r.validServiceName(at, name)
+	}
+	s.Replicas = max(s.Replicas, 1)
+	s.Spec.Environment = r.mergeEnvironment(s)
+	return s
+}
+
+func (r *reader) validServiceName(at pos, name string) bool {
+	if len(name) == 1 {
+		r.reject(at, "write at least two characters", "%q is too short for a name of containers", name)
+		return false
+	}
+	return r.validID(at, name)
+}
+
+func serviceObject(named bool) object[service] {
+	o := object[service]{
+		noun:     "a service",
+		keys:     map[string]key[service]{},
+		required: map[string]string{"image": "image: nginx:alpine"},
+		later:    composeKeys[types.ServiceConfig](),
+	}
+	maps.Copy(o.keys, placementKeys())
+	maps.Copy(o.keys, containerKeys())
+	maps.Copy(o.keys, isolationKeys())
+	if named {
+		o.required["name"] = "name: web"
+		o.keys["name"] = key[service]{"Name of the service and of its containers.", id("web").schema, func(r *reader, v value, s *service) {
+			s.pos = v.pos
+			if name, ok := text("a name such as web").read(r, v); ok {
+				r.validServiceName(v.pos, name)
+				s.Name = name // also an invalid one, so that others find it
+			}
+		}}
+	}
+	return o
+}
+
+// placementKeys are those that concern the service as a whole.
+func placementKeys() map[string]key[service] {
+	replicas := func(s *service) *int { return &s.Replicas }
+	cpu := func(s *service) *float64 { return &s.Spec.Resources.CPU }
+	memory := func(s *service) *int64 { return &s.Spec.Resources.MemoryBytes }
+	count := integer(1, maxReplicas)
+
+	resources := object[service]{noun: "resources", keys: map[string]key[service]{
+		"cpu":    given("Processor cores at most.", cores(), cpu),
+		"memory": given("Memory at most, such as 256m.", size(minMemory), memory),
+	}}
+	limits := object[service]{noun: "limits", later: composeKeys[types.Resource](), keys: map[string]key[service]{
+		"cpus":   given("Processor cores at most.", cores(), cpu),
+		"memory": given("Memory at most, such as 256m.", size(minMemory), memory),
+	}}
+	deployResources := object[service]{noun: "resources", later: composeKeys[types.Resources](), keys: map[string]key[service]{
+		"limits": nested("Limits of each container.", limits),
+	}}
+	deploy := object[service]{noun: "deploy", later: composeKeys[types.DeployConfig](), keys: map[string]key[service]{
+		"replicas":  given("Number of containers.", count, replicas),
+		"resources": nested("As resources, in Compose's form.", deployResources),
+	}}
+	return map[string]key[service]{
+		"node": {"Id of the node that is its home; without it Otto chooses.", schema{"type": "string"}, func(r *reader, v value, s *service) {
+			s.nodeAt = v.pos
+			s.Node, _ = text("the id of a node").read(r, v)
+		}},
+		"replicas":   given("Number of containers, 1 by default.", count, replicas),
+		"scale":      given("As replicas, in Compose's form.", count, replicas),
+		"depends_on": dependsOnKey(),
+		"resources":  nested("Limits of each container.", resources),
+		"cpus":       given("As resources.cpu, in Compose's form.", cores(), cpu),
+		"mem_limit":  given("As resources.memory, in Compose's form.", size(minMemory), memory),
+		"deploy":     nested("Compose's form of replicas and resources.", deploy),
+	}
+}
+
+// nested is a key whose own keys set fields of the same thing.
+func nested[T any](doc string, o object[T]) key[T] {
+	return key[T]{doc, o.schema(), func(r *reader, v value, into *T) { o.read(r, v, into) }}
+}
+
+// containerKeys are those that say what runs in a container.
+func containerKeys() map[string]key[service] {
+	return map[string]key[service]{
+		"image": as("Image to run.", image(), func(s *service) *string { return &s.Spec.Image }),
+		"pull_policy": {"When to pull: missing (default), always or never.", schema{"enum": []string{"missing", "always", "never", "if_not_present"}}, readPullPolicy},
+		"command":     as("Command instead of the image's.", command(), func(s *service) *[]string { return &s.Spec.Command }),
+		"entrypoint":  as("Entrypoint instead of the image's.", command(), func(s *service) *[]string { return &s.Spec.Entrypoint }),
+		"environment": environmentKey(),
+		"env_file":    envFileKey(),
+		"labels":      as("Labels of the containers.", labels(), func(s *service) *map[string]string { return &s.Spec.Labels }),
+		"ports":       portsKey(),
+		"volumes":     volumeMountsKey(),
+		"tmpfs":       as("Directories in memory.", oneOrMore(tmpfs()), func(s *service) *[]string { return &s.Spec.Tmpfs }),
+		"restart": as("no, always, on-failure[:N] or unless-stopped (default).",
+			checked(`"no", always, on-failure, on-failure:5 or unless-stopped`, isRestart), func(s *service) *string { return &s.Spec.Restart }),
+		"healthcheck": as("How the engine finds out whether a container works.", healthcheck(), func(s *service) **otto.Healthcheck { return &s.Spec.Healthcheck }),
+		"logging":     as("Where the output goes, json-file with 3 files of 10 MB by default.", logging(), func(s *service) **otto.Logging { return &s.Spec.Logging }),
+		"stop_grace_period": as("How long a container may take to stop, 10s by default.",
+			duration(0, 24*time.Hour), func(s *service) *time.Duration { return &s.Spec.StopGrace }),
+		"stop_signal": as("Signal that asks a container to stop.", checked("a signal such as SIGINT", isSignal), func(s *service) *string { return &s.Spec.StopSignal }),
+		"user":        as("User in the container, as name, uid or uid:gid.", text(`a user such as "1000:1000"`), func(s *service) *string { return &s.Spec.User }),
+		"working_dir": as("Directory to start in.", checked("an absolute path such as /app", isAbs), func(s *service) *string { return &s.Spec.WorkingDir }),
+	}
+}
+
+func image() form[string] {
+	f := text("an image such as nginx:alpine")
+	return form[string]{schema{"type": "string"}, func(r *reader, v value) (string, bool) {
+		name, ok := f.read(r, v)
+		if !ok {
+			return "", false
+		}
+		if _, err := reference.ParseNormalizedNamed(name); err != nil {
+			why := strings.TrimPrefix(strings.TrimPrefix(err.Error(), reference.ErrReferenceInvalidFormat.Error()), ": ")
+			if why != "" {
+				why = ", " + why
+			}
+			r.reject(v.pos, "write [registry/]name[:tag] such as nginx:alpine", "%.60q is not an image%s", name, why)
+			return "", false
+		}
+		return name, true
+	}}
+}
+
+func readPullPolicy(r *reader, v value, s *service) {
+	if v.kind == scalar {
+		switch p := v.text; {
+		case p == types.PullPolicyIfNotPresent:
+			s.Spec.PullPolicy = otto.PullMissing
+			return
+		case p == types.PullPolicyBuild, p == types.PullPolicyRefresh, p == "daily", p == "weekly", strings.HasPrefix(p, "every_"):
+			r.reject(v.pos, "write missing, always or never", "Compose's pull_policy %.40s is not supported yet", p)
+			return
+		}
+	}
+	s.Spec.PullPolicy, _ = choice(otto.PullMissing, otto.PullAlways, otto.PullNever).read(r, v)
+}
+
+func isRestart(s string) bool {
+	return regexp.MustCompile(`^(no|always|unless-stopped|on-failure(:[0-9]{1,6})?)$`).MatchString(s)
+}
+
+func isSignal(s string) bool {
+	return regexp.MustCompile(`^(SIG)?[A-Z][A-Z0-9]*([+-][0-9]+)?$|^[1-9][0-9]?$`).MatchString(s)
+}
+
+func isAbs(p string) bool { return strings.HasPrefix(p, "/") }
+
+func dependsOnKey() key[service] {
+	condition := choice(otto.ServiceStarted, otto.ServiceHealthy, otto.ServiceCompleted)
+	must := func(want bool) key[otto.Dependency] {
+		return key[otto.Dependency]{"Compose's.", schema{"const": want}, func(r *reader, v value, _ *otto.Dependency) {
+			if got, ok := boolean().read(r, v); ok && got != want {
+				r.reject(v.pos, "take it out", "this value of depends_on is not supported yet")
+			}
+		}}
+	}
+	o := object[otto.Dependency]{noun: "a dependency", keys: map[string]key[otto.Dependency]{
+		"condition": as("What it must have reached.", condition, func(d *otto.Dependency) *string { return &d.Condition }),
+		"restart":   must(false),
+		"required":  must(true),
+	}}
+	s := oneOf(listOf(text("")).schema, schema{"type": "object", "additionalProperties": oneOf(o.schema(), schema{"type": "null"})})
+	return key[service]{"Services that start before this one.", s, func(r *reader, v value, into *service) {
+		add := func(at pos, d otto.Dependency) {
+			if slices.ContainsFunc(into.DependsOn, func(o otto.Dependency) bool { return o.Service == d.Service }) {
+				r.reject(at, "take it out", "%.60q is here already", d.Service)
+				return
+			}
+			into.DependsOn = append(into.DependsOn, d)
+			into.dependsAt = append(into.dependsAt, at)
+		}
+		switch v.kind {
+		case list:
+			for _, item := range v.items {
+				if name, ok := text("the name of a service").read(r, item); ok {
+					add(item.pos, otto.Dependency{Service: name, Condition: otto.ServiceStarted})
+				}
+			}
+		case mapping:
+			for _, f := range v.fields {
+				d := otto.Dependency{Service: f.name, Condition: otto.ServiceStarted}
+				if f.kind == null || o.read(r, f.value, &d) {
+					add(f.pos, d)
+				}
+			}
+		default:
+			r.wants(v, list, "one service an item, after a dash")
+		}
+	}}
+}
