@@ -105,4 +105,6 @@ type RunningContainer struct {
 	ID   string // 64 hex digits
 	Name string
 	Pid  int // of its first process, in the engine's process namespace
+	// HostNetwork says that it has no network of its own; its traffic is the node's.
+	HostNetwork bool
 }

@@ -1,0 +1,181 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/client"
+
+	"github.com/otto-edge/otto"
+)
+
+// Create makes a container of an instance under the given name, with Otto's
+// labels, attached to the cluster's network, not started. The error is an
+// otto.ErrNameTaken if a foreign container has the name.
+func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (id string, err error) {
+	options, err := createOptions(r.cluster, inst, name)
+	if err != nil {
+		return "", fmt.Errorf("create %s: %w", name, err)
+	}
+	err = r.call(ctx, longCall, "create "+name, func(ctx context.Context, c *client.Client) error {
+		if inst.Spec.NetworkMode == "" {
+			if err := r.ensureNetwork(ctx, c); err != nil {
+				return err
+			}
+		}
+		made, err := c.ContainerCreate(ctx, options)
+		if err != nil {
+			return r.nameTaken(ctx, c, name, missingBind(err))
+		}
+		id = made.ID
+		for _, w := range made.Warnings {
+			r.log.Warn("engine warns", "container", name, "warning", tidy(w))
+		}
+		return nil
+	})
+	return id, err
+}
+
+// nameTaken finds out who holds a name that the engine refused with err.
+func (r *Runtime) nameTaken(ctx context.Context, c *client.Client, name string, err error) error {
+	if !cerrdefs.IsConflict(err) {
+		return err
+	}
+	holder, inspectErr := c.ContainerInspect(ctx, name, client.ContainerInspectOptions{})
+	if inspectErr != nil || holder.Container.Config == nil || strings.TrimPrefix(holder.Container.Name, "/") != name {
+		return err
+	}
+	config := holder.Container.Config
+	if config.Labels[otto.LabelCluster] == r.cluster {
+		return err
+	}
+	return fmt.Errorf("container %s of image %s: %w: rename or remove it, or name the service otherwise", name, config.Image, otto.ErrNameTaken)
+}
+
+// missingBind shortens what the engine says of a host path that must exist.
+func missingBind(err error) error {
+	if _, path, found := strings.Cut(err.Error(), "bind source path does not exist: "); found {
+		return fmt.Errorf("host path %s does not exist: create it on the node", path)
+	}
+	return err
+}
+
+// Start starts a container; starting a running one is no error.
+func (r *Runtime) Start(ctx context.Context, id string) error {
+	return r.call(ctx, longCall, "start "+short(id), func(ctx context.Context, c *client.Client) error {
+		_, err := c.ContainerStart(ctx, id, client.ContainerStartOptions{})
+		return err
+	})
+}
+
+// Stop stops a container within its own grace period, after which the engine
+// kills it. A container that is stopped or gone is no error.
+func (r *Runtime) Stop(ctx context.Context, id string) error {
+	grace := 10 * time.Second // the engine's
+	stopped := false
+	err := r.call(ctx, shortCall, "stop "+short(id), func(ctx context.Context, c *client.Client) error {
+		found, err := c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+		if cerrdefs.IsNotFound(err) {
+			stopped = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if s := found.Container.State; s != nil {
+			stopped = !s.Running && !s.Restarting && !s.Paused
+		}
+		if cfg := found.Container.Config; cfg != nil && cfg.StopTimeout != nil {
+			grace = time.Duration(*cfg.StopTimeout) * time.Second
+		}
+		return nil
+	})
+	if err != nil || stopped {
+		return err
+	}
+	return r.call(ctx, grace+stopSlack, "stop "+short(id), func(ctx context.Context, c *client.Client) error {
+		_, err := c.ContainerStop(ctx, id, client.ContainerStopOptions{})
+		if cerrdefs.IsNotFound(err) {
+			return nil
+		}
+		return err
+	})
+}
+
+// Rename gives a container another name. The error is an otto.ErrNameTaken if a
+// foreign container has it.
+func (r *Runtime) Rename(ctx context.Context, id, name string) error {
+	return r.call(ctx, shortCall, "rename "+short(id)+" to "+name, func(ctx context.Context, c *client.Client) error {
+		_, err := c.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: name})
+		return r.nameTaken(ctx, c, name, err)
+	})
+}
+
+// Remove removes a stopped container and its anonymous volumes, never a named
+// volume. One that is gone already is no error.
+func (r *Runtime) Remove(ctx context.Context, id string) error {
+	return r.call(ctx, longCall, "remove "+short(id), func(ctx context.Context, c *client.Client) error {
+		_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{RemoveVolumes: true})
+		if cerrdefs.IsNotFound(err) {
+			return nil
+		}
+		return err
+	})
+}
+
+// Bounds of what Logs returns: log lines travel in messages and on screens.
+const (
+	logEntry   = 32 << 10 // bytes; engines cut a line at 16 KiB
+	logLineMax = 1 << 10  // bytes
+)
+
+// Logs returns the last lines of a container's output, both streams together.
+// A long line is cut.
+func (r *Runtime) Logs(ctx context.Context, id string, lines int) ([]string, error) {
+	var out bytes.Buffer
+	err := r.call(ctx, shortCall, "logs of "+short(id), func(ctx context.Context, c *client.Client) error {
+		stream, err := c.ContainerLogs(ctx, id, client.ContainerLogsOptions{
+			ShowStdout: true,
+			ShowStderr: true,
+			Tail:       strconv.Itoa(lines),
+		})
+		if err != nil {
+			return err
+		}
+		defer stream.Close()
+		if _, err = stdcopy.StdCopy(&out, &out, io.LimitReader(stream, int64(lines)*logEntry)); ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return lastLines(out.String(), lines), nil
+}
+
+// lastLines returns the last n lines of text as valid UTF-8, none longer than
+// logLineMax.
+func lastLines(text string, n int) []string {
+	text = strings.TrimRight(text, "\r\n")
+	if text == "" {
+		return nil
+	}
+	lines := strings.Split(text, "\n")
+	lines = lines[max(0, len(lines)-n):]
+	for i, line := range lines {
+		line = strings.TrimSuffix(line, "\r")
+		lines[i] = strings.ToValidUTF8(line[:min(len(line), logLineMax)], "")
+	}
+	return lines
+}
+
+// short is an id as people know it from docker ps.
+func short(id string) string { return id[:min(len(id), 12)] }

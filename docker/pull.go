@@ -1,0 +1,168 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/user"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+
+	"github.com/otto-edge/otto"
+)
+
+// minFree is the space that must be free on the engine's disk before a pull. A
+// disk that fills up while layers are extracted can break the image store.
+const minFree = 1 << 30 // bytes
+
+// Pull makes the image of spec present as its pull policy asks. A registry is
+// asked only if the image is missing or the policy is always: on a node without
+// a way out each question costs 20 s. A pull that fails while a usable image is
+// there is only a warning.
+func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (warning string, err error) {
+	there, err := r.checkImage(ctx, spec.Image)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case there && spec.PullPolicy != otto.PullAlways:
+		return "", nil
+	case !there && spec.PullPolicy == otto.PullNever:
+		return "", fmt.Errorf("image %s is not on this node, and its pull_policy is never", spec.Image)
+	}
+	warning, err = r.pull(ctx, spec.Image)
+	if err != nil {
+		if there && ctx.Err() == nil {
+			return fmt.Sprintf("%v; the image that is there is used", err), nil
+		}
+		return "", err
+	}
+	if there, err = r.checkImage(ctx, spec.Image); err == nil && !there {
+		err = fmt.Errorf("image %s was pulled, but the engine does not have it: its image store may be damaged", spec.Image)
+	}
+	return warning, err
+}
+
+// checkImage reports whether an image is there. One that this node cannot run
+// is an error.
+func (r *Runtime) checkImage(ctx context.Context, image string) (there bool, err error) {
+	err = r.call(ctx, shortCall, "image "+image, func(ctx context.Context, c *client.Client) error {
+		found, err := c.ImageInspect(ctx, image)
+		if cerrdefs.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		version, err := c.ServerVersion(ctx, client.ServerVersionOptions{})
+		if err != nil {
+			return err
+		}
+		there = true
+		if !runs(version.Arch, found.Architecture) {
+			return fmt.Errorf("it is for %s, this node is %s: name an image for %[2]s", found.Architecture, version.Arch)
+		}
+		return nil
+	})
+	return there, err
+}
+
+// runs reports whether a node of an architecture runs images of another, both as
+// Go names them. 64-bit machines run their 32-bit elders.
+func runs(node, image string) bool {
+	elders := map[string]string{"amd64": "386", "arm64": "arm"}
+	return image == "" || node == "" || image == node || image == elders[node]
+}
+
+// pull asks the registry. It has no deadline but must make progress.
+func (r *Runtime) pull(ctx context.Context, image string) (warning string, err error) {
+	if err := r.checkDisk(ctx); err != nil {
+		return "", fmt.Errorf("pull %s: %w", image, err)
+	}
+	auth, err := credentials(ctx, configDir(), image)
+	if err != nil {
+		warning = fmt.Sprintf("pulling %s without credentials: %v", image, err)
+		r.log.Warn("no registry credentials", "image", image, "err", err)
+	}
+	c, err := r.connect(ctx)
+	if err != nil {
+		return "", fmt.Errorf("pull %s: %w", image, r.explain(err))
+	}
+	if err := r.download(ctx, c, image, auth); err != nil {
+		if unreachable(err) {
+			r.drop(c)
+		}
+		return "", fmt.Errorf("pull %s: %w", image, r.explain(err))
+	}
+	return warning, nil
+}
+
+var errStalled = errors.New("no progress for 5 minutes: look at the node's network, and at its disk")
+
+func (r *Runtime) download(ctx context.Context, c *client.Client, image, auth string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(pullStall, func() { cancel(errStalled) })
+	defer watchdog.Stop()
+
+	stream, err := c.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: auth})
+	if err != nil {
+		return whyEnded(ctx, err)
+	}
+	defer stream.Close()
+	for message, err := range stream.JSONMessages(ctx) {
+		if err != nil {
+			return whyEnded(ctx, err)
+		}
+		if message.Error != nil {
+			return message.Error
+		}
+		watchdog.Reset(pullStall)
+	}
+	return nil
+}
+
+// whyEnded is the cause of ctx's end where there is one, else err.
+func whyEnded(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// checkDisk looks for space where a local engine keeps its images.
+func (r *Runtime) checkDisk(ctx context.Context) error {
+	if !r.Local() {
+		return nil
+	}
+	dir, err := r.RootDir(ctx)
+	if err != nil {
+		return err
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return nil //nolint:nilerr // an engine in another mount namespace: its disk cannot be seen
+	}
+	return enoughDisk(dir, fs.Bavail*uint64(fs.Bsize))
+}
+
+func enoughDisk(dir string, free uint64) error {
+	if free >= minFree {
+		return nil
+	}
+	return fmt.Errorf("disk of the engine is nearly full: %d MB free in %s, a pull needs %d MB: remove images that nothing uses (docker image prune)",
+		free/otto.MB, dir, minFree/otto.MB)
+}
+
+// configDir is where the docker command of this user keeps its credentials.
+func configDir() string {
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(u.HomeDir, ".docker")
+}

@@ -1,0 +1,260 @@
+package docker
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+
+	"github.com/otto-edge/otto"
+)
+
+// createOptions is what the engine is asked to make for an instance.
+func createOptions(cluster string, inst otto.Instance, name string) (client.ContainerCreateOptions, error) {
+	spec := inst.Spec
+	env, err := environment(spec.Environment)
+	if err != nil {
+		return client.ContainerCreateOptions{}, err
+	}
+	exposed, bindings, err := ports(spec.Ports)
+	if err != nil {
+		return client.ContainerCreateOptions{}, err
+	}
+	restart, err := restartPolicy(spec)
+	if err != nil {
+		return client.ContainerCreateOptions{}, err
+	}
+	binds, mounts := mountsOf(spec.Mounts, cluster)
+	mode, endpoints := networks(cluster, inst)
+	return client.ContainerCreateOptions{
+		Name: name,
+		Config: &container.Config{
+			Image:        spec.Image,
+			Cmd:          spec.Command,
+			Entrypoint:   spec.Entrypoint,
+			Env:          env,
+			Labels:       labels(cluster, inst),
+			ExposedPorts: exposed,
+			Healthcheck:  healthcheck(spec.Healthcheck),
+			StopSignal:   spec.StopSignal,
+			StopTimeout:  stopTimeout(spec.StopGrace),
+			User:         spec.User,
+			WorkingDir:   spec.WorkingDir,
+		},
+		HostConfig: &container.HostConfig{
+			Binds:          binds,
+			Mounts:         mounts,
+			Tmpfs:          tmpfs(spec.Tmpfs),
+			PortBindings:   bindings,
+			RestartPolicy:  restart,
+			LogConfig:      logging(spec.Logging),
+			NetworkMode:    mode,
+			CapAdd:         spec.CapAdd,
+			CapDrop:        spec.CapDrop,
+			ReadonlyRootfs: spec.ReadOnly,
+			ExtraHosts:     spec.ExtraHosts,
+			Resources: container.Resources{
+				Memory:   spec.Resources.MemoryBytes,
+				NanoCPUs: int64(math.Round(spec.Resources.CPU * 1e9)),
+				Devices:  devices(spec.Devices),
+			},
+		},
+		NetworkingConfig: endpoints,
+	}, nil
+}
+
+// labels are the user's and Otto's; Otto's win.
+func labels(cluster string, inst otto.Instance) map[string]string {
+	all := maps.Clone(inst.Spec.Labels)
+	if all == nil {
+		all = make(map[string]string, 4)
+	}
+	all[otto.LabelCluster] = cluster
+	all[otto.LabelService] = inst.Service
+	all[otto.LabelInstance] = inst.Name
+	all[otto.LabelSpec] = inst.Spec.Hash()
+	return all
+}
+
+// environment is sorted. A bad name is refused here, because the engine's own
+// error would quote the value.
+func environment(vars map[string]string) ([]string, error) {
+	var env []string
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			return nil, fmt.Errorf("environment variable %q: a name has at least one character and no =", name)
+		}
+		env = append(env, name+"="+vars[name])
+	}
+	return env, nil
+}
+
+func ports(published []otto.Port) (network.PortSet, network.PortMap, error) {
+	if len(published) == 0 {
+		return nil, nil, nil
+	}
+	exposed, bindings := network.PortSet{}, network.PortMap{}
+	for _, p := range published {
+		port, ok := network.PortFrom(p.Container, network.IPProtocol(p.Protocol))
+		if !ok {
+			return nil, nil, fmt.Errorf("port %d: write tcp, udp or sctp as its protocol", p.Container)
+		}
+		var binding network.PortBinding
+		if p.Host != 0 {
+			binding.HostPort = strconv.Itoa(int(p.Host))
+		}
+		if p.HostIP != "" {
+			addr, err := netip.ParseAddr(p.HostIP)
+			if err != nil {
+				return nil, nil, fmt.Errorf("port %d: host address %q is not an IP address", p.Container, p.HostIP)
+			}
+			binding.HostIP = addr
+		}
+		exposed[port] = struct{}{}
+		bindings[port] = append(bindings[port], binding)
+	}
+	return exposed, bindings, nil
+}
+
+// restartPolicy is the engine's. It has none for a stateful service: after a
+// power cut the engine would start a copy of data that may have moved away.
+func restartPolicy(spec otto.ContainerSpec) (container.RestartPolicy, error) {
+	if spec.Stateful() {
+		return container.RestartPolicy{Name: container.RestartPolicyDisabled}, nil
+	}
+	name, retries, limited := strings.Cut(spec.Restart, ":")
+	policy := container.RestartPolicy{Name: container.RestartPolicyMode(name)}
+	if name == "" {
+		policy.Name = container.RestartPolicyUnlessStopped
+	}
+	if limited {
+		n, err := strconv.Atoi(retries)
+		if err != nil {
+			return policy, fmt.Errorf("restart %q: write a number after on-failure:", spec.Restart)
+		}
+		policy.MaximumRetryCount = n
+	}
+	return policy, container.ValidateRestartPolicy(policy)
+}
+
+// mountsOf uses the short form for binds, the only one that makes a missing host
+// path before API 1.42, and the long form for everything else.
+func mountsOf(wanted []otto.Mount, cluster string) (binds []string, mounts []mount.Mount) {
+	for _, m := range wanted {
+		if m.Type == otto.MountBind && !m.MustExist && !strings.ContainsRune(m.Source+m.Target, ':') {
+			binds = append(binds, shortBind(m))
+			continue
+		}
+		mounts = append(mounts, longMount(m, cluster))
+	}
+	return binds, mounts
+}
+
+func shortBind(m otto.Mount) string {
+	mode := "rw"
+	if m.ReadOnly {
+		mode = "ro"
+	}
+	if m.Propagation != "" {
+		mode += "," + m.Propagation
+	}
+	return m.Source + ":" + m.Target + ":" + mode
+}
+
+func longMount(m otto.Mount, cluster string) mount.Mount {
+	out := mount.Mount{Type: mount.Type(m.Type), Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly}
+	switch m.Type {
+	case otto.MountBind:
+		if m.Propagation != "" {
+			out.BindOptions = &mount.BindOptions{Propagation: mount.Propagation(m.Propagation)}
+		}
+	case otto.MountVolume:
+		out.VolumeOptions = &mount.VolumeOptions{
+			NoCopy: m.NoCopy,
+			Labels: map[string]string{otto.LabelCluster: cluster},
+		}
+	case otto.MountTmpfs:
+		out.TmpfsOptions = &mount.TmpfsOptions{SizeBytes: m.SizeBytes, Mode: os.FileMode(m.Mode)}
+	}
+	return out
+}
+
+func tmpfs(wanted []string) map[string]string {
+	if len(wanted) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(wanted))
+	for _, t := range wanted {
+		path, options, _ := strings.Cut(t, ":")
+		out[path] = options
+	}
+	return out
+}
+
+func healthcheck(h *otto.Healthcheck) *container.HealthConfig {
+	if h == nil {
+		return nil
+	}
+	return &container.HealthConfig{
+		Test:          h.Test,
+		Interval:      h.Interval,
+		Timeout:       h.Timeout,
+		StartPeriod:   h.StartPeriod,
+		StartInterval: h.StartInterval,
+		Retries:       h.Retries,
+	}
+}
+
+// stopTimeout is in whole seconds, rounded up; nil means the engine's 10 s.
+func stopTimeout(grace time.Duration) *int {
+	if grace <= 0 {
+		return nil
+	}
+	return new(int(math.Ceil(grace.Seconds())))
+}
+
+// logging bounds the logs that the file does not speak of: unbounded ones fill
+// a small node's disk. json-file because every engine and podman know it.
+func logging(l *otto.Logging) container.LogConfig {
+	if l == nil {
+		return container.LogConfig{
+			Type:   "json-file",
+			Config: map[string]string{"max-size": "10m", "max-file": "3"},
+		}
+	}
+	return container.LogConfig{Type: l.Driver, Config: l.Options}
+}
+
+func devices(wanted []otto.Device) []container.DeviceMapping {
+	var out []container.DeviceMapping
+	for _, d := range wanted {
+		out = append(out, container.DeviceMapping{
+			PathOnHost:        d.Host,
+			PathInContainer:   d.Container,
+			CgroupPermissions: d.Permissions,
+		})
+	}
+	return out
+}
+
+// networks attaches an instance to the cluster's network, where its service's
+// name and its own find it, unless its spec names another network mode.
+func networks(cluster string, inst otto.Instance) (container.NetworkMode, *network.NetworkingConfig) {
+	if mode := inst.Spec.NetworkMode; mode != "" {
+		return container.NetworkMode(mode), nil
+	}
+	aliases := slices.Compact([]string{inst.Service, inst.Name})
+	return container.NetworkMode(cluster), &network.NetworkingConfig{
+		EndpointsConfig: map[string]*network.EndpointSettings{cluster: {Aliases: aliases}},
+	}
+}

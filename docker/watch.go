@@ -1,0 +1,85 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/client"
+)
+
+// settle is how long Watch waits for the rest of a burst: stopping one
+// container is a kill, a die and a stop.
+const settle = 20 * time.Millisecond
+
+// Watch calls changed once when it begins to watch and after anything happened
+// to any container of the engine. It returns when the connection to the engine
+// breaks.
+func (r *Runtime) Watch(ctx context.Context, changed func()) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	connectCtx, stop := context.WithTimeout(ctx, shortCall)
+	defer stop()
+	c, err := r.connect(connectCtx)
+	if err != nil {
+		return r.watchError(err)
+	}
+	// Whatever ends the stream may have replaced the engine.
+	defer r.drop(c)
+
+	hung := time.AfterFunc(shortCall, func() { cancel(context.DeadlineExceeded) })
+	stream := c.Events(ctx, client.EventsListOptions{
+		Filters: client.Filters{}.Add("type", string(events.ContainerEventType)),
+	})
+	hung.Stop()
+	defer func() {
+		cancel(nil)
+		for range stream.Err { // closed when the stream's goroutine has ended
+		}
+	}()
+
+	r.pids.forget(true)
+	defer r.pids.forget(false)
+	err = follow(stream, func() {
+		r.pids.forget(true)
+		changed()
+	})
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return r.watchError(err)
+}
+
+func (r *Runtime) watchError(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return problem{"the engine at " + r.url + " closed its event stream", err}
+	}
+	return r.explain(err)
+}
+
+// follow calls changed at once and after each burst of events, until the stream ends.
+func follow(stream client.EventsResult, changed func()) error {
+	quiet := time.NewTimer(0)
+	defer quiet.Stop()
+	for {
+		select {
+		case err := <-stream.Err:
+			return err
+		case event := <-stream.Messages:
+			if matters(event) {
+				quiet.Reset(settle)
+			}
+		case <-quiet.C:
+			changed()
+		}
+	}
+}
+
+// matters leaves out what changes nothing: each run of a health check is three
+// events.
+func matters(event events.Message) bool {
+	return !strings.HasPrefix(string(event.Action), "exec_")
+}
