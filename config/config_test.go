@@ -253,7 +253,7 @@ func largeFile() []byte {
 	b.WriteString("services:\n")
 	for i := range 200 {
 		b.WriteString("  - name: service-" + strconv.Itoa(i) + "\n    image: nginx:alpine\n    node: n" + strconv.Itoa(i%20) +
-			"\n    ports: [\"" + strconv.Itoa(8000+i) + ":80\"]\n    environment: {A: one, B: \"two\", C: ${C:-three}}\n    volumes: [data-" + strconv.Itoa(i) + ":/data]\n")
+			"\n    ports: [\"" + strconv.Itoa(8000+i) + ":80\"]\n    environment: {A: one, B: \"two\", C: \"${C:-three}\"}\n    volumes: [data-" + strconv.Itoa(i) + ":/data]\n")
 	}
 	return b.Bytes()
 }

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
@@ -168,9 +167,9 @@ func envFileKey() key[service] {
 				required, ok := boolean().read(r, v)
 				e.Required = types.OptOut(required || !ok)
 			}},
-			"format": as("raw: values are taken as they stand.", choice("raw", dotenv.DotEnv), func(e *envFile) *string { return &e.Format }),
 		},
 		required: map[string]string{"path": "path: web.env"},
+		later:    composeKeys[types.EnvFile](),
 	}
 	file := form[envFile]{oneOf(schema{"type": "string"}, o.schema()), func(r *reader, v value) (envFile, bool) {
 		e := envFile{pos: v.pos, EnvFile: types.EnvFile{Required: true}}
@@ -228,7 +227,7 @@ func (r *reader) readEnvFile(f envFile, lookup func(string) (string, bool)) map[
 		r.reject(f.pos, "name a file that you may read", "%s: %s", f.Path, reason(err))
 		return nil
 	}
-	vars, problem := parseEnv(f.Path, data, lookup, f.Format)
+	vars, problem := parseEnv(f.Path, data, lookup)
 	if problem != nil {
 		r.reject(f.pos, problem.Try, "%s: %s", f.Path, problem.What)
 	}

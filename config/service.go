@@ -118,7 +118,7 @@ func nested[T any](doc string, o object[T]) key[T] {
 // containerKeys are those that say what runs in a container.
 func containerKeys() map[string]key[service] {
 	return map[string]key[service]{
-		"image": as("Image to run.", image(), func(s *service) *string { return &s.Spec.Image }),
+		"image":       as("Image to run.", image(), func(s *service) *string { return &s.Spec.Image }),
 		"pull_policy": {"When to pull: missing (default), always or never.", schema{"enum": []string{"missing", "always", "never", "if_not_present"}}, readPullPolicy},
 		"command":     as("Command instead of the image's.", command(), func(s *service) *[]string { return &s.Spec.Command }),
 		"entrypoint":  as("Entrypoint instead of the image's.", command(), func(s *service) *[]string { return &s.Spec.Entrypoint }),

@@ -76,7 +76,7 @@ func withDotEnv(dir string, env func(string) (string, bool)) (func(string) (stri
 	if err != nil {
 		return nil, Problems{{File: path, What: reason(err), Try: "mend it or take it away"}}
 	}
-	vars, problem := parseEnv(path, data, env, "")
+	vars, problem := parseEnv(path, data, env)
 	if problem != nil {
 		return nil, Problems{*problem}
 	}
@@ -91,9 +91,8 @@ func withDotEnv(dir string, env func(string) (string, bool)) (func(string) (stri
 
 // parseEnv reads a file of variables. Of the library's errors only the line is
 // shown: the rest may hold a secret.
-func parseEnv(path string, data []byte, env func(string) (string, bool), format string) (map[string]string, *Problem) {
-	vars := map[string]string{}
-	err := dotenv.ParseWithFormat(bytes.NewReader(data), path, vars, env, format)
+func parseEnv(path string, data []byte, env func(string) (string, bool)) (map[string]string, *Problem) {
+	vars, err := dotenv.ParseWithLookup(bytes.NewReader(data), env)
 	if err == nil {
 		return vars, nil
 	}
