@@ -6,8 +6,8 @@
 // has readers for. What Compose has and Otto does not support is an error that
 // names it: a file never means less than it says.
 //
-// A file becomes a value in two steps. The tree (tree.go) is YAML without its
-// surprises: bounded, aliases and variables resolved, every value with its place
+// A file becomes a value in two steps. The tree (yaml.go, tree.go) is YAML
+// without its surprises: bounded, aliases and variables resolved, every value with its place
 // and its text as the user wrote it. Tables of keys (object, key, form) then turn
 // the tree into nodes and services; the schema for editors comes from the same
 // tables. What concerns several of them, such as a port that two services want,

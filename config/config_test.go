@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -142,8 +143,8 @@ func TestBadFilesAreExplained(t *testing.T) {
 
 func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	_, err := Load("testdata/bad/many.yaml", noEnv)
-	problems, ok := err.(Problems)
-	if !ok || len(problems) < 8 {
+	var problems Problems
+	if !errors.As(err, &problems) || len(problems) < 8 {
 		t.Fatalf("got %v", err)
 	}
 	for i, p := range problems {

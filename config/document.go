@@ -83,9 +83,7 @@ func volumesKey() key[document] {
 
 func servicesKey() key[document] {
 	named, unnamed := serviceObject(true), serviceObject(false)
-	s := oneOf(schema{"type": "array", "items": named.schema()},
-		schema{"type": "object", "additionalProperties": unnamed.schema()})
-	return key[document]{"What should run: a list, or a mapping by name as in Compose.", s, func(r *reader, v value, d *document) {
+	return key[document]{"What should run: a list, or a mapping by name as in Compose.", servicesSchema(), func(r *reader, v value, d *document) {
 		switch v.kind {
 		case list:
 			for _, item := range v.items {

@@ -15,6 +15,7 @@ func Schema() []byte {
 	s := documentObject().schema()
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	s["title"] = "otto.yaml"
+	s["$defs"] = schema{"service": serviceSchema()}
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		panic(err) // strings, numbers and maps of them: cannot happen
@@ -40,6 +41,20 @@ func (o object[T]) schema() schema {
 		s["required"] = slices.Sorted(maps.Keys(o.required))
 	}
 	return s
+}
+
+// serviceSchema is of a service in a list and in a mapping: only in a list it
+// must have a name, which servicesSchema adds.
+func serviceSchema() schema {
+	s := serviceObject(true).schema()
+	s["required"] = []string{"image"}
+	return s
+}
+
+func servicesSchema() schema {
+	service := schema{"$ref": "#/$defs/service"}
+	named := schema{"allOf": []schema{service, {"required": []string{"name"}}}}
+	return oneOf(schema{"type": "array", "items": named}, schema{"type": "object", "additionalProperties": service})
 }
 
 func oneOf(schemas ...schema) schema { return schema{"anyOf": schemas} }
