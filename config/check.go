@@ -197,16 +197,11 @@ func (d *document) checkPorts(r *reader) {
 	}
 	wanted := map[socket][]hostPort{}
 	var order []socket
-	count := 0
 	for i := range d.services {
 		s := &d.services[i]
 		for j, p := range s.Spec.Ports {
 			if p.Host == 0 || s.Spec.NetworkMode == "host" || s.Spec.NetworkMode == "none" {
 				continue
-			}
-			if count++; count > maxAllPorts {
-				r.reject(s.portsAt[j], "use network_mode: host for so many", "a file can publish at most %d ports", maxAllPorts)
-				return
 			}
 			at := socket{p.Host, p.Protocol}
 			if wanted[at] == nil {

@@ -204,6 +204,33 @@ func TestFileThatIsNotTextIsRefused(t *testing.T) {
 	}
 }
 
+func TestPortsOfAllServicesTogetherAreBounded(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("x-p: &p [\"1000-1998:1-999\"]\nservices:\n")
+	for i := range 100 {
+		b.WriteString("  - {name: s" + strconv.Itoa(i) + ", image: nginx, network_mode: none, ports: *p}\n")
+	}
+	_, err := Parse("otto.yaml", []byte(b.String()), "/", noEnv)
+	want := "otto.yaml:1:10: a file can publish at most 5000 ports: use network_mode: host for so many"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+func TestNodeKeys(t *testing.T) {
+	got := parse(t, `nodes:
+  - {id: rpi-01, host: rpi.local, user: pi, port: 2222, docker_url: "tcp://127.0.0.1:2375", labels: [disk=ssd], identity_file: keys/id}
+  - {id: v6, host: "fd00::7", labels: {rack: 1}, identity_file: ~/.ssh/id}
+`, "HOME", "/home/me").Wanted.Nodes
+	want := []otto.Node{
+		{ID: "rpi-01", Host: "rpi.local", User: "pi", Port: 2222, DockerURL: "tcp://127.0.0.1:2375", Labels: map[string]string{"disk": "ssd"}, IdentityFile: "/home/me/lab/keys/id"},
+		{ID: "v6", Host: "fd00::7", DockerURL: "unix:///var/run/docker.sock", Labels: map[string]string{"rack": "1"}, IdentityFile: "/home/me/.ssh/id"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestNodesAndServicesMayBeLeftOut(t *testing.T) {
 	f := parse(t, "cluster: {name: home}\n")
 	want := otto.Wanted{

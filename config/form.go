@@ -258,7 +258,7 @@ func oneOrMore[V any](of form[V]) form[[]V] {
 	}}
 }
 
-// given is the form for two keys that mean the same thing: setting it again to
+// given is a key whose field another key may set too: setting it again to
 // something else is a mistake.
 func given[T any, V comparable](doc string, f form[V], of func(*T) *V) key[T] {
 	return key[T]{doc, f.schema, func(r *reader, v value, into *T) {

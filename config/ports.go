@@ -26,6 +26,9 @@ func portsKey() key[service] {
 			return
 		}
 		for _, item := range v.items {
+			if r.ports > maxAllPorts {
+				return
+			}
 			var ports []otto.Port
 			if item.kind == mapping {
 				ports = readLongPort(r, item, long)
@@ -34,6 +37,10 @@ func portsKey() key[service] {
 			}
 			if len(into.Spec.Ports)+len(ports) > maxPorts {
 				r.reject(item.pos, "use network_mode: host for so many", "a service can publish at most %d ports", maxPorts)
+				return
+			}
+			if r.ports += len(ports); r.ports > maxAllPorts {
+				r.reject(item.pos, "use network_mode: host for so many", "a file can publish at most %d ports", maxAllPorts)
 				return
 			}
 			for _, p := range ports {

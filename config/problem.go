@@ -60,6 +60,7 @@ type reader struct {
 	env      func(string) (string, bool)
 	problems Problems
 	warnings Problems
+	ports    int // published so far
 }
 
 // reject notes a mistake. Neither try nor the message may hold a value of an
