@@ -37,6 +37,7 @@ const (
 	NodeReady   NodeState = "ready"   // its agent reports
 	NodeSuspect NodeState = "suspect" // its agent is silent; the host may be alive
 	NodeLost    NodeState = "lost"    // silent, and a second channel cannot reach the host either
+	NodeLeaving NodeState = "leaving" // taken out of the file; Otto is being removed from it
 	NodeLeft    NodeState = "left"    // stopped on request
 )
 

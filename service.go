@@ -170,3 +170,19 @@ type Device struct {
 	Container   string `json:"container"`
 	Permissions string `json:"permissions"` // of r, w, m
 }
+
+// String is the port in Docker Compose's short form, such as 8080:80 or
+// 127.0.0.1:53:53/udp.
+func (p Port) String() string {
+	s := strconv.Itoa(int(p.Container))
+	if p.Host != 0 {
+		s = strconv.Itoa(int(p.Host)) + ":" + s
+	}
+	if p.HostIP != "" {
+		s = p.HostIP + ":" + s
+	}
+	if p.Protocol != "" && p.Protocol != "tcp" {
+		s += "/" + p.Protocol
+	}
+	return s
+}

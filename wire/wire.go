@@ -191,3 +191,12 @@ func decode(b []byte, into any) error {
 	}
 	return json.Unmarshal(b, into)
 }
+
+// NodePermissions are the topics that a node may publish to and subscribe to:
+// its own reports, its assignment and the control plane's status.
+func NodePermissions(node string) (publish, subscribe []string) {
+	for _, k := range ReportKinds() {
+		publish = append(publish, NodeTopic(node, k))
+	}
+	return publish, []string{NodeTopic(node, KindAssignment), TopicControlStatus}
+}

@@ -1,0 +1,244 @@
+// Package agent is the node side of Otto. An agent makes its node's containers
+// match one Assignment, reports what really runs, and streams samples of the
+// node and its containers.
+//
+// The agent needs nobody: it keeps the last good assignment on disk, acts on it
+// at boot, and goes on when the broker, the control plane or the container
+// engine is away. What to do next is decided by a pure function, next in
+// plan.go; this file and converge.go are the shell that waits, calls the engine
+// and publishes.
+//
+// One goroutine, converge, owns all state. Work that takes time (a pull, a stop
+// with its grace period) runs in a goroutine for each instance, so that no
+// instance waits for another, and comes back to the owner as a result.
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
+)
+
+// Conn is the connection to the broker. Package mqtt has one.
+type Conn interface {
+	// Publish fails at once while there is no connection; nothing is queued.
+	Publish(ctx context.Context, topic string, qos byte, retain bool, payload []byte) error
+	// Subscribe remembers the filter and subscribes on every connect.
+	Subscribe(filter string, handle func(topic string, payload []byte))
+}
+
+// Sampler reads the node and its containers. Package sampler has one.
+type Sampler interface {
+	Node(now time.Time) (otto.NodeSample, error)
+	Containers(now time.Time, running []otto.RunningContainer) []otto.ContainerSample
+}
+
+// Options are what an agent is made of.
+type Options struct {
+	Enrolment wire.Enrolment
+	BootID    string         // drawn at each start
+	Facts     otto.NodeFacts // of the node and this binary; the engine is asked later
+	StateDir  string         // the agent's own directory
+	Runtime   Runtime
+	Conn      Conn
+	Sampler   Sampler
+	Log       *slog.Logger
+}
+
+// Agent runs one node.
+type Agent struct {
+	Options
+	state   state
+	problem atomic.Value // string: what is wrong with the agent itself
+
+	assignments chan otto.Assignment
+	changed     chan struct{} // something happened to a container
+	stale       chan struct{} // the list of running containers is out of date
+	connected   chan uint64   // number of the session that has just begun
+	results     chan result
+}
+
+// New returns an agent that does nothing until Run. It fails only when its
+// state directory cannot be used.
+func New(o Options) (*Agent, error) {
+	a := &Agent{
+		Options:     o,
+		assignments: make(chan otto.Assignment, 1),
+		changed:     make(chan struct{}, 1),
+		stale:       make(chan struct{}, 1),
+		connected:   make(chan uint64, 1),
+		results:     make(chan result),
+	}
+	if a.Enrolment.Interval == 0 {
+		a.Enrolment.Interval = otto.DefaultInterval
+	}
+	if a.Enrolment.Heartbeat == 0 {
+		a.Enrolment.Heartbeat = otto.DefaultHeartbeat
+	}
+	a.problem.Store("")
+	var err error
+	a.state, err = openState(o.StateDir, o.Log, func(b []byte) (otto.Assignment, error) {
+		return wire.OpenAssignment(o.Enrolment.ControlKey, o.Enrolment.ClusterID, o.Enrolment.NodeID, b)
+	})
+	return a, err
+}
+
+// Connected tells the agent that a session with the broker has begun. It is the
+// client's OnConnect.
+func (a *Agent) Connected(session uint64) { replace(a.connected, session) }
+
+// Run works until ctx ends. The containers keep running then.
+func (a *Agent) Run(ctx context.Context) error {
+	a.Conn.Subscribe(a.topic(wire.KindAssignment), a.receive)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.converge(ctx) })
+	g.Go(func() error { return a.watch(ctx) })
+	g.Go(func() error { return a.sample(ctx) })
+	g.Go(func() error { return a.beat(ctx) })
+	return g.Wait()
+}
+
+// receive takes an assignment from the network. What is not signed, foreign or
+// old goes no further; a stale retained message is normal after a crash.
+func (a *Agent) receive(_ string, payload []byte) {
+	if len(payload) == 0 { // the retained message was cleared
+		return
+	}
+	asg, err := wire.OpenAssignment(a.Enrolment.ControlKey, a.Enrolment.ClusterID, a.Enrolment.NodeID, payload)
+	if err != nil {
+		a.Log.Warn("refused an assignment", "err", err)
+		return
+	}
+	fresh, err := a.state.accept(asg, payload)
+	if err != nil { // it holds until the next restart all the same
+		a.Log.Error("the assignment is not on disk", "err", err)
+		a.problem.Store(fmt.Sprintf("%v; after a restart the one before it would hold", err))
+	} else if fresh {
+		a.problem.Store("")
+	}
+	if fresh {
+		replace(a.assignments, asg)
+	}
+}
+
+// watch follows the engine's events for as long as the agent runs.
+func (a *Agent) watch(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := a.Runtime.Watch(ctx, func() {
+			signal(a.changed)
+			signal(a.stale)
+		})
+		if ctx.Err() != nil {
+			break
+		}
+		a.Log.Warn("not watching the engine", "err", err)
+		signal(a.changed) // so that the reason is found and reported
+		wait(ctx, time.Second)
+	}
+	return ctx.Err()
+}
+
+// sample publishes a reading of the node and one of its containers at each
+// interval. Readings that cannot be sent are dropped: a late one is worth nothing.
+func (a *Agent) sample(ctx context.Context) error {
+	tick := time.NewTicker(a.Enrolment.Interval)
+	defer tick.Stop()
+	var running []otto.RunningContainer
+	for {
+		select {
+		case <-a.stale:
+			list, err := a.Runtime.Running(ctx)
+			if err != nil {
+				a.Log.Debug("running containers are unknown", "err", err)
+				continue
+			}
+			running = list
+			continue
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		now := time.Now()
+		if s, err := a.Sampler.Node(now); err != nil {
+			a.Log.Warn("node not sampled", "err", err)
+		} else if b, err := wire.EncodeNodeSample(a.Enrolment.NodeID, s); err == nil {
+			_ = a.Conn.Publish(ctx, a.topic(wire.KindNodeMetrics), 0, false, b)
+		}
+		b, err := wire.EncodeContainerSamples(a.Enrolment.NodeID, now, a.Sampler.Containers(now, running))
+		if err != nil {
+			a.Log.Warn("containers not sampled", "err", err)
+			continue
+		}
+		_ = a.Conn.Publish(ctx, a.topic(wire.KindContainerMetrics), 0, false, b)
+	}
+}
+
+// beat publishes heartbeats. It does nothing else, so that it stops for no
+// hanging engine and no slow disk.
+func (a *Agent) beat(ctx context.Context) error {
+	tick := time.NewTicker(a.Enrolment.Heartbeat)
+	defer tick.Stop()
+	start := time.Now()
+	for seq := uint64(1); ; seq++ {
+		b, err := wire.Encode(wire.Heartbeat{BootID: a.BootID, Seq: seq, UpMS: time.Since(start).Milliseconds()})
+		if err != nil {
+			return err
+		}
+		_ = a.Conn.Publish(ctx, a.topic(wire.KindHeartbeat), 0, false, b)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *Agent) topic(k wire.Kind) string { return wire.NodeTopic(a.Enrolment.NodeID, k) }
+
+// Will is the message that the broker sends when a node's connection breaks.
+func Will(node, bootID string) (topic string, payload []byte) {
+	b, err := wire.Encode(wire.Status{NodeID: node, BootID: bootID})
+	if err != nil {
+		panic(err) // three short fields: cannot happen
+	}
+	return wire.NodeTopic(node, wire.KindStatus), b
+}
+
+// replace puts v into a channel of length one in place of what is there.
+func replace[T any](c chan T, v T) {
+	for {
+		select {
+		case c <- v:
+			return
+		default:
+		}
+		select {
+		case <-c:
+		default:
+		}
+	}
+}
+
+// signal sets a flag that is a channel of length one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,539 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
+)
+
+const (
+	resync     = time.Minute     // between two looks at the engine without any event
+	engineWait = 2 * time.Second // between two looks at an engine that does not answer
+	backoffMin = time.Second     // after a start that failed; doubles
+	backoffMax = time.Minute
+	tailLines  = 10
+)
+
+// converger is the state of the goroutine that owns it.
+type converger struct {
+	*Agent
+	assignment *otto.Assignment
+	containers []otto.Container
+	engine     otto.Engine
+	known      bool               // whether containers are as the engine has them now
+	refreshAt  time.Time          // when to look at the engine next, without an event
+	work       map[string]*work   // under way, by instance
+	attempts   map[string]attempt // by instance
+	rerun      map[string]bool    // instances to start even if they have ended
+	reported   string             // the last report, to send only what is new
+	online     bool
+}
+
+// work is something under way for an instance.
+type work struct {
+	do      verb
+	hash    string
+	pulling bool
+	cancel  context.CancelFunc
+}
+
+// result is how work ended, or with pulling set that it has come so far.
+type result struct {
+	instance string
+	pulling  *bool
+	hash     string
+	warning  string
+	err      error
+	tail     []string
+}
+
+// converge makes the containers match the assignment, for as long as ctx lasts.
+func (a *Agent) converge(ctx context.Context) error {
+	c := &converger{
+		Agent: a, assignment: a.state.assignment(), engine: otto.Engine{Problem: "not asked yet"},
+		work: map[string]*work{}, attempts: map[string]attempt{}, rerun: map[string]bool{},
+	}
+	defer c.finish()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case asg := <-a.assignments:
+			c.adopt(asg)
+		case <-a.changed:
+			c.known = false
+		case r := <-a.results:
+			c.settle(r)
+		case session := <-a.connected:
+			c.greet(ctx, session)
+		case <-timer.C:
+		}
+		now := time.Now()
+		if !c.known || !now.Before(c.refreshAt) {
+			c.refresh(ctx)
+			now = time.Now()
+		}
+		again := c.pass(ctx, now)
+		c.report(ctx, now)
+		timer.Reset(min(again, max(c.refreshAt.Sub(now), 0)))
+	}
+}
+
+// adopt makes a newer assignment the one in force.
+func (c *converger) adopt(asg otto.Assignment) {
+	clear(c.rerun)
+	if was := c.assignment; was != nil && was.Stopped && !asg.Stopped {
+		for _, inst := range asg.Instances {
+			c.rerun[inst.Name] = true
+		}
+	}
+	c.Log.Info("assignment", "revision", asg.Revision.String(), "instances", len(asg.Instances), "stopped", asg.Stopped)
+	c.assignment = &asg
+	for name, w := range c.work { // a pull of what is no longer wanted has no purpose
+		if inst := c.wanted(name); w.pulling && (inst == nil || inst.Spec.Hash() != w.hash) {
+			w.cancel()
+		}
+	}
+}
+
+// refresh asks the engine what there is.
+func (c *converger) refresh(ctx context.Context) {
+	list, err := c.Runtime.Containers(ctx)
+	if err != nil || c.engine.Problem != "" {
+		c.engine = c.Runtime.Engine(ctx)
+	}
+	if err != nil {
+		if c.engine.Problem == "" {
+			c.engine.Problem = err.Error()
+		}
+		c.known = true // as well as can be, until refreshAt
+		c.refreshAt = time.Now().Add(engineWait)
+		return
+	}
+	c.containers, c.known = list, true
+	c.refreshAt = time.Now().Add(resync)
+	for _, ctr := range list {
+		c.inspect(ctx, ctr)
+	}
+}
+
+// inspect notes why a container does not stay up, and forgets it once it does.
+func (c *converger) inspect(ctx context.Context, ctr otto.Container) {
+	inst := c.wanted(ctr.Instance)
+	if inst == nil || ctr.SpecHash != inst.Spec.Hash() || c.work[ctr.Instance] != nil {
+		return
+	}
+	at := c.attempts[ctr.Instance]
+	down := ctr.State == otto.ContainerRestarting || ctr.State == otto.ContainerExited || ctr.State == otto.ContainerDead
+	switch {
+	case ctr.State == otto.ContainerRunning && time.Since(ctr.Started) > stable:
+		delete(c.attempts, ctr.Instance)
+	case down && (ctr.ExitCode != 0 || ctr.OOM || ctr.Error != "") && !c.assignment.Stopped:
+		why := fmt.Sprintf("ended with exit code %d", ctr.ExitCode)
+		if ctr.OOM {
+			why = "killed for want of memory"
+		} else if ctr.Error != "" {
+			why = ctr.Error
+		}
+		if ctr.Restarts > 0 {
+			why += fmt.Sprintf(", restarted %d times", ctr.Restarts)
+		}
+		if at.err == why {
+			return
+		}
+		at.err, at.hash = why, ctr.SpecHash
+		if tail, err := c.Runtime.Logs(ctx, ctr.ID, tailLines); err == nil {
+			at.tail = tail
+		}
+		c.attempts[ctr.Instance] = at
+	}
+}
+
+// pass starts what is to be done now and returns when to look again.
+func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duration) {
+	again = resync
+	if c.engine.Problem != "" || c.assignment == nil {
+		return again // without an assignment nothing is known to be wrong
+	}
+	for name, s := range c.situations() {
+		if s.want != nil && len(s.containers) > 0 {
+			if left := settlingLeft(s, now); left > 0 {
+				again = min(again, left)
+			}
+		}
+		if c.work[name] != nil {
+			continue
+		}
+		st := next(s, now)
+		if st.again > 0 {
+			again = min(again, st.again)
+		}
+		if st.do != doNothing {
+			c.launch(ctx, name, s.want, st)
+		}
+	}
+	return again
+}
+
+// settlingLeft is how long until an instance's state changes by time alone.
+func settlingLeft(s situation, now time.Time) (left time.Duration) {
+	for _, ctr := range s.containers {
+		if up := now.Sub(ctr.Started); ctr.State == otto.ContainerRunning && up >= 0 {
+			for _, at := range []time.Duration{steady, stable} {
+				if up < at && (left == 0 || at-up < left) {
+					left = at - up + time.Millisecond
+				}
+			}
+		}
+	}
+	return left
+}
+
+// situations gathers what is known of each instance, wanted or only there.
+func (c *converger) situations() map[string]situation {
+	all := map[string]situation{}
+	for _, ctr := range c.containers {
+		s := all[ctr.Instance]
+		s.containers = append(s.containers, ctr)
+		all[ctr.Instance] = s
+	}
+	leaving := ""
+	for name := range all {
+		if c.wanted(name) == nil && (leaving == "" || name < leaving) {
+			leaving = name
+		}
+	}
+	reports := c.statuses(all, time.Now())
+	for i := range c.assignment.Instances {
+		inst := &c.assignment.Instances[i]
+		s := all[inst.Name]
+		s.want, s.stopped, s.rerun = inst, c.assignment.Stopped, c.rerun[inst.Name]
+		s.attempt = c.attempts[inst.Name]
+		if s.attempt.hash != inst.Spec.Hash() {
+			s.attempt = attempt{}
+		}
+		s.blocked = blocked(*inst, leaving, reports)
+		all[inst.Name] = s
+	}
+	return all
+}
+
+// blocked says why an instance must not be started yet.
+func blocked(inst otto.Instance, leaving string, reports []otto.InstanceStatus) string {
+	if inst.Hold != "" {
+		return "waiting: " + inst.Hold
+	}
+	for _, d := range inst.DependsOn {
+		if why := d.Unmet(reports); why != "" {
+			return "waiting: " + why
+		}
+	}
+	if leaving != "" && slices.ContainsFunc(inst.Spec.Ports, func(p otto.Port) bool { return p.Host != 0 }) {
+		return "waiting: " + leaving + " may hold its port and is being removed"
+	}
+	return ""
+}
+
+// statuses are the states of all wanted instances; containers are by instance.
+func (c *converger) statuses(all map[string]situation, now time.Time) []otto.InstanceStatus {
+	list := make([]otto.InstanceStatus, 0, len(c.assignment.Instances))
+	for i := range c.assignment.Instances {
+		inst := &c.assignment.Instances[i]
+		s := all[inst.Name]
+		s.want, s.stopped, s.rerun = inst, c.assignment.Stopped, c.rerun[inst.Name]
+		if at := c.attempts[inst.Name]; at.hash == inst.Spec.Hash() {
+			s.attempt = at
+		}
+		var do verb
+		var pulling bool
+		if w := c.work[inst.Name]; w != nil {
+			do, pulling = w.do, w.pulling
+		}
+		list = append(list, status(s, do, pulling, now))
+	}
+	return list
+}
+
+func (c *converger) wanted(name string) *otto.Instance {
+	if c.assignment == nil {
+		return nil
+	}
+	i := slices.IndexFunc(c.assignment.Instances, func(i otto.Instance) bool { return i.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &c.assignment.Instances[i]
+}
+
+// launch begins work for an instance.
+func (c *converger) launch(ctx context.Context, name string, want *otto.Instance, st step) {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &work{do: st.do, cancel: cancel}
+	r := result{instance: name}
+	if want != nil {
+		w.hash = want.Spec.Hash()
+		r.hash = w.hash
+	}
+	c.work[name] = w
+	c.Log.Info("converging", "instance", name, "step", string(st.do))
+	go func() {
+		defer cancel()
+		r.warning, r.err = c.perform(ctx, name, want, st)
+		if r.err != nil && st.current != nil && st.do != doRetire {
+			r.tail, _ = c.Runtime.Logs(ctx, st.current.ID, tailLines)
+		}
+		c.results <- r
+	}()
+}
+
+// settle takes in how work went.
+func (c *converger) settle(r result) {
+	w := c.work[r.instance]
+	if r.pulling != nil {
+		w.pulling = *r.pulling
+		return
+	}
+	delete(c.work, r.instance)
+	delete(c.rerun, r.instance)
+	c.known = false
+	if w.do == doStop || w.do == doRetire {
+		if r.err != nil {
+			c.Log.Warn("not stopped", "instance", r.instance, "err", r.err)
+		}
+		if r.err == nil || w.hash == "" {
+			return
+		}
+	}
+	at := c.attempts[r.instance]
+	if at.hash != r.hash {
+		at = attempt{hash: r.hash}
+	}
+	at.warning = r.warning
+	at.count++
+	at.next = time.Now().Add(backoff(at.count))
+	if r.err != nil {
+		at.err, at.tail = r.err.Error(), r.tail
+		c.Log.Warn("instance not up", "instance", r.instance, "err", r.err, "attempt", at.count)
+	} else {
+		at.err, at.tail = "", nil
+	}
+	c.attempts[r.instance] = at
+}
+
+// backoff grows from one second to a minute, with a jitter of a quarter so that
+// nodes that failed together do not try again together.
+func backoff(count int) time.Duration {
+	d := min(backoffMin<<min(count-1, 10), backoffMax)
+	return d - time.Duration(rand.Int64N(int64(d/4)))
+}
+
+// finish waits for work under way after the context has ended.
+func (c *converger) finish() {
+	for len(c.work) > 0 {
+		if r := <-c.results; r.pulling == nil {
+			delete(c.work, r.instance)
+		}
+	}
+}
+
+// perform does a step. Each part is harmless when done again.
+func (c *converger) perform(ctx context.Context, name string, want *otto.Instance, st step) (warning string, err error) {
+	switch st.do {
+	case doDeploy:
+		return c.deploy(ctx, *want)
+	case doUpdate:
+		return c.update(ctx, *want, st)
+	case doStart:
+		return "", c.Runtime.Start(ctx, st.current.ID)
+	case doRecover:
+		return "", c.Runtime.Start(ctx, st.others[0].ID)
+	case doStop:
+		all := st.others
+		if st.current != nil {
+			all = append(slices.Clone(all), *st.current)
+		}
+		return "", c.stop(ctx, all)
+	case doRetire:
+		if err := c.retire(ctx, st.others); err != nil {
+			return "", err
+		}
+		if st.current != nil && st.current.Name != name {
+			return "", c.Runtime.Rename(ctx, st.current.ID, name)
+		}
+	}
+	return "", nil
+}
+
+func (c *converger) deploy(ctx context.Context, want otto.Instance) (warning string, err error) {
+	if warning, err = c.pull(ctx, want); err != nil {
+		return warning, err
+	}
+	id, err := c.Runtime.Create(ctx, want, want.Name)
+	if err != nil {
+		return warning, err
+	}
+	return warning, c.Runtime.Start(ctx, id)
+}
+
+// update replaces an instance's container. Everything that can fail early (the
+// pull, the creation) is done while the former one serves; if the new one does
+// not start, it is kept aside for its logs and the former one comes back.
+func (c *converger) update(ctx context.Context, want otto.Instance, st step) (warning string, err error) {
+	var id string
+	if st.current != nil {
+		id = st.current.ID // made before the agent was interrupted
+	} else {
+		if warning, err = c.pull(ctx, want); err != nil {
+			return warning, err
+		}
+		if err := c.retire(ctx, leftovers(want, st.others)); err != nil {
+			return warning, err
+		}
+		if id, err = c.Runtime.Create(ctx, want, want.Name+suffixNext); err != nil {
+			return warning, err
+		}
+	}
+	former := slices.DeleteFunc(slices.Clone(st.others), func(o otto.Container) bool { return o.Name != want.Name })
+	if err := c.stop(ctx, st.others); err != nil {
+		return warning, err
+	}
+	startErr := c.Runtime.Start(ctx, id)
+	if startErr == nil {
+		startErr = c.staysUp(ctx, want, id)
+	}
+	if startErr != nil && len(former) > 0 && ctx.Err() == nil {
+		return warning, fmt.Errorf("the update did not start and the former container was put back: %w", errors.Join(startErr,
+			c.stop(ctx, []otto.Container{{ID: id, State: otto.ContainerRunning}}),
+			c.Runtime.Rename(ctx, id, want.Name+suffixFailed),
+			c.Runtime.Start(ctx, former[0].ID)))
+	}
+	return warning, startErr // the next pass removes the former one and gives its name to the new one
+}
+
+// staysUp waits until a new container has run for a moment.
+func (c *converger) staysUp(ctx context.Context, want otto.Instance, id string) error {
+	wait(ctx, steady)
+	list, err := c.Runtime.Containers(ctx)
+	if err != nil {
+		return nil // unknown is no reason to go back
+	}
+	i := slices.IndexFunc(list, func(o otto.Container) bool { return o.ID == id })
+	if i < 0 || list[i].State == otto.ContainerRunning && list[i].Restarts == 0 {
+		return nil
+	}
+	if list[i].State == otto.ContainerExited && list[i].ExitCode == 0 && ended(want.Spec, list[i], 0) {
+		return nil
+	}
+	why := fmt.Sprintf("it ended with exit code %d", list[i].ExitCode)
+	if tail, err := c.Runtime.Logs(ctx, id, tailLines); err == nil && len(tail) > 0 {
+		why += ": " + strings.Join(tail, " | ")
+	}
+	return errors.New(why)
+}
+
+// leftovers are what earlier updates left behind under other names.
+func leftovers(want otto.Instance, others []otto.Container) []otto.Container {
+	return slices.DeleteFunc(slices.Clone(others), func(o otto.Container) bool { return o.Name == want.Name || alive(o) })
+}
+
+func (c *converger) pull(ctx context.Context, want otto.Instance) (warning string, err error) {
+	c.progress(want.Name, true)
+	defer c.progress(want.Name, false)
+	return c.Runtime.Pull(ctx, want.Spec)
+}
+
+func (c *converger) progress(instance string, pulling bool) {
+	c.results <- result{instance: instance, pulling: &pulling}
+}
+
+func (c *converger) stop(ctx context.Context, list []otto.Container) error {
+	var errs []error
+	for _, ctr := range list {
+		if alive(ctr) {
+			errs = append(errs, c.Runtime.Stop(ctx, ctr.ID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// retire stops and removes containers.
+func (c *converger) retire(ctx context.Context, list []otto.Container) error {
+	if err := c.stop(ctx, list); err != nil {
+		return err
+	}
+	var errs []error
+	for _, ctr := range list {
+		errs = append(errs, c.Runtime.Remove(ctx, ctr.ID))
+	}
+	return errors.Join(errs...)
+}
+
+// greet publishes the birth at the begin of a session with the broker; the
+// report follows in the same turn of the loop.
+func (c *converger) greet(ctx context.Context, session uint64) {
+	if c.engine.Version == "" {
+		c.refresh(ctx)
+		if c.engine.Problem == "" && c.engine.Version == "" {
+			c.engine = c.Runtime.Engine(ctx)
+		}
+	}
+	facts := c.Facts
+	facts.Engine = c.engine
+	b, err := wire.Encode(wire.Status{
+		NodeID: c.Enrolment.NodeID, Online: true, BootID: c.BootID, Session: session,
+		Timestamp: time.Now().UTC(), Facts: facts,
+	})
+	if err == nil {
+		err = c.Conn.Publish(ctx, c.topic(wire.KindStatus), 1, true, b)
+	}
+	if err != nil {
+		c.Log.Warn("birth not published", "err", err)
+	}
+	c.reported = ""
+}
+
+// report publishes what runs when it differs from what was said last.
+func (c *converger) report(ctx context.Context, now time.Time) {
+	r := wire.Report{
+		NodeID: c.Enrolment.NodeID, BootID: c.BootID, Engine: c.engine,
+		Problem: c.problem.Load().(string), Instances: []otto.InstanceStatus{},
+	}
+	if c.assignment != nil {
+		r.Revision = c.assignment.Revision
+		all := c.situations()
+		r.Instances = c.statuses(all, now)
+		r.Settled = c.engine.Problem == "" && len(c.work) == 0 && c.settled(all, now)
+	}
+	b, err := wire.Encode(r)
+	if err != nil {
+		c.Log.Error("report", "err", err)
+		return
+	}
+	if string(b) == c.reported {
+		return
+	}
+	if err := c.Conn.Publish(ctx, c.topic(wire.KindInstances), 1, true, b); err != nil {
+		return // said again after the next connect
+	}
+	c.reported = string(b)
+}
+
+// settled reports whether nothing is left to do.
+func (c *converger) settled(all map[string]situation, now time.Time) bool {
+	for s := range maps.Values(all) {
+		if st := next(s, now); st.do != doNothing || st.reason != "" {
+			return false
+		}
+	}
+	return true
+}

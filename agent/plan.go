@@ -1,0 +1,239 @@
+package agent
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// Suffixes of the names that containers have for a time during an update. The
+// service's own name always belongs to the container that should serve.
+const (
+	suffixNext   = ".next"   // created, not started yet
+	suffixFailed = ".failed" // did not start; kept for its logs while the former one runs on
+)
+
+// steady is how long a container without a health check must have run before it
+// counts as running, and stable how long before its former failures are forgotten.
+const (
+	steady = 500 * time.Millisecond
+	stable = 10 * time.Second
+)
+
+// verb is what to do for an instance.
+type verb string
+
+const (
+	doNothing verb = ""
+	doDeploy  verb = "deploy"  // pull, create, start
+	doUpdate  verb = "update"  // pull, create, stop the former one, start; back to it if that fails
+	doStart   verb = "start"   // start the container that is there
+	doStop    verb = "stop"    // stop what runs
+	doRetire  verb = "retire"  // stop and remove containers that are not wanted
+	doRecover verb = "recover" // start the former container again
+)
+
+// step is what to do for an instance, or why there is nothing to do.
+type step struct {
+	do verb
+	// current is the container made from the wanted spec, if there is one.
+	current *otto.Container
+	// others are the instance's other containers.
+	others []otto.Container
+	reason string        // why nothing is done yet
+	again  time.Duration // when to look again; 0 means at the next change
+}
+
+// attempt remembers what went wrong with an instance.
+type attempt struct {
+	hash    string // of the spec that was tried
+	count   int
+	next    time.Time // not before
+	err     string
+	warning string
+	tail    []string
+}
+
+// situation is everything that next looks at.
+type situation struct {
+	want       *otto.Instance // nil: the instance is not wanted here
+	stopped    bool           // the cluster is stopped
+	rerun      bool           // start it even if it has ended by itself
+	containers []otto.Container
+	attempt    attempt
+	blocked    string // why it must not be started yet
+}
+
+// next decides what to do for one instance. It depends on nothing but its
+// arguments, so that an agent killed at any point goes on from what it finds.
+func next(s situation, now time.Time) step {
+	if s.want == nil {
+		return step{do: doRetire, others: s.containers}
+	}
+	current, others := split(*s.want, s.containers)
+	st := step{current: current, others: others}
+	switch {
+	case s.stopped:
+		if slices.ContainsFunc(s.containers, alive) {
+			st.do = doStop
+		}
+		return st
+	case current != nil && alive(*current):
+		if len(others) > 0 || current.Name != s.want.Name {
+			st.do = doRetire
+		}
+		return st
+	case current != nil && isFailedUpdate(*s.want, *current) && len(others) > 0:
+		if !slices.ContainsFunc(others, alive) {
+			st.do = doRecover
+			return gated(st, s, now)
+		}
+		return st
+	case len(others) > 0:
+		st.do = doUpdate
+	case current == nil:
+		st.do = doDeploy
+	case ended(s.want.Spec, *current, s.attempt.count) && !s.rerun:
+		return st
+	default:
+		st.do = doStart
+	}
+	return gated(st, s, now)
+}
+
+// gated holds a start back while something else must come first.
+func gated(st step, s situation, now time.Time) step {
+	if s.blocked != "" {
+		return step{current: st.current, others: st.others, reason: s.blocked}
+	}
+	if wait := s.attempt.next.Sub(now); wait > 0 {
+		return step{current: st.current, others: st.others, reason: "trying again soon", again: wait}
+	}
+	return st
+}
+
+// split finds the container made from the wanted spec among those of an
+// instance; of several, one that runs.
+func split(want otto.Instance, have []otto.Container) (current *otto.Container, others []otto.Container) {
+	hash := want.Spec.Hash()
+	best := -1
+	for i, c := range have {
+		if c.SpecHash == hash && (best < 0 || alive(c) && !alive(have[best])) {
+			best = i
+		}
+	}
+	for i := range have {
+		if i == best {
+			current = &have[i]
+		} else {
+			others = append(others, have[i])
+		}
+	}
+	return current, others
+}
+
+// alive reports whether a container runs, or will run again without our help.
+func alive(c otto.Container) bool {
+	return c.State == otto.ContainerRunning || c.State == otto.ContainerRestarting || c.State == otto.ContainerPaused
+}
+
+func isFailedUpdate(want otto.Instance, c otto.Container) bool {
+	return c.Name == want.Name+suffixFailed
+}
+
+// ended reports whether a container that does not run is left so by its restart
+// policy. retries counts the starts that Otto itself has done.
+func ended(spec otto.ContainerSpec, c otto.Container, retries int) bool {
+	if c.State == otto.ContainerCreated || c.State == otto.ContainerDead {
+		return false
+	}
+	policy, limit, _ := strings.Cut(spec.Restart, ":")
+	switch policy {
+	case "no":
+		return true
+	case "on-failure":
+		if c.ExitCode == 0 {
+			return true
+		}
+		n, err := strconv.Atoi(limit)
+		return err == nil && max(retries, c.Restarts) >= n
+	default:
+		return false
+	}
+}
+
+// status is what an agent reports of an instance, from the same situation.
+func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceStatus {
+	current, others := split(*s.want, s.containers)
+	st := otto.InstanceStatus{
+		Name: s.want.Name, Service: s.want.Service, Image: s.want.Spec.Image,
+		Error: s.attempt.err, Warning: s.attempt.warning, LogTail: s.attempt.tail,
+	}
+	shown := current
+	if shown == nil || !alive(*shown) {
+		if i := slices.IndexFunc(others, alive); i >= 0 {
+			shown = &others[i] // the former one serves until the update is done
+		}
+	}
+	if shown != nil {
+		st.ContainerID, st.SpecHash, st.Image = shown.ID, shown.SpecHash, shown.Image
+		st.Health, st.ExitCode, st.Restarts, st.Started = shown.Health, shown.ExitCode, shown.Restarts, shown.Started
+		if st.Error == "" && shown.OOM {
+			st.Error = "killed for want of memory"
+		}
+	}
+	plan := next(s, now)
+	st.Reason = plan.reason
+	switch {
+	case s.stopped && (shown == nil || !alive(*shown)):
+		st.State = otto.InstanceStopped
+	case shown != nil && alive(*shown):
+		st.State = runningState(*shown, now)
+	case pulling:
+		st.State = otto.InstancePulling
+	case busy != doNothing:
+		st.State = otto.InstanceStarting
+	case shown != nil && plan.do == doNothing && ended(s.want.Spec, *shown, s.attempt.count):
+		st.State = otto.InstanceCompleted
+		if shown.ExitCode != 0 {
+			st.State = otto.InstanceFailed
+			if st.Error == "" {
+				st.Error = "ended with exit code " + strconv.Itoa(shown.ExitCode)
+			}
+		}
+	case st.Error != "":
+		st.State = otto.InstanceFailed
+	default:
+		st.State = otto.InstanceWaiting
+	}
+	return st
+}
+
+// settling is how long a container must have run before it counts as running.
+func settling(c otto.Container) time.Duration {
+	switch {
+	case c.Restarts > 0:
+		return stable
+	case c.Health != "":
+		return 0
+	default:
+		return steady
+	}
+}
+
+func runningState(c otto.Container, now time.Time) otto.InstanceState {
+	up := now.Sub(c.Started)
+	switch {
+	case c.State == otto.ContainerRestarting:
+		return otto.InstanceFailed
+	case c.Health == "unhealthy":
+		return otto.InstanceUnhealthy
+	case c.Health == "starting", up >= 0 && up < settling(c):
+		return otto.InstanceStarting
+	default:
+		return otto.InstanceRunning
+	}
+}

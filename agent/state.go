@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/otto-edge/otto"
+)
+
+// state keeps the newest assignment, in memory and as the signed bytes on disk.
+// The signature doubles as a checksum: a torn file does not verify, and the
+// generation before it is used. The revision in force is that of the
+// assignment, so the two cannot disagree.
+type state struct {
+	dir string
+
+	mu      *sync.Mutex
+	current *otto.Assignment // nil until the first one
+}
+
+const (
+	currentFile  = "assignment.json"
+	previousFile = "assignment.previous.json"
+)
+
+// openState reads the newest assignment that open accepts. Files that it does
+// not accept are set aside for a person to look at.
+func openState(dir string, log *slog.Logger, open func([]byte) (otto.Assignment, error)) (state, error) {
+	s := state{dir: dir, mu: new(sync.Mutex)}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return s, err
+	}
+	for _, name := range []string{currentFile, previousFile} {
+		path := filepath.Join(dir, name)
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var asg otto.Assignment
+		if err == nil {
+			asg, err = open(b)
+		}
+		if err == nil {
+			s.current = &asg
+			return s, nil
+		}
+		log.Error("a stored assignment is unusable and set aside", "file", path, "err", err)
+		if err := os.Rename(path, path+".bad"); err != nil {
+			log.Error("cannot set the file aside", "err", err)
+		}
+	}
+	return s, nil
+}
+
+// assignment returns the one in force, or nil.
+func (s *state) assignment() *otto.Assignment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current
+}
+
+// accept makes asg the one in force if it is newer, and reports whether it is.
+// It is in force also if an error says that it could not be written to disk.
+func (s *state) accept(asg otto.Assignment, signed []byte) (fresh bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil && !s.current.Revision.Before(asg.Revision) {
+		return false, nil
+	}
+	s.current = &asg
+	if err := s.write(signed); err != nil {
+		return true, fmt.Errorf("assignment %s: %w", asg.Revision, err)
+	}
+	return true, nil
+}
+
+// write replaces the current file so that a power cut at any point leaves the
+// new one, or the former one, whole.
+func (s *state) write(b []byte) error {
+	current := filepath.Join(s.dir, currentFile)
+	temp := current + ".new"
+	if err := writeSynced(temp, b); err != nil {
+		return err
+	}
+	previous := filepath.Join(s.dir, previousFile)
+	if err := os.Rename(current, previous); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(temp, current); err != nil {
+		return err
+	}
+	d, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Sync(), f.Close())
+}

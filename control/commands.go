@@ -1,0 +1,196 @@
+package control
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
+)
+
+// Apply makes w what is wanted and returns what changes by it. With dryRun it
+// only tells. base is the revision that w was compared with; if what is wanted
+// has changed since, Apply returns otto.ErrConflict. Nodes that had problems are
+// tried again at once, also when nothing changes.
+func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bool) (changes []otto.Change, err error) {
+	err = p.call(ctx, func() error {
+		was := p.desired.Wanted
+		if base != was.Revision {
+			return fmt.Errorf("%w: it is at revision %d now, not %d", otto.ErrConflict, was.Revision, base)
+		}
+		if err := plan.Refuse(was, w, p.desired.Placement); err != nil {
+			return err
+		}
+		changes = plan.Diff(was, w)
+		if dryRun {
+			return nil
+		}
+		if len(changes) > 0 || was.Stopped || was.Revision == 0 {
+			if err := p.want(w); err != nil {
+				return err
+			}
+		}
+		for _, n := range p.nodes {
+			n.wake()
+		}
+		return nil
+	})
+	return changes, err
+}
+
+// want writes down a new wanted state and follows it.
+func (p *Plane) want(w otto.Wanted) error {
+	next := p.desired
+	w.Revision = next.Wanted.Revision + 1
+	next.Leaving = slices.Clone(next.Leaving)
+	for _, n := range next.Wanted.Nodes {
+		if !hasNode(w.Nodes, n.ID) && !hasNode(next.Leaving, n.ID) {
+			next.Leaving = append(next.Leaving, n)
+		}
+	}
+	next.Leaving = slices.DeleteFunc(next.Leaving, func(n otto.Node) bool { return hasNode(w.Nodes, n.ID) })
+	interval := w.Interval != next.Wanted.Interval
+	next.Wanted = w
+	if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
+		return err
+	}
+	p.desired = next
+	for _, n := range next.Leaving {
+		if known := p.nodes[n.ID]; known != nil {
+			known.leaving = true
+		}
+	}
+	for _, spec := range w.Nodes {
+		n := p.nodes[spec.ID]
+		switch {
+		case n == nil:
+			p.nodes[spec.ID] = newNode(spec)
+		case interval || plan.Diff(otto.Wanted{Nodes: []otto.Node{n.Node}}, otto.Wanted{Nodes: []otto.Node{spec}}) != nil:
+			n.Node, n.leaving = spec, false
+			k := n.keeper
+			n.keeper = nil // the next pass makes one for what is wanted now
+			p.background.Go(k.release)
+		default:
+			n.leaving = false
+		}
+	}
+	p.event("change", "", "", fmt.Sprintf("wanted state is at revision %d", w.Revision))
+	p.pass()
+	p.publishView() // who has asked for it finds it in the view
+	return nil
+}
+
+func hasNode(nodes []otto.Node, id string) bool {
+	return slices.ContainsFunc(nodes, func(n otto.Node) bool { return n.ID == id })
+}
+
+// Stop stops all services, then all agents. What could not be stopped is in the
+// error, a line each; everything else is stopped all the same.
+func (p *Plane) Stop(ctx context.Context) error {
+	return p.takeDown(ctx, func(n otto.Node) error { return p.Reach.Stop(ctx, n, p.Name) })
+}
+
+// Uninstall stops everything and takes everything of Otto's off every node;
+// named volumes stay unless volumes is set.
+func (p *Plane) Uninstall(ctx context.Context, volumes bool) error {
+	return p.takeDown(ctx, func(n otto.Node) error { return p.Reach.Uninstall(ctx, n, p.Name, volumes) })
+}
+
+func (p *Plane) takeDown(ctx context.Context, last func(otto.Node) error) error {
+	var nodes []otto.Node
+	var keepers []*keeper
+	err := p.call(ctx, func() error {
+		if !p.desired.Wanted.Stopped {
+			w := p.desired.Wanted
+			w.Stopped = true
+			if err := p.want(w); err != nil {
+				return err
+			}
+		}
+		for _, n := range p.nodes {
+			nodes = append(nodes, n.Node)
+			keepers = append(keepers, n.keeper)
+			n.keeper = nil
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, k := range keepers {
+		k.release()
+	}
+	var mu sync.Mutex
+	var failures []string
+	var wg sync.WaitGroup
+	for _, n := range nodes {
+		wg.Go(func() {
+			err := p.waitStopped(ctx, n.ID)
+			err = errors.Join(err, last(n))
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failures = append(failures, fmt.Sprintf("%s: %s", n.ID, strings.ReplaceAll(err.Error(), "\n", "; ")))
+			}
+		})
+	}
+	wg.Wait()
+	if len(failures) > 0 {
+		slices.Sort(failures)
+		return errors.New(strings.Join(failures, "\n"))
+	}
+	return nil
+}
+
+// waitStopped waits until a node has reported that nothing runs. A node that is
+// not heard is not waited for.
+func (p *Plane) waitStopped(ctx context.Context, id string) error {
+	for {
+		var done, silent bool
+		var why string
+		_, more := p.Next()
+		err := p.call(ctx, func() error {
+			n := p.nodes[id]
+			if n == nil {
+				done = true
+				return nil
+			}
+			last := n.heard
+			if p.watching.After(last) {
+				last = p.watching
+			}
+			silent = time.Since(last) > 2*p.Limits.Suspect || n.goodbye.After(n.heard)
+			if n.report == nil || n.report.Revision != n.revision || p.desired.Wanted.Stopped && n.published == "" {
+				why = "it has not reported that its services are stopped"
+				return nil
+			}
+			if done = n.report.Settled; !done {
+				why = "not all of its services are stopped"
+			}
+			return nil
+		})
+		switch {
+		case err != nil:
+			return errors.Join(errors.New(why), err)
+		case done, silent:
+			return nil
+		}
+		select {
+		case <-more:
+		case <-time.After(tick): // silence makes no new view
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", why, ctx.Err())
+		}
+	}
+}
+
+func (i identity) publicKey() ed25519.PublicKey {
+	key, _ := i.Key.Public().(ed25519.PublicKey) // it is one: load has checked
+	return key
+}

@@ -1,0 +1,276 @@
+// Package control is the control plane: it takes in what nodes report, decides
+// what each node should run, and tells it in one signed assignment.
+//
+// A Plane's state is owned by one goroutine, the loop in Run. Everything that
+// happens (a message, a command, the end of an installation, a tick) reaches it
+// as a function in its inbox, runs there alone, and is followed by a pass:
+// judge every node, place what has no place, publish the assignments that
+// changed. Readers get an immutable otto.Cluster.
+//
+// What must survive is written to the store before anybody is told of it.
+package control
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/health"
+	"github.com/otto-edge/otto/wire"
+)
+
+// Conn is the connection to the broker. Package mqtt has one.
+type Conn interface {
+	Publish(ctx context.Context, topic string, qos byte, retain bool, payload []byte) error
+	Subscribe(filter string, handle func(topic string, payload []byte))
+}
+
+// Store keeps documents; what Put has acknowledged survives a power cut.
+// Package store has one.
+type Store interface {
+	Get(ctx context.Context, key string, value any) (found bool, err error)
+	Put(ctx context.Context, key string, value any) error
+}
+
+// Reach brings agents to machines, and takes them away. Package bootstrap does
+// it over SSH.
+type Reach interface {
+	// Ensure makes the node run this build's agent with enrolment e, and changes
+	// nothing where that is so already. It tells step, in a few words, what it is
+	// doing. verify waits until the agent has reported.
+	Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) (warnings []string, err error)
+	Stop(ctx context.Context, n otto.Node, cluster string) error
+	Uninstall(ctx context.Context, n otto.Node, cluster string, volumes bool) error
+}
+
+// Broker is how nodes find the broker.
+type Broker struct {
+	// Addresses are host:port as nodes can reach them; empty leaves it to Reach.
+	Addresses []string
+	TLS       *wire.TLS
+	// Username and Password are those of a broker that is not ours; empty means
+	// that each node gets its own.
+	Username, Password string
+	Description        string // for people
+}
+
+// Options are what a control plane is made of.
+type Options struct {
+	Name    string // of the cluster
+	Version string
+	Store   Store
+	Create  bool // a cluster that has never been started: the store may be empty
+	Conn    Conn
+	Reach   Reach
+	Broker  Broker
+	Limits  health.Limits
+	Log     *slog.Logger
+}
+
+// Plane is the control plane of one cluster.
+type Plane struct {
+	Options
+	inbox chan func()
+	ended chan struct{} // closed when Run has returned
+	view  atomic.Pointer[otto.Cluster]
+
+	watchMu sync.Mutex
+	watch   chan struct{} // closed when there is a new view
+
+	users sync.Map // of enrolled nodes: id to secret, for the broker to ask at any time
+
+	// Everything below belongs to the loop.
+	ctx        context.Context // of Run
+	documents                  // as they are in the store
+	nodes      map[string]*node
+	started    time.Time
+	watching   time.Time // since when messages can come in
+	number     uint64    // of the last assignment
+	unplaced   map[string]string
+	summaries  map[string]string // of services, as published last
+	told       map[string]string // state of services, as in their last event
+	viewStale  bool
+	background sync.WaitGroup
+}
+
+// tick is how often health is judged without any message.
+const tick = 500 * time.Millisecond
+
+// viewDelay lets several messages share one view.
+const viewDelay = 20 * time.Millisecond
+
+// New loads the cluster's state, or makes it if o.Create is set, and begins a
+// new epoch. It returns otto.ErrStateLost if there should be a state and is none.
+func New(ctx context.Context, o Options) (*Plane, error) {
+	if o.Limits == (health.Limits{}) {
+		o.Limits = health.DefaultLimits()
+	}
+	p := &Plane{
+		Options: o, inbox: make(chan func(), 64), ended: make(chan struct{}), watch: make(chan struct{}),
+		nodes: map[string]*node{}, unplaced: map[string]string{}, summaries: map[string]string{}, told: map[string]string{}, started: time.Now(),
+	}
+	if err := p.load(ctx); err != nil {
+		return nil, err
+	}
+	for _, n := range p.desired.Wanted.Nodes {
+		p.nodes[n.ID] = newNode(n)
+	}
+	for _, n := range p.desired.Leaving {
+		p.nodes[n.ID] = newNode(n)
+		p.nodes[n.ID].leaving = true
+	}
+	p.publishView()
+	return p, nil
+}
+
+// Epoch is this control plane's; it rises with every start.
+func (p *Plane) Epoch() uint64 { return p.epoch }
+
+// Connected tells the control plane that a session with the broker has begun.
+// It is the client's OnConnect.
+func (p *Plane) Connected(uint64) {
+	p.post(func() {
+		p.watching = time.Now()
+		for _, n := range p.nodes {
+			n.published = "" // the broker may have forgotten what it retained
+		}
+		clear(p.summaries)
+		p.birth()
+	})
+}
+
+// Disconnected tells the control plane that nothing can be heard: nobody is
+// judged by his silence then.
+func (p *Plane) Disconnected(error) { p.post(func() { p.watching = time.Time{} }) }
+
+// Run works until ctx ends, and then waits for what it has begun.
+func (p *Plane) Run(ctx context.Context) error {
+	p.ctx = ctx
+	p.Conn.Subscribe(wire.Root+"/nodes/#", func(topic string, payload []byte) {
+		now := time.Now()
+		p.post(func() { p.ingest(topic, payload, now) })
+	})
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	view := time.NewTimer(viewDelay)
+	defer view.Stop()
+	defer p.background.Wait()
+	defer close(p.ended)
+	p.pass()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case f := <-p.inbox:
+			f()
+		case <-ticker.C:
+		case <-view.C:
+			p.publishView()
+			continue
+		}
+		p.pass()
+		if !p.viewStale {
+			p.viewStale = true
+			view.Reset(viewDelay)
+		}
+	}
+}
+
+// post runs f in the loop, some time; after the end of Run it is dropped.
+func (p *Plane) post(f func()) {
+	select {
+	case p.inbox <- f:
+	case <-p.ended:
+	}
+}
+
+// call runs f in the loop and waits for it.
+func (p *Plane) call(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	select {
+	case p.inbox <- func() { done <- f() }:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.ended:
+		return errStopping
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.ended:
+		return errStopping
+	}
+}
+
+// Cluster is what is known now.
+func (p *Plane) Cluster() *otto.Cluster { return p.view.Load() }
+
+// Next is what is known now, and a channel that is closed when there is more.
+func (p *Plane) Next() (*otto.Cluster, <-chan struct{}) {
+	p.watchMu.Lock()
+	defer p.watchMu.Unlock()
+	return p.view.Load(), p.watch
+}
+
+func (p *Plane) publishView() {
+	c := p.cluster(time.Now())
+	p.viewStale = false
+	p.watchMu.Lock()
+	defer p.watchMu.Unlock()
+	p.view.Store(c)
+	close(p.watch)
+	p.watch = make(chan struct{})
+}
+
+// Authorize returns the node that has this secret, for the broker to let in.
+func (p *Plane) Authorize(username, password string) bool {
+	secret, ok := p.users.Load(username)
+	return ok && equal(secret.(string), password)
+}
+
+// publish sends a message and leaves the rest to the next connect.
+func (p *Plane) publish(topic string, qos byte, retain bool, message any) error {
+	b, ok := message.([]byte)
+	if !ok {
+		var err error
+		if b, err = wire.Encode(message); err != nil {
+			p.Log.Error("not published", "topic", topic, "err", err)
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
+	defer cancel()
+	return p.Conn.Publish(ctx, topic, qos, retain, b)
+}
+
+func (p *Plane) birth() {
+	err := p.publish(wire.TopicControlStatus, 1, true, wire.ControlStatus{ClusterID: p.identity.ClusterID, Online: true, Epoch: p.epoch})
+	if err != nil {
+		p.Log.Warn("birth not published", "err", err)
+	}
+}
+
+// Will is the message that the broker sends when the control plane's connection breaks.
+func (p *Plane) Will() (topic string, payload []byte) {
+	b, err := wire.Encode(wire.ControlStatus{ClusterID: p.identity.ClusterID, Epoch: p.epoch})
+	if err != nil {
+		panic(err) // two short fields: cannot happen
+	}
+	return wire.TopicControlStatus, b
+}
+
+// event tells the world what happened.
+func (p *Plane) event(kind, node, service, message string) {
+	p.Log.Info(message, "event", kind, "node", node, "service", service)
+	_ = p.publish(wire.TopicEvents, 1, false, otto.Event{
+		Time: time.Now().UTC(), Kind: kind, Node: node, Service: service, Message: message,
+	})
+}
+
+var errStopping = errors.New("the control plane is stopping")

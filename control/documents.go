@@ -1,0 +1,129 @@
+package control
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"maps"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
+)
+
+// documents are what the store holds, one field a document. A document is
+// replaced whole, so that a decision is there or is not.
+type documents struct {
+	identity identity
+	epoch    uint64
+	desired  desired
+	enrolled map[string]secrets // by node
+}
+
+// Keys of the documents.
+const (
+	keyIdentity = "identity"
+	keyEpoch    = "epoch"
+	keyDesired  = "desired"
+	keyEnrolled = "enrolled"
+)
+
+// identity is made once, at the first start of a cluster.
+type identity struct {
+	Name      string             `json:"name"`
+	ClusterID string             `json:"cluster_id"`
+	Key       ed25519.PrivateKey `json:"key"` // signs assignments
+}
+
+// desired is what should be, and where.
+type desired struct {
+	Wanted    otto.Wanted    `json:"wanted"`
+	Placement plan.Placement `json:"placement"`
+	// Leaving are nodes that are no longer wanted and still have Otto on them.
+	Leaving []otto.Node `json:"leaving,omitempty"`
+}
+
+// secrets are a node's own, made at its enrolment and stable for life.
+type secrets struct {
+	ClientID string `json:"client_id"`
+	Password string `json:"password"`
+}
+
+// load reads the documents, makes those of a new cluster, and begins an epoch.
+func (p *Plane) load(ctx context.Context) error {
+	found, err := p.Store.Get(ctx, keyIdentity, &p.identity)
+	switch {
+	case err != nil:
+		return err
+	case !found && !p.Create:
+		return otto.ErrStateLost
+	case !found:
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return err
+		}
+		p.identity = identity{Name: p.Name, ClusterID: secret(), Key: key}
+		if err := p.Store.Put(ctx, keyIdentity, p.identity); err != nil {
+			return err
+		}
+	case p.identity.Name != p.Name:
+		return fmt.Errorf("the stored state is of cluster %q, not of %q: put the name back, or stop and uninstall that cluster first", p.identity.Name, p.Name)
+	case len(p.identity.Key) != ed25519.PrivateKeySize:
+		return fmt.Errorf("%w: the signing key is unusable", otto.ErrStateLost)
+	}
+	for key, into := range map[string]any{keyEpoch: &p.epoch, keyDesired: &p.desired, keyEnrolled: &p.enrolled} {
+		if _, err := p.Store.Get(ctx, key, into); err != nil {
+			return err
+		}
+	}
+	for node, s := range p.enrolled {
+		p.users.Store(node, s.Password)
+	}
+	p.epoch++
+	return p.Store.Put(ctx, keyEpoch, p.epoch)
+}
+
+// enroll returns the secrets of a node, making them if it has none.
+func (p *Plane) enroll(node string) (secrets, error) {
+	if s, ok := p.enrolled[node]; ok {
+		return s, nil
+	}
+	s := secrets{ClientID: node + "-" + secret(), Password: secret()}
+	all := maps.Clone(p.enrolled)
+	if all == nil {
+		all = map[string]secrets{}
+	}
+	all[node] = s
+	if err := p.Store.Put(p.ctx, keyEnrolled, all); err != nil {
+		return s, err
+	}
+	p.enrolled = all
+	p.users.Store(node, s.Password)
+	return s, nil
+}
+
+// dismiss forgets a node's secrets.
+func (p *Plane) dismiss(node string) error {
+	all := maps.Clone(p.enrolled)
+	delete(all, node)
+	if err := p.Store.Put(p.ctx, keyEnrolled, all); err != nil {
+		return err
+	}
+	p.enrolled = all
+	p.users.Delete(node)
+	return nil
+}
+
+// secret is 128 random bits in hex.
+func secret() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(b[:])
+}
+
+// equal compares secrets; an empty one equals nothing.
+func equal(secret, given string) bool {
+	return secret != "" && subtle.ConstantTimeCompare([]byte(secret), []byte(given)) == 1
+}

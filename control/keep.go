@@ -1,0 +1,151 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
+)
+
+const (
+	reportWithin = 30 * time.Second // an agent must report after its start, or the former one comes back
+	retryMin     = 2 * time.Second  // after a node could not be brought up; doubles
+	retryMax     = time.Minute
+)
+
+// keeper is the goroutine that keeps an agent on a node: it brings it there,
+// and again whenever the node falls silent.
+type keeper struct {
+	cancel context.CancelFunc
+	wake   chan struct{} // look at once
+	done   chan struct{}
+}
+
+// keep starts a keeper for n, or wakes the one it has.
+func (p *Plane) keep(n *node) {
+	if n.keeper != nil {
+		n.wake()
+		return
+	}
+	e, err := p.enrolment(n.Node)
+	if err != nil {
+		n.problem = err.Error()
+		return
+	}
+	ctx, cancel := context.WithCancel(p.ctx)
+	k := &keeper{cancel: cancel, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	n.keeper = k
+	spec := n.Node
+	p.background.Go(func() {
+		defer close(k.done)
+		defer cancel()
+		p.keeping(ctx, n, spec, e, k.wake)
+	})
+}
+
+// wake makes the node's keeper look at once.
+func (n *node) wake() {
+	if n.keeper != nil {
+		select {
+		case n.keeper.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// release ends the node's keeper and returns when it has ended, without
+// blocking the loop that it reports to: call it from another goroutine.
+func (k *keeper) release() {
+	if k != nil {
+		k.cancel()
+		<-k.done
+	}
+}
+
+func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enrolment, wake <-chan struct{}) {
+	for delay := retryMin; ctx.Err() == nil; {
+		warnings, err := p.Reach.Ensure(ctx, spec, e,
+			func(step string) { p.tell(ctx, func() { n.step = step }) },
+			func(ctx context.Context) error { return p.reported(ctx, n) })
+		p.tell(ctx, func() {
+			n.step, n.problem, n.unreachable, n.warnings = "", "", "", warnings
+			if err != nil {
+				n.problem = err.Error()
+				if n.state != otto.NodeReady {
+					n.unreachable = n.problem
+				}
+				p.event("node-problem", n.ID, "", n.problem)
+			}
+		})
+		if err == nil {
+			delay = retryMin
+			select {
+			case <-wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		t := time.NewTimer(delay + rand.N(delay/4))
+		select {
+		case <-t.C:
+		case <-wake:
+		case <-ctx.Done():
+		}
+		t.Stop()
+		delay = min(2*delay, retryMax)
+	}
+}
+
+// tell is post for a goroutine that the loop may be waiting for to end.
+func (p *Plane) tell(ctx context.Context, f func()) {
+	select {
+	case p.inbox <- f:
+	case <-ctx.Done():
+	}
+}
+
+// reported waits until the node's agent has been heard after this call.
+func (p *Plane) reported(ctx context.Context, n *node) error {
+	ctx, cancel := context.WithTimeout(ctx, reportWithin)
+	defer cancel()
+	heard := make(chan struct{})
+	p.tell(ctx, func() {
+		n.firstMsg = heard
+	})
+	select {
+	case <-heard:
+		return nil
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return errStopping
+		}
+		return fmt.Errorf("the agent on %s was started but has not reported within %s: see agent.log there, and whether the node reaches the broker (%s)",
+			n.ID, reportWithin, p.Broker.Description)
+	}
+}
+
+// enrolment is what makes the machine our node.
+func (p *Plane) enrolment(n otto.Node) (wire.Enrolment, error) {
+	s, err := p.enroll(n.ID)
+	if err != nil {
+		return wire.Enrolment{}, err
+	}
+	e := wire.Enrolment{
+		Cluster: p.Name, ClusterID: p.identity.ClusterID, NodeID: n.ID,
+		Brokers: p.Broker.Addresses, TLS: p.Broker.TLS,
+		ClientID: s.ClientID, Username: n.ID, Password: s.Password,
+		ControlKey: p.identity.publicKey(), DockerURL: n.DockerURL,
+		Interval: p.desired.Wanted.Interval, Heartbeat: otto.DefaultHeartbeat,
+	}
+	if e.Interval == 0 {
+		e.Interval = otto.DefaultInterval
+	}
+	if p.Broker.Username != "" {
+		e.Username, e.Password = p.Broker.Username, p.Broker.Password
+	}
+	return e, nil
+}

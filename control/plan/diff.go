@@ -1,0 +1,83 @@
+package plan
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/otto-edge/otto"
+)
+
+// Diff returns what changes when now replaces was, nodes first, in the order of
+// the file. No value of an environment is in it.
+func Diff(was, now otto.Wanted) []otto.Change {
+	changes := diff("node", was.Nodes, now.Nodes, func(n otto.Node) string { return n.ID }, nodeDetail)
+	changes = append(changes, diff("service", was.Services, now.Services, func(s otto.Service) string { return s.Name }, serviceDetail)...)
+	if was.Interval != now.Interval {
+		changes = append(changes, otto.Change{Kind: "change", Noun: "metrics", Name: "interval", Detail: arrow(was.Interval, now.Interval)})
+	}
+	return changes
+}
+
+func diff[T any](noun string, was, now []T, name func(T) string, detail func(a, b T) string) []otto.Change {
+	var changes []otto.Change
+	for _, n := range now {
+		i := slices.IndexFunc(was, func(w T) bool { return name(w) == name(n) })
+		if i < 0 {
+			changes = append(changes, otto.Change{Kind: "add", Noun: noun, Name: name(n)})
+		} else if d := detail(was[i], n); d != "" {
+			changes = append(changes, otto.Change{Kind: "change", Noun: noun, Name: name(n), Detail: d})
+		}
+	}
+	for _, w := range was {
+		if !slices.ContainsFunc(now, func(n T) bool { return name(n) == name(w) }) {
+			changes = append(changes, otto.Change{Kind: "remove", Noun: noun, Name: name(w)})
+		}
+	}
+	return changes
+}
+
+func nodeDetail(a, b otto.Node) string { return fields(reflect.ValueOf(a), reflect.ValueOf(b)) }
+
+func serviceDetail(a, b otto.Service) string {
+	return fields(reflect.ValueOf(a), reflect.ValueOf(b))
+}
+
+// fields lists the fields that differ by their JSON names: short values with
+// what they were and are, long ones and the environment by name only.
+func fields(a, b reflect.Value) string {
+	var parts []string
+	for i := range a.NumField() {
+		fa, fb := a.Field(i), b.Field(i)
+		if reflect.DeepEqual(fa.Interface(), fb.Interface()) || empty(fa) && empty(fb) {
+			continue
+		}
+		name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
+		name = strings.TrimSuffix(name, "_ns")
+		switch {
+		case name == "spec":
+			parts = append(parts, fields(fa, fb))
+		case name == "environment", name == "healthcheck", name == "logging", name == "mounts", name == "devices", name == "resources":
+			parts = append(parts, name)
+		default:
+			parts = append(parts, name+": "+arrow(fa.Interface(), fb.Interface()))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// empty reports whether v is nil or without elements, which mean the same.
+func empty(v reflect.Value) bool {
+	return (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0
+}
+
+func arrow(a, b any) string { return fmt.Sprintf("%s -> %s", show(a), show(b)) }
+
+func show(v any) string {
+	s := fmt.Sprint(v)
+	if s == "" {
+		return "none"
+	}
+	return s
+}

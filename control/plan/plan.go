@@ -1,0 +1,134 @@
+// Package plan decides what to change: where instances go, what each node is
+// told, and how two wanted states differ. It is pure; its results are data with
+// reasons in them.
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/scheduler"
+)
+
+// Placement says on which node each instance is, by instance name.
+type Placement map[string]string
+
+// Node is what Place needs to know of a node.
+type Node struct {
+	ID    string
+	Ready bool
+}
+
+// Place returns the placement for what is wanted. An instance keeps its node
+// for as long as that node exists; one with a home is at home; for the others
+// a node is picked. unplaced says, for each instance without a node, why.
+func Place(w otto.Wanted, was Placement, nodes []Node) (now Placement, unplaced map[string]string) {
+	now, unplaced = Placement{}, map[string]string{}
+	candidates := make([]scheduler.Candidate, len(nodes))
+	index := map[string]int{}
+	for i, n := range nodes {
+		candidates[i] = scheduler.Candidate{ID: n.ID, Ready: n.Ready}
+		index[n.ID] = i
+	}
+	put := func(instance, node string, s otto.Service) {
+		now[instance] = node
+		c := &candidates[index[node]]
+		c.Placed = append(c.Placed, scheduler.Placed{Service: s.Name, Ports: s.Spec.Ports})
+	}
+	var homeless []otto.Service
+	for _, s := range w.Services {
+		for _, name := range s.InstanceNames() {
+			node := s.Node
+			if node == "" {
+				node = was[name]
+			}
+			if _, ok := index[node]; ok {
+				put(name, node, s)
+			} else {
+				one := s
+				one.Name = name
+				homeless = append(homeless, one)
+			}
+		}
+	}
+	for _, s := range homeless {
+		node, refused := scheduler.Pick(scheduler.Placed{Service: s.Name, Ports: s.Spec.Ports}, candidates)
+		if node == "" {
+			unplaced[s.Name] = "no node can take it: " + strings.Join(refused, "; ")
+			continue
+		}
+		put(s.Name, node, s)
+	}
+	return now, unplaced
+}
+
+// Assignments returns what each node should run, without revision. reports
+// hold, for every node that has reported, what runs there: a dependency on
+// another node holds an instance back until it is met.
+func Assignments(w otto.Wanted, placed Placement, nodes []string, reports map[string][]otto.InstanceStatus) map[string]otto.Assignment {
+	all := map[string]otto.Assignment{}
+	for _, n := range nodes {
+		all[n] = otto.Assignment{Node: n, Stopped: w.Stopped, Instances: []otto.Instance{}}
+	}
+	var everywhere []otto.InstanceStatus
+	for _, n := range slices.Sorted(maps.Keys(reports)) {
+		everywhere = append(everywhere, reports[n]...)
+	}
+	for _, s := range w.Services {
+		for _, name := range s.InstanceNames() {
+			node, ok := placed[name]
+			if !ok {
+				continue
+			}
+			inst := otto.Instance{Name: name, Service: s.Name, Spec: s.Spec}
+			for _, d := range s.DependsOn {
+				if onlyOn(node, d.Service, w, placed) {
+					inst.DependsOn = append(inst.DependsOn, d)
+				} else if inst.Hold == "" {
+					inst.Hold = d.Unmet(everywhere)
+				}
+			}
+			a := all[node]
+			a.Instances = append(a.Instances, inst)
+			all[node] = a
+		}
+	}
+	return all
+}
+
+// onlyOn reports whether all instances of a service are on node.
+func onlyOn(node, service string, w otto.Wanted, placed Placement) bool {
+	i := slices.IndexFunc(w.Services, func(s otto.Service) bool { return s.Name == service })
+	if i < 0 {
+		return false
+	}
+	for _, name := range w.Services[i].InstanceNames() {
+		if placed[name] != node {
+			return false
+		}
+	}
+	return true
+}
+
+// Refuse returns why a new wanted state must not replace the former one.
+func Refuse(was, now otto.Wanted, placed Placement) error {
+	var problems []string
+	for _, s := range was.Services {
+		i := slices.IndexFunc(now.Services, func(n otto.Service) bool { return n.Name == s.Name })
+		if i < 0 || !s.Stateful() {
+			continue
+		}
+		from, to := placed[s.Name], now.Services[i].Node
+		if from != "" && to != "" && from != to {
+			problems = append(problems, fmt.Sprintf("service %s keeps its data on node %s and cannot move to %s yet: "+
+				"leave it on %s, or copy its data by hand and give the service another name", s.Name, from, to, from))
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s", strings.Join(problems, "\n"))
+}

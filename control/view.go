@@ -1,0 +1,98 @@
+package control
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// cluster is everything known, as readers see it.
+func (p *Plane) cluster(now time.Time) *otto.Cluster {
+	w := p.desired.Wanted
+	c := &otto.Cluster{
+		Name: p.Name, ID: p.identity.ClusterID, Version: p.Version, Time: now.UTC(), Started: p.started.UTC(),
+		Epoch: p.epoch, Broker: p.Broker.Description, Revision: w.Revision, Stopped: w.Stopped,
+		Nodes: []otto.NodeStatus{}, Services: p.services(),
+	}
+	if p.watching.IsZero() {
+		c.Problem = "not connected to the broker at " + p.Broker.Description
+	}
+	order := map[string]int{}
+	for i, n := range w.Nodes {
+		order[n.ID] = i
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
+		c.Nodes = append(c.Nodes, p.nodes[id].status(now))
+	}
+	slices.SortStableFunc(c.Nodes, func(a, b otto.NodeStatus) int { return cmp.Compare(order[a.ID], order[b.ID]) })
+	return c
+}
+
+func (n *node) status(now time.Time) otto.NodeStatus {
+	s := otto.NodeStatus{
+		Node: n.Node, State: n.state, Reason: n.reason, Since: n.since.UTC(), Step: n.step, Problem: n.problem,
+		Warnings: slices.Clone(n.warnings), Facts: n.facts, LastSeen: n.heard.UTC(), Sample: n.sample, SampleReceived: n.sampled.UTC(),
+	}
+	if n.heard.IsZero() {
+		s.LastSeen = time.Time{}
+	}
+	if n.sampled.IsZero() {
+		s.SampleReceived = time.Time{}
+	}
+	if r := n.report; r != nil {
+		s.Revision = r.Revision
+		s.Facts.Engine = r.Engine
+		s.Warnings = append(s.Warnings, r.Engine.Warnings...)
+		if s.Problem == "" {
+			s.Problem = cmp.Or(r.Engine.Problem, r.Problem)
+		}
+	}
+	if n.skewed.Abs() > maxSkew {
+		s.Warnings = append(s.Warnings, "its clock is off by "+n.skewed.Round(time.Second).String())
+	}
+	if !n.twins.IsZero() && now.Sub(n.twins) < time.Minute {
+		s.Problem = "two agents report as this node: find the second machine or process and stop it"
+	}
+	return s
+}
+
+// services are what is wanted with what is known of each instance.
+func (p *Plane) services() []otto.ServiceStatus {
+	list := make([]otto.ServiceStatus, 0, len(p.desired.Wanted.Services))
+	for _, svc := range p.desired.Wanted.Services {
+		s := otto.ServiceStatus{Service: svc, Instances: make([]otto.PlacedInstance, 0, svc.Replicas)}
+		for _, name := range svc.InstanceNames() {
+			s.Instances = append(s.Instances, p.instance(svc, name))
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+func (p *Plane) instance(svc otto.Service, name string) otto.PlacedInstance {
+	i := otto.PlacedInstance{Node: p.desired.Placement[name]}
+	i.InstanceStatus = otto.InstanceStatus{Name: name, Service: svc.Name, State: otto.InstanceWaiting, Image: svc.Spec.Image}
+	n := p.nodes[i.Node]
+	if n == nil {
+		i.Reason = p.unplaced[name]
+		return i
+	}
+	i.State = otto.InstanceUnknown
+	if r := n.report; r != nil {
+		if k := slices.IndexFunc(r.Instances, func(s otto.InstanceStatus) bool { return s.Name == name }); k >= 0 {
+			i.InstanceStatus = r.Instances[k]
+			current := n.state == otto.NodeReady && r.Revision == n.revision && r.BootID == n.bootID
+			i.UpToDate = current && i.SpecHash == svc.Spec.Hash()
+		}
+	}
+	if n.state != otto.NodeReady && n.state != otto.NodeLeft {
+		i.State, i.Reason = otto.InstanceUnknown, "node "+n.ID+" is "+string(n.state)
+	}
+	if k := slices.IndexFunc(n.samples, func(s otto.ContainerSample) bool { return s.ID == i.ContainerID }); k >= 0 && i.State != otto.InstanceUnknown {
+		i.Sample = &n.samples[k]
+	}
+	return i
+}

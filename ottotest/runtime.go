@@ -1,0 +1,306 @@
+package ottotest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// Runtime is a container engine in memory. Containers outlive the agent that
+// made them, as real ones do.
+type Runtime struct {
+	// PullTime, StartTime and StopTime are how long each takes.
+	PullTime, StartTime, StopTime time.Duration
+	// FailStart, if set, says why an instance's container does not start.
+	FailStart func(otto.Instance) error
+
+	mu         sync.Mutex
+	down       string // why the engine does not answer
+	seq        int
+	containers []*container
+	images     map[string]bool
+	watchers   map[chan struct{}]bool
+	starts     map[string]int // by instance
+}
+
+type container struct {
+	otto.Container
+	inst    otto.Instance
+	foreign bool
+}
+
+// NewRuntime returns an engine that has the given images.
+func NewRuntime(images ...string) *Runtime {
+	r := &Runtime{images: map[string]bool{}, watchers: map[chan struct{}]bool{}, starts: map[string]int{}}
+	for _, i := range images {
+		r.images[i] = true
+	}
+	return r
+}
+
+// SetDown makes the engine answer nothing but why; empty brings it back.
+func (r *Runtime) SetDown(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = why
+	r.changed()
+}
+
+// AddForeign adds a running container that is not Otto's.
+func (r *Runtime) AddForeign(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.add(otto.Instance{Name: name}, name).foreign = true
+}
+
+// Exit ends an instance's running container with an exit code, by itself.
+func (r *Runtime) Exit(instance string, code int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.Instance == instance && c.State == otto.ContainerRunning {
+			c.State, c.ExitCode, c.Finished = otto.ContainerExited, code, time.Now()
+		}
+	}
+	r.changed()
+}
+
+// PowerCut ends all containers at once, and the engine starts those again that
+// it would start at boot.
+func (r *Runtime) PowerCut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.State != otto.ContainerRunning {
+			continue
+		}
+		if c.inst.Spec.Stateful() || c.foreign {
+			c.State, c.ExitCode, c.Finished = otto.ContainerExited, 137, time.Now()
+		} else {
+			c.Started = time.Now()
+		}
+	}
+	r.changed()
+}
+
+// List returns all containers, for tests to look at.
+func (r *Runtime) List() []otto.Container {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []otto.Container
+	for _, c := range r.containers {
+		list = append(list, c.Container)
+	}
+	return list
+}
+
+// Starts returns how often containers of an instance have been started.
+func (r *Runtime) Starts(instance string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.starts[instance]
+}
+
+// Engine implements agent.Runtime.
+func (r *Runtime) Engine(context.Context) otto.Engine {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return otto.Engine{Name: "Docker", Version: "20.10", API: "1.41", Problem: r.down}
+}
+
+// Containers implements agent.Runtime.
+func (r *Runtime) Containers(context.Context) ([]otto.Container, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down != "" {
+		return nil, errors.New(r.down)
+	}
+	var list []otto.Container
+	for _, c := range r.containers {
+		if !c.foreign {
+			list = append(list, c.Container)
+		}
+	}
+	return list, nil
+}
+
+// Running implements agent.Runtime.
+func (r *Runtime) Running(context.Context) ([]otto.RunningContainer, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []otto.RunningContainer
+	for _, c := range r.containers {
+		if c.State == otto.ContainerRunning {
+			list = append(list, otto.RunningContainer{ID: c.ID, Name: c.Name, Pid: c.Pid})
+		}
+	}
+	return list, nil
+}
+
+// Pull implements agent.Runtime.
+func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (string, error) {
+	r.mu.Lock()
+	there := r.images[spec.Image]
+	r.mu.Unlock()
+	if there {
+		return "", nil
+	}
+	if err := pause(ctx, r.PullTime); err != nil {
+		return "", err
+	}
+	return "", fmt.Errorf("image %s is not there and cannot be pulled", spec.Image)
+}
+
+// Create implements agent.Runtime.
+func (r *Runtime) Create(_ context.Context, inst otto.Instance, name string) (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.Name == name {
+			return "", fmt.Errorf("%s: %w", name, otto.ErrNameTaken)
+		}
+	}
+	c := r.add(inst, name)
+	c.State = otto.ContainerCreated
+	r.changed()
+	return c.ID, nil
+}
+
+func (r *Runtime) add(inst otto.Instance, name string) *container {
+	r.seq++
+	c := &container{inst: inst, Container: otto.Container{
+		ID: fmt.Sprintf("%064x", r.seq), Name: name, Service: inst.Service, Instance: inst.Name,
+		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, State: otto.ContainerRunning, Started: time.Now(),
+	}}
+	r.containers = append(r.containers, c)
+	return c
+}
+
+// Start implements agent.Runtime.
+func (r *Runtime) Start(ctx context.Context, id string) error {
+	if err := pause(ctx, r.StartTime); err != nil {
+		return err
+	}
+	return r.with(id, func(c *container) error {
+		if r.FailStart != nil {
+			if err := r.FailStart(c.inst); err != nil {
+				return err
+			}
+		}
+		if c.State != otto.ContainerRunning {
+			c.State, c.Started, c.ExitCode = otto.ContainerRunning, time.Now(), 0
+			r.starts[c.Instance]++
+		}
+		return nil
+	})
+}
+
+// Stop implements agent.Runtime.
+func (r *Runtime) Stop(ctx context.Context, id string) error {
+	if err := pause(ctx, r.StopTime); err != nil {
+		return err
+	}
+	return r.with(id, func(c *container) error {
+		if c.State == otto.ContainerRunning {
+			c.State, c.Finished = otto.ContainerExited, time.Now()
+		}
+		return nil
+	})
+}
+
+// Rename implements agent.Runtime.
+func (r *Runtime) Rename(_ context.Context, id, name string) error {
+	return r.with(id, func(c *container) error { c.Name = name; return nil })
+}
+
+// Remove implements agent.Runtime.
+func (r *Runtime) Remove(_ context.Context, id string) error {
+	return r.with(id, func(c *container) error {
+		if c.State == otto.ContainerRunning {
+			return errors.New("container is running")
+		}
+		r.containers = slices.DeleteFunc(r.containers, func(o *container) bool { return o == c })
+		return nil
+	})
+}
+
+// Logs implements agent.Runtime.
+func (r *Runtime) Logs(context.Context, string, int) ([]string, error) {
+	return []string{"last words"}, nil
+}
+
+// Watch implements agent.Runtime.
+func (r *Runtime) Watch(ctx context.Context, changed func()) error {
+	ch := make(chan struct{}, 1)
+	r.mu.Lock()
+	if r.down != "" {
+		defer r.mu.Unlock()
+		return errors.New(r.down)
+	}
+	r.watchers[ch] = true
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.watchers, ch)
+	}()
+	changed()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ch:
+			r.mu.Lock()
+			down := r.down
+			r.mu.Unlock()
+			if down != "" {
+				return errors.New(down)
+			}
+			changed()
+		}
+	}
+}
+
+func (r *Runtime) with(id string, f func(*container) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down != "" {
+		return errors.New(r.down)
+	}
+	for _, c := range r.containers {
+		if c.ID == id && !c.foreign {
+			defer r.changed()
+			return f(c)
+		}
+	}
+	return fmt.Errorf("no such container: %s", id)
+}
+
+// changed tells the watchers; the caller holds the lock.
+func (r *Runtime) changed() {
+	for ch := range r.watchers {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
