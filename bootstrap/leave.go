@@ -1,0 +1,88 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
+)
+
+// Stop ends the agent of a cluster on the node, so that a reboot does not bring
+// it back. What it needs to start again stays.
+func (f *Fleet) Stop(ctx context.Context, node otto.Node, cluster string) error {
+	err := f.leave(ctx, node, cluster, commandWithin, func(ctx context.Context, h host, found facts) error {
+		exe := found.anyAgent()
+		if exe == "" {
+			return nil
+		}
+		_, err := h.run(ctx, execScript, exe, "stop", "--dir", found.dir)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("stop the agent on %s: %w", node.ID, err)
+	}
+	f.closeTunnel(node.ID)
+	return nil
+}
+
+// Uninstall takes everything of a cluster off the node: containers, networks, the
+// agent and its files, and with volumes its volumes too. It is for a node that
+// was installed in part as well, and for one that never was.
+func (f *Fleet) Uninstall(ctx context.Context, node otto.Node, cluster string, volumes bool) error {
+	err := f.leave(ctx, node, cluster, uninstallWithin, func(ctx context.Context, h host, found facts) error {
+		if exe := found.anyAgent(); exe != "" {
+			words := []string{exe, "uninstall", "--dir", found.dir}
+			if volumes {
+				words = append(words, "--volumes")
+			}
+			if _, err := h.run(ctx, execScript, words...); err != nil {
+				return err
+			}
+		}
+		_, err := h.run(ctx, removeScript, found.dir)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("uninstall %s: %w", node.ID, err)
+	}
+	f.closeTunnel(node.ID)
+	return nil
+}
+
+func (f *Fleet) leave(ctx context.Context, node otto.Node, cluster string, within time.Duration, do func(context.Context, host, facts) error) error {
+	if !wire.ValidID(cluster) {
+		return fmt.Errorf("%q is not the name of a cluster", cluster)
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	h, err := f.connect(ctx, node)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	found, err := probe(ctx, h, cluster, node.DockerURL)
+	if err != nil {
+		return err
+	}
+	return do(ctx, h, found)
+}
+
+// anyAgent is the path of an agent on the host: the one that runs, else any.
+func (f facts) anyAgent() string {
+	hash := f.running
+	if _, ok := f.agents[hash]; !ok {
+		var all []string
+		for h := range f.agents {
+			all = append(all, h)
+		}
+		if len(all) == 0 {
+			return ""
+		}
+		hash = slices.Min(all)
+	}
+	return path.Join(f.dir, "agents", hash, agentName)
+}

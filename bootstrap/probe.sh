@@ -1,0 +1,45 @@
+IFS= read -r cluster
+IFS= read -r socket
+say() { printf "%s=%s\n" "$1" "$2"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+say kernel "$(uname -s)"
+say machine "$(uname -m)"
+bits=$(getconf LONG_BIT 2>/dev/null)
+if [ -z "$bits" ]; then
+  case $(dd if=/bin/sh bs=1 skip=4 count=1 2>/dev/null | od -An -tu1) in
+    *1*) bits=32;;
+    *2*) bits=64;;
+  esac
+fi
+say bits "$bits"
+say user "$(id -un 2>/dev/null || id -u)"
+say clock "$(date +%s)"
+say client "${SSH_CONNECTION%% *}"
+
+home=$(cd "$HOME" 2>/dev/null && pwd -P)
+dir=$home/.local/share/otto/$cluster
+say home "$home"
+say dir "$dir"
+there=$dir
+while [ ! -d "$there" ] && [ "$there" ]; do there=${there%/*}; done
+[ "$home" ] && [ -w "$there" ] && say writable yes
+df -Pk "$there/" 2>/dev/null | { read -r head; read -r device size used free rest; say disk_kb "$free"; }
+
+for program in dockerd docker podman; do has "$program" && say engine "$program"; done
+if [ -S "$socket" ]; then
+  if [ -w "$socket" ]; then say socket writable; else say socket present; fi
+fi
+
+for agent in "$dir"/agents/*/otto-agent; do
+  [ -f "$agent" ] || continue
+  hash=${agent%/*}
+  say agent "${hash##*/} $(($(wc -c < "$agent")))"
+done
+if [ -r "$dir/agent.pid" ]; then
+  { read -r pid; read -r read_enrolment; } < "$dir/agent.pid"
+  say running "$(readlink "/proc/$pid/exe")"
+  say running_enrolment "$read_enrolment"
+fi
+[ -r "$dir/agent.json" ] && say enrolment "$(cat "$dir/agent.json")"
+exit 0
