@@ -78,7 +78,9 @@ func TestCPUIsOfOneCoreSinceTheLastReading(t *testing.T) {
 	read := func(at time.Duration) float64 {
 		return s.Containers(start.Add(at), []otto.RunningContainer{limited})[0].CPUPercent
 	}
-	usage := func(usec int) { writeFile(t, one(t, root, "sys/fs/cgroup/*/*6f1d*/cpu.stat"), fmt.Sprintf("usage_usec %d\n", usec)) }
+	usage := func(usec int) {
+		writeFile(t, one(t, root, "sys/fs/cgroup/*/*6f1d*/cpu.stat"), fmt.Sprintf("usage_usec %d\n", usec))
+	}
 
 	if got := read(0); got != 0 {
 		t.Errorf("first reading: %v, want 0", got)
