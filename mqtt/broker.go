@@ -166,8 +166,8 @@ func waitReady(ctx context.Context, s *server.Server, log *serverLog) error {
 		limit = min(limit, time.Until(end))
 	}
 	switch {
-	case log.fatal() != nil:
-		return log.fatal()
+	case log.failure() != nil:
+		return log.failure()
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case !s.ReadyForConnections(limit):
@@ -176,41 +176,4 @@ func waitReady(ctx context.Context, s *server.Server, log *serverLog) error {
 		return errors.New("the store did not start")
 	}
 	return nil
-}
-
-// serverLog passes the server's log on. Its notices are about itself, so they
-// are for debugging only.
-type serverLog struct {
-	log   *slog.Logger
-	mu    sync.Mutex
-	first error
-}
-
-// Noticef is part of server.Logger, as are the five below.
-func (l *serverLog) Noticef(format string, args ...any) {
-	l.log.Debug("broker", "message", fmt.Sprintf(format, args...))
-}
-
-func (l *serverLog) Warnf(format string, args ...any) {
-	l.log.Warn("broker", "message", fmt.Sprintf(format, args...))
-}
-
-func (l *serverLog) Errorf(format string, args ...any) { l.Warnf(format, args...) }
-func (l *serverLog) Debugf(string, ...any)             {}
-func (l *serverLog) Tracef(string, ...any)             {}
-
-// Fatalf keeps what made the start fail. The server expects the process to exit
-// here; StartBroker returns it as an error instead.
-func (l *serverLog) Fatalf(format string, args ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.first == nil {
-		l.first = fmt.Errorf(format, args...)
-	}
-}
-
-func (l *serverLog) fatal() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.first
 }

@@ -347,6 +347,57 @@ func TestQoS2SubscriptionIsDowngraded(t *testing.T) {
 	}
 }
 
+func TestHealthyBrokerIsQuiet(t *testing.T) {
+	var book logbook
+	dir := filepath.Join(t.TempDir(), "store")
+	for range 2 {
+		b := startTestBroker(t, BrokerOptions{Dir: dir, Log: book.logger()})
+		c, box := subscribed(t, ownerOf(b).options("owner"), "home/#")
+		c.publish(t, "home/state", 1, true, "x")
+		receive(t, box)
+		c.stop()
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if book.String() != "" {
+		t.Error(book.String())
+	}
+}
+
+func TestClientIDsAreNotLogged(t *testing.T) {
+	var book logbook
+	const id = "sensor-5ec4e7"
+	b := startTestBroker(t, BrokerOptions{Log: book.logger()})
+	c := connected(t, sensorOf(b).options(id), func(c *Client) { c.Subscribe("home/#", func(string, []byte) {}) })
+	c.publish(t, "home/forbidden", 1, true, "x")
+	rawConnect(t, sensorOf(b), id, nil)
+	receive(t, c.connects)
+	refused := sensorOf(b).options(id)
+	refused.Password = "wrong"
+	run(t, refused, nil)
+	for _, event := range []string{"Subscription Violation", "Publish Violation", "Replacing old client", "authentication error"} {
+		waitUntil(t, event+" is logged", func() bool { return strings.Contains(book.String(), event) })
+	}
+	if strings.Contains(book.String(), id) {
+		t.Error(book.String())
+	}
+}
+
+func TestRedact(t *testing.T) {
+	tests := map[string]string{
+		`1.2.3.4:5 - mid:7 - "a" - a User "owner"`:                                 `1.2.3.4:5 - mid:7 - (id) - a User "owner"`,
+		`1.2.3.4:5 - mid:7 - "a\"b" - old "1.2.3.4:6 - mid:8 - \"a\\\"b\"" "a\"b"`: `1.2.3.4:5 - mid:7 - (id) - old "1.2.3.4:6 - mid:8 - (id)" (id)`,
+		`1.2.3.4:5 - mid:7 - unable to connect`:                                    `1.2.3.4:5 - mid:7 - unable to connect`,
+		`Store is "full"`:                                                          `Store is "full"`,
+	}
+	for line, want := range tests {
+		if got := redact(line); got != want {
+			t.Errorf("%s\nbecomes %s\n   want %s", line, got, want)
+		}
+	}
+}
+
 func TestIdleConnectionBeforeLoginIsClosed(t *testing.T) {
 	b := startTestBroker(t, BrokerOptions{})
 	conn, err := net.Dial("tcp", b.Addr())

@@ -4,13 +4,15 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
 // relay passes TCP connections on until it is frozen: then they stay open and
 // nothing gets through, as behind a wireless link that is gone.
 type relay struct {
-	addr string
+	addr     string
+	accepted atomic.Int64
 
 	mu     sync.Mutex
 	frozen chan struct{} // nil, or closed at the thaw
@@ -31,6 +33,7 @@ func newRelay(t *testing.T, to string) *relay {
 			if err != nil {
 				return
 			}
+			r.accepted.Add(1)
 			out, err := net.Dial("tcp", to)
 			if err != nil {
 				_ = in.Close()
