@@ -42,7 +42,7 @@ type Reach interface {
 	// Ensure makes the node run this build's agent with enrolment e, and changes
 	// nothing where that is so already. It tells step, in a few words, what it is
 	// doing. verify waits until the agent has reported.
-	Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) (warnings []string, err error)
+	Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) error
 	Stop(ctx context.Context, n otto.Node, cluster string) error
 	Uninstall(ctx context.Context, n otto.Node, cluster string, volumes bool) error
 }

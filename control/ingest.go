@@ -32,7 +32,6 @@ type node struct {
 	step        string // what its keeper is doing
 	problem     string
 	unreachable string // what the second channel said last; empty if it worked
-	warnings    []string
 
 	published string // content of the last assignment, without its revision
 	revision  otto.Revision

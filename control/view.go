@@ -34,7 +34,7 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 func (n *node) status(now time.Time) otto.NodeStatus {
 	s := otto.NodeStatus{
 		Node: n.Node, State: n.state, Reason: n.reason, Since: n.since.UTC(), Step: n.step, Problem: n.problem,
-		Warnings: slices.Clone(n.warnings), Facts: n.facts, LastSeen: n.heard.UTC(), Sample: n.sample, SampleReceived: n.sampled.UTC(),
+		Facts: n.facts, LastSeen: n.heard.UTC(), Sample: n.sample, SampleReceived: n.sampled.UTC(),
 	}
 	if n.heard.IsZero() {
 		s.LastSeen = time.Time{}
@@ -45,7 +45,7 @@ func (n *node) status(now time.Time) otto.NodeStatus {
 	if r := n.report; r != nil {
 		s.Revision = r.Revision
 		s.Facts.Engine = r.Engine
-		s.Warnings = append(s.Warnings, r.Engine.Warnings...)
+		s.Warnings = slices.Clone(r.Engine.Warnings)
 		if s.Problem == "" {
 			s.Problem = cmp.Or(r.Engine.Problem, r.Problem)
 		}

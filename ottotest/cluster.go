@@ -258,22 +258,22 @@ func run(fs ...func(context.Context) error) (stop func()) {
 // reach is a control.Reach that starts agents in this process.
 type reach struct{ c *Cluster }
 
-func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) ([]string, error) {
+func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) error {
 	h := r.c.Hosts[n.ID]
 	if h == nil {
-		return nil, fmt.Errorf("no host %s", n.ID)
+		return fmt.Errorf("no host %s", n.ID)
 	}
 	step("connecting")
 	if h.Unreachable != nil {
-		return nil, h.Unreachable
+		return h.Unreachable
 	}
 	h.mu.Lock()
 	h.enrolment = &e
 	h.mu.Unlock()
 	if err := r.c.StartAgent(n.ID); err != nil {
-		return nil, err
+		return err
 	}
-	return nil, verify(ctx)
+	return verify(ctx)
 }
 
 func (r reach) Stop(_ context.Context, n otto.Node, _ string) error {

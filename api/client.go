@@ -1,0 +1,132 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/otto-edge/otto"
+)
+
+// Client asks a control plane.
+type Client struct{ http *http.Client }
+
+// NewClient returns a client of the control plane that listens on a socket.
+func NewClient(socket string) *Client {
+	return &Client{&http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}}
+}
+
+// Cluster returns everything known now.
+func (c *Client) Cluster(ctx context.Context) (*otto.Cluster, error) {
+	var cluster otto.Cluster
+	return &cluster, c.do(ctx, http.MethodGet, "/v1/cluster", nil, &cluster)
+}
+
+// Watch calls f with everything known, and again after every change, until f
+// returns false, ctx ends or the control plane does.
+func (c *Client) Watch(ctx context.Context, f func(*otto.Cluster) bool) error {
+	resp, err := c.send(ctx, http.MethodGet, "/v1/cluster?watch", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	dec := json.NewDecoder(resp.Body)
+	for {
+		var cluster otto.Cluster
+		if err := dec.Decode(&cluster); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return ErrNotRunning
+		}
+		if !f(&cluster) {
+			return nil
+		}
+	}
+}
+
+// Apply replaces what is wanted and returns the changes; see Plane.
+func (c *Client) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bool) (changes []otto.Change, err error) {
+	path := fmt.Sprintf("/v1/wanted?base=%d", base)
+	if dryRun {
+		path += "&dry"
+	}
+	return changes, c.do(ctx, http.MethodPut, path, w, &changes)
+}
+
+// Stop stops all services and agents.
+func (c *Client) Stop(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, "/v1/stop", nil, nil)
+}
+
+// Uninstall stops everything and takes Otto off every node.
+func (c *Client) Uninstall(ctx context.Context, volumes bool) error {
+	path := "/v1/uninstall"
+	if volumes {
+		path += "?volumes"
+	}
+	return c.do(ctx, http.MethodPost, path, nil, nil)
+}
+
+// Exit ends the control plane.
+func (c *Client) Exit(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, "/v1/exit", nil, nil)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body, into any) error {
+	resp, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("the control plane's answer: %w", err)
+	}
+	return nil
+}
+
+// send returns an answer with a good status.
+func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var content io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://otto"+path, content)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("%w (%v)", ErrNotRunning, errors.Unwrap(err))
+	}
+	if resp.StatusCode < http.StatusBadRequest {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	message := strings.TrimSpace(string(text))
+	if resp.StatusCode == http.StatusConflict {
+		return nil, fmt.Errorf("%w (%s)", otto.ErrConflict, message)
+	}
+	return nil, errors.New(message)
+}

@@ -1,0 +1,135 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// maxBody bounds a request, in bytes. A file of otto.yaml is at most 1 MiB.
+const maxBody = 8 << 20
+
+// Server answers on a socket.
+type Server struct {
+	plane Plane
+	exit  func()
+	http  *http.Server
+}
+
+// NewServer returns a server for plane; exit is called when a client asks the
+// control plane to end.
+func NewServer(plane Plane, exit func()) *Server {
+	s := &Server{plane: plane, exit: exit}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/cluster", s.cluster)
+	mux.HandleFunc("PUT /v1/wanted", s.apply)
+	mux.HandleFunc("POST /v1/stop", s.stop)
+	mux.HandleFunc("POST /v1/uninstall", s.uninstall)
+	mux.HandleFunc("POST /v1/exit", s.leave)
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	return s
+}
+
+// Listen opens the socket for its owner alone. A socket that nobody answers on
+// is left from a process that was killed, and is replaced.
+func Listen(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(path, 0o600)
+}
+
+// Run answers on l until ctx ends, and then finishes what is under way.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
+	stopped := context.AfterFunc(ctx, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if s.http.Shutdown(ctx) != nil {
+			_ = s.http.Close()
+		}
+	})
+	defer stopped()
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) cluster(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	enc := json.NewEncoder(w)
+	if !r.URL.Query().Has("watch") {
+		_ = enc.Encode(s.plane.Cluster())
+		return
+	}
+	flush := http.NewResponseController(w)
+	for {
+		c, more := s.plane.Next()
+		if enc.Encode(c) != nil || flush.Flush() != nil {
+			return
+		}
+		select {
+		case <-more:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
+	var wanted otto.Wanted
+	base, err := strconv.ParseUint(r.URL.Query().Get("base"), 10, 64)
+	if err == nil {
+		err = json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&wanted)
+	}
+	if err != nil {
+		http.Error(w, fmt.Sprintf("bad request: %v", err), http.StatusBadRequest)
+		return
+	}
+	changes, err := s.plane.Apply(r.Context(), wanted, base, r.URL.Query().Has("dry"))
+	if answerError(w, err) {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(changes)
+}
+
+func (s *Server) stop(w http.ResponseWriter, r *http.Request) {
+	answerError(w, s.plane.Stop(r.Context()))
+}
+
+func (s *Server) uninstall(w http.ResponseWriter, r *http.Request) {
+	answerError(w, s.plane.Uninstall(r.Context(), r.URL.Query().Has("volumes")))
+}
+
+func (s *Server) leave(http.ResponseWriter, *http.Request) { s.exit() }
+
+// answerError reports whether there was an error, which it has answered then.
+func answerError(w http.ResponseWriter, err error) bool {
+	switch {
+	case err == nil:
+		return false
+	case errors.Is(err, otto.ErrConflict):
+		http.Error(w, err.Error(), http.StatusConflict)
+	default:
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+	}
+	return true
+}
