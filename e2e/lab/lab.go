@@ -12,6 +12,7 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Lab is a running lab.
@@ -109,8 +111,11 @@ func (l *Lab) Run(args ...string) string {
 
 // Try is Run for commands that may fail; the error holds standard error.
 func (l *Lab) Try(args ...string) (string, error) {
-	cmd := exec.Command(script(), args...)
-	cmd.Env = l.env
+	// Not the test's own context: that has ended when the lab is taken down.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, script(), args...)
+	cmd.Env, cmd.WaitDelay = l.env, 5*time.Second
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {

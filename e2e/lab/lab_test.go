@@ -37,7 +37,10 @@ func TestFaultsStrikeAndEnd(t *testing.T) {
 	h := l.Host("n1")
 	reachable := func() error { _, err := h.TrySSH("otto", "true"); return err }
 	engine := func() error { _, err := h.TrySSH("otto", "timeout 2 docker ps"); return err }
-	home := func() error { _, err := h.TrySSH("otto", "head -c 100000 /dev/zero > ~/file"); return err }
+	home := func() error {
+		_, err := h.TrySSH("otto", "f=$(mktemp -p ~) && head -c 100000 /dev/zero > $f; ok=$?; rm -f $f; exit $ok")
+		return err
+	}
 	for _, fault := range []struct {
 		name        string
 		strike, end func()

@@ -1,0 +1,118 @@
+# Targets are what CI runs too: see .ci/run. "make help" lists them.
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS    := -s -w -X main.version=$(VERSION)
+PLATFORMS  := linux/amd64 linux/arm64 linux/arm darwin/amd64 darwin/arm64
+LINTER     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+UNIT       = $(shell go list ./... | grep -v /e2e)
+ROOT       := $(filter 0,$(shell id -u))
+LAB_READY  := $(if $(ROOT),$(shell command -v apt-get))
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: agents
+agents: ## otto-agent for all kinds of nodes, to be embedded in otto
+	@scripts/agents "$(VERSION)"
+
+.PHONY: build
+build: agents ## bin/otto and bin/otto-agent
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/otto ./cmd/otto
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/otto-agent ./cmd/otto-agent
+
+.PHONY: dist
+dist: agents ## otto for all platforms, with checksums, in dist/
+	@rm -rf dist && mkdir dist
+	@for platform in $(PLATFORMS); do \
+		out=dist/otto-$${platform/\//-}; echo "$$out"; \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} GOARM=6 \
+			go build -trimpath -ldflags "$(LDFLAGS)" -o "$$out" ./cmd/otto; \
+	done
+	@cd dist && sha256sum otto-* >SHA256SUMS
+
+.PHONY: setup
+setup: ## install the Debian packages that demo and tests need (root)
+	@$(if $(LAB_READY),scripts/setup,echo "make: not root, or no Debian: installing nothing")
+
+.PHONY: test
+test: setup agents ## everything; as root also the end-to-end tests with real Docker and SSH
+	go test $(RACE) $(UNIT)
+ifdef ROOT
+	OTTO_E2E=required go test -count=1 -p 1 -timeout 20m ./e2e/...
+else
+	@echo "############################################################"
+	@echo "# NOT TESTED: the end-to-end tests, real Docker and SSH on #"
+	@echo "# several hosts. They need root: run  sudo make test       #"
+	@echo "############################################################"
+	go test ./e2e/...
+endif
+
+.PHONY: race
+race: ## the unit tests under the race detector
+	go test -race $(UNIT)
+
+.PHONY: e2e
+e2e: setup agents ## the end-to-end tests alone (root)
+	OTTO_E2E=required go test -count=1 -p 1 -timeout 20m ./e2e/...
+
+.PHONY: bench
+bench: agents ## benchmarks; compare two runs with benchstat
+	go test -run '^$$' -bench . -benchmem -count $${COUNT:-1} ./...
+
+.PHONY: lint
+lint: bin/tools/golangci-lint ## golangci-lint with .golangci.yml, and shellcheck if there
+	bin/tools/golangci-lint run ./...
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/* e2e/lab/lab .ci/run; else echo "make: no shellcheck here: scripts are not checked"; fi
+
+bin/tools/golangci-lint:
+	@echo "make: building golangci-lint, once, about two minutes"
+	@mkdir -p bin/tools
+	GOFLAGS= GOBIN=$(CURDIR)/bin/tools go install $(LINTER)
+
+.PHONY: fmt
+fmt: bin/tools/golangci-lint ## format the code
+	bin/tools/golangci-lint fmt ./...
+
+.PHONY: vuln
+vuln: ## known vulnerabilities in what the code calls, if the database can be reached
+	@if curl -fsS -m 10 -o /dev/null https://vuln.go.dev/index/modules.json 2>/dev/null; then \
+		GOFLAGS= go run $(VULNCHECK) ./...; \
+	else \
+		echo "### NOT CHECKED: govulncheck, its database vuln.go.dev cannot be reached ###"; \
+	fi
+
+.PHONY: docs
+docs: ## generate docs/cli and the schema of otto.yaml
+	go generate ./...
+
+.PHONY: stale
+stale: docs ## fail if generated files are not as committed
+	@git diff --exit-code --stat -- docs config api || { echo "make: generated files are stale: run make docs and commit"; exit 1; }
+
+.PHONY: check
+check: build stale lint vuln ## what CI runs; needs what it needs
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "make: run make fmt"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	$(MAKE) test RACE=-race
+
+.PHONY: demo
+demo: setup build ## a two-node cluster on this machine, running and answering
+	@scripts/demo
+
+.PHONY: clean-demo
+clean-demo: ## take the demo away, all of it
+	@scripts/demo --clean
+
+.PHONY: clean-packages
+clean-packages: ## remove the packages that setup installed
+	@scripts/setup --remove
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin build dist bootstrap/binaries/*.gz
