@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/otto-edge/otto/agent/service"
+	"github.com/otto-edge/otto/docker"
+)
+
+const usage = `usage: otto-agent COMMAND
+  run --dir DIR                    be the agent of the node directory DIR
+  start --dir DIR                  start the agent in the background
+  stop --dir DIR                   stop the agent, and the containers of its cluster
+  uninstall --dir DIR [--volumes]  remove the cluster's containers, its network and the agent
+  reach HOST:PORT...               print which of the addresses can be reached
+  version
+`
+
+// run does one command and returns the exit code: 1 when it went wrong, 2 when
+// it was not understood.
+func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage) }
+	dir := flags.String("dir", "", "")
+	volumes := flags.Bool("volumes", false, "")
+	if err := flags.Parse(args[1:]); err != nil {
+		return 2
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	var err error
+	switch {
+	case args[0] == "version":
+		fmt.Fprintln(stdout, version)
+	case args[0] == "reach":
+		for _, addr := range service.Reachable(ctx, flags.Args()) {
+			fmt.Fprintln(stdout, addr)
+		}
+	case *dir == "":
+		fmt.Fprint(stderr, usage)
+		return 2
+	case args[0] == "run":
+		err = runAgent(ctx, *dir, stderr)
+	case args[0] == "start":
+		err = service.Start(*dir)
+	case args[0] == "stop":
+		err = errors.Join(service.Stop(*dir), stopContainers(ctx, *dir))
+	case args[0] == "uninstall":
+		err = uninstall(ctx, *dir, *volumes)
+	default:
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, strings.ReplaceAll(err.Error(), "\n", "; "))
+		return 1
+	}
+	return 0
+}
+
+// stopContainers stops what the agent has not stopped itself. A node that never
+// got an enrolment has no containers.
+func stopContainers(ctx context.Context, dir string) error {
+	rt, err := runtimeOf(dir)
+	if rt == nil {
+		return err
+	}
+	defer rt.Close()
+	list, err := rt.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, c := range list {
+		g.Go(func() error { return rt.Stop(ctx, c.ID) })
+	}
+	return g.Wait()
+}
+
+// uninstall removes everything of the cluster; the agent's own files last, so
+// that it can be done again.
+func uninstall(ctx context.Context, dir string, volumes bool) error {
+	if err := service.Stop(dir); err != nil {
+		return err
+	}
+	rt, err := runtimeOf(dir)
+	if err != nil {
+		return err
+	}
+	if rt != nil {
+		defer rt.Close()
+		if err := removeContainers(ctx, rt); err != nil {
+			return err
+		}
+		if volumes {
+			if err := rt.RemoveVolumes(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return service.Remove(dir)
+}
+
+func removeContainers(ctx context.Context, rt *docker.Runtime) error {
+	list, err := rt.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, c := range list {
+		g.Go(func() error {
+			if err := rt.Stop(gctx, c.ID); err != nil {
+				return err
+			}
+			return rt.Remove(gctx, c.ID)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return rt.RemoveNetwork(ctx)
+}
+
+// runtimeOf returns the engine that dir's enrolment names, nil if there is none.
+func runtimeOf(dir string) (*docker.Runtime, error) {
+	e, err := readEnrolment(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return docker.New(e.DockerURL, e.Cluster, newLog(io.Discard))
+}
+
+func enrolmentFile(dir string) string { return filepath.Join(dir, "agent.json") }
