@@ -3,10 +3,12 @@ package bootstrap
 import (
 	"encoding/json"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -236,4 +238,32 @@ func FuzzFacts(f *testing.F) {
 			t.Errorf("%q is read in two ways", s)
 		}
 	})
+}
+
+func TestProbeSeesWhatTheUserMayNotUse(t *testing.T) {
+	dir := shortDir(t)
+	socket := filepath.Join(dir, "docker.sock")
+	engine, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	cmd := exec.Command("sh", "-c", probeScript)
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	}
+	for path, mode := range map[string]os.FileMode{dir: 0o555, socket: 0o400} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd.Env, cmd.Dir = append(os.Environ(), "HOME="+dir), "/"
+	cmd.Stdin = strings.NewReader(cluster + "\n" + socket + "\n")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := parseFacts(string(out)); got.socket != socketPresent || got.writable {
+		t.Errorf("socket %q, home writable %v", got.socket, got.writable)
+	}
 }
