@@ -231,7 +231,7 @@ func (p *Plane) publishView() {
 // Authorize returns the node that has this secret, for the broker to let in.
 func (p *Plane) Authorize(username, password string) bool {
 	secret, ok := p.users.Load(username)
-	return ok && equal(secret.(string), password)
+	return ok && SecretEqual(secret.(string), password)
 }
 
 // publish sends a message and leaves the rest to the next connect.

@@ -123,7 +123,7 @@ func secret() string {
 	return hex.EncodeToString(b[:])
 }
 
-// equal compares secrets; an empty one equals nothing.
-func equal(secret, given string) bool {
+// SecretEqual compares secrets; an empty one equals nothing.
+func SecretEqual(secret, given string) bool {
 	return secret != "" && subtle.ConstantTimeCompare([]byte(secret), []byte(given)) == 1
 }

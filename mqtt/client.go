@@ -17,7 +17,7 @@ import (
 // Between two attempts to connect.
 const (
 	minDelay = 200 * time.Millisecond
-	maxDelay = 15 * time.Second
+	maxDelay = 2 * time.Second
 )
 
 // ClientOptions says where and how a Client connects.
@@ -26,7 +26,7 @@ type ClientOptions struct {
 	// this order at each connect; the first that answers is used.
 	Brokers            []string
 	TLS                *tls.Config // nil: in the clear
-	ClientID           string
+	ClientID           string      // a second client with the same id throws this one out; no spaces
 	Username, Password string
 	Will               *Message
 	// KeepAlive is in whole seconds, 10 s if zero. A broker that is silent for

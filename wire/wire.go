@@ -200,3 +200,18 @@ func NodePermissions(node string) (publish, subscribe []string) {
 	}
 	return publish, []string{NodeTopic(node, KindAssignment), TopicControlStatus}
 }
+
+// MetricsFilters match the two metrics topics of all nodes, the public contract.
+func MetricsFilters() []string {
+	return []string{NodeFilter(KindNodeMetrics), NodeFilter(KindContainerMetrics)}
+}
+
+// PublicFilters match everything that is there to be read: all but assignments,
+// which hold the environments of services.
+func PublicFilters() []string {
+	filters := []string{TopicControlStatus, TopicEvents, ServiceTopic("+")}
+	for _, k := range ReportKinds() {
+		filters = append(filters, NodeFilter(k))
+	}
+	return filters
+}

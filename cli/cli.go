@@ -1,0 +1,141 @@
+// Package cli is Otto's command line, and the one place where its parts are
+// wired together.
+//
+// Each command is a function from options and streams to an error. What an error
+// means for the exit code is decided in Main alone.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/otto-edge/otto/config"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it went wrong
+	exitUsage  = 2 // the command or otto.yaml is not right; nothing was touched
+	exitPart   = 3 // a part did not come up, or could not be stopped; the rest is as asked
+)
+
+// errPart says that not everything is as it was asked for. What is missing has
+// been printed.
+var errPart = errors.New("not everything is as asked for")
+
+// errUsage marks a command that was not understood.
+var errUsage = errors.New("usage")
+
+// app is what all commands share.
+type app struct {
+	version  string
+	in       io.Reader
+	out, err io.Writer
+	config   string // path of otto.yaml
+	output   string // text or json
+	logLevel string
+}
+
+// Main runs one command line and returns the exit code.
+func Main(version string, args []string, in io.Reader, out, errOut io.Writer) int {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	root := newRoot(&app{version: version, in: in, out: out, err: errOut})
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var problems config.Problems
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errPart):
+		return exitPart
+	case errors.As(err, &problems):
+		fmt.Fprintln(errOut, err)
+		return exitUsage
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(errOut, "otto: %s\nTry: otto --help\n", strings.TrimPrefix(err.Error(), "usage: "))
+		return exitUsage
+	case ctx.Err() != nil:
+		fmt.Fprintln(errOut, "otto: interrupted")
+		return exitFailed
+	default:
+		fmt.Fprintf(errOut, "otto: %v\n", err)
+		return exitFailed
+	}
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "otto",
+		Short: "Container orchestration for edge and home clusters",
+		Long: `Otto runs containers on a handful of machines: a laptop, a few Raspberry Pis, a
+mini-PC. One otto.yaml says what should run; Otto puts it there over SSH and
+watches it over MQTT.
+
+Exit codes:
+  0  done
+  1  it went wrong
+  2  the command line or otto.yaml is not right; nothing was touched
+  3  a part did not come up, or could not be stopped; the rest is as asked for`,
+		SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	flags := root.PersistentFlags()
+	flags.StringVarP(&a.config, "config", "c", "otto.yaml", "file that describes the cluster")
+	flags.StringVarP(&a.output, "output", "o", "text", "how to show things: text or json")
+	flags.StringVar(&a.logLevel, "log-level", "info", "what the control plane logs: debug, info, warn or error")
+	root.AddCommand(newCluster(a), newVersion(a), newControlPlane(a))
+	return root
+}
+
+func newCluster(a *app) *cobra.Command {
+	c := &cobra.Command{Use: "cluster", Short: "Start, look at and stop a cluster", Args: noArgs, RunE: help}
+	c.AddCommand(newInit(a), newStart(a), newStatus(a), newStop(a), newUninstall(a))
+	return c
+}
+
+func newVersion(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if a.json() {
+				return a.printJSON(map[string]string{"version": a.version})
+			}
+			_, err := fmt.Fprintln(a.out, "otto", a.version)
+			return err
+		},
+	}
+}
+
+func help(c *cobra.Command, _ []string) error { return c.Help() }
+
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%w: unknown command %q for %q", errUsage, args[0], c.CommandPath())
+	}
+	return nil
+}
+
+func (a *app) check() error {
+	if a.output != "text" && a.output != "json" {
+		return fmt.Errorf("%w: --output %s: write text or json", errUsage, a.output)
+	}
+	_, err := a.level()
+	return err
+}
+
+func (a *app) json() bool { return a.output == "json" }

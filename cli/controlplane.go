@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/api"
+	"github.com/otto-edge/otto/bootstrap"
+	"github.com/otto-edge/otto/control"
+	"github.com/otto-edge/otto/control/store"
+	"github.com/otto-edge/otto/mqtt"
+	"github.com/otto-edge/otto/wire"
+)
+
+// controlUser is the control plane's own user at our broker.
+const controlUser = "otto-control"
+
+// fleet adds the broker's port to what bootstrap is told of a node.
+type fleet struct {
+	*bootstrap.Fleet
+	port int
+}
+
+// Ensure implements control.Reach.
+func (f fleet) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) error {
+	return f.Fleet.Ensure(ctx, n, e, f.port, step, verify)
+}
+
+// runControlPlane is the whole wiring of a control plane. ready is called once
+// it answers; it returns when ctx ends or a client asks it to exit.
+func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready func()) error {
+	var settings controlFile
+	if err := d.read(fileControl, &settings); err != nil {
+		return err
+	}
+	var remembered clusterFile
+	if err := d.read(fileCluster, &remembered); err != nil {
+		return err
+	}
+	plan, err := planBroker(ctx, settings.MQTT, settings.Remote)
+	if err != nil {
+		return err
+	}
+	auth := &authorizer{password: rand.Text(), viewer: settings.MQTT.Username, viewerPassword: settings.MQTT.Password}
+	broker, err := startBroker(ctx, d, settings, plan, auth, log)
+	if err != nil {
+		return err
+	}
+	defer broker.Close()
+	nc, err := broker.Conn()
+	if err != nil {
+		return err
+	}
+	create := remembered.StartedAt.IsZero()
+	kept, err := store.Open(ctx, nc, create)
+	if err != nil {
+		return explainLost(d, err)
+	}
+
+	reach := bootstrap.New(bootstrap.Options{Log: log, TakeOver: settings.TakeOver})
+	defer reach.Close()
+	username, password, id := controlUser, auth.password, "otto-control-"+rand.Text()
+	if plan.listen == "" {
+		username, password = settings.MQTT.Username, settings.MQTT.Password
+	}
+	clientTLS, err := settings.MQTT.TLS.Config()
+	if err != nil {
+		return err
+	}
+	var plane *control.Plane
+	options := mqtt.ClientOptions{
+		Brokers: []string{plan.dial}, TLS: clientTLS, ClientID: id, Username: username, Password: password, Log: log,
+		OnConnect: func(session uint64) { plane.Connected(session) },
+	}
+	options.OnDisconnect = func(err error) { plane.Disconnected(err) }
+	conn := &lateConn{}
+	plane, err = control.New(ctx, control.Options{
+		Name: settings.Name, Version: settings.Version, Store: kept, Create: create, Conn: conn,
+		Reach: fleet{reach, plan.port}, Broker: plan.nodes, Log: log,
+	})
+	if err != nil {
+		return explainLost(d, err)
+	}
+	auth.plane.Store(plane)
+	topic, will := plane.Will()
+	options.Will = &mqtt.Message{Topic: topic, QoS: 1, Retain: true, Payload: will}
+	client := mqtt.NewClient(options)
+	conn.Client = client
+	if create {
+		remembered.StartedAt = time.Now().UTC()
+		if err := d.write(fileCluster, remembered); err != nil {
+			return err
+		}
+	}
+	listener, err := api.Listen(ctx, api.Socket(string(d)))
+	if err != nil {
+		return err
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g := new(errgroup.Group)
+	clientCtx, stopClient := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error { return client.Run(clientCtx) })
+	g.Go(func() error {
+		defer stopClient() // after the plane, so that it can say goodbye
+		defer cancel()
+		err := plane.Run(ctx)
+		goodbye, done := context.WithTimeout(clientCtx, time.Second)
+		defer done()
+		_ = client.Publish(goodbye, topic, 1, true, will)
+		return err
+	})
+	g.Go(func() error {
+		defer cancel()
+		return api.NewServer(plane, cancel).Run(ctx, listener)
+	})
+	g.Go(func() error { return saveView(ctx, d, plane) })
+	log.Info("control plane is up", "epoch", plane.Epoch(), "broker", plan.nodes.Description, "version", settings.Version)
+	ready()
+	if err := g.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	log.Info("control plane ends")
+	return nil
+}
+
+// lateConn is the client, which is made after the plane that uses it: its will
+// depends on the plane's epoch.
+type lateConn struct{ *mqtt.Client }
+
+func startBroker(ctx context.Context, d stateDir, s controlFile, p brokerPlan, a *authorizer, log *slog.Logger) (*mqtt.Broker, error) {
+	o := mqtt.BrokerOptions{Dir: d.path(dirStore), Listen: p.listen, MaxNodes: s.Nodes, Authorize: a.authorize, Log: log}
+	if p.listen != "" && s.MQTT.TLS != nil {
+		if s.MQTT.TLS.Cert == "" {
+			return nil, errors.New("mqtt.tls: a broker served by Otto needs cert and key: add them, or set mqtt.embedded to false for a broker of your own")
+		}
+		pair, err := tls.X509KeyPair([]byte(s.MQTT.TLS.Cert), []byte(s.MQTT.TLS.Key))
+		if err != nil {
+			return nil, fmt.Errorf("mqtt.tls: %w", err)
+		}
+		o.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	}
+	b, err := mqtt.StartBroker(ctx, o)
+	if errors.Is(err, mqtt.ErrLocked) {
+		return nil, fmt.Errorf("another control plane uses %s: %w", d.path(dirStore), err)
+	}
+	return b, err
+}
+
+func explainLost(d stateDir, err error) error {
+	if !errors.Is(err, otto.ErrStateLost) {
+		return err
+	}
+	return fmt.Errorf("%w (%s): nothing was changed and services run on. Put the directory back from a copy, or run `otto cluster start --new-state` to take otto.yaml as the truth", err, d.path(dirStore))
+}
+
+// authorizer says who may do what at our broker. It is asked from several
+// goroutines.
+type authorizer struct {
+	password               string // of the control plane
+	viewer, viewerPassword string // mqtt.username and mqtt.password, which may only read
+	plane                  atomic.Pointer[control.Plane]
+}
+
+func (a *authorizer) authorize(username, password string) (mqtt.Permissions, bool) {
+	switch {
+	case username == controlUser:
+		return mqtt.Permissions{Publish: []string{wire.Root + "/#"}, Subscribe: []string{wire.Root + "/#"}}, control.SecretEqual(a.password, password)
+	case username == "" && a.viewer == "":
+		return mqtt.Permissions{Subscribe: wire.MetricsFilters()}, true
+	case username == a.viewer && username != "":
+		return mqtt.Permissions{Subscribe: wire.PublicFilters()}, control.SecretEqual(a.viewerPassword, password)
+	}
+	publish, subscribe := wire.NodePermissions(username)
+	p := a.plane.Load()
+	return mqtt.Permissions{Publish: publish, Subscribe: subscribe}, p != nil && wire.ValidID(username) && p.Authorize(username, password)
+}
+
+// saveView keeps the last view on disk, for a status without a control plane.
+func saveView(ctx context.Context, d stateDir, p *control.Plane) error {
+	ticker := time.NewTicker(15 * time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if err := d.write(fileView, p.Cluster()); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return d.write(fileView, p.Cluster())
+		}
+	}
+}

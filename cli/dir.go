@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/api"
+	"github.com/otto-edge/otto/config"
+)
+
+// stateDir is the directory .otto beside otto.yaml: what Otto remembers of the
+// cluster on this machine. It is its owner's alone.
+type stateDir string
+
+// Files in a stateDir.
+const (
+	fileCluster = "cluster.json" // clusterFile
+	fileControl = "control.json" // controlFile
+	fileView    = "view.json"    // the last otto.Cluster, for when no control plane runs
+	fileLog     = "control.log"  // of the control plane
+	fileLock    = "start.lock"   // held by the one who starts or stops
+	dirStore    = "store"
+)
+
+// clusterFile is what otto cluster init remembers. The first prototype had the
+// same first four fields.
+type clusterFile struct {
+	ConfigPath    string    `json:"config_path"`
+	InitializedAt time.Time `json:"initialized_at"`
+	ClusterName   string    `json:"cluster_name"`
+	NodeIDs       []string  `json:"node_ids"`
+	// StartedAt is when the cluster was started first; from then on its store must
+	// not be empty.
+	StartedAt time.Time `json:"started_at,omitzero"`
+}
+
+// controlFile is what a control plane is started with, so that it comes back
+// after a crash whatever has become of otto.yaml.
+type controlFile struct {
+	Version  string      `json:"version"`
+	Name     string      `json:"name"`
+	MQTT     config.MQTT `json:"mqtt"`
+	Remote   bool        `json:"remote"` // there are nodes on other machines
+	Nodes    int         `json:"nodes"`
+	TakeOver bool        `json:"take_over,omitempty"` // nodes enrolled with a former state
+	LogLevel slog.Level  `json:"log_level"`
+}
+
+func (a *app) dir() (stateDir, error) {
+	path, err := filepath.Abs(a.config)
+	if err != nil {
+		return "", err
+	}
+	return stateDir(filepath.Join(filepath.Dir(path), ".otto")), nil
+}
+
+func (d stateDir) path(name string) string { return filepath.Join(string(d), name) }
+
+func (d stateDir) client() *api.Client { return api.NewClient(api.Socket(string(d))) }
+
+// read fills value from a file; fs.ErrNotExist says that there is none.
+func (d stateDir) read(name string, value any) error {
+	b, err := os.ReadFile(d.path(name))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, value); err != nil {
+		return fmt.Errorf("%s: %w", d.path(name), err)
+	}
+	return nil
+}
+
+// write replaces a file so that a power cut leaves the old or the new one whole.
+func (d stateDir) write(name string, value any) error {
+	b, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return err
+	}
+	temp := d.path(name + ".new")
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temp, d.path(name))
+}
+
+// lock keeps two commands that change the cluster apart.
+func (d stateDir) lock() (unlock func(), err error) {
+	f, err := os.OpenFile(d.path(fileLock), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, errors.New("another otto command is changing this cluster right now: wait for it")
+	}
+	return func() { f.Close() }, nil
+}
+
+// remember notes what the file says of the cluster.
+func (d stateDir) remember(f *config.File, now time.Time) error {
+	var c clusterFile
+	if err := d.read(fileCluster, &c); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if c.ClusterName != "" && c.ClusterName != f.Name && !c.StartedAt.IsZero() {
+		return fmt.Errorf("the cluster here is %q and has been started; %s calls it %q now: put the name back, or run `otto cluster uninstall` first",
+			c.ClusterName, filepath.Base(f.Path), f.Name)
+	}
+	c.ConfigPath, c.ClusterName, c.NodeIDs = f.Path, f.Name, nodeIDs(f.Wanted.Nodes)
+	if c.InitializedAt.IsZero() {
+		c.InitializedAt = now.UTC()
+	}
+	return d.write(fileCluster, c)
+}
+
+func nodeIDs(nodes []otto.Node) []string {
+	ids := make([]string, len(nodes))
+	for i, n := range nodes {
+		ids[i] = n.ID
+	}
+	return ids
+}

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/otto-edge/otto/config"
+)
+
+func newInit(a *app) *cobra.Command {
+	var example bool
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Check otto.yaml and remember it; touches no machine",
+		Example: `  otto cluster init --example     write a starter otto.yaml here
+  otto cluster init               check otto.yaml
+  otto cluster init -c home.yaml  check another file`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if example {
+				if err := a.writeExample(); err != nil {
+					return err
+				}
+			}
+			return a.init()
+		},
+	}
+	c.Flags().BoolVar(&example, "example", false, "write a starter otto.yaml first, if there is none")
+	return c
+}
+
+func (a *app) writeExample() error {
+	f, err := os.OpenFile(a.config, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%s is there already and was left as it is", a.config)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(config.Example())
+	return errors.Join(err, f.Close())
+}
+
+// load reads otto.yaml and prints its warnings.
+func (a *app) load() (*config.File, error) {
+	f, err := config.Load(a.config, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	if f.Path, err = filepath.Abs(f.Path); err != nil {
+		return nil, err
+	}
+	for _, w := range f.Warnings {
+		fmt.Fprintln(a.err, "warning:", w)
+	}
+	return f, nil
+}
+
+func (a *app) init() error {
+	f, err := a.load()
+	if err != nil {
+		return err
+	}
+	d, err := a.dir()
+	if err != nil {
+		return err
+	}
+	if err := d.remember(f, time.Now()); err != nil {
+		return err
+	}
+	if a.json() {
+		var c clusterFile
+		if err := d.read(fileCluster, &c); err != nil {
+			return err
+		}
+		return a.printJSON(c)
+	}
+	fmt.Fprintf(a.out, "%s is right: cluster %s, %s, %s.\nNext: otto cluster start\n",
+		a.config, f.Name, count(len(f.Wanted.Nodes), "node"), count(len(f.Wanted.Services), "service"))
+	return nil
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

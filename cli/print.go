@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/otto-edge/otto"
+)
+
+func (a *app) level() (slog.Level, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(a.logLevel)); err != nil {
+		return l, fmt.Errorf("%w: --log-level %s: write debug, info, warn or error", errUsage, a.logLevel)
+	}
+	return l, nil
+}
+
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// ANSI colours of states.
+const (
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	red    = "\x1b[31m"
+	plain  = "\x1b[0m"
+)
+
+// colour is on for a terminal, and never with NO_COLOR (https://no-color.org).
+func (a *app) colour() bool { return isTerminal(a.out) && os.Getenv("NO_COLOR") == "" }
+
+func stateColour(state string) string {
+	switch state {
+	case string(otto.NodeReady), string(otto.InstanceRunning), string(otto.InstanceCompleted):
+		return green
+	case string(otto.NodeLost), string(otto.InstanceFailed), string(otto.InstanceUnhealthy):
+		return red
+	default:
+		return yellow
+	}
+}
+
+// table prints rows in columns; the first row is the heading. The cells of
+// column tint are coloured by their state.
+func table(w io.Writer, colour bool, tint int, rows [][]string) {
+	width := make([]int, len(rows[0]))
+	for _, r := range rows {
+		for i, cell := range r {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for n, r := range rows {
+		var line strings.Builder
+		for i, cell := range r {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell)+2)
+			if colour && n > 0 && i == tint {
+				cell = stateColour(cell) + cell + plain
+			}
+			line.WriteString(cell + pad)
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// progress prints a line whenever the state of a node or an instance changes.
+type progress struct {
+	a    *app
+	seen map[string]string
+}
+
+func newProgress(a *app) *progress { return &progress{a, map[string]string{}} }
+
+func (p *progress) show(c *otto.Cluster) {
+	for _, n := range c.Nodes {
+		text := string(n.State)
+		if why := cmpOr(n.Problem, n.Step); why != "" {
+			text += ": " + why
+		} else if n.State == otto.NodeReady {
+			text += " (" + n.Facts.Arch + ", " + n.Facts.Engine.Name + " " + n.Facts.Engine.Version + ")"
+		}
+		p.line("node "+n.ID, string(n.State), text)
+	}
+	for _, s := range c.Services {
+		for _, i := range s.Instances {
+			if i.State != otto.InstanceUnknown && i.State != otto.InstanceWaiting {
+				p.line("service "+i.Name, string(i.State), describe(i))
+			}
+		}
+	}
+}
+
+func (p *progress) line(what, state, text string) {
+	if p.seen[what] == text {
+		return
+	}
+	p.seen[what] = text
+	if p.a.colour() {
+		text = stateColour(state) + state + plain + strings.TrimPrefix(text, state)
+	}
+	fmt.Fprintf(p.a.out, "%-24s %s\n", what, text)
+}

@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
+
+	"github.com/otto-edge/otto/config"
+)
+
+// readyFD is the file descriptor on which a control plane in the background says
+// "ready", or why it cannot start.
+const readyFD = 3
+
+// startWithin is how long a control plane may take until it answers.
+const startWithin = 30 * time.Second
+
+// maxLog is how large control.log may grow before a start puts it aside, in bytes.
+const maxLog = 5 << 20
+
+// newControlPlane is what start runs in the background: a supervisor, and under
+// it the control plane, which it starts again when it is killed.
+func newControlPlane(a *app) *cobra.Command {
+	var worker bool
+	c := &cobra.Command{
+		Use: "control-plane", Hidden: true, Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if !worker {
+				return a.supervise(c.Context())
+			}
+			return a.work(c.Context())
+		},
+	}
+	c.Flags().BoolVar(&worker, "worker", false, "")
+	return c
+}
+
+// spawn starts a control plane in the background and returns when it answers.
+func (a *app) spawn(ctx context.Context, d stateDir) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	log, err := openLog(d)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	cmd := exec.Command(exe, "control-plane", "--config", a.config) //nolint:noctx // it outlives this command
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, []*os.File{w}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := errors.Join(cmd.Start(), w.Close()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { r.Close() })
+	defer stop()
+	answer, err := io.ReadAll(r)
+	switch text := strings.TrimSpace(string(answer)); {
+	case text == "ready":
+		return cmd.Process.Release()
+	case text != "":
+		return errors.New(text)
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("the control plane does not answer within %s: see %s", startWithin, d.path(fileLog))
+	}
+	return fmt.Errorf("the control plane ended at its start: see %s", d.path(fileLog))
+}
+
+func openLog(d stateDir) (*os.File, error) {
+	path := d.path(fileLog)
+	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+}
+
+// supervise runs the control plane and starts it again when it dies. One that
+// cannot start, or that ends by itself, is not started again.
+func (a *app) supervise(ctx context.Context) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	ready := os.NewFile(readyFD, "ready")
+	for delay := 100 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
+		began := time.Now()
+		cmd := exec.CommandContext(ctx, exe, "control-plane", "--worker", "--config", a.config)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+		cmd.ExtraFiles = []*os.File{ready}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		if ready != nil {
+			ready.Close()
+			ready = nil
+		}
+		err := cmd.Wait()
+		var exit *exec.ExitError
+		if err == nil || ctx.Err() != nil || errors.As(err, &exit) && exit.Exited() && time.Since(began) < startWithin {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "control plane ended (%v); starting it again\n", err)
+		if time.Since(began) > time.Minute {
+			delay = 100 * time.Millisecond
+		}
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// work is the control plane of a supervisor.
+func (a *app) work(ctx context.Context) error {
+	d, err := a.dir()
+	if err != nil {
+		return err
+	}
+	var settings controlFile
+	if err := d.read(fileControl, &settings); err != nil {
+		return err
+	}
+	answer := os.NewFile(readyFD, "ready")
+	say := func(text string) {
+		if answer != nil {
+			_, _ = answer.WriteString(text) // nobody listens after the first start
+			answer.Close()
+			answer = nil
+		}
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: settings.LogLevel}))
+	err = runControlPlane(ctx, d, log, func() { say("ready") })
+	if err != nil {
+		say(err.Error())
+	}
+	return err
+}
+
+// startForeground is start with the control plane in this process.
+func (a *app) startForeground(ctx context.Context, d stateDir, want controlFile, f *config.File, timeout time.Duration) error {
+	if _, err := d.client().Cluster(ctx); err == nil {
+		return errors.New("the control plane runs in the background already: run `otto cluster stop` first")
+	}
+	if err := d.write(fileControl, want); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	log := slog.New(tint.NewTextHandler(a.err, &tint.Options{Level: want.LogLevel, NoColor: !isTerminal(a.err)}))
+	applied := make(chan error, 1)
+	err := runControlPlane(ctx, d, log, func() {
+		go func() {
+			err := a.apply(ctx, d.client(), f.Wanted, timeout)
+			if err != nil && !errors.Is(err, errPart) {
+				cancel()
+			}
+			applied <- err
+		}()
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-applied:
+		if !errors.Is(err, context.Canceled) {
+			return err
+		}
+	default:
+	}
+	return nil
+}

@@ -1,0 +1,320 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/api"
+	"github.com/otto-edge/otto/bootstrap"
+)
+
+type startOptions struct {
+	acceptHostKeys bool
+	foreground     bool
+	newState       bool
+	timeout        time.Duration
+}
+
+func newStart(a *app) *cobra.Command {
+	var o startOptions
+	c := &cobra.Command{
+		Use:   "start",
+		Short: "Bring the cluster up: broker, control plane, agents, services",
+		Long: `Start brings up everything that otto.yaml describes and then returns. What is up
+already is left alone, so it can be run again at any time; after an edit of
+otto.yaml it shows what changes and applies it. What does not come up within
+--timeout is named with its reason; everything else keeps running.`,
+		Example: `  otto cluster start
+  otto cluster start --accept-new-host-keys --timeout 5m
+  otto cluster start --foreground`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.start(c.Context(), o) },
+	}
+	f := c.Flags()
+	f.BoolVar(&o.acceptHostKeys, "accept-new-host-keys", false, "accept SSH host keys that are not known yet without asking; a changed one is an error all the same")
+	f.BoolVar(&o.foreground, "foreground", false, "keep the control plane attached; Ctrl-C ends it, services run on")
+	f.BoolVar(&o.newState, "new-state", false, "the stored state is lost: set what is left of it aside and take otto.yaml as the truth")
+	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long to wait for nodes and services")
+	return c
+}
+
+func (a *app) start(ctx context.Context, o startOptions) error {
+	f, err := a.load()
+	if err != nil {
+		return err
+	}
+	d, err := a.dir()
+	if err != nil {
+		return err
+	}
+	if err := d.remember(f, time.Now()); err != nil {
+		return err
+	}
+	unlock, err := d.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := a.trust(ctx, f.Wanted.Nodes, o.acceptHostKeys); err != nil {
+		return err
+	}
+	if o.newState {
+		if err := a.setAside(ctx, d); err != nil {
+			return err
+		}
+	}
+	level, err := a.level()
+	if err != nil {
+		return err
+	}
+	settings := controlFile{
+		Version: a.version, Name: f.Name, MQTT: f.MQTT, Nodes: len(f.Wanted.Nodes), TakeOver: o.newState, LogLevel: level,
+		Remote: slices.ContainsFunc(f.Wanted.Nodes, func(n otto.Node) bool { return !n.IsLocal() }),
+	}
+	if o.foreground {
+		return a.startForeground(ctx, d, settings, f, o.timeout)
+	}
+	if err := a.ensureControlPlane(ctx, d, settings); err != nil {
+		return err
+	}
+	return a.apply(ctx, d.client(), f.Wanted, o.timeout)
+}
+
+// trust asks about host keys that are not known, before anything is touched.
+func (a *app) trust(ctx context.Context, nodes []otto.Node, accept bool) error {
+	fleet := bootstrap.New(bootstrap.Options{Log: slog.New(slog.DiscardHandler)})
+	defer fleet.Close()
+	answers := bufio.NewReader(a.in)
+	return fleet.Trust(ctx, nodes, func(n otto.Node, fingerprint string) (bool, error) {
+		if accept {
+			fmt.Fprintf(a.err, "node %s: accepting the new host key %s\n", n.ID, fingerprint)
+			return true, nil
+		}
+		if !isTerminal(a.in) {
+			return false, fmt.Errorf("the host key of %s (%s) is not known: run this in a terminal to be asked, or pass --accept-new-host-keys", n.ID, fingerprint)
+		}
+		fmt.Fprintf(a.err, "The host key of %s (%s) is not known yet: %s\nIs it the right one? [y/N] ", n.ID, n.Host, fingerprint)
+		line, err := answers.ReadString('\n')
+		if err != nil {
+			return false, err
+		}
+		answer := strings.ToLower(strings.TrimSpace(line))
+		return answer == "y" || answer == "yes", nil
+	})
+}
+
+// setAside ends the control plane and keeps a lost store for a person to look at.
+func (a *app) setAside(ctx context.Context, d stateDir) error {
+	if err := endControlPlane(ctx, d); err != nil {
+		return err
+	}
+	store := d.path(dirStore)
+	aside := store + ".lost-" + time.Now().UTC().Format("20060102T150405")
+	if err := os.Rename(store, aside); err == nil {
+		fmt.Fprintf(a.err, "the former store is kept at %s\n", aside)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var c clusterFile
+	if err := d.read(fileCluster, &c); err != nil {
+		return err
+	}
+	c.StartedAt = time.Time{}
+	return d.write(fileCluster, c)
+}
+
+// ensureControlPlane makes a control plane with these settings run.
+func (a *app) ensureControlPlane(ctx context.Context, d stateDir, want controlFile) error {
+	_, err := d.client().Cluster(ctx)
+	if err == nil {
+		var have controlFile
+		if d.read(fileControl, &have) == nil && sameSettings(have, want) {
+			return nil
+		}
+		fmt.Fprintln(a.err, "control plane: started again, as its version or its settings have changed")
+		if err := endControlPlane(ctx, d); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, api.ErrNotRunning) {
+		return err
+	}
+	if err := d.write(fileControl, want); err != nil {
+		return err
+	}
+	return a.spawn(ctx, d)
+}
+
+// sameSettings leaves out what does not need another control plane.
+func sameSettings(a, b controlFile) bool {
+	a.TakeOver, b.TakeOver = false, false
+	return reflect.DeepEqual(a, b)
+}
+
+// apply makes w what is wanted, shows what changes, and waits until it is so.
+func (a *app) apply(ctx context.Context, c *api.Client, w otto.Wanted, timeout time.Duration) error {
+	before, err := c.Cluster(ctx)
+	if err != nil {
+		return err
+	}
+	changes, err := c.Apply(ctx, w, before.Revision, false)
+	if err != nil {
+		return err
+	}
+	if before.Revision > 0 && !a.json() {
+		a.printChanges(changes)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	last, err := a.follow(ctx, c)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if a.json() {
+		if err := a.printJSON(last); err != nil {
+			return err
+		}
+	}
+	missing := missing(last)
+	if len(missing) == 0 {
+		if !a.json() {
+			fmt.Fprintf(a.out, "%s is up: %s, %s.\n", last.Name, count(len(last.Nodes), "node"), count(len(last.Services), "service"))
+		}
+		return nil
+	}
+	fmt.Fprintf(a.err, "otto: not everything is up; the rest keeps running, and Otto goes on trying:\n")
+	for _, m := range missing {
+		fmt.Fprintln(a.err, "  "+m)
+	}
+	return errPart
+}
+
+func (a *app) printChanges(changes []otto.Change) {
+	signs := map[string]string{"add": "+", "change": "~", "remove": "-"}
+	for _, c := range changes {
+		line := fmt.Sprintf("%s %s %s", signs[c.Kind], c.Noun, c.Name)
+		if c.Detail != "" {
+			line += ": " + c.Detail
+		}
+		fmt.Fprintln(a.out, line)
+	}
+}
+
+// giveUpAfter is how long everything that is missing must have had its reason
+// before start stops waiting: it may still mend itself, but not soon.
+const giveUpAfter = 5 * time.Second
+
+// follow prints what happens until everything is up, nothing more is to be
+// expected soon, or ctx ends. It returns the last view.
+func (a *app) follow(ctx context.Context, c *api.Client) (*otto.Cluster, error) {
+	var last *otto.Cluster
+	lines := newProgress(a)
+	hopeless := time.Time{}
+	err := c.Watch(ctx, func(now *otto.Cluster) bool {
+		last = now
+		if !a.json() {
+			lines.show(now)
+		}
+		if len(missing(now)) == 0 {
+			return false
+		}
+		if !stuck(now) {
+			hopeless = time.Time{}
+		} else if hopeless.IsZero() {
+			hopeless = time.Now()
+		}
+		return hopeless.IsZero() || time.Since(hopeless) < giveUpAfter
+	})
+
+	if last == nil && err == nil {
+		err = api.ErrNotRunning
+	}
+	if last != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return last, err
+}
+
+// missing names what is not as wanted, with the reason.
+func missing(c *otto.Cluster) []string {
+	var list []string
+	if c.Problem != "" {
+		list = append(list, c.Problem)
+	}
+	for _, n := range c.Nodes {
+		if n.State != otto.NodeReady || n.Problem != "" {
+			list = append(list, fmt.Sprintf("node %s is %s: %s", n.ID, n.State, cmpOr(n.Problem, n.Step, n.Reason)))
+		}
+	}
+	for _, s := range c.Services {
+		for _, i := range s.Instances {
+			if !i.Up() {
+				list = append(list, fmt.Sprintf("service %s is %s", i.Name, describe(i)))
+			}
+		}
+	}
+	return list
+}
+
+// stuck reports whether everything that is missing has said why.
+func stuck(c *otto.Cluster) bool {
+	bad := map[string]bool{}
+	for _, n := range c.Nodes {
+		bad[n.ID] = n.Problem != ""
+		if n.State != otto.NodeReady && !bad[n.ID] {
+			return false
+		}
+	}
+	for _, s := range c.Services {
+		for _, i := range s.Instances {
+			failed := i.State == otto.InstanceFailed || i.Error != ""
+			if !i.Up() && !failed && !bad[i.Node] && !strings.HasPrefix(i.Reason, "waiting: ") {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// describe is an instance's state with its reason, in one line.
+func describe(i otto.PlacedInstance) string {
+	text := string(i.State)
+	if i.Node != "" {
+		text += " on " + i.Node
+	}
+	if why := cmpOr(i.Error, i.Reason); why != "" {
+		text += ": " + why
+	} else if i.State == otto.InstanceRunning && !i.UpToDate {
+		text += ", not updated yet"
+	}
+	if len(i.LogTail) > 0 && i.State != otto.InstanceRunning {
+		text += "\n      | " + strings.Join(i.LogTail, "\n      | ")
+	}
+	return text
+}
+
+func cmpOr(list ...string) string {
+	for _, s := range list {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

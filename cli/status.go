@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/api"
+)
+
+func newStatus(a *app) *cobra.Command {
+	var watch bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show nodes and services as they are now",
+		Example: `  otto cluster status
+  otto cluster status --watch
+  otto cluster status --output json`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			d, err := a.dir()
+			if err != nil {
+				return err
+			}
+			if watch {
+				return a.watchStatus(c.Context(), d)
+			}
+			return a.status(c.Context(), d)
+		},
+	}
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on, once a second, in place on a terminal")
+	return c
+}
+
+// look returns what the control plane knows, or knew last.
+func look(ctx context.Context, d stateDir) (c *otto.Cluster, running bool, err error) {
+	c, err = d.client().Cluster(ctx)
+	if !errors.Is(err, api.ErrNotRunning) {
+		return c, true, err
+	}
+	c = new(otto.Cluster)
+	if err := d.read(fileView, c); errors.Is(err, fs.ErrNotExist) {
+		return nil, false, errors.New("no cluster has been started here: run `otto cluster start`")
+	} else if err != nil {
+		return nil, false, err
+	}
+	return c, false, nil
+}
+
+func (a *app) status(ctx context.Context, d stateDir) error {
+	c, running, err := look(ctx, d)
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		return a.printJSON(c)
+	}
+	a.printStatus(a.out, c, running, time.Now())
+	return nil
+}
+
+func (a *app) watchStatus(ctx context.Context, d stateDir) error {
+	const home, clear = "\x1b[H", "\x1b[J"
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		var page strings.Builder
+		c, running, err := look(ctx, d)
+		switch {
+		case err != nil:
+			return err
+		case a.json():
+			err = a.printJSON(c)
+		case isTerminal(a.out):
+			a.printStatus(&page, c, running, time.Now())
+			_, err = io.WriteString(a.out, home+strings.ReplaceAll(page.String(), "\n", "\x1b[K\n")+clear)
+		default:
+			a.printStatus(&page, c, running, time.Now())
+			_, err = fmt.Fprintln(a.out, page.String())
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (a *app) printStatus(w io.Writer, c *otto.Cluster, running bool, now time.Time) {
+	switch {
+	case !running && c.Stopped:
+		fmt.Fprintf(w, "%s is stopped, since %s ago.\n\n", c.Name, age(now, c.Time))
+	case !running:
+		fmt.Fprintf(w, "The control plane of %s is not running; services run on. This is from %s ago.\n\n", c.Name, age(now, c.Time))
+	case c.Problem != "":
+		fmt.Fprintf(w, "%s: %s\n\n", c.Name, c.Problem)
+	default:
+		fmt.Fprintf(w, "%s, broker %s, up %s\n\n", c.Name, c.Broker, age(now, c.Started))
+	}
+	rows := [][]string{{"NODE", "STATE", "ADDRESS", "ARCH", "ENGINE", "CPU", "MEMORY", "DISK", "TEMP", "SAMPLE"}}
+	for _, n := range c.Nodes {
+		rows = append(rows, nodeRow(n, now))
+	}
+	table(w, a.colour(), 1, rows)
+	fmt.Fprintln(w)
+	rows = [][]string{{"SERVICE", "STATE", "NODE", "IMAGE", "UPTIME", "CPU", "MEMORY", "PORTS"}}
+	for _, s := range c.Services {
+		for _, i := range s.Instances {
+			rows = append(rows, instanceRow(s, i, now))
+		}
+	}
+	table(w, a.colour(), 1, rows)
+	a.printTroubles(w, c)
+}
+
+func nodeRow(n otto.NodeStatus, now time.Time) []string {
+	row := []string{n.ID, string(n.State), n.Host, dash(n.Facts.Arch), dash(strings.TrimSpace(n.Facts.Engine.Name + " " + n.Facts.Engine.Version)), "-", "-", "-", "-", "-"}
+	if s := n.Sample; s != nil {
+		row[5] = fmt.Sprintf("%.0f%%", s.CPUPercent)
+		row[6] = fmt.Sprintf("%.0f%% of %s", s.MemoryPercent(), size(s.MemoryTotal))
+		row[7] = fmt.Sprintf("%.0f%% of %s", s.DiskPercent(), size(s.DiskTotal))
+		if s.Temperature != nil {
+			row[8] = fmt.Sprintf("%.0f°C", *s.Temperature)
+		}
+		row[9] = age(now, n.SampleReceived)
+	}
+	return row
+}
+
+func instanceRow(s otto.ServiceStatus, i otto.PlacedInstance, now time.Time) []string {
+	row := []string{i.Name, string(i.State), dash(i.Node), dash(i.Image), "-", "-", "-", "-"}
+	if !i.Started.IsZero() && (i.State == otto.InstanceRunning || i.State == otto.InstanceUnhealthy) {
+		row[4] = age(now, i.Started)
+	}
+	if i.Sample != nil {
+		row[5] = fmt.Sprintf("%.1f%%", i.Sample.CPUPercent)
+		row[6] = size(i.Sample.MemoryUsed)
+	}
+	var ports []string
+	for _, p := range s.Spec.Ports {
+		ports = append(ports, p.String())
+	}
+	row[7] = dash(strings.Join(ports, ","))
+	return row
+}
+
+// printTroubles prints what is wrong or worth knowing, below the tables.
+func (a *app) printTroubles(w io.Writer, c *otto.Cluster) {
+	var lines []string
+	for _, n := range c.Nodes {
+		if why := cmpOr(n.Problem, n.Reason, n.Step); why != "" {
+			lines = append(lines, fmt.Sprintf("node %s: %s", n.ID, why))
+		}
+		for _, warning := range n.Warnings {
+			lines = append(lines, fmt.Sprintf("node %s: warning: %s", n.ID, warning))
+		}
+	}
+	for _, s := range c.Services {
+		for _, i := range s.Instances {
+			if i.Warning != "" {
+				lines = append(lines, fmt.Sprintf("service %s: warning: %s", i.Name, i.Warning))
+			}
+			if i.Error != "" || i.Reason != "" {
+				lines = append(lines, fmt.Sprintf("service %s is %s", i.Name, describe(i)))
+			}
+		}
+	}
+	if len(lines) > 0 {
+		fmt.Fprintf(w, "\n%s\n", strings.Join(lines, "\n"))
+	}
+}
+
+func dash(s string) string { return cmpOr(s, "-") }
+
+// age is how long ago something was, in its largest unit.
+func age(now, then time.Time) string {
+	if then.IsZero() {
+		return "-"
+	}
+	switch d := max(now.Sub(then), 0); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}
+
+// size is in 1024-based units.
+func size(b uint64) string {
+	if b >= otto.GB {
+		return fmt.Sprintf("%.1f GB", float64(b)/otto.GB)
+	}
+	return fmt.Sprintf("%.1f MB", float64(b)/otto.MB)
+}

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/otto-edge/otto/api"
+)
+
+func newStop(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "stop",
+		Short: "Stop services, agents and control plane, everywhere",
+		Long: `Stop ends all services, then the agents, then the control plane. Containers and
+volumes stay where they are; otto cluster start goes on with them.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.takeDown(c.Context(), "stopped", (*api.Client).Stop)
+		},
+	}
+}
+
+func newUninstall(a *app) *cobra.Command {
+	var volumes bool
+	c := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Stop everything and take Otto off every node",
+		Long: `Uninstall stops the cluster and removes its containers, networks and agents from
+every node. Named volumes, and the data in them, stay unless --volumes is given.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.takeDown(c.Context(), "uninstalled", func(client *api.Client, ctx context.Context) error {
+				return client.Uninstall(ctx, volumes)
+			})
+		},
+	}
+	c.Flags().BoolVar(&volumes, "volumes", false, "remove named volumes too, with the data in them")
+	return c
+}
+
+// takeDown stops or uninstalls; a control plane is started for it if none runs.
+func (a *app) takeDown(ctx context.Context, done string, do func(*api.Client, context.Context) error) error {
+	d, err := a.dir()
+	if err != nil {
+		return err
+	}
+	var settings controlFile
+	if err := d.read(fileControl, &settings); errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintln(a.out, "there is nothing to stop: no cluster has been started here")
+		return nil
+	} else if err != nil {
+		return err
+	}
+	unlock, err := d.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	client := d.client()
+	if _, err := client.Cluster(ctx); errors.Is(err, api.ErrNotRunning) {
+		if err := a.spawn(ctx, d); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	left := do(client, ctx)
+	if err := endControlPlane(ctx, d); err != nil {
+		return err
+	}
+	if left != nil {
+		fmt.Fprintf(a.err, "otto: not everything could be %s; what is named here goes on as it was:\n", done)
+		for line := range strings.Lines(left.Error()) {
+			fmt.Fprint(a.err, "  "+line)
+		}
+		fmt.Fprintln(a.err)
+		return errPart
+	}
+	fmt.Fprintf(a.out, "%s is %s.\n", settings.Name, done)
+	return nil
+}
+
+// endWithin is how long a control plane may take to end.
+const endWithin = 15 * time.Second
+
+// endControlPlane returns when no control plane runs.
+func endControlPlane(ctx context.Context, d stateDir) error {
+	ctx, cancel := context.WithTimeout(ctx, endWithin)
+	defer cancel()
+	client := d.client()
+	err := client.Exit(ctx)
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the control plane does not end: see %s", d.path(fileLog))
+		case <-time.After(20 * time.Millisecond):
+		}
+		_, err = client.Cluster(ctx)
+	}
+	if errors.Is(err, api.ErrNotRunning) {
+		return nil
+	}
+	return err
+}
