@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/user"
 	"path/filepath"
 	"syscall"
@@ -158,11 +159,17 @@ func enoughDisk(dir string, free uint64) error {
 		free/otto.MB, dir, minFree/otto.MB)
 }
 
-// configDir is where the docker command of this user keeps its credentials.
+// configDir is where the docker command of this user keeps its credentials. A
+// service of the system may have no HOME.
 func configDir() string {
-	u, err := user.Current()
-	if err != nil {
-		return ""
+	if dir := os.Getenv("DOCKER_CONFIG"); dir != "" {
+		return dir
 	}
-	return filepath.Join(u.HomeDir, ".docker")
+	home, err := os.UserHomeDir()
+	if err != nil {
+		if u, err := user.Current(); err == nil {
+			home = u.HomeDir
+		}
+	}
+	return filepath.Join(home, ".docker")
 }

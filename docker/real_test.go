@@ -1,0 +1,362 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/otto-edge/otto"
+)
+
+func TestRealEngine(t *testing.T) {
+	r := startDockerd(t)
+	for _, tc := range []struct {
+		name string
+		test func(*testing.T, *Runtime)
+	}{
+		{"a container's life", containersLife},
+		{"services find each other by name", servicesFindEachOther},
+		{"named volumes survive, anonymous ones do not", volumesSurvive},
+		{"foreign names and networks are left alone", foreignIsLeftAlone},
+		{"host paths", hostPaths},
+		{"errors are short", errorsAreShort},
+		{"everything at once", everythingAtOnce},
+		{"changes are noticed", changesAreNoticed},
+	} {
+		t.Run(tc.name, func(t *testing.T) { tc.test(t, r) })
+	}
+	if err := r.RemoveNetwork(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := r.RemoveNetwork(t.Context()); err != nil {
+		t.Errorf("the second time: %v", err)
+	}
+}
+
+func instance(name string, command ...string) otto.Instance {
+	return otto.Instance{Name: name, Service: name, Spec: otto.ContainerSpec{Image: testImage, Command: command}}
+}
+
+// create makes a container that is removed with the test.
+func create(t *testing.T, r *Runtime, inst otto.Instance) string {
+	t.Helper()
+	if warning, err := r.Pull(t.Context(), inst.Spec); err != nil || warning != "" {
+		t.Fatalf("pull of an image that is there: %v, %q", err, warning)
+	}
+	id, err := r.Create(t.Context(), inst, inst.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		if err := errors.Join(r.Stop(ctx, id), r.Remove(ctx, id)); err != nil {
+			t.Error(err)
+		}
+	})
+	return id
+}
+
+func start(t *testing.T, r *Runtime, inst otto.Instance) string {
+	t.Helper()
+	id := create(t, r, inst)
+	if err := r.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func inspect(t *testing.T, r *Runtime, id string) otto.Container {
+	t.Helper()
+	all, err := r.Containers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(all, func(c otto.Container) bool { return c.ID == id })
+	if i < 0 {
+		t.Fatalf("container %s is not among %d", id, len(all))
+	}
+	return all[i]
+}
+
+func logsOf(t *testing.T, r *Runtime, id string, lines int) string {
+	t.Helper()
+	got, err := r.Logs(t.Context(), id, lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(got, "\n")
+}
+
+func containersLife(t *testing.T, r *Runtime) {
+	inst := instance("life", "sh", "-c", "trap 'exit 7' TERM; echo one; echo two >&2; sleep 0.3; echo three; while :; do sleep 0.1; done")
+	inst.Service = "lives"
+	inst.Spec.StopGrace = 5 * time.Second
+	inst.Spec.Healthcheck = &otto.Healthcheck{Test: []string{"CMD", "true"}, Interval: 100 * time.Millisecond}
+	id := create(t, r, inst)
+	c := inspect(t, r, id)
+	if c.Name != "life" || c.Instance != "life" || c.Service != "lives" || c.SpecHash != inst.Spec.Hash() ||
+		c.Image != testImage || c.State != otto.ContainerCreated || !c.Started.IsZero() {
+		t.Errorf("created: %+v", c)
+	}
+	if err := r.Stop(t.Context(), id); err != nil {
+		t.Errorf("stop before the start: %v", err)
+	}
+	for range 2 {
+		if err := r.Start(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, "healthy", func() bool { return inspect(t, r, id).Health == "healthy" })
+	if c = inspect(t, r, id); c.State != otto.ContainerRunning || c.Pid == 0 || time.Since(c.Started) > time.Minute {
+		t.Errorf("started: %+v", c)
+	}
+	running, err := r.Running(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (otto.RunningContainer{ID: id, Name: "life", Pid: c.Pid}); !slices.Contains(running, want) {
+		t.Errorf("running: %+v, want %+v among them", running, want)
+	}
+	waitFor(t, "three lines", func() bool { return strings.Contains(logsOf(t, r, id, 10), "three") })
+	if got := logsOf(t, r, id, 1); got != "three" {
+		t.Errorf("last line %q", got)
+	}
+	if err := r.Rename(t.Context(), id, "life-old"); err != nil {
+		t.Error(err)
+	}
+	if err := r.Stop(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if c = inspect(t, r, id); c.Name != "life-old" || c.State != otto.ContainerExited || c.ExitCode != 7 || c.Finished.IsZero() {
+		t.Errorf("stopped: %+v", c)
+	}
+	if err := r.Remove(t.Context(), "nosuchcontainer"); err != nil {
+		t.Errorf("remove of what is gone: %v", err)
+	}
+	if err := r.Stop(t.Context(), "nosuchcontainer"); err != nil {
+		t.Errorf("stop of what is gone: %v", err)
+	}
+}
+
+func servicesFindEachOther(t *testing.T, r *Runtime) {
+	server := instance("db-2", "sleep", "600")
+	server.Service = "db"
+	server.Spec.StopGrace = time.Second
+	start(t, r, server)
+	for _, name := range []string{"db", "db-2"} {
+		asker := start(t, r, instance("asker-"+name, "nslookup", name, "127.0.0.11"))
+		waitFor(t, "answer", func() bool { return inspect(t, r, asker).State != otto.ContainerRunning })
+		if out := logsOf(t, r, asker, 10); !strings.Contains(out, "Address 1: 172.") && !strings.Contains(out, "Address: 172.") {
+			t.Errorf("%s is not found: %s", name, out)
+		}
+	}
+}
+
+func volumesSurvive(t *testing.T, r *Runtime) {
+	inst := instance("keeper", "touch", "/data/kept", "/scratch/lost")
+	inst.Spec.Mounts = []otto.Mount{
+		{Type: otto.MountVolume, Source: "data", Target: "/data"},
+		{Type: otto.MountVolume, Target: "/scratch"},
+	}
+	id, err := r.Create(t.Context(), inst, inst.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "end", func() bool { return inspect(t, r, id).State == otto.ContainerExited })
+	volumes := func() (names []string) {
+		engine(t, r, func(c *client.Client) error {
+			list, err := c.VolumeList(t.Context(), client.VolumeListOptions{})
+			for _, v := range list.Items {
+				names = append(names, v.Name)
+				if v.Labels[otto.LabelCluster] != "home" {
+					t.Errorf("volume %s has labels %v", v.Name, v.Labels)
+				}
+			}
+			return err
+		})
+		return names
+	}
+	if got := volumes(); len(got) != 2 {
+		t.Errorf("volumes before: %v", got)
+	}
+	if err := r.Remove(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if got := volumes(); !slices.Equal(got, []string{"data"}) {
+		t.Errorf("volumes after: %v, want only data", got)
+	}
+}
+
+func foreignIsLeftAlone(t *testing.T, r *Runtime) {
+	other := newRuntime(t, r.url)
+	other.cluster = "elsewhere"
+	inst := instance("mine", "sleep", "600")
+	inst.Spec.NetworkMode = "none"
+	create(t, other, inst)
+	if _, err := r.Create(t.Context(), inst, "mine"); !errors.Is(err, otto.ErrNameTaken) || !strings.Contains(err.Error(), "container mine of image "+testImage) {
+		t.Errorf("got %v, want otto.ErrNameTaken", err)
+	}
+	own := create(t, r, instance("own", "true"))
+	if err := r.Rename(t.Context(), own, "mine"); !errors.Is(err, otto.ErrNameTaken) {
+		t.Errorf("rename: got %v, want otto.ErrNameTaken", err)
+	}
+	if _, err := r.Create(t.Context(), instance("own", "true"), "own"); err == nil || errors.Is(err, otto.ErrNameTaken) {
+		t.Errorf("a name that Otto itself has: %v", err)
+	}
+	if all, err := r.Containers(t.Context()); err != nil || slices.ContainsFunc(all, func(c otto.Container) bool { return c.Name == "mine" }) {
+		t.Errorf("containers of another cluster are among ours: %v, %v", all, err)
+	}
+
+	engine(t, r, func(c *client.Client) error {
+		_, err := c.NetworkCreate(t.Context(), "elsewhere", client.NetworkCreateOptions{Driver: "bridge"})
+		return err
+	})
+	if _, err := other.Create(t.Context(), instance("x", "true"), "x"); err == nil || !strings.Contains(err.Error(), "a network named elsewhere is there that is not Otto's") {
+		t.Errorf("got %v", err)
+	}
+	if err := other.RemoveNetwork(t.Context()); err != nil {
+		t.Error(err)
+	}
+	engine(t, r, func(c *client.Client) error { // still there
+		_, err := c.NetworkRemove(t.Context(), "elsewhere", client.NetworkRemoveOptions{})
+		return err
+	})
+}
+
+func hostPaths(t *testing.T, r *Runtime) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	inst := instance("paths", "touch", "/data/x")
+	inst.Spec.Mounts = []otto.Mount{{Type: otto.MountBind, Source: missing, Target: "/data", MustExist: true}}
+	_, err := r.Create(t.Context(), inst, inst.Name)
+	if want := "create paths: host path " + missing + " does not exist: create it on the node"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	inst.Spec.Mounts[0].MustExist = false
+	start(t, r, inst)
+	waitFor(t, "file in the new host path", func() bool {
+		_, err := os.Stat(filepath.Join(missing, "x"))
+		return err == nil
+	})
+}
+
+func errorsAreShort(t *testing.T, r *Runtime) {
+	inst := instance("broken", "/no/such/program")
+	inst.Spec.Environment = map[string]string{"PASSWORD": "hunter2"}
+	id := create(t, r, inst)
+	err := r.Start(t.Context(), id)
+	if want := "start " + short(id) + `: exec: "/no/such/program": stat /no/such/program: no such file or directory`; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	if c := inspect(t, r, id); c.Error == "" || strings.Contains(c.Error, "OCI") || containsSecret(c.Error) {
+		t.Errorf("container's error %q", c.Error)
+	}
+	busy := instance("busy", "sleep", "600")
+	busy.Spec.Ports = []otto.Port{{HostIP: "127.0.0.1", Host: 8080, Container: 80, Protocol: "tcp"}}
+	busy.Spec.StopGrace = time.Second
+	start(t, r, busy)
+	busy.Name = "busy-2"
+	if err := r.Start(t.Context(), create(t, r, busy)); err == nil || !strings.HasSuffix(err.Error(), "port is already allocated") || strings.Contains(err.Error(), "endpoint") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := r.Pull(t.Context(), otto.ContainerSpec{Image: "127.0.0.1:1/none"}); err == nil || strings.Contains(err.Error(), "daemon") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// everythingAtOnce shows that the engine takes each field, and that it arrives.
+func everythingAtOnce(t *testing.T, r *Runtime) {
+	inst := instance("all", "-c", "id; pwd; env; cat /etc/hosts; touch /run/x /shm/x; touch /x; echo $?")
+	inst.Spec.Entrypoint = []string{"sh"}
+	inst.Spec.Environment = map[string]string{"NGINX_HOST": "example.com"}
+	inst.Spec.Ports = []otto.Port{{Container: 80, Protocol: "tcp"}, {Host: 5353, Container: 53, Protocol: "udp"}}
+	inst.Spec.Mounts = []otto.Mount{{Type: otto.MountTmpfs, Target: "/shm", SizeBytes: 1 << 20, Mode: 0o1777}}
+	inst.Spec.Tmpfs = []string{"/run:size=64k,mode=1777"}
+	inst.Spec.Resources = otto.Resources{CPU: 0.5, MemoryBytes: 64 << 20}
+	inst.Spec.Restart = "on-failure:2"
+	inst.Spec.User = "1000:1000"
+	inst.Spec.WorkingDir = "/bin"
+	inst.Spec.StopSignal = "SIGINT"
+	inst.Spec.Devices = []otto.Device{{Host: "/dev/null", Container: "/dev/nothing", Permissions: "rw"}}
+	inst.Spec.CapAdd = []string{"NET_ADMIN"}
+	inst.Spec.CapDrop = []string{"MKNOD"}
+	inst.Spec.ReadOnly = true
+	inst.Spec.ExtraHosts = []string{"nas:10.0.0.2"}
+	id := start(t, r, inst)
+	waitFor(t, "end", func() bool { return inspect(t, r, id).State == otto.ContainerExited })
+	out := logsOf(t, r, id, 100)
+	for _, want := range []string{"uid=1000 gid=1000", "/bin", "NGINX_HOST=example.com", "10.0.0.2\tnas", "/x: Read-only file system"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in the output:\n%s", want, out)
+		}
+	}
+	engine(t, r, func(c *client.Client) error {
+		got, err := c.ContainerInspect(t.Context(), id, client.ContainerInspectOptions{})
+		host := got.Container.HostConfig
+		if host.Memory != 64<<20 || host.NanoCPUs != 5e8 || host.RestartPolicy.MaximumRetryCount != 2 || host.LogConfig.Config["max-size"] != "10m" {
+			t.Errorf("host config %+v", host)
+		}
+		return err
+	})
+}
+
+func changesAreNoticed(t *testing.T, r *Runtime) {
+	ctx, cancel := context.WithCancel(t.Context())
+	changed, ended := make(chan struct{}, 1), make(chan error, 1)
+	go func() {
+		ended <- r.Watch(ctx, func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	next := func(what string) {
+		select {
+		case <-changed:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s is not noticed", what)
+		}
+	}
+	next("the beginning")
+	inst := instance("changing", "sh", "-c", "while :; do sleep 0.1; done")
+	inst.Spec.StopGrace = time.Second
+	id := start(t, r, inst)
+	next("a start")
+	pid := func() int {
+		running, err := r.Running(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range running {
+			if c.ID == id {
+				return c.Pid
+			}
+		}
+		return 0
+	}
+	first := pid()
+	if second := pid(); first == 0 || second != first { // from memory
+		t.Errorf("pids %d and %d", first, second)
+	}
+	if err := errors.Join(r.Stop(t.Context(), id), r.Start(t.Context(), id)); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the new process", func() bool { return pid() == inspect(t, r, id).Pid })
+	if pid() == first {
+		t.Error("the pid is that of the former process")
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}

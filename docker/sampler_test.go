@@ -1,0 +1,123 @@
+package docker
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/go-units"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/agent/sampler"
+)
+
+// TestSamplerAgreesWithDockerStats compares a busy and an idle container over
+// the same window: CPU within 2 points, memory within 1 %.
+func TestSamplerAgreesWithDockerStats(t *testing.T) {
+	r := startDockerd(t)
+	half := instance("half", "sh", "-c", "while :; do :; done")
+	half.Spec.Resources = otto.Resources{CPU: 0.5, MemoryBytes: 32 << 20}
+	idle := instance("idle", "sleep", "600")
+	// File cache that is in use and some that is not, so that both ways of
+	// counting would be told apart.
+	idle.Spec.Command = []string{"sh", "-c", "cat /bin/busybox /bin/busybox > /copy; cat /copy > /copy2; exec sleep 600"}
+	for _, inst := range []otto.Instance{half, idle} {
+		inst.Spec.StopGrace = time.Second
+		start(t, r, inst)
+	}
+	running, err := r.Running(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := sampler.New(sampler.Options{})
+	defer s.Close()
+
+	// A quota is dealt out in slices of 100 ms and the machine has other work:
+	// one of a few windows must agree.
+	var why string
+	for range 5 {
+		s.Containers(time.Now(), running)
+		theirs, err := r.Stats(t.Context(), running) // lasts its window of 1 to 2 s
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours := s.Containers(time.Now(), running)
+		if why = disagreement(t, ours, theirs); why == "" {
+			break
+		}
+	}
+	if why != "" {
+		t.Error(why)
+	}
+	compareWithCommand(t, r, s.Containers(time.Now(), running))
+}
+
+func disagreement(t *testing.T, ours, theirs []otto.ContainerSample) string {
+	t.Helper()
+	if len(ours) != 2 || len(theirs) != 2 {
+		t.Fatalf("%d and %d samples, want 2", len(ours), len(theirs))
+	}
+	var why []string
+	for i, a := range ours {
+		b := theirs[i]
+		t.Logf("%-5s CPU %6.2f %% and %6.2f %%, memory %d and %d of %d", a.Name, a.CPUPercent, b.CPUPercent, a.MemoryUsed, b.MemoryUsed, a.MemoryLimit)
+		if math.Abs(a.CPUPercent-b.CPUPercent) > 2 {
+			why = append(why, a.Name+": CPU differs")
+		}
+		if !within(a.MemoryUsed, b.MemoryUsed, 0.01) {
+			why = append(why, a.Name+": memory differs")
+		}
+		if a.MemoryLimit != b.MemoryLimit || a.BlockRead != b.BlockRead {
+			why = append(why, a.Name+": limit or block I/O differs")
+		}
+		if a.NetSent != b.NetSent {
+			why = append(why, a.Name+": network differs")
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+// compareWithCommand holds memory against what docker stats prints, which is
+// rounded to four digits.
+func compareWithCommand(t *testing.T, r *Runtime, ours []otto.ContainerSample) {
+	t.Helper()
+	docker, err := exec.LookPath("docker")
+	if err != nil {
+		t.Log("the docker command is not installed: compared with the engine's API alone")
+		return
+	}
+	cmd := exec.Command(docker, "-H", r.url, "stats", "--no-stream", "--no-trunc", "--format", "{{json .}}")
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := make(map[string]uint64)
+	for line := range bytes.Lines(out) {
+		var row struct{ ID, MemUsage string }
+		if err := json.Unmarshal(line, &row); err != nil {
+			t.Fatal(err)
+		}
+		used, _, _ := strings.Cut(row.MemUsage, " / ")
+		n, err := units.RAMInBytes(used)
+		if err != nil {
+			t.Fatal(err)
+		}
+		printed[row.ID] = uint64(n)
+	}
+	for _, s := range ours {
+		if !within(s.MemoryUsed, printed[s.ID], 0.01) {
+			t.Errorf("%s: memory %d, docker stats prints %s", s.Name, s.MemoryUsed, strconv.FormatUint(printed[s.ID], 10))
+		}
+	}
+}
+
+func within(a, b uint64, share float64) bool {
+	return math.Abs(float64(a)-float64(b)) <= share*float64(b)
+}
