@@ -176,7 +176,7 @@ func TestLinkCutInMidUploadLeavesTheOldAgentWorking(t *testing.T) {
 	before := m.state(t)
 
 	link := newCable(t, m.addr)
-	link.limit.Store(1 << 20)
+	link.limit.Store(agents()[1].Size / 2) // far more than is under way unacknowledged
 	w.alias(m.node.Host, link.addr)
 	w.know(link.addr, m.key)
 	w.opts.Binaries = build(1)
