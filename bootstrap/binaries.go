@@ -14,9 +14,10 @@ import (
 )
 
 // The agents are built before otto, by make. Without them everything compiles,
-// and only nodes cannot be installed.
+// and only nodes cannot be installed. Hidden files, which make is still writing,
+// are left out.
 //
-//go:embed all:binaries
+//go:embed binaries
 var embedded embed.FS
 
 // Binary is the agent for one architecture, kept compressed.
