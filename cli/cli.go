@@ -5,6 +5,8 @@
 // means for the exit code is decided in Main alone.
 package cli
 
+//go:generate go test -run TestDocsAreCurrent . -update
+
 import (
 	"context"
 	"errors"

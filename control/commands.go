@@ -37,7 +37,9 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 			}
 		}
 		for _, n := range p.nodes {
-			n.wake()
+			if n.problem != "" {
+				n.wake()
+			}
 		}
 		return nil
 	})
