@@ -24,10 +24,11 @@ const storeUser = "store"
 // authenticator decides about every connection. It is asked at each connect, so
 // users come and go without a new configuration of the server.
 type authenticator struct {
-	authorize     func(username, password string) (Permissions, bool)
-	storePassword string
-	mqtt, store   *server.Account
-	log           *slog.Logger
+	authorize   func(username, password string) (Permissions, bool)
+	password    string        // of the two users that are the broker itself
+	open        chan struct{} // closed when everybody may connect; they wait for it
+	mqtt, store *server.Account
+	log         *slog.Logger
 }
 
 func (a *authenticator) findAccounts(s *server.Server) (err error) {
@@ -47,6 +48,14 @@ func (a *authenticator) Check(c server.ClientAuthentication) bool {
 	} else if addr.Network() == "pipe" {
 		return a.checkStore(c, given.Username, given.Password)
 	}
+	if given.Username == starterUser && a.isBroker(given.Password) {
+		own := []string{starterTopic + ".*"}
+		c.RegisterUser(&server.User{Username: starterUser, Account: a.mqtt, Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: own}, Subscribe: &server.SubjectPermission{Allow: own},
+		}})
+		return true
+	}
+	<-a.open
 	if a.authorize == nil {
 		return false
 	}
@@ -64,11 +73,15 @@ func (a *authenticator) Check(c server.ClientAuthentication) bool {
 }
 
 func (a *authenticator) checkStore(c server.ClientAuthentication, username, password string) bool {
-	if username != storeUser || subtle.ConstantTimeCompare([]byte(password), []byte(a.storePassword)) != 1 {
+	if username != storeUser || !a.isBroker(password) {
 		return false
 	}
 	c.RegisterUser(&server.User{Username: storeUser, Account: a.store})
 	return true
+}
+
+func (a *authenticator) isBroker(password string) bool {
+	return subtle.ConstantTimeCompare([]byte(password), []byte(a.password)) == 1
 }
 
 // nowhere is a subject that nobody uses. An empty list would allow everything.

@@ -28,7 +28,8 @@ type BrokerOptions struct {
 	// Listen is host:port for MQTT. Port 0 takes a free one, see Broker.Addr.
 	// Empty: no MQTT, only the store.
 	Listen string
-	TLS    *tls.Config // nil: MQTT in the clear
+	// TLS nil is MQTT in the clear. It may not require client certificates.
+	TLS *tls.Config
 	// MaxNodes is how many nodes to be ready for; 64 if zero. The limits on
 	// connections follow from it.
 	MaxNodes int
@@ -45,7 +46,7 @@ type Broker struct {
 	auth   *authenticator
 	addr   string
 	lock   *os.File
-	close  sync.Once
+	closed sync.Once
 }
 
 // StartBroker starts a broker and returns when it is ready. ctx bounds the start
@@ -72,7 +73,7 @@ func StartBroker(ctx context.Context, o BrokerOptions) (*Broker, error) {
 // ask the new broker.
 func (b *Broker) Conn() (*nats.Conn, error) {
 	return nats.Connect("", nats.InProcessServer(b.server),
-		nats.UserInfo(storeUser, b.auth.storePassword), nats.NoReconnect())
+		nats.UserInfo(storeUser, b.auth.password), nats.NoReconnect())
 }
 
 // Addr is the host:port that MQTT is served on, empty if it is not.
@@ -95,7 +96,7 @@ func (b *Broker) Disconnect(username string) {
 // Close stops the broker, waits for the last write and gives the directory free.
 func (b *Broker) Close() error {
 	var err error
-	b.close.Do(func() {
+	b.closed.Do(func() {
 		b.server.Shutdown()
 		b.server.WaitForShutdown()
 		err = b.lock.Close()
@@ -128,9 +129,10 @@ func lockDir(dir string) (*os.File, error) {
 
 func startBroker(ctx context.Context, dir string, o BrokerOptions) (*Broker, error) {
 	auth := &authenticator{
-		authorize:     o.Authorize,
-		storePassword: rand.Text(),
-		log:           cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
+		authorize: o.Authorize,
+		password:  rand.Text(),
+		open:      make(chan struct{}),
+		log:       cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 	}
 	options, err := serverOptions(dir, o)
 	if err != nil {
@@ -148,20 +150,29 @@ func startBroker(ctx context.Context, dir string, o BrokerOptions) (*Broker, err
 	}
 
 	s.Start()
-	if err := waitReady(ctx, s, log); err != nil {
+	b := &Broker{server: s, auth: auth}
+	err = waitReady(ctx, s, log)
+	if err == nil && o.Listen != "" {
+		b.addr = net.JoinHostPort(options.MQTT.Host, strconv.Itoa(options.MQTT.Port))
+		err = waitRetained(ctx, b.addr, auth.password, o.TLS != nil)
+	}
+	if err != nil {
+		auth.authorize = nil // for those who wait already
+	}
+	close(auth.open)
+	if err != nil {
 		s.Shutdown()
 		s.WaitForShutdown()
 		return nil, err
 	}
-	b := &Broker{server: s, auth: auth}
-	if o.Listen != "" {
-		b.addr = net.JoinHostPort(options.MQTT.Host, strconv.Itoa(options.MQTT.Port))
-	}
 	return b, nil
 }
 
+// startTimeout bounds each step of the start.
+const startTimeout = 30 * time.Second
+
 func waitReady(ctx context.Context, s *server.Server, log *serverLog) error {
-	limit := 30 * time.Second
+	limit := startTimeout
 	if end, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(end))
 	}

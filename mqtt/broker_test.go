@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -62,6 +63,34 @@ func bucket(t testing.TB, b *Broker) jetstream.KeyValue {
 	return kv
 }
 
+// TestFirstSubscriberMissesNothing has many messages to read at the start, and a
+// subscriber who is waiting for the port to open.
+func TestFirstSubscriberMissesNothing(t *testing.T) {
+	const messages = 500
+	dir, addr := filepath.Join(t.TempDir(), "store"), freeAddr(t)
+	b := startTestBroker(t, BrokerOptions{Dir: dir, Listen: addr})
+	writer := connected(t, ownerOf(b).options("writer"), nil)
+	for i := range messages {
+		writer.publish(t, fmt.Sprint("home/", i), 1, true, "kept")
+	}
+	writer.stop()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	box := make(mailbox, 2*messages)
+	early := run(t, ownerOf(b).options("early"), func(c *Client) { c.Subscribe("home/#", box.handle) })
+	startTestBroker(t, BrokerOptions{Dir: dir, Listen: addr})
+	receive(t, early.connects)
+	seen := map[string]bool{}
+	for range messages {
+		seen[receive(t, box)] = true
+	}
+	if len(seen) != messages {
+		t.Errorf("%d of %d messages", len(seen), messages)
+	}
+}
+
 func TestDirectoryIsForOneBrokerAndItsOwner(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	b := startTestBroker(t, BrokerOptions{Dir: dir})
@@ -104,6 +133,11 @@ func TestBrokerThatCannotStartSaysWhy(t *testing.T) {
 		{"port taken", BrokerOptions{Dir: dir, Listen: taken.Addr().String()}, "address already in use"},
 		{"no port", BrokerOptions{Dir: dir, Listen: "127.0.0.1"}, "missing port"},
 		{"bad port", BrokerOptions{Dir: dir, Listen: "127.0.0.1:70000"}, "not a number below 65536"},
+		{
+			"client certificates", BrokerOptions{
+				Dir: dir, Listen: "127.0.0.1:0", TLS: &tls.Config{ClientAuth: tls.RequireAnyClientCert},
+			}, "cannot be required",
+		},
 		{"no directory", BrokerOptions{}, "not a directory"},
 		{"a file as directory", BrokerOptions{Dir: file}, "not a directory"},
 	}
@@ -287,7 +321,7 @@ func TestStoreIsNotReachableOverMQTT(t *testing.T) {
 	}
 
 	private := startTestBroker(t, BrokerOptions{})
-	err := Probe(t.Context(), private.Addr(), nil, storeUser, private.auth.storePassword)
+	err := Probe(t.Context(), private.Addr(), nil, storeUser, private.auth.password)
 	if !errors.Is(err, ErrRefused) {
 		t.Errorf("the store's password over MQTT: %v", err)
 	}
@@ -423,8 +457,9 @@ func BenchmarkRetainedPublishQoS1(b *testing.B) {
 }
 
 func BenchmarkStartBroker(b *testing.B) {
-	dir := filepath.Join(b.TempDir(), "store")
-	for b.Loop() {
+	dirs := b.TempDir()
+	for i := 0; b.Loop(); i++ {
+		dir := filepath.Join(dirs, fmt.Sprint(i))
 		broker, err := StartBroker(context.Background(), BrokerOptions{Dir: dir, Listen: "127.0.0.1:0"})
 		if err != nil {
 			b.Fatal(err)

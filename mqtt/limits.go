@@ -1,6 +1,8 @@
 package mqtt
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -31,7 +33,8 @@ func serverOptions(dir string, o BrokerOptions) (*server.Options, error) {
 	if nodes == 0 {
 		nodes = 64
 	}
-	options, err := configuredOptions(4*nodes + 64)
+	connections := 4*nodes + 64 // a node that comes back may still be counted
+	options, err := configuredOptions(connections)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +47,7 @@ func serverOptions(dir string, o BrokerOptions) (*server.Options, error) {
 	options.JetStreamMaxMemory = maxMemory
 	options.SyncAlways = true // the default loses two minutes in a power cut
 	options.DisableJetStreamBanner = true
-	options.MaxConn = 4*nodes + 64
+	options.MaxConn = connections
 	options.MaxSubs = 64
 	options.MaxPayload = MaxPayload + envelope
 	options.MaxPending = 4 << 20
@@ -54,6 +57,9 @@ func serverOptions(dir string, o BrokerOptions) (*server.Options, error) {
 		return options, nil
 	}
 
+	if o.TLS != nil && (o.TLS.ClientAuth == tls.RequireAnyClientCert || o.TLS.ClientAuth == tls.RequireAndVerifyClientCert) {
+		return nil, errors.New("client certificates cannot be required")
+	}
 	host, port, err := splitListen(o.Listen)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,8 @@
 //     acknowledge writes of which one loses. StartBroker takes the lock.
 //   - It flushes to disk every two minutes. Here each write is synced before it
 //     is acknowledged.
+//   - It reads its retained messages beside its work, and an early subscriber
+//     never gets those that were not read yet. Here nobody is let in before.
 //   - It listens for NATS clients, too. Here only the MQTT port is open, and the
 //     program's own connection to the store is made inside the process.
 //   - MQTT and the store are two accounts of the server. No topic, however it is
