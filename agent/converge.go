@@ -34,7 +34,6 @@ type converger struct {
 	attempts   map[string]attempt // by instance
 	rerun      map[string]bool    // instances to start even if they have ended
 	reported   string             // the last report, to send only what is new
-	online     bool
 }
 
 // work is something under way for an instance.
@@ -424,8 +423,9 @@ func (c *converger) update(ctx context.Context, want otto.Instance, st step) (wa
 func (c *converger) staysUp(ctx context.Context, want otto.Instance, id string) error {
 	wait(ctx, steady)
 	list, err := c.Runtime.Containers(ctx)
-	if err != nil {
-		return nil // unknown is no reason to go back
+	if err != nil { // unknown is no reason to go back
+		c.Log.Warn("not known whether the update stays up", "instance", want.Name, "err", err)
+		list = nil
 	}
 	i := slices.IndexFunc(list, func(o otto.Container) bool { return o.ID == id })
 	if i < 0 || list[i].State == otto.ContainerRunning && list[i].Restarts == 0 {

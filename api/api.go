@@ -13,13 +13,12 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
-
-	"crypto/sha256"
-	"encoding/hex"
 
 	"github.com/otto-edge/otto"
 )

@@ -117,7 +117,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("%w (%v)", ErrNotRunning, errors.Unwrap(err))
+		return nil, fmt.Errorf("%w: %w", ErrNotRunning, errors.Unwrap(err))
 	}
 	if resp.StatusCode < http.StatusBadRequest {
 		return resp, nil

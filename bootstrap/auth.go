@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -95,7 +96,9 @@ func (c *credentials) fromAgent(socket string) []ssh.Signer {
 	if socket == "" {
 		return nil
 	}
-	conn, err := net.DialTimeout("unix", socket, agentWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), agentWithin)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil
 	}

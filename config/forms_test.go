@@ -64,8 +64,10 @@ func TestServiceKeysMeanWhatComposeMeans(t *testing.T) {
 		{`logging: {driver: local, options: {max-file: 2}}`, otto.ContainerSpec{Logging: &otto.Logging{Driver: "local", Options: map[string]string{"max-file": "2"}}}},
 		{`labels: [a.b=c, d]`, otto.ContainerSpec{Labels: map[string]string{"a.b": "c", "d": ""}}},
 		{`devices: [/dev/a, "/dev/a:/dev/b", "/dev/a:rw", {source: /dev/c, permissions: r}]`, otto.ContainerSpec{Devices: []otto.Device{
-			{Host: "/dev/a", Container: "/dev/a", Permissions: "rwm"}, {Host: "/dev/a", Container: "/dev/b", Permissions: "rwm"},
-			{Host: "/dev/a", Container: "/dev/a", Permissions: "rw"}, {Host: "/dev/c", Container: "/dev/c", Permissions: "r"},
+			{Host: "/dev/a", Container: "/dev/a", Permissions: "rwm"},
+			{Host: "/dev/a", Container: "/dev/b", Permissions: "rwm"},
+			{Host: "/dev/a", Container: "/dev/a", Permissions: "rw"},
+			{Host: "/dev/c", Container: "/dev/c", Permissions: "r"},
 		}}},
 		{`extra_hosts: ["b:10.0.0.1", "a=::1", "gw:host-gateway"]`, otto.ContainerSpec{ExtraHosts: []string{"a:::1", "b:10.0.0.1", "gw:host-gateway"}}},
 		{`extra_hosts: {a: [10.0.0.1, 10.0.0.2]}`, otto.ContainerSpec{ExtraHosts: []string{"a:10.0.0.1", "a:10.0.0.2"}}},

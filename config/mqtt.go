@@ -23,14 +23,17 @@ func mqttObject() object[mqtt] {
 				m.Host, _ = host("192.0.2.3 or broker.local").read(r, v)
 			}},
 			"port": as("Port of the broker, 1883 by default, 8883 with TLS.", integer(1, 65535), func(m *mqtt) *int { return &m.Port }),
-			"embedded": {"Whether Otto itself is the broker; auto: if none answers there.", schema{"enum": []any{"auto", true, false}},
+			"embedded": {
+				"Whether Otto itself is the broker; auto: if none answers there.",
+				schema{"enum": []any{"auto", true, false}},
 				func(r *reader, v value, m *mqtt) {
 					word, _ := choice("auto", "true", "false").read(r, v)
 					m.Embedded = Embedded(word)
 					if m.pos == (pos{}) {
 						m.pos = v.pos
 					}
-				}},
+				},
+			},
 			"username": as("User at the broker.", text("a name"), func(m *mqtt) *string { return &m.Username }),
 			"password": {"Password at the broker; better ${MQTT_PASSWORD}, from .env.", oneOfKinds("string", "number"), func(r *reader, v value, m *mqtt) {
 				m.Password, _ = word().read(r, v)

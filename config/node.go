@@ -19,7 +19,8 @@ type node struct {
 
 func nodesKey() key[document] {
 	o := nodeObject()
-	return key[document]{"The machines. Without any there is one, named local: this machine.", listOf(o.one()).schema,
+	return key[document]{
+		"The machines. Without any there is one, named local: this machine.", listOf(o.one()).schema,
 		func(r *reader, v value, d *document) {
 			if !r.wants(v, list, "one node an item, beginning with `- id: `") {
 				return
@@ -30,7 +31,8 @@ func nodesKey() key[document] {
 					d.nodes = append(d.nodes, n)
 				}
 			}
-		}}
+		},
+	}
 }
 
 func nodeObject() object[node] {

@@ -267,7 +267,7 @@ func (p *Plane) Will() (topic string, payload []byte) {
 
 // event tells the world what happened.
 func (p *Plane) event(kind, node, service, message string) {
-	p.Log.Info(message, "event", kind, "node", node, "service", service)
+	p.Log.Info("event", "kind", kind, "node", node, "service", service, "message", message)
 	_ = p.publish(wire.TopicEvents, 1, false, otto.Event{
 		Time: time.Now().UTC(), Kind: kind, Node: node, Service: service, Message: message,
 	})

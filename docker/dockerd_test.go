@@ -31,7 +31,7 @@ func startDockerd(t *testing.T) *Runtime {
 			t.Skipf("NOT TESTED against a real engine: %s is not installed", program)
 		}
 	}
-	dir, err := os.MkdirTemp("", "otto-dockerd") // t.TempDir is too long for a socket
+	dir, err := os.MkdirTemp("", "otto-dockerd") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

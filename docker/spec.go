@@ -140,7 +140,7 @@ func restartPolicy(spec otto.ContainerSpec) (container.RestartPolicy, error) {
 	if limited {
 		n, err := strconv.Atoi(retries)
 		if err != nil {
-			return policy, fmt.Errorf("restart %q: write a number after on-failure:", spec.Restart)
+			return policy, fmt.Errorf("restart %q: write on-failure:N with a number for N", spec.Restart)
 		}
 		policy.MaximumRetryCount = n
 	}

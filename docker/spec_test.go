@@ -156,8 +156,13 @@ func TestImagesForOtherMachinesDoNotRun(t *testing.T) {
 		node, image string
 		want        bool
 	}{
-		{"amd64", "amd64", true}, {"amd64", "arm64", false}, {"arm64", "arm", true},
-		{"arm", "arm64", false}, {"amd64", "", true}, {"riscv64", "", true}, {"riscv64", "amd64", false},
+		{"amd64", "amd64", true},
+		{"amd64", "arm64", false},
+		{"arm64", "arm", true},
+		{"arm", "arm64", false},
+		{"amd64", "", true},
+		{"riscv64", "", true},
+		{"riscv64", "amd64", false},
 	} {
 		if got := runs(tc.node, tc.image); got != tc.want {
 			t.Errorf("%s runs %s: %v", tc.node, tc.image, got)

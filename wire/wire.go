@@ -203,15 +203,15 @@ func NodePermissions(node string) (publish, subscribe []string) {
 
 // MetricsFilters match the two metrics topics of all nodes, the public contract.
 func MetricsFilters() []string {
-	return []string{NodeFilter(KindNodeMetrics), NodeFilter(KindContainerMetrics)}
+	return []string{NodeTopic("+", "metrics/#")}
 }
 
 // PublicFilters match everything that is there to be read: all but assignments,
 // which hold the environments of services.
 func PublicFilters() []string {
 	filters := []string{TopicControlStatus, TopicEvents, ServiceTopic("+")}
-	for _, k := range ReportKinds() {
+	for _, k := range []Kind{KindHeartbeat, KindStatus, KindInstances} {
 		filters = append(filters, NodeFilter(k))
 	}
-	return filters
+	return append(filters, MetricsFilters()...)
 }

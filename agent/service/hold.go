@@ -101,7 +101,7 @@ func (a agent) signal(dir string, s os.Signal) error {
 	if err != nil {
 		return err
 	}
-	defer p.Release()
+	defer func() { _ = p.Release() }()
 	if now, err := running(dir); err != nil || now.pid != a.pid {
 		return err
 	}
@@ -150,7 +150,7 @@ func boundLogs(dir string, stop <-chan struct{}) {
 	tick := time.NewTicker(checkLogEvery)
 	defer tick.Stop()
 	for {
-		boundLog(filepath.Join(dir, logFile), maxLog)
+		_ = boundLog(filepath.Join(dir, logFile), maxLog) // tried again at the next look
 		select {
 		case <-stop:
 			return

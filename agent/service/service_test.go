@@ -167,8 +167,8 @@ func TestPidOfAStrangerIsNotTakenForTheAgents(t *testing.T) {
 	if err := stranger.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer stranger.Wait() //nolint:errcheck // it is killed
-	defer stranger.Process.Kill()
+	defer func() { _ = stranger.Wait() }() // it is killed
+	defer func() { _ = stranger.Process.Kill() }()
 	write(t, dir, pidFile, fmt.Sprintf("%d\n\n", stranger.Process.Pid))
 	if err := Stop(dir); err != nil {
 		t.Fatal(err)

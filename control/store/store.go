@@ -61,7 +61,7 @@ func (s *Store) Get(ctx context.Context, key string, value any) (found bool, err
 		return false, fmt.Errorf("read %s from the store: %w", key, err)
 	}
 	if err := json.Unmarshal(e.Value(), value); err != nil {
-		return false, fmt.Errorf("%w: %s is unreadable: %v", otto.ErrStateLost, key, err)
+		return false, fmt.Errorf("%w: %s is unreadable: %w", otto.ErrStateLost, key, err)
 	}
 	return true, nil
 }
