@@ -56,7 +56,8 @@ type Options struct {
 type Agent struct {
 	Options
 	state   state
-	problem atomic.Value // string: what is wrong with the agent itself
+	stored  *otto.Assignment // in force when the agent started
+	problem atomic.Value     // string: what is wrong with the agent itself
 
 	assignments chan otto.Assignment
 	changed     chan struct{} // something happened to a container
@@ -87,6 +88,7 @@ func New(o Options) (*Agent, error) {
 	a.state, err = openState(o.StateDir, o.Log, func(b []byte) (otto.Assignment, error) {
 		return wire.OpenAssignment(o.Enrolment.ControlKey, o.Enrolment.ClusterID, o.Enrolment.NodeID, b)
 	})
+	a.stored = a.state.current
 	return a, err
 }
 

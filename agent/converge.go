@@ -57,7 +57,7 @@ type result struct {
 // converge makes the containers match the assignment, for as long as ctx lasts.
 func (a *Agent) converge(ctx context.Context) error {
 	c := &converger{
-		Agent: a, assignment: a.state.assignment(), engine: otto.Engine{Problem: "not asked yet"},
+		Agent: a, assignment: a.stored, engine: otto.Engine{Problem: "not asked yet"},
 		work: map[string]*work{}, attempts: map[string]attempt{}, rerun: map[string]bool{},
 	}
 	defer c.finish()

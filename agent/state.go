@@ -57,13 +57,6 @@ func openState(dir string, log *slog.Logger, open func([]byte) (otto.Assignment,
 	return s, nil
 }
 
-// assignment returns the one in force, or nil.
-func (s *state) assignment() *otto.Assignment {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.current
-}
-
 // accept makes asg the one in force if it is newer, and reports whether it is.
 // It is in force also if an error says that it could not be written to disk.
 func (s *state) accept(asg otto.Assignment, signed []byte) (fresh bool, err error) {
