@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/otto-edge/otto"
+)
+
+// TestProgress shows the same two views in lines and as a list on a terminal.
+func TestProgress(t *testing.T) {
+	first := &otto.Cluster{
+		Nodes: []otto.NodeStatus{
+			{Node: otto.Node{ID: "pi"}, State: otto.NodeJoining, Step: "uploading the agent"},
+			{Node: otto.Node{ID: "laptop"}, State: otto.NodeReady, Facts: otto.NodeFacts{Arch: "amd64", Engine: otto.Engine{Name: "docker", Version: "20.10"}}},
+		},
+		Services: []otto.ServiceStatus{{Instances: []otto.PlacedInstance{
+			{Node: "pi", InstanceStatus: otto.InstanceStatus{Name: "web", State: otto.InstanceUnknown}},
+		}}},
+	}
+	second := &otto.Cluster{
+		Nodes: append([]otto.NodeStatus{{Node: otto.Node{ID: "pi"}, State: otto.NodeReady}}, first.Nodes[1]),
+		Services: []otto.ServiceStatus{{Instances: []otto.PlacedInstance{
+			{Node: "pi", InstanceStatus: otto.InstanceStatus{Name: "web", State: otto.InstanceFailed, Error: "it ends at once, with exit code 7", LogTail: []string{"no such file"}}},
+		}}},
+	}
+	tests := map[string]struct {
+		live   bool
+		colour bool
+		want   string
+	}{
+		"lines, each only when it changes": {
+			want: `node pi                  joining: uploading the agent
+node laptop              ready (amd64, docker 20.10)
+node pi                  ready
+service web              failed on pi: it ends at once, with exit code 7
+      | no such file
+`,
+		},
+		"a list that is drawn again and fits the terminal": {
+			live: true, colour: true,
+			want: "node pi                  \x1b[33mjoining\x1b[0m: uploading …\x1b[K\n" +
+				"node laptop              \x1b[32mready\x1b[0m (amd64, docke…\x1b[K\n" +
+				"service web              \x1b[33munknown\x1b[0m on pi\x1b[K\n\x1b[J" +
+				"\x1b[3A" +
+				"node pi                  \x1b[32mready\x1b[0m\x1b[K\n" +
+				"node laptop              \x1b[32mready\x1b[0m (amd64, docke…\x1b[K\n" +
+				"service web              \x1b[31mfailed\x1b[0m on pi: it en…\x1b[K\n\x1b[J",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			p := &progress{w: &out, live: test.live, colour: test.colour, seen: map[string]string{}, width: func() int { return 46 }}
+			p.show(first)
+			p.show(first)
+			if test.live {
+				out.Reset()
+				p.drawn = 0
+				p.show(first)
+			}
+			p.show(second)
+			if diff := cmp.Diff(test.want, out.String()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
