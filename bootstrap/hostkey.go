@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
@@ -196,6 +197,9 @@ func trust(h hop, key ssh.PublicKey, err error, nodes []otto.Node, ask func(otto
 	return nil
 }
 
+// knownKeyWithin is how long Trust waits for a server whose key is known.
+const knownKeyWithin = time.Second
+
 // fetchKey returns the key that the last server of a route shows, and what is
 // wrong with it. No key is returned for a server that cannot be reached.
 func (f *Fleet) fetchKey(ctx context.Context, route []hop) (key ssh.PublicKey, verdict error) {
@@ -204,6 +208,13 @@ func (f *Fleet) fetchKey(ctx context.Context, route []hop) (key ssh.PublicKey, v
 			key, verdict = shown, k.check(address, remote, shown)
 			return errKeySeen
 		}
+	}
+	// A server whose key is known will be checked again when it is used: a dead one
+	// must not hold up the others here.
+	if k, err := newHostKeys(route[len(route)-1]); err == nil && len(k.db.HostKeyAlgorithms(k.hop.addr())) > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, knownKeyWithin)
+		defer cancel()
 	}
 	_, err := f.dial(ctx, route, inspect)
 	if key == nil {
