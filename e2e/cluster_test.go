@@ -4,13 +4,11 @@ package e2e_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,67 +17,6 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/e2e/lab"
 )
-
-// cluster is a directory with an otto.yaml, and the program.
-type cluster struct {
-	t    *testing.T
-	dir  string
-	path string // of otto
-}
-
-func newCluster(t *testing.T, yaml string) *cluster {
-	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), path: filepath.Join(t.TempDir(), "otto")}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", c.path, "../cmd/otto")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build otto: %v\n%s", err, out)
-	}
-	c.write(yaml)
-	t.Cleanup(func() {
-		if out, err := c.try("cluster", "uninstall", "--volumes"); err != nil {
-			t.Errorf("uninstall: %v\n%s", err, out)
-		}
-	})
-	return c
-}
-
-func (c *cluster) write(yaml string) {
-	c.t.Helper()
-	if err := os.WriteFile(filepath.Join(c.dir, "otto.yaml"), []byte(yaml), 0o600); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-// try runs otto with a home directory of its own, so that no key and no agent of
-// the user is touched.
-func (c *cluster) try(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), 3*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, c.path, args...)
-	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), "HOME="+c.dir)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
-func (c *cluster) run(args ...string) string {
-	c.t.Helper()
-	out, err := c.try(args...)
-	if err != nil {
-		log, _ := os.ReadFile(filepath.Join(c.dir, ".otto", "control.log"))
-		c.t.Fatalf("otto %s: %v\n%s\n%s", strings.Join(args, " "), err, out, log)
-	}
-	return out
-}
-
-func (c *cluster) status() otto.Cluster {
-	c.t.Helper()
-	var v otto.Cluster
-	if err := json.Unmarshal([]byte(c.run("cluster", "status", "-o", "json")), &v); err != nil {
-		c.t.Fatal(err)
-	}
-	return v
-}
 
 // example is the file of examples/home.yaml with its addresses swapped for the lab's.
 func example(t *testing.T, l *lab.Lab) string {
@@ -110,14 +47,14 @@ func labWithImages(t *testing.T) *lab.Lab {
 
 func TestExampleFileRunsOnTwoMachines(t *testing.T) {
 	l := labWithImages(t)
-	c := newCluster(t, example(t, l))
-	c.run("cluster", "init")
-	c.run("cluster", "start", "--accept-new-host-keys")
+	c := lab.NewCluster(t, example(t, l))
+	c.Run("cluster", "init")
+	c.Start()
 
 	if out := docker(t, "exec", "test-redis", "redis-cli", "ping"); out != "PONG" {
 		t.Errorf("redis answers %q", out)
 	}
-	until(t, "nginx answers", func() bool {
+	lab.Until(t, "nginx answers", func() bool {
 		resp, err := http.Get("http://" + l.Host("n1").IP + ":8080/")
 		if err != nil {
 			return false
@@ -138,7 +75,7 @@ func TestExampleFileRunsOnTwoMachines(t *testing.T) {
 
 	t.Run("start again is harmless", func(t *testing.T) {
 		before := docker(t, "inspect", "--format", "{{.Id}} {{.State.StartedAt}}", "test-redis")
-		c.run("cluster", "start")
+		c.Run("cluster", "start")
 		if after := docker(t, "inspect", "--format", "{{.Id}} {{.State.StartedAt}}", "test-redis"); after != before {
 			t.Errorf("redis was touched: %s, then %s", before, after)
 		}
@@ -147,8 +84,8 @@ func TestExampleFileRunsOnTwoMachines(t *testing.T) {
 	t.Run("killed agent comes back and restarts nothing", func(t *testing.T) {
 		before := l.Host("n1").Docker("inspect", "--format", "{{.State.StartedAt}}", "test-nginx")
 		l.Host("n1").SSH("kill -9 $(head -n 1 .local/share/otto/home-cluster/agent.pid | tr -dc 0-9)")
-		until(t, "the agent reports again", func() bool {
-			n := c.status().Nodes[1]
+		lab.Until(t, "the agent reports again", func() bool {
+			n := c.Status().Nodes[1]
 			return n.State == otto.NodeReady && time.Since(n.LastSeen) < time.Second
 		})
 		if after := l.Host("n1").Docker("inspect", "--format", "{{.State.StartedAt}}", "test-nginx"); after != before {
@@ -156,7 +93,7 @@ func TestExampleFileRunsOnTwoMachines(t *testing.T) {
 		}
 	})
 	t.Run("stop leaves nothing running", func(t *testing.T) {
-		c.run("cluster", "stop")
+		c.Run("cluster", "stop")
 		if out := docker(t, "ps", "-q"); out != "" {
 			t.Errorf("containers run on this machine: %s", out)
 		}
@@ -166,26 +103,26 @@ func TestExampleFileRunsOnTwoMachines(t *testing.T) {
 		if out, err := l.Host("n1").TrySSH("otto", "pgrep -u otto otto-agent"); err == nil {
 			t.Errorf("an agent runs on n1: %s", out)
 		}
-		if out := c.run("cluster", "status"); !strings.Contains(out, "is stopped") {
+		if out := c.Run("cluster", "status"); !strings.Contains(out, "is stopped") {
 			t.Errorf("status after stop: %s", out)
 		}
 	})
 }
 
 // killed kills the control plane's worker with -9; its supervisor brings it back.
-func killed(t *testing.T, c *cluster) {
+func killed(t *testing.T, c *lab.Cluster) {
 	t.Helper()
-	was := c.status()
+	was := c.Status()
 	var pid int
-	out, err := exec.CommandContext(t.Context(), "pgrep", "-f", "^"+c.path+" control-plane --worker").Output()
+	out, err := exec.CommandContext(t.Context(), "pgrep", "-f", "^"+c.Path+" control-plane --worker").Output()
 	if _, scanErr := fmt.Sscan(string(out), &pid); err != nil || scanErr != nil {
 		t.Fatalf("no worker: %v %v", err, scanErr)
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "a new epoch with all up", func() bool {
-		out, err := c.try("cluster", "status", "-o", "json")
+	lab.Until(t, "a new epoch with all up", func() bool {
+		out, err := c.Try("cluster", "status", "-o", "json")
 		var v otto.Cluster
 		if err != nil || json.Unmarshal([]byte(out), &v) != nil || v.Epoch <= was.Epoch {
 			return false
@@ -218,17 +155,4 @@ func subscribe(t *testing.T, host, filter string, n int) string {
 		t.Errorf("mosquitto_sub: %v\n%s", err, out.String())
 	}
 	return out.String()
-}
-
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
-		}
-		<-tick.C
-	}
 }
