@@ -1,6 +1,14 @@
 package lab
 
-import "fmt"
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
 
 // Host is one machine of a lab. Its users are otto, who may use Docker, plain,
 // who may not, and root. A method fails the test if it cannot do its work.
@@ -41,6 +49,39 @@ func (h *Host) Exec(args ...string) string {
 // TryExec is Exec for commands that may fail.
 func (h *Host) TryExec(args ...string) (string, error) {
 	return h.lab.Try(append([]string{"exec", h.Name}, args...)...)
+}
+
+// Background runs a command as root on the host until stop is called, at most
+// until the test ends. What it prints is dropped.
+func (h *Host) Background(args ...string) (stop func()) {
+	h.lab.t.Helper()
+	cmd := exec.CommandContext(h.lab.t.Context(), script(), append([]string{"exec", h.Name}, args...)...)
+	cmd.Env, cmd.SysProcAttr = h.lab.env, &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		h.lab.t.Fatal(err)
+	}
+	return func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its own group: the script and what it runs
+		_ = cmd.Wait()
+	}
+}
+
+// Processes are the ids of the host's processes with one of these names, as this
+// machine numbers them; those in containers are not among them.
+func (h *Host) Processes(names ...string) []int {
+	h.lab.t.Helper()
+	var pids []int
+	for line := range strings.Lines(h.lab.Run("pids", h.Name)) {
+		var pid int
+		if _, err := fmt.Sscan(line, &pid); err != nil {
+			continue
+		}
+		comm, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "comm"))
+		if err == nil && slices.Contains(names, strings.TrimSpace(string(comm))) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // Load gives the host test images, or all; see Lab.Images.
