@@ -63,6 +63,7 @@ type Agent struct {
 	changed     chan struct{} // something happened to a container
 	stale       chan struct{} // the list of running containers is out of date
 	connected   chan uint64   // number of the session that has just begun
+	beatNow     chan struct{} // the control plane waits for a sign of life
 	results     chan result
 }
 
@@ -75,6 +76,7 @@ func New(o Options) (*Agent, error) {
 		changed:     make(chan struct{}, 1),
 		stale:       make(chan struct{}, 1),
 		connected:   make(chan uint64, 1),
+		beatNow:     make(chan struct{}, 1),
 		results:     make(chan result),
 	}
 	if a.Enrolment.Interval == 0 {
@@ -94,7 +96,10 @@ func New(o Options) (*Agent, error) {
 
 // Connected tells the agent that a session with the broker has begun. It is the
 // client's OnConnect.
-func (a *Agent) Connected(session uint64) { replace(a.connected, session) }
+func (a *Agent) Connected(session uint64) {
+	replace(a.connected, session)
+	signal(a.beatNow)
+}
 
 // Run works until ctx ends. The containers keep running then.
 func (a *Agent) Run(ctx context.Context) error {
@@ -148,10 +153,13 @@ func (a *Agent) watch(ctx context.Context) error {
 }
 
 // sample publishes a reading of the node and one of its containers at each
-// interval. Readings that cannot be sent are dropped: a late one is worth nothing.
+// interval, the first one soon: somebody has just started a cluster and looks.
+// Readings that cannot be sent are dropped: a late one is worth nothing.
 func (a *Agent) sample(ctx context.Context) error {
-	tick := time.NewTicker(a.Enrolment.Interval)
+	_, _ = a.Sampler.Node(time.Now()) // the rates of the first reading count from here
+	tick := time.NewTicker(min(a.Enrolment.Interval, time.Second))
 	defer tick.Stop()
+	first := true
 	var running []otto.RunningContainer
 	for {
 		select {
@@ -166,6 +174,10 @@ func (a *Agent) sample(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+		}
+		if first {
+			tick.Reset(a.Enrolment.Interval)
+			first = false
 		}
 		now := time.Now()
 		if s, err := a.Sampler.Node(now); err != nil {
@@ -198,6 +210,7 @@ func (a *Agent) beat(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+		case <-a.beatNow:
 		}
 	}
 }
