@@ -18,6 +18,7 @@ import (
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/control/store"
 	"github.com/otto-edge/otto/mqtt"
+	"github.com/otto-edge/otto/mqtt/broker"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -51,12 +52,12 @@ func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready fu
 		return err
 	}
 	auth := &authorizer{password: rand.Text(), viewer: settings.MQTT.Username, viewerPassword: settings.MQTT.Password}
-	broker, err := startBroker(ctx, d, settings, plan, auth, log)
+	served, err := startBroker(ctx, d, settings, plan, auth, log)
 	if err != nil {
 		return err
 	}
-	defer broker.Close()
-	nc, err := broker.Conn()
+	defer served.Close()
+	nc, err := served.Conn()
 	if err != nil {
 		return err
 	}
@@ -138,8 +139,8 @@ func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready fu
 // depends on the plane's epoch.
 type lateConn struct{ *mqtt.Client }
 
-func startBroker(ctx context.Context, d stateDir, s controlFile, p brokerPlan, a *authorizer, log *slog.Logger) (*mqtt.Broker, error) {
-	o := mqtt.BrokerOptions{Dir: d.path(dirStore), Listen: p.listen, MaxNodes: s.Nodes, Authorize: a.authorize, Log: log}
+func startBroker(ctx context.Context, d stateDir, s controlFile, p brokerPlan, a *authorizer, log *slog.Logger) (*broker.Broker, error) {
+	o := broker.Options{Dir: d.path(dirStore), Listen: p.listen, MaxNodes: s.Nodes, Authorize: a.authorize, Log: log}
 	if p.listen != "" && s.MQTT.TLS != nil {
 		if s.MQTT.TLS.Cert == "" {
 			return nil, errors.New("mqtt.tls: a broker served by Otto needs cert and key: add them, or set mqtt.embedded to false for a broker of your own")
@@ -150,8 +151,8 @@ func startBroker(ctx context.Context, d stateDir, s controlFile, p brokerPlan, a
 		}
 		o.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
-	b, err := mqtt.StartBroker(ctx, o)
-	if errors.Is(err, mqtt.ErrLocked) {
+	b, err := broker.Start(ctx, o)
+	if errors.Is(err, broker.ErrLocked) {
 		return nil, fmt.Errorf("another control plane uses %s: %w", d.path(dirStore), err)
 	}
 	return b, err
@@ -172,18 +173,18 @@ type authorizer struct {
 	plane                  atomic.Pointer[control.Plane]
 }
 
-func (a *authorizer) authorize(username, password string) (mqtt.Permissions, bool) {
+func (a *authorizer) authorize(username, password string) (broker.Permissions, bool) {
 	switch {
 	case username == controlUser:
-		return mqtt.Permissions{Publish: []string{wire.Root + "/#"}, Subscribe: []string{wire.Root + "/#"}}, control.SecretEqual(a.password, password)
+		return broker.Permissions{Publish: []string{wire.Root + "/#"}, Subscribe: []string{wire.Root + "/#"}}, control.SecretEqual(a.password, password)
 	case username == "" && a.viewer == "":
-		return mqtt.Permissions{Subscribe: wire.MetricsFilters()}, true
+		return broker.Permissions{Subscribe: wire.MetricsFilters()}, true
 	case username == a.viewer && username != "":
-		return mqtt.Permissions{Subscribe: wire.PublicFilters()}, control.SecretEqual(a.viewerPassword, password)
+		return broker.Permissions{Subscribe: wire.PublicFilters()}, control.SecretEqual(a.viewerPassword, password)
 	}
 	publish, subscribe := wire.NodePermissions(username)
 	p := a.plane.Load()
-	return mqtt.Permissions{Publish: publish, Subscribe: subscribe}, p != nil && wire.ValidID(username) && p.Authorize(username, password)
+	return broker.Permissions{Publish: publish, Subscribe: subscribe}, p != nil && wire.ValidID(username) && p.Authorize(username, password)
 }
 
 // saveView keeps the last view on disk, for a status without a control plane.

@@ -1,4 +1,4 @@
-package mqtt
+package mqtt_test
 
 import (
 	"context"
@@ -13,6 +13,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/otto-edge/otto/mqtt"
+	"github.com/otto-edge/otto/mqtt/broker"
+	"github.com/otto-edge/otto/mqtt/mqtttest"
 )
 
 // TestClient runs the same tests against each kind of broker that a user may
@@ -20,31 +24,31 @@ import (
 func TestClient(t *testing.T) {
 	brokers := []struct {
 		name  string
-		start func(t *testing.T) target
+		start func(t *testing.T) mqtttest.Target
 	}{
-		{"embedded", func(t *testing.T) target { return ownerOf(startTestBroker(t, BrokerOptions{})) }},
-		{"embedded with TLS", func(t *testing.T) target {
-			_, serverSide, clientSide := certificates(t)
-			tg := ownerOf(startTestBroker(t, BrokerOptions{TLS: serverSide}))
-			tg.tls = clientSide
+		{"embedded", func(t *testing.T) mqtttest.Target { return mqtttest.OwnerOf(mqtttest.StartBroker(t, broker.Options{})) }},
+		{"embedded with TLS", func(t *testing.T) mqtttest.Target {
+			_, serverSide, clientSide := mqtttest.Certificates(t)
+			tg := mqtttest.OwnerOf(mqtttest.StartBroker(t, broker.Options{TLS: serverSide}))
+			tg.TLS = clientSide
 			return tg
 		}},
-		{"mosquitto open", func(t *testing.T) target {
-			return target{addr: startMosquitto(t, "allow_anonymous true")}
+		{"mosquitto open", func(t *testing.T) mqtttest.Target {
+			return mqtttest.Target{Addr: mqtttest.StartMosquitto(t, "allow_anonymous true")}
 		}},
-		{"mosquitto with password", func(t *testing.T) target {
-			return target{addr: startMosquitto(t, mosquittoPasswords(t)), username: "owner", password: "secret"}
+		{"mosquitto with password", func(t *testing.T) mqtttest.Target {
+			return mqtttest.Target{Addr: mqtttest.StartMosquitto(t, mosquittoPasswords(t)), Username: "owner", Password: "secret"}
 		}},
-		{"mosquitto with TLS and password", func(t *testing.T) target {
-			dir, _, clientSide := certificates(t)
+		{"mosquitto with TLS and password", func(t *testing.T) mqtttest.Target {
+			dir, _, clientSide := mqtttest.Certificates(t)
 			config := fmt.Sprintf("certfile %s/cert.pem\nkeyfile %s/key.pem\n", dir, dir)
-			addr := startMosquitto(t, config+mosquittoPasswords(t))
-			return target{addr: addr, tls: clientSide, username: "owner", password: "secret"}
+			addr := mqtttest.StartMosquitto(t, config+mosquittoPasswords(t))
+			return mqtttest.Target{Addr: addr, TLS: clientSide, Username: "owner", Password: "secret"}
 		}},
 	}
 	tests := []struct {
 		name string
-		test func(t *testing.T, tg target)
+		test func(t *testing.T, tg mqtttest.Target)
 	}{
 		{"delivers in order", testDeliversInOrder},
 		{"gets retained messages on connect", testGetsRetained},
@@ -73,112 +77,107 @@ func TestClient(t *testing.T) {
 func mosquittoPasswords(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "passwords")
-	writeFile(t, file, []byte("owner:secret\n"))
+	mqtttest.WriteFile(t, file, []byte("owner:secret\n"))
 	if out, err := exec.Command("mosquitto_passwd", "-U", file).CombinedOutput(); err != nil {
 		t.Skipf("mosquitto_passwd: %v: %s", err, out)
 	}
 	return "allow_anonymous false\npassword_file " + file
 }
 
-func testDeliversInOrder(t *testing.T, tg target) {
-	_, box := subscribed(t, tg.options("listener"), "home/order")
-	speaker := connected(t, tg.options("speaker"), nil)
+func testDeliversInOrder(t *testing.T, tg mqtttest.Target) {
+	_, box := mqtttest.Subscribed(t, tg.Options("listener"), "home/order")
+	speaker := mqtttest.Connected(t, tg.Options("speaker"), nil)
 	for i := range 200 {
-		speaker.publish(t, "home/order", byte(i%2), false, fmt.Sprint(i))
+		speaker.Send(t, "home/order", byte(i%2), false, fmt.Sprint(i))
 	}
 	for i := range 200 {
-		box.want(t, fmt.Sprint("home/order ", i))
+		box.Want(t, fmt.Sprint("home/order ", i))
 	}
 }
 
-func testGetsRetained(t *testing.T, tg target) {
-	speaker := connected(t, tg.options("speaker"), nil)
-	speaker.publish(t, "home/retained/state", 1, true, "first")
-	speaker.publish(t, "home/retained/state", 1, true, "second")
-	_, box := subscribed(t, tg.options("listener"), "home/retained/#")
-	box.want(t, "home/retained/state second")
+func testGetsRetained(t *testing.T, tg mqtttest.Target) {
+	speaker := mqtttest.Connected(t, tg.Options("speaker"), nil)
+	speaker.Send(t, "home/retained/state", 1, true, "first")
+	speaker.Send(t, "home/retained/state", 1, true, "second")
+	_, box := mqtttest.Subscribed(t, tg.Options("listener"), "home/retained/#")
+	box.Want(t, "home/retained/state second")
 }
 
-func testCutPublishesWill(t *testing.T, tg target) {
-	_, box := subscribed(t, tg.options("listener"), "home/cut")
-	conn := rawConnect(t, tg, "victim", &Message{Topic: "home/cut", QoS: 1, Retain: true, Payload: []byte("gone")})
+func testCutPublishesWill(t *testing.T, tg mqtttest.Target) {
+	_, box := mqtttest.Subscribed(t, tg.Options("listener"), "home/cut")
+	conn := mqtttest.RawConnect(t, tg, "victim", &mqtt.Message{Topic: "home/cut", QoS: 1, Retain: true, Payload: []byte("gone")})
 	_ = conn.Close()
-	box.want(t, "home/cut gone")
-	_, late := subscribed(t, tg.options("late"), "home/cut")
-	late.want(t, "home/cut gone")
+	box.Want(t, "home/cut gone")
+	_, late := mqtttest.Subscribed(t, tg.Options("late"), "home/cut")
+	late.Want(t, "home/cut gone")
 }
 
-func testCleanEndPublishesNoWill(t *testing.T, tg target) {
-	o := tg.options("leaver")
-	o.Will = &Message{Topic: "home/clean", QoS: 1, Payload: []byte("gone")}
-	leaver := connected(t, o, nil)
-	watcher, box := subscribed(t, tg.options("listener"), "home/clean")
-	leaver.stop()
-	if err := receive(t, leaver.lost); err != nil {
+func testCleanEndPublishesNoWill(t *testing.T, tg mqtttest.Target) {
+	o := tg.Options("leaver")
+	o.Will = &mqtt.Message{Topic: "home/clean", QoS: 1, Payload: []byte("gone")}
+	leaver := mqtttest.Connected(t, o, nil)
+	watcher, box := mqtttest.Subscribed(t, tg.Options("listener"), "home/clean")
+	leaver.Stop()
+	if err := mqtttest.Receive(t, leaver.Lost); err != nil {
 		t.Errorf("a clean end reports %v", err)
 	}
-	watcher.publish(t, "home/clean", 1, false, "end of test")
-	box.want(t, "home/clean end of test")
+	watcher.Send(t, "home/clean", 1, false, "end of test")
+	box.Want(t, "home/clean end of test")
 }
 
-func testSubscribesAgain(t *testing.T, tg target) {
-	relay := newRelay(t, tg.addr)
-	tg.addr = relay.addr
-	c, box := subscribed(t, tg.options("survivor"), "home/again")
-	relay.cut()
-	if err := receive(t, c.lost); err == nil {
+func testSubscribesAgain(t *testing.T, tg mqtttest.Target) {
+	relay := mqtttest.NewRelay(t, tg.Addr)
+	tg.Addr = relay.Addr
+	c, box := mqtttest.Subscribed(t, tg.Options("survivor"), "home/again")
+	relay.Cut()
+	if err := mqtttest.Receive(t, c.Lost); err == nil {
 		t.Error("a lost connection is reported as a clean end")
 	}
-	if n := receive(t, c.connects); n != 2 {
+	if n := mqtttest.Receive(t, c.Connects); n != 2 {
 		t.Errorf("session %d after the first", n)
 	}
-	c.publish(t, "home/again", 1, false, "hello")
-	box.want(t, "home/again hello")
+	c.Send(t, "home/again", 1, false, "hello")
+	box.Want(t, "home/again hello")
 }
 
-func testTakeover(t *testing.T, tg target) {
-	c := connected(t, tg.options("twin"), nil)
-	thief := rawConnect(t, tg, "twin", nil)
-	if err := receive(t, c.lost); err == nil {
+func testTakeover(t *testing.T, tg mqtttest.Target) {
+	c := mqtttest.Connected(t, tg.Options("twin"), nil)
+	thief := mqtttest.RawConnect(t, tg, "twin", nil)
+	if err := mqtttest.Receive(t, c.Lost); err == nil {
 		t.Error("a takeover is reported as a clean end")
 	}
-	receive(t, c.connects)
-	_ = thief.SetReadDeadline(time.Now().Add(patience))
-	if _, err := thief.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !isReset(err) {
+	mqtttest.Receive(t, c.Connects)
+	_ = thief.SetReadDeadline(time.Now().Add(mqtttest.Patience))
+	if _, err := thief.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !mqtttest.IsReset(err) {
 		t.Errorf("the former holder of the id is still connected: %v", err)
 	}
 }
 
-func isReset(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && !op.Timeout()
-}
-
-func testHandlerMayPublish(t *testing.T, tg target) {
-	_, answers := subscribed(t, tg.options("asker"), "home/answer")
+func testHandlerMayPublish(t *testing.T, tg mqtttest.Target) {
+	_, answers := mqtttest.Subscribed(t, tg.Options("asker"), "home/answer")
 	published := make(chan error, 1)
-	c := connected(t, tg.options("answerer"), func(c *Client) {
+	c := mqtttest.Connected(t, tg.Options("answerer"), func(c *mqtt.Client) {
 		c.Subscribe("home/question", func(_ string, payload []byte) {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), mqtttest.Patience)
 			defer cancel()
 			published <- c.Publish(ctx, "home/answer", 1, false, payload)
 		})
 	})
 	for i := range 20 {
-		c.publish(t, "home/question", 1, false, fmt.Sprint(i))
-		answers.want(t, fmt.Sprint("home/answer ", i))
-		if err := receive(t, published); err != nil {
+		c.Send(t, "home/question", 1, false, fmt.Sprint(i))
+		answers.Want(t, fmt.Sprint("home/answer ", i))
+		if err := mqtttest.Receive(t, published); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 // testSlowHandler holds the handler for longer than the keep-alive allows.
-func testSlowHandler(t *testing.T, tg target) {
+func testSlowHandler(t *testing.T, tg mqtttest.Target) {
 	entered, release := make(chan struct{}, 1), make(chan struct{})
-	o := tg.options("sleeper")
+	o := tg.Options("sleeper")
 	o.KeepAlive = time.Second
-	c := connected(t, o, func(c *Client) {
+	c := mqtttest.Connected(t, o, func(c *mqtt.Client) {
 		c.Subscribe("home/slow", func(string, []byte) {
 			select {
 			case entered <- struct{}{}:
@@ -188,55 +187,55 @@ func testSlowHandler(t *testing.T, tg target) {
 		})
 	})
 	t.Cleanup(func() { close(release) })
-	c.publish(t, "home/slow", 1, false, "wait")
-	receive(t, entered)
+	c.Send(t, "home/slow", 1, false, "wait")
+	mqtttest.Receive(t, entered)
 	for began := time.Now(); time.Since(began) < 2500*time.Millisecond; {
-		c.publish(t, "home/slow", 1, false, "more")
+		c.Send(t, "home/slow", 1, false, "more")
 	}
-	if len(c.lost) > 0 {
+	if len(c.Lost) > 0 {
 		t.Error("a slow handler cost the connection")
 	}
 }
 
-func testLateSubscription(t *testing.T, tg target) {
-	c := connected(t, tg.options("late"), nil)
-	box := make(mailbox, 10)
-	c.Subscribe("home/late", box.handle)
-	c.publish(t, "home/late", 1, false, "hello")
-	box.want(t, "home/late hello")
+func testLateSubscription(t *testing.T, tg mqtttest.Target) {
+	c := mqtttest.Connected(t, tg.Options("late"), nil)
+	box := make(mqtttest.Mailbox, 10)
+	c.Subscribe("home/late", box.Handle)
+	c.Send(t, "home/late", 1, false, "hello")
+	box.Want(t, "home/late hello")
 }
 
-func testLargestPayload(t *testing.T, tg target) {
-	c, box := subscribed(t, tg.options("large"), "home/large")
-	largest := strings.Repeat("x", MaxPayload)
-	c.publish(t, "home/large", 1, true, largest)
-	if got := receive(t, box); len(got) != len("home/large ")+MaxPayload {
+func testLargestPayload(t *testing.T, tg mqtttest.Target) {
+	c, box := mqtttest.Subscribed(t, tg.Options("large"), "home/large")
+	largest := strings.Repeat("x", mqtt.MaxPayload)
+	c.Send(t, "home/large", 1, true, largest)
+	if got := mqtttest.Receive(t, box); len(got) != len("home/large ")+mqtt.MaxPayload {
 		t.Errorf("%d bytes arrived", len(got))
 	}
 	err := c.Publish(t.Context(), "home/large", 1, true, []byte(largest+"x"))
-	if !errors.Is(err, ErrTooLarge) {
+	if !errors.Is(err, mqtt.ErrTooLarge) {
 		t.Errorf("one byte more: %v", err)
 	}
 }
 
-func testPassesOverDeadAddress(t *testing.T, tg target) {
-	o := tg.options("traveller")
-	o.Brokers = []string{freeAddr(t), tg.addr}
-	connected(t, o, nil)
+func testPassesOverDeadAddress(t *testing.T, tg mqtttest.Target) {
+	o := tg.Options("traveller")
+	o.Brokers = []string{mqtttest.FreeAddr(t), tg.Addr}
+	mqtttest.Connected(t, o, nil)
 }
 
-func testWrongPassword(t *testing.T, tg target) {
-	if tg.username == "" {
+func testWrongPassword(t *testing.T, tg mqtttest.Target) {
+	if tg.Username == "" {
 		t.Skip("this broker has no passwords")
 	}
-	relay := newRelay(t, tg.addr)
-	tg.addr = relay.addr
-	var book logbook
-	o := tg.options("stranger")
+	relay := mqtttest.NewRelay(t, tg.Addr)
+	tg.Addr = relay.Addr
+	var book mqtttest.Logbook
+	o := tg.Options("stranger")
 	o.Password = "wrong"
-	o.Log = book.logger()
-	c := run(t, o, nil)
-	waitUntil(t, "four attempts", func() bool { return relay.accepted.Load() >= 4 })
+	o.Log = book.Logger()
+	c := mqtttest.Run(t, o, nil)
+	mqtttest.WaitUntil(t, "four attempts", func() bool { return relay.Accepted.Load() >= 4 })
 	if n := strings.Count(book.String(), "\n"); n != 1 || !strings.Contains(book.String(), "refuses") {
 		t.Errorf("%d lines in the log:\n%s", n, book.String())
 	}
@@ -248,41 +247,41 @@ func testWrongPassword(t *testing.T, tg target) {
 	}
 }
 
-func testProbe(t *testing.T, tg target) {
-	if err := Probe(t.Context(), tg.addr, tg.tls, tg.username, tg.password); err != nil {
+func testProbe(t *testing.T, tg mqtttest.Target) {
+	if err := mqtt.Probe(t.Context(), tg.Addr, tg.TLS, tg.Username, tg.Password); err != nil {
 		t.Error(err)
 	}
-	if tg.username == "" {
+	if tg.Username == "" {
 		return
 	}
-	if err := Probe(t.Context(), tg.addr, tg.tls, tg.username, "wrong"); !errors.Is(err, ErrRefused) {
+	if err := mqtt.Probe(t.Context(), tg.Addr, tg.TLS, tg.Username, "wrong"); !errors.Is(err, mqtt.ErrRefused) {
 		t.Errorf("wrong password: %v", err)
 	}
 }
 
 func TestClientComesBackWhenTheBrokerRestarts(t *testing.T) {
-	dir, addr := filepath.Join(t.TempDir(), "store"), freeAddr(t)
-	b := startTestBroker(t, BrokerOptions{Dir: dir, Listen: addr})
-	var book logbook
-	o := ownerOf(b).options("patient")
-	o.Log = book.logger()
-	c, box := subscribed(t, o, "home/#")
+	dir, addr := filepath.Join(t.TempDir(), "store"), mqtttest.FreeAddr(t)
+	b := mqtttest.StartBroker(t, broker.Options{Dir: dir, Listen: addr})
+	var book mqtttest.Logbook
+	o := mqtttest.OwnerOf(b).Options("patient")
+	o.Log = book.Logger()
+	c, box := mqtttest.Subscribed(t, o, "home/#")
 	for want := uint64(2); want < 4; want++ {
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
-		receive(t, c.lost)
-		if err := c.Publish(t.Context(), "home/x", 0, false, nil); !errors.Is(err, ErrNotConnected) {
+		mqtttest.Receive(t, c.Lost)
+		if err := c.Publish(t.Context(), "home/x", 0, false, nil); !errors.Is(err, mqtt.ErrNotConnected) {
 			t.Errorf("publish without a connection: %v", err)
 		}
-		b = startTestBroker(t, BrokerOptions{Dir: dir, Listen: addr})
-		if n := receive(t, c.connects); n != want {
+		b = mqtttest.StartBroker(t, broker.Options{Dir: dir, Listen: addr})
+		if n := mqtttest.Receive(t, c.Connects); n != want {
 			t.Errorf("session %d, want %d", n, want)
 		}
-		c.publish(t, "home/x", 1, false, "back")
-		box.want(t, "home/x back")
+		c.Send(t, "home/x", 1, false, "back")
+		box.Want(t, "home/x back")
 	}
-	c.stop()
+	c.Stop()
 	var messages []string
 	for line := range strings.Lines(book.String()) {
 		if strings.Contains(line, "not connected") {
@@ -299,18 +298,18 @@ func TestClientComesBackWhenTheBrokerRestarts(t *testing.T) {
 
 // TestFloodedClientStartsAgain shows that memory is bounded if a handler hangs.
 func TestFloodedClientStartsAgain(t *testing.T) {
-	tg := ownerOf(startTestBroker(t, BrokerOptions{}))
+	tg := mqtttest.OwnerOf(mqtttest.StartBroker(t, broker.Options{}))
 	release := make(chan struct{})
-	c := connected(t, tg.options("hanging"), func(c *Client) {
+	c := mqtttest.Connected(t, tg.Options("hanging"), func(c *mqtt.Client) {
 		c.Subscribe("home/flood", func(string, []byte) { <-release })
 	})
 	t.Cleanup(func() { close(release) })
-	speaker := connected(t, tg.options("speaker"), nil)
-	chunk := strings.Repeat("x", MaxPayload)
-	for len(c.lost) == 0 {
-		speaker.publish(t, "home/flood", 1, false, chunk)
+	speaker := mqtttest.Connected(t, tg.Options("speaker"), nil)
+	chunk := strings.Repeat("x", mqtt.MaxPayload)
+	for len(c.Lost) == 0 {
+		speaker.Send(t, "home/flood", 1, false, chunk)
 	}
-	if err := receive(t, c.lost); !strings.Contains(fmt.Sprint(err), "waiting for the handler") {
+	if err := mqtttest.Receive(t, c.Lost); !strings.Contains(fmt.Sprint(err), "waiting for the handler") {
 		t.Errorf("lost for another reason: %v", err)
 	}
 }
@@ -321,38 +320,38 @@ func TestClientEndsAtOnceWhileConnecting(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	c := run(t, target{addr: silent.Addr().String()}.options("hasty"), nil)
+	c := mqtttest.Run(t, mqtttest.Target{Addr: silent.Addr().String()}.Options("hasty"), nil)
 	conn, err := silent.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	began := time.Now()
-	c.stop()
+	c.Stop()
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("it took %v", took)
 	}
 }
 
 func TestSilentBrokerIsGivenUp(t *testing.T) {
-	tg := ownerOf(startTestBroker(t, BrokerOptions{}))
-	relay := newRelay(t, tg.addr)
-	tg.addr = relay.addr
-	o := tg.options("lonely")
+	tg := mqtttest.OwnerOf(mqtttest.StartBroker(t, broker.Options{}))
+	relay := mqtttest.NewRelay(t, tg.Addr)
+	tg.Addr = relay.Addr
+	o := tg.Options("lonely")
 	o.KeepAlive = time.Second
-	c := connected(t, o, nil)
+	c := mqtttest.Connected(t, o, nil)
 	began := time.Now()
-	relay.freeze()
-	receive(t, c.lost)
+	relay.Freeze()
+	mqtttest.Receive(t, c.Lost)
 	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("noticed after %v", took)
 	}
-	relay.thaw()
-	receive(t, c.connects)
+	relay.Thaw()
+	mqtttest.Receive(t, c.Connects)
 }
 
 func TestClientWithoutBrokersIsAnError(t *testing.T) {
-	if err := NewClient(ClientOptions{}).Run(t.Context()); err == nil {
+	if err := mqtt.NewClient(mqtt.ClientOptions{}).Run(t.Context()); err == nil {
 		t.Error("it runs")
 	}
 }

@@ -1,24 +1,7 @@
-// Package mqtt moves bytes over MQTT 3.1.1: a Broker to embed in a program, a
-// Client that stays connected to any broker, and Probe, which says what answers
-// at an address. What the bytes mean is not known here.
-//
-// # The broker is a NATS server
-//
-// It serves MQTT from a JetStream on disk, so that one embedded engine is both
-// the broker and the key-value store, idles at a dozen megabytes, is released
-// often, and can become a Raft cluster of several without another line here.
-// It is used with care, because its defaults are made for data centres:
-//
-//   - It takes no lock on its directory, and two servers on one both
-//     acknowledge writes of which one loses. StartBroker takes the lock.
-//   - It flushes to disk every two minutes. Here each write is synced before it
-//     is acknowledged.
-//   - It reads its retained messages beside its work, and an early subscriber
-//     never gets those that were not read yet. Here nobody is let in before.
-//   - It listens for NATS clients, too. Here only the MQTT port is open, and the
-//     program's own connection to the store is made inside the process.
-//   - MQTT and the store are two accounts of the server. No topic, however it is
-//     written, leads from one into the other.
+// Package mqtt moves bytes over MQTT 3.1.1: a Client that stays connected to any
+// broker, and Probe, which says what answers at an address. Package broker beside
+// it is a broker to embed in a program; a program that only talks to one does not
+// carry it. What the bytes mean is not known here.
 //
 // MQTT 3.1.1 cannot refuse a publish: a forbidden one is acknowledged and
 // dropped. An acknowledgement proves neither permission nor effect.
@@ -47,7 +30,7 @@ import (
 )
 
 // MaxPayload is the largest payload in bytes that the Client publishes and the
-// Broker takes.
+// broker takes.
 const MaxPayload = 256 << 10
 
 // connectTimeout bounds one attempt to connect, from the first packet to the
@@ -56,8 +39,6 @@ const connectTimeout = 10 * time.Second
 
 // What a caller may want to tell apart.
 var (
-	// ErrLocked: another process uses the broker's directory.
-	ErrLocked = errors.New("another process is using it")
 	// ErrNoAnswer: nothing answers at the address, or not in time.
 	ErrNoAnswer = errors.New("no answer")
 	// ErrNotMQTT: something answers, and it is not an MQTT broker. TLS on one side

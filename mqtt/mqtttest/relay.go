@@ -1,4 +1,4 @@
-package mqtt
+package mqtttest
 
 import (
 	"io"
@@ -8,24 +8,25 @@ import (
 	"testing"
 )
 
-// relay passes TCP connections on until it is frozen: then they stay open and
+// Relay passes TCP connections on until it is frozen: then they stay open and
 // nothing gets through, as behind a wireless link that is gone.
-type relay struct {
-	addr     string
-	accepted atomic.Int64
+type Relay struct {
+	Addr     string
+	Accepted atomic.Int64
 
 	mu     sync.Mutex
 	frozen chan struct{} // nil, or closed at the thaw
 	conns  []net.Conn
 }
 
-func newRelay(t *testing.T, to string) *relay {
+// NewRelay relays to an address until the test ends.
+func NewRelay(t *testing.T, to string) *Relay {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{addr: l.Addr().String()}
+	r := &Relay{Addr: l.Addr().String()}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -33,7 +34,7 @@ func newRelay(t *testing.T, to string) *relay {
 			if err != nil {
 				return
 			}
-			r.accepted.Add(1)
+			r.Accepted.Add(1)
 			out, err := net.Dial("tcp", to)
 			if err != nil {
 				_ = in.Close()
@@ -48,14 +49,14 @@ func newRelay(t *testing.T, to string) *relay {
 	})
 	t.Cleanup(func() {
 		_ = l.Close()
-		r.thaw()
-		r.cut()
+		r.Thaw()
+		r.Cut()
 		wg.Wait()
 	})
 	return r
 }
 
-func (r *relay) pass(to io.WriteCloser, from io.Reader) {
+func (r *Relay) pass(to io.WriteCloser, from io.Reader) {
 	defer to.Close()
 	b := make([]byte, 4096)
 	for {
@@ -72,19 +73,21 @@ func (r *relay) pass(to io.WriteCloser, from io.Reader) {
 	}
 }
 
-func (r *relay) barrier() chan struct{} {
+func (r *Relay) barrier() chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.frozen
 }
 
-func (r *relay) freeze() {
+// Freeze lets nothing through until Thaw.
+func (r *Relay) Freeze() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.frozen = make(chan struct{})
 }
 
-func (r *relay) thaw() {
+// Thaw ends Freeze.
+func (r *Relay) Thaw() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.frozen != nil {
@@ -93,8 +96,8 @@ func (r *relay) thaw() {
 	}
 }
 
-// cut closes all connections; new ones are welcome.
-func (r *relay) cut() {
+// Cut closes all connections; new ones are welcome.
+func (r *Relay) Cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.conns {

@@ -1,4 +1,4 @@
-package mqtt
+package broker
 
 import (
 	"fmt"
@@ -41,7 +41,7 @@ func (l *serverLog) Debugf(string, ...any)             {}
 func (l *serverLog) Tracef(string, ...any)             {}
 
 // Fatalf keeps what made the start fail. The server expects the process to exit
-// here; StartBroker returns it as an error instead.
+// here; Start returns it as an error instead.
 func (l *serverLog) Fatalf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

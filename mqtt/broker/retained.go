@@ -1,12 +1,14 @@
-package mqtt
+package broker
 
 import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
-	"fmt"
+	"sync"
 	"time"
+
+	"github.com/otto-edge/otto/mqtt"
 )
 
 // The user that waitRetained connects as, and the root of its topics, which
@@ -23,39 +25,43 @@ const (
 func waitRetained(ctx context.Context, addr, password string, secure bool) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	o := ClientOptions{
-		ClientID: "starter-" + rand.Text(), Username: starterUser, Password: password, KeepAlive: time.Minute,
+	o := mqtt.ClientOptions{
+		Brokers: []string{addr}, ClientID: "starter-" + rand.Text(), Username: starterUser, Password: password, KeepAlive: time.Minute,
 	}
 	if secure {
 		// The broker talks to itself, and its certificate need not name the
 		// address that it listens on.
 		o.TLS = &tls.Config{InsecureSkipVerify: true}
 	}
-	s, err := newSession(ctx, addr, o)
-	if err != nil {
-		return err
+	connected := make(chan struct{}, 1)
+	o.OnConnect = func(uint64) { connected <- struct{}{} }
+	client := mqtt.NewClient(o)
+	var running sync.WaitGroup
+	running.Go(func() { _ = client.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	select {
+	case <-connected:
+	case <-ctx.Done():
+		return errors.New("it lets nobody in")
 	}
-	defer s.close()
 
 	topic := starterTopic + "/" + rand.Text()
-	if err := s.publish(ctx, topic, 1, true, []byte("known")); err != nil {
+	if err := client.Publish(ctx, topic, 1, true, []byte("known")); err != nil {
 		return err
 	}
 	known := make(chan struct{}, 1)
 	for {
 		// Each subscription, also a repeated one, is answered with what is retained.
-		err := s.subscribe(ctx, topic, func(string, []byte) {
+		client.Subscribe(topic, func(string, []byte) {
 			select {
 			case known <- struct{}{}:
 			default:
 			}
 		})
-		if err != nil {
-			return fmt.Errorf("read the retained messages: %w", err)
-		}
 		select {
 		case <-known:
-			return s.publish(ctx, topic, 1, true, nil) // an empty one is none
+			return client.Publish(ctx, topic, 1, true, nil) // an empty one is none
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
 			return errors.New("the retained messages could not be read in time")

@@ -1,4 +1,4 @@
-package mqtt
+package broker_test
 
 import (
 	"context"
@@ -18,12 +18,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/otto-edge/otto/mqtt"
+	"github.com/otto-edge/otto/mqtt/broker"
+	"github.com/otto-edge/otto/mqtt/mqtttest"
 )
 
 func TestStoreAndRetainedMessagesSurviveARestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
-	b := startTestBroker(t, BrokerOptions{Dir: dir})
-	connected(t, ownerOf(b).options("writer"), nil).publish(t, "home/state", 1, true, "kept")
+	b := mqtttest.StartBroker(t, broker.Options{Dir: dir})
+	mqtttest.Connected(t, mqtttest.OwnerOf(b).Options("writer"), nil).Send(t, "home/state", 1, true, "kept")
 	if _, err := bucket(t, b).Put(t.Context(), "key", []byte("value")); err != nil {
 		t.Fatal(err)
 	}
@@ -31,9 +35,9 @@ func TestStoreAndRetainedMessagesSurviveARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	b = startTestBroker(t, BrokerOptions{Dir: dir})
-	_, box := subscribed(t, ownerOf(b).options("reader"), "home/#")
-	box.want(t, "home/state kept")
+	b = mqtttest.StartBroker(t, broker.Options{Dir: dir})
+	_, box := mqtttest.Subscribed(t, mqtttest.OwnerOf(b).Options("reader"), "home/#")
+	box.Want(t, "home/state kept")
 	entry, err := bucket(t, b).Get(t.Context(), "key")
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +47,7 @@ func TestStoreAndRetainedMessagesSurviveARestart(t *testing.T) {
 	}
 }
 
-func bucket(t testing.TB, b *Broker) jetstream.KeyValue {
+func bucket(t testing.TB, b *broker.Broker) jetstream.KeyValue {
 	t.Helper()
 	conn, err := b.Conn()
 	if err != nil {
@@ -67,24 +71,24 @@ func bucket(t testing.TB, b *Broker) jetstream.KeyValue {
 // subscriber who is waiting for the port to open.
 func TestFirstSubscriberMissesNothing(t *testing.T) {
 	const messages = 500
-	dir, addr := filepath.Join(t.TempDir(), "store"), freeAddr(t)
-	b := startTestBroker(t, BrokerOptions{Dir: dir, Listen: addr})
-	writer := connected(t, ownerOf(b).options("writer"), nil)
+	dir, addr := filepath.Join(t.TempDir(), "store"), mqtttest.FreeAddr(t)
+	b := mqtttest.StartBroker(t, broker.Options{Dir: dir, Listen: addr})
+	writer := mqtttest.Connected(t, mqtttest.OwnerOf(b).Options("writer"), nil)
 	for i := range messages {
-		writer.publish(t, fmt.Sprint("home/", i), 1, true, "kept")
+		writer.Send(t, fmt.Sprint("home/", i), 1, true, "kept")
 	}
-	writer.stop()
+	writer.Stop()
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
 
-	box := make(mailbox, 2*messages)
-	early := run(t, ownerOf(b).options("early"), func(c *Client) { c.Subscribe("home/#", box.handle) })
-	startTestBroker(t, BrokerOptions{Dir: dir, Listen: addr})
-	receive(t, early.connects)
+	box := make(mqtttest.Mailbox, 2*messages)
+	early := mqtttest.Run(t, mqtttest.OwnerOf(b).Options("early"), func(c *mqtt.Client) { c.Subscribe("home/#", box.Handle) })
+	mqtttest.StartBroker(t, broker.Options{Dir: dir, Listen: addr})
+	mqtttest.Receive(t, early.Connects)
 	seen := map[string]bool{}
 	for range messages {
-		seen[receive(t, box)] = true
+		seen[mqtttest.Receive(t, box)] = true
 	}
 	if len(seen) != messages {
 		t.Errorf("%d of %d messages", len(seen), messages)
@@ -93,11 +97,11 @@ func TestFirstSubscriberMissesNothing(t *testing.T) {
 
 func TestDirectoryIsForOneBrokerAndItsOwner(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
-	b := startTestBroker(t, BrokerOptions{Dir: dir})
-	if _, err := StartBroker(t.Context(), BrokerOptions{Dir: dir}); !errors.Is(err, ErrLocked) {
+	b := mqtttest.StartBroker(t, broker.Options{Dir: dir})
+	if _, err := broker.Start(t.Context(), broker.Options{Dir: dir}); !errors.Is(err, broker.ErrLocked) {
 		t.Errorf("a second broker: %v", err)
 	}
-	connected(t, ownerOf(b).options("writer"), nil).publish(t, "home/state", 1, true, "x")
+	mqtttest.Connected(t, mqtttest.OwnerOf(b).Options("writer"), nil).Send(t, "home/state", 1, true, "x")
 	err := filepath.WalkDir(filepath.Dir(dir), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == filepath.Dir(dir) {
 			return err
@@ -113,7 +117,7 @@ func TestDirectoryIsForOneBrokerAndItsOwner(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	startTestBroker(t, BrokerOptions{Dir: dir})
+	mqtttest.StartBroker(t, broker.Options{Dir: dir})
 }
 
 func TestBrokerThatCannotStartSaysWhy(t *testing.T) {
@@ -123,38 +127,38 @@ func TestBrokerThatCannotStartSaysWhy(t *testing.T) {
 	}
 	defer taken.Close()
 	file := filepath.Join(t.TempDir(), "file")
-	writeFile(t, file, nil)
+	mqtttest.WriteFile(t, file, nil)
 	dir := filepath.Join(t.TempDir(), "store")
 	tests := []struct {
 		name string
-		o    BrokerOptions
+		o    broker.Options
 		want string
 	}{
-		{"port taken", BrokerOptions{Dir: dir, Listen: taken.Addr().String()}, "address already in use"},
-		{"no port", BrokerOptions{Dir: dir, Listen: "127.0.0.1"}, "missing port"},
-		{"bad port", BrokerOptions{Dir: dir, Listen: "127.0.0.1:70000"}, "not a number below 65536"},
+		{"port taken", broker.Options{Dir: dir, Listen: taken.Addr().String()}, "address already in use"},
+		{"no port", broker.Options{Dir: dir, Listen: "127.0.0.1"}, "missing port"},
+		{"bad port", broker.Options{Dir: dir, Listen: "127.0.0.1:70000"}, "not a number below 65536"},
 		{
-			"client certificates", BrokerOptions{
+			"client mqtttest.Certificates", broker.Options{
 				Dir: dir, Listen: "127.0.0.1:0", TLS: &tls.Config{ClientAuth: tls.RequireAnyClientCert},
 			}, "cannot be required",
 		},
-		{"no directory", BrokerOptions{}, "not a directory"},
-		{"a file as directory", BrokerOptions{Dir: file}, "not a directory"},
+		{"no directory", broker.Options{}, "not a directory"},
+		{"a file as directory", broker.Options{Dir: file}, "not a directory"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := StartBroker(t.Context(), tt.o)
+			_, err := broker.Start(t.Context(), tt.o)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want a line with %q", err, tt.want)
 			}
 		})
 	}
-	startTestBroker(t, BrokerOptions{Dir: dir}) // the lock is free again
+	mqtttest.StartBroker(t, broker.Options{Dir: dir}) // the lock is free again
 }
 
 func TestOnlyTheMQTTPortIsOpen(t *testing.T) {
 	before := openPorts(t)
-	b := startTestBroker(t, BrokerOptions{})
+	b := mqtttest.StartBroker(t, broker.Options{})
 	_, port, _ := net.SplitHostPort(b.Addr())
 	if d := cmp.Diff(append(before, port), openPorts(t)); d != "" {
 		t.Error(d)
@@ -162,7 +166,7 @@ func TestOnlyTheMQTTPortIsOpen(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	store, err := StartBroker(t.Context(), BrokerOptions{Dir: filepath.Join(t.TempDir(), "store")})
+	store, err := broker.Start(t.Context(), broker.Options{Dir: filepath.Join(t.TempDir(), "store")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,49 +212,49 @@ func openPorts(t *testing.T) []string {
 // TestPermissionsAreKept judges by what arrives, since every publish is
 // acknowledged.
 func TestPermissionsAreKept(t *testing.T) {
-	b := startTestBroker(t, BrokerOptions{})
-	owner, all := subscribed(t, ownerOf(b).options("owner"), "home/#")
-	sensor := connected(t, sensorOf(b).options("sensor"), nil)
+	b := mqtttest.StartBroker(t, broker.Options{})
+	owner, all := mqtttest.Subscribed(t, mqtttest.OwnerOf(b).Options("owner"), "home/#")
+	sensor := mqtttest.Connected(t, mqtttest.SensorOf(b).Options("sensor"), nil)
 
 	forbidden := []string{
 		"home/sensor/order", "home/other/status", "home", "home/sensor", "home/sensor/status/x", "garden",
 		"$MQTT/rmsgs/home/other/status", "$MQTT/sess/x", "$MQTT/msgs/home/other/status", "$JS/API/STREAM/DELETE/$MQTT_rmsgs",
 		"$JS/API/STREAM/PURGE/$MQTT_rmsgs", "$SYS/REQ/SERVER/PING", "$KV/test/key", "$nowhere", "_INBOX/x",
 	}
-	owner.publish(t, "home/keep", 1, true, "kept")
-	all.want(t, "home/keep kept")
+	owner.Send(t, "home/keep", 1, true, "kept")
+	all.Want(t, "home/keep kept")
 	for _, topic := range forbidden {
 		for _, qos := range []byte{0, 1} {
-			sensor.publish(t, topic, qos, true, "forbidden")
+			sensor.Send(t, topic, qos, true, "forbidden")
 		}
 	}
-	sensor.publish(t, "home/sensor/status", 1, true, "allowed")
-	all.want(t, "home/sensor/status allowed")
+	sensor.Send(t, "home/sensor/status", 1, true, "allowed")
+	all.Want(t, "home/sensor/status allowed")
 
-	_, later := subscribed(t, ownerOf(b).options("later"), "home/#")
-	got := map[string]bool{receive(t, later): true, receive(t, later): true}
+	_, later := mqtttest.Subscribed(t, mqtttest.OwnerOf(b).Options("later"), "home/#")
+	got := map[string]bool{mqtttest.Receive(t, later): true, mqtttest.Receive(t, later): true}
 	if d := cmp.Diff(map[string]bool{"home/keep kept": true, "home/sensor/status allowed": true}, got); d != "" {
 		t.Errorf("retained: %s", d)
 	}
-	owner.publish(t, "home/end", 1, false, "")
-	later.want(t, "home/end ")
+	owner.Send(t, "home/end", 1, false, "")
+	later.Want(t, "home/end ")
 }
 
 func TestForbiddenSubscriptionsGetNothing(t *testing.T) {
-	b := startTestBroker(t, BrokerOptions{})
-	owner := connected(t, ownerOf(b).options("owner"), nil)
+	b := mqtttest.StartBroker(t, broker.Options{})
+	owner := mqtttest.Connected(t, mqtttest.OwnerOf(b).Options("owner"), nil)
 	for _, topic := range []string{"home/other/order", "home/sensor/order", "home/owner/status", "home/sensor/status"} {
-		owner.publish(t, topic, 1, true, "retained")
+		owner.Send(t, topic, 1, true, "retained")
 	}
 	forbidden := []string{
 		"#", "+/#", "home/#", "home/+/order", "home/other/order", "home/sensor/#", "home/sensor/status",
 		"$MQTT/#", "$MQTT/rmsgs/#", "$JS/#", "$SYS/#", "$KV/#", "_INBOX/#",
 	}
-	var book logbook
-	o := sensorOf(b).options("sensor")
-	o.Log = book.logger()
-	box := make(mailbox, 100)
-	connected(t, o, func(c *Client) {
+	var book mqtttest.Logbook
+	o := mqtttest.SensorOf(b).Options("sensor")
+	o.Log = book.Logger()
+	box := make(mqtttest.Mailbox, 100)
+	mqtttest.Connected(t, o, func(c *mqtt.Client) {
 		for _, f := range forbidden {
 			c.Subscribe(f, func(topic string, _ []byte) { t.Errorf("%s is delivered to %s", topic, f) })
 		}
@@ -259,20 +263,20 @@ func TestForbiddenSubscriptionsGetNothing(t *testing.T) {
 		t.Errorf("%d of %d subscriptions are refused:\n%s", n, len(forbidden), book.String())
 	}
 
-	connected(t, sensorOf(b).options("sensor2"), func(c *Client) {
-		c.Subscribe("home/sensor/order", box.handle)
-		c.Subscribe("home/owner/status", box.handle)
+	mqtttest.Connected(t, mqtttest.SensorOf(b).Options("sensor2"), func(c *mqtt.Client) {
+		c.Subscribe("home/sensor/order", box.Handle)
+		c.Subscribe("home/owner/status", box.Handle)
 	})
-	box.want(t, "home/sensor/order retained")
-	box.want(t, "home/owner/status retained")
+	box.Want(t, "home/sensor/order retained")
+	box.Want(t, "home/owner/status retained")
 }
 
 func TestForgedWillIsDropped(t *testing.T) {
-	b := startTestBroker(t, BrokerOptions{})
-	_, box := subscribed(t, ownerOf(b).options("owner"), "home/#")
-	_ = rawConnect(t, sensorOf(b), "forger", &Message{Topic: "home/other/status", Payload: []byte("forged")}).Close()
-	_ = rawConnect(t, sensorOf(b), "honest", &Message{Topic: "home/sensor/status", Payload: []byte("gone")}).Close()
-	box.want(t, "home/sensor/status gone")
+	b := mqtttest.StartBroker(t, broker.Options{})
+	_, box := mqtttest.Subscribed(t, mqtttest.OwnerOf(b).Options("owner"), "home/#")
+	_ = mqtttest.RawConnect(t, mqtttest.SensorOf(b), "forger", &mqtt.Message{Topic: "home/other/status", Payload: []byte("forged")}).Close()
+	_ = mqtttest.RawConnect(t, mqtttest.SensorOf(b), "honest", &mqtt.Message{Topic: "home/sensor/status", Payload: []byte("gone")}).Close()
+	box.Want(t, "home/sensor/status gone")
 	if len(box) > 0 {
 		t.Errorf("a forged will arrived: %s", <-box)
 	}
@@ -280,52 +284,53 @@ func TestForgedWillIsDropped(t *testing.T) {
 
 func TestDisconnectedUserIsCutOffAtOnce(t *testing.T) {
 	removed := make(chan struct{})
-	b := startTestBroker(t, BrokerOptions{Authorize: func(username, password string) (Permissions, bool) {
+	b := mqtttest.StartBroker(t, broker.Options{Authorize: func(username, password string) (broker.Permissions, bool) {
 		select {
 		case <-removed:
 			if username == "sensor" {
-				return Permissions{}, false
+				return broker.Permissions{}, false
 			}
 		default:
 		}
-		return homeUsers(username, password)
+		return mqtttest.HomeUsers(username, password)
 	}})
-	owner := connected(t, ownerOf(b).options("owner"), nil)
-	first := connected(t, sensorOf(b).options("first"), nil)
-	second := connected(t, sensorOf(b).options("second"), nil)
+	owner := mqtttest.Connected(t, mqtttest.OwnerOf(b).Options("owner"), nil)
+	first := mqtttest.Connected(t, mqtttest.SensorOf(b).Options("first"), nil)
+	second := mqtttest.Connected(t, mqtttest.SensorOf(b).Options("second"), nil)
 
 	close(removed)
 	began := time.Now()
 	b.Disconnect("sensor")
-	receive(t, first.lost)
-	receive(t, second.lost)
+	mqtttest.Receive(t, first.Lost)
+	mqtttest.Receive(t, second.Lost)
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("it took %v", took)
 	}
-	if err := Probe(t.Context(), b.Addr(), nil, "sensor", "secret"); !errors.Is(err, ErrRefused) {
+	if err := mqtt.Probe(t.Context(), b.Addr(), nil, "sensor", "secret"); !errors.Is(err, mqtt.ErrRefused) {
 		t.Errorf("a removed user connects again: %v", err)
 	}
-	owner.publish(t, "home/x", 1, false, "still here")
+	owner.Send(t, "home/x", 1, false, "still here")
 	b.Disconnect("nobody")
 }
 
 func TestStoreIsNotReachableOverMQTT(t *testing.T) {
-	b := startTestBroker(t, BrokerOptions{Authorize: func(string, string) (Permissions, bool) {
-		return Permissions{Publish: []string{"home/#"}}, true
+	b := mqtttest.StartBroker(t, broker.Options{Authorize: func(string, string) (broker.Permissions, bool) {
+		return broker.Permissions{Publish: []string{"home/#"}}, true
 	}})
 	kv := bucket(t, b)
-	c := connected(t, target{addr: b.Addr()}.options("stranger"), nil)
-	c.publish(t, "$KV/test/key", 1, true, "forged")
+	c := mqtttest.Connected(t, mqtttest.Target{Addr: b.Addr()}.Options("stranger"), nil)
+	c.Send(t, "$KV/test/key", 1, true, "forged")
 	if _, err := kv.Get(t.Context(), "key"); !errors.Is(err, jetstream.ErrKeyNotFound) {
 		t.Errorf("the store has %v", err)
 	}
 
-	private := startTestBroker(t, BrokerOptions{})
-	err := Probe(t.Context(), private.Addr(), nil, storeUser, private.auth.password)
-	if !errors.Is(err, ErrRefused) {
+	private := mqtttest.StartBroker(t, broker.Options{})
+	server, password := private.Secrets()
+	err := mqtt.Probe(t.Context(), private.Addr(), nil, "store", password)
+	if !errors.Is(err, mqtt.ErrRefused) {
 		t.Errorf("the store's password over MQTT: %v", err)
 	}
-	conn, err := nats.Connect("", nats.InProcessServer(private.server), nats.UserInfo("owner", "secret"))
+	conn, err := nats.Connect("", nats.InProcessServer(server), nats.UserInfo("owner", "secret"))
 	if err == nil {
 		conn.Close()
 		t.Error("an MQTT user is let into the store")
@@ -333,40 +338,40 @@ func TestStoreIsNotReachableOverMQTT(t *testing.T) {
 }
 
 func TestUnusablePermissionsLetNobodyIn(t *testing.T) {
-	b := startTestBroker(t, BrokerOptions{Authorize: func(string, string) (Permissions, bool) {
-		return Permissions{Subscribe: []string{"#"}}, true
+	b := mqtttest.StartBroker(t, broker.Options{Authorize: func(string, string) (broker.Permissions, bool) {
+		return broker.Permissions{Subscribe: []string{"#"}}, true
 	}})
-	if err := Probe(t.Context(), b.Addr(), nil, "any", "any"); !errors.Is(err, ErrRefused) {
+	if err := mqtt.Probe(t.Context(), b.Addr(), nil, "any", "any"); !errors.Is(err, mqtt.ErrRefused) {
 		t.Error(err)
 	}
 }
 
 func TestOversizedAndQoS2PublishesEndTheConnection(t *testing.T) {
-	b := startTestBroker(t, BrokerOptions{})
+	b := mqtttest.StartBroker(t, broker.Options{})
 	tests := []struct {
 		name string
 		qos  byte
 		size int
 	}{
-		{"oversized", 1, MaxPayload + envelope + 1},
+		{"oversized", 1, mqtt.MaxPayload + broker.Envelope + 1},
 		{"QoS 2", 2, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			conn := rawConnect(t, ownerOf(b), "raw", nil)
+			conn := mqtttest.RawConnect(t, mqtttest.OwnerOf(b), "raw", nil)
 			p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
 			p.TopicName, p.MessageID, p.Qos, p.Payload = "home/x", 1, tt.qos, make([]byte, tt.size)
 			_ = p.Write(conn) // may be cut in the middle
-			if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !isReset(err) {
+			if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !mqtttest.IsReset(err) {
 				t.Errorf("the connection goes on: %v", err)
 			}
 		})
 	}
-	connected(t, ownerOf(b).options("after"), nil)
+	mqtttest.Connected(t, mqtttest.OwnerOf(b).Options("after"), nil)
 }
 
 func TestQoS2SubscriptionIsDowngraded(t *testing.T) {
-	conn := rawConnect(t, ownerOf(startTestBroker(t, BrokerOptions{})), "raw", nil)
+	conn := mqtttest.RawConnect(t, mqtttest.OwnerOf(mqtttest.StartBroker(t, broker.Options{})), "raw", nil)
 	p := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
 	p.MessageID, p.Topics, p.Qoss = 1, []string{"home/x"}, []byte{2}
 	if err := p.Write(conn); err != nil {
@@ -382,14 +387,14 @@ func TestQoS2SubscriptionIsDowngraded(t *testing.T) {
 }
 
 func TestHealthyBrokerIsQuiet(t *testing.T) {
-	var book logbook
+	var book mqtttest.Logbook
 	dir := filepath.Join(t.TempDir(), "store")
 	for range 2 {
-		b := startTestBroker(t, BrokerOptions{Dir: dir, Log: book.logger()})
-		c, box := subscribed(t, ownerOf(b).options("owner"), "home/#")
-		c.publish(t, "home/state", 1, true, "x")
-		receive(t, box)
-		c.stop()
+		b := mqtttest.StartBroker(t, broker.Options{Dir: dir, Log: book.Logger()})
+		c, box := mqtttest.Subscribed(t, mqtttest.OwnerOf(b).Options("owner"), "home/#")
+		c.Send(t, "home/state", 1, true, "x")
+		mqtttest.Receive(t, box)
+		c.Stop()
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -400,54 +405,40 @@ func TestHealthyBrokerIsQuiet(t *testing.T) {
 }
 
 func TestClientIDsAreNotLogged(t *testing.T) {
-	var book logbook
+	var book mqtttest.Logbook
 	const id = "sensor-5ec4e7"
-	b := startTestBroker(t, BrokerOptions{Log: book.logger()})
-	c := connected(t, sensorOf(b).options(id), func(c *Client) { c.Subscribe("home/#", func(string, []byte) {}) })
-	c.publish(t, "home/forbidden", 1, true, "x")
-	rawConnect(t, sensorOf(b), id, nil)
-	receive(t, c.connects)
-	refused := sensorOf(b).options(id)
+	b := mqtttest.StartBroker(t, broker.Options{Log: book.Logger()})
+	c := mqtttest.Connected(t, mqtttest.SensorOf(b).Options(id), func(c *mqtt.Client) { c.Subscribe("home/#", func(string, []byte) {}) })
+	c.Send(t, "home/forbidden", 1, true, "x")
+	mqtttest.RawConnect(t, mqtttest.SensorOf(b), id, nil)
+	mqtttest.Receive(t, c.Connects)
+	refused := mqtttest.SensorOf(b).Options(id)
 	refused.Password = "wrong"
-	run(t, refused, nil)
+	mqtttest.Run(t, refused, nil)
 	for _, event := range []string{"Subscription Violation", "Publish Violation", "Replacing old client", "authentication error"} {
-		waitUntil(t, event+" is logged", func() bool { return strings.Contains(book.String(), event) })
+		mqtttest.WaitUntil(t, event+" is logged", func() bool { return strings.Contains(book.String(), event) })
 	}
 	if strings.Contains(book.String(), id) {
 		t.Error(book.String())
 	}
 }
 
-func TestRedact(t *testing.T) {
-	tests := map[string]string{
-		`1.2.3.4:5 - mid:7 - "a" - a User "owner"`:                                 `1.2.3.4:5 - mid:7 - (id) - a User "owner"`,
-		`1.2.3.4:5 - mid:7 - "a\"b" - old "1.2.3.4:6 - mid:8 - \"a\\\"b\"" "a\"b"`: `1.2.3.4:5 - mid:7 - (id) - old "1.2.3.4:6 - mid:8 - (id)" (id)`,
-		`1.2.3.4:5 - mid:7 - unable to connect`:                                    `1.2.3.4:5 - mid:7 - unable to connect`,
-		`Store is "full"`:                                                          `Store is "full"`,
-	}
-	for line, want := range tests {
-		if got := redact(line); got != want {
-			t.Errorf("%s\nbecomes %s\n   want %s", line, got, want)
-		}
-	}
-}
-
 func TestIdleConnectionBeforeLoginIsClosed(t *testing.T) {
-	b := startTestBroker(t, BrokerOptions{})
+	b := mqtttest.StartBroker(t, broker.Options{})
 	conn, err := net.Dial("tcp", b.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	_ = conn.SetReadDeadline(time.Now().Add(mqtttest.Patience))
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }
 
 func BenchmarkRetainedPublishQoS1(b *testing.B) {
-	broker := startTestBroker(b, BrokerOptions{})
-	c := connected(b, ownerOf(broker).options("writer"), nil)
+	broker := mqtttest.StartBroker(b, broker.Options{})
+	c := mqtttest.Connected(b, mqtttest.OwnerOf(broker).Options("writer"), nil)
 	payload := []byte(strings.Repeat("x", 1024))
 	for b.Loop() {
 		if err := c.Publish(context.Background(), "home/state", 1, true, payload); err != nil {
@@ -460,7 +451,7 @@ func BenchmarkStartBroker(b *testing.B) {
 	dirs := b.TempDir()
 	for i := 0; b.Loop(); i++ {
 		dir := filepath.Join(dirs, fmt.Sprint(i))
-		broker, err := StartBroker(context.Background(), BrokerOptions{Dir: dir, Listen: "127.0.0.1:0"})
+		broker, err := broker.Start(context.Background(), broker.Options{Dir: dir, Listen: "127.0.0.1:0"})
 		if err != nil {
 			b.Fatal(err)
 		}

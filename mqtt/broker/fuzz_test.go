@@ -1,4 +1,4 @@
-package mqtt
+package broker_test
 
 import (
 	"bytes"
@@ -7,14 +7,18 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"github.com/otto-edge/otto/mqtt"
+	"github.com/otto-edge/otto/mqtt/broker"
+	"github.com/otto-edge/otto/mqtt/mqtttest"
 )
 
 // FuzzBrokerSurvivesGarbage sends bytes to the broker's port as anybody in the
 // network may, before login. A panic in the broker ends the test's process.
 func FuzzBrokerSurvivesGarbage(f *testing.F) {
-	tg := target{username: "owner", password: "secret"}
+	tg := mqtttest.Target{Username: "owner", Password: "secret"}
 	var valid bytes.Buffer
-	_ = connectPacket(tg, "fuzz", &Message{Topic: "home/x", Payload: []byte("will")}).Write(&valid)
+	_ = mqtttest.ConnectPacket(tg, "fuzz", &mqtt.Message{Topic: "home/x", Payload: []byte("will")}).Write(&valid)
 	subscribe := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
 	subscribe.MessageID, subscribe.Topics, subscribe.Qoss = 1, []string{"home/#"}, []byte{1}
 	whole := bytes.NewBuffer(bytes.Clone(valid.Bytes()))
@@ -33,10 +37,10 @@ func FuzzBrokerSurvivesGarbage(f *testing.F) {
 	f.Add([]byte("CONNECT {}\r\nPING\r\n"))
 	f.Add([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc"))
 
-	b := startTestBroker(f, BrokerOptions{})
-	tg.addr = b.Addr()
+	b := mqtttest.StartBroker(f, broker.Options{})
+	tg.Addr = b.Addr()
 	f.Fuzz(func(t *testing.T, garbage []byte) {
-		conn, err := net.Dial("tcp", tg.addr)
+		conn, err := net.Dial("tcp", tg.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +48,7 @@ func FuzzBrokerSurvivesGarbage(f *testing.F) {
 		_ = conn.SetDeadline(time.Now().Add(20 * time.Millisecond))
 		_, _ = conn.Write(garbage)
 		_, _ = conn.Read(make([]byte, 64))
-		if err := Probe(t.Context(), tg.addr, nil, tg.username, tg.password); err != nil {
+		if err := mqtt.Probe(t.Context(), tg.Addr, nil, tg.Username, tg.Password); err != nil {
 			t.Errorf("the broker is no longer well: %v", err)
 		}
 	})

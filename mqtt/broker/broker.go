@@ -1,4 +1,21 @@
-package mqtt
+// Package broker serves MQTT 3.1.1 from inside a program, and keeps its state.
+//
+// It is a NATS server with a JetStream on disk, so that one embedded engine is both
+// the broker and the key-value store, idles at a dozen megabytes, is released
+// often, and can become a Raft cluster of several without another line here.
+// It is used with care, because its defaults are made for data centres:
+//
+//   - It takes no lock on its directory, and two servers on one both
+//     acknowledge writes of which one loses. Start takes the lock.
+//   - It flushes to disk every two minutes. Here each write is synced before it
+//     is acknowledged.
+//   - It reads its retained messages beside its work, and an early subscriber
+//     never gets those that were not read yet. Here nobody is let in before.
+//   - It listens for NATS clients, too. Here only the MQTT port is open, and the
+//     program's own connection to the store is made inside the process.
+//   - MQTT and the store are two accounts of the server. No topic, however it is
+//     written, leads from one into the other.
+package broker
 
 import (
 	"cmp"
@@ -20,8 +37,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// BrokerOptions says how to start a Broker.
-type BrokerOptions struct {
+// Options says how to start a Broker.
+type Options struct {
 	// Dir holds the store and is made if missing. The lock is the file Dir.lock
 	// beside it.
 	Dir string
@@ -49,9 +66,9 @@ type Broker struct {
 	closed sync.Once
 }
 
-// StartBroker starts a broker and returns when it is ready. ctx bounds the start
+// Start starts a broker and returns when it is ready. ctx bounds the start
 // only; the broker runs until Close.
-func StartBroker(ctx context.Context, o BrokerOptions) (*Broker, error) {
+func Start(ctx context.Context, o Options) (*Broker, error) {
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil || o.Dir == "" {
 		return nil, fmt.Errorf("broker: %q is not a directory for its store", o.Dir)
@@ -60,7 +77,7 @@ func StartBroker(ctx context.Context, o BrokerOptions) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
-	b, err := startBroker(ctx, dir, o)
+	b, err := start(ctx, dir, o)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("broker: %w", err), lock.Close())
 	}
@@ -127,7 +144,7 @@ func lockDir(dir string) (*os.File, error) {
 	return nil, errors.Join(err, f.Close())
 }
 
-func startBroker(ctx context.Context, dir string, o BrokerOptions) (*Broker, error) {
+func start(ctx context.Context, dir string, o Options) (*Broker, error) {
 	auth := &authenticator{
 		authorize: o.Authorize,
 		password:  rand.Text(),
@@ -167,6 +184,9 @@ func startBroker(ctx context.Context, dir string, o BrokerOptions) (*Broker, err
 	}
 	return b, nil
 }
+
+// ErrLocked says that another process uses the directory.
+var ErrLocked = errors.New("another process is using it")
 
 // startTimeout bounds each step of the start.
 const startTimeout = 30 * time.Second

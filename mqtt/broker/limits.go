@@ -1,4 +1,4 @@
-package mqtt
+package broker
 
 import (
 	"crypto/tls"
@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/otto-edge/otto/mqtt"
 )
 
 // The server's two accounts, which see nothing of each other.
@@ -28,7 +30,7 @@ const (
 // serverOptions are the limits that a broker on a small machine needs. Whatever
 // is not set here (monitoring, profiling, routes, leaf nodes, web sockets) stays
 // off.
-func serverOptions(dir string, o BrokerOptions) (*server.Options, error) {
+func serverOptions(dir string, o Options) (*server.Options, error) {
 	nodes := o.MaxNodes
 	if nodes == 0 {
 		nodes = 64
@@ -49,7 +51,7 @@ func serverOptions(dir string, o BrokerOptions) (*server.Options, error) {
 	options.DisableJetStreamBanner = true
 	options.MaxConn = connections
 	options.MaxSubs = 64
-	options.MaxPayload = MaxPayload + envelope
+	options.MaxPayload = mqtt.MaxPayload + envelope
 	options.MaxPending = 4 << 20
 	options.WriteDeadline = 5 * time.Second
 	options.AuthTimeout = 5
