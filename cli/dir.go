@@ -22,12 +22,13 @@ type stateDir string
 
 // Files in a stateDir.
 const (
-	fileCluster = "cluster.json" // clusterFile
-	fileControl = "control.json" // controlFile
-	fileView    = "view.json"    // the last otto.Cluster, for when no control plane runs
-	fileLog     = "control.log"  // of the control plane
-	fileLock    = "start.lock"   // held by the one who starts or stops
-	dirStore    = "store"
+	fileCluster     = "cluster.json" // clusterFile
+	fileControl     = "control.json" // controlFile
+	fileView        = "view.json"    // the last otto.Cluster, for when no control plane runs
+	fileLog         = "control.log"  // of the control plane
+	fileLock        = "start.lock"   // held by the one who starts or stops
+	fileControlLock = "control.lock" // held by the control plane
+	dirStore        = "store"
 )
 
 // clusterFile is what otto cluster init remembers. The first prototype had the
@@ -99,15 +100,30 @@ func (d stateDir) write(name string, value any) error {
 	return os.Rename(temp, d.path(name))
 }
 
+// Who holds the locks of a cluster's directory.
+var (
+	errCommandRuns      = errors.New("another otto command is changing this cluster right now: wait for it")
+	errControlPlaneRuns = errors.New("a control plane of this cluster runs already")
+)
+
 // lock keeps two commands that change the cluster apart.
-func (d stateDir) lock() (unlock func(), err error) {
-	f, err := os.OpenFile(d.path(fileLock), os.O_RDWR|os.O_CREATE, 0o600)
+func (d stateDir) lock() (unlock func(), err error) { return d.hold(fileLock, errCommandRuns) }
+
+// lockControlPlane keeps two control planes apart. It is held from the first
+// moment to the last, longer than the control plane answers.
+func (d stateDir) lockControlPlane() (unlock func(), err error) {
+	return d.hold(fileControlLock, errControlPlaneRuns)
+}
+
+// hold takes a lock that ends with the process, whatever happens to it.
+func (d stateDir) hold(name string, taken error) (unlock func(), err error) {
+	f, err := os.OpenFile(d.path(name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
-		return nil, errors.New("another otto command is changing this cluster right now: wait for it")
+		return nil, taken
 	}
 	return func() { f.Close() }, nil
 }

@@ -46,7 +46,16 @@ func newControlPlane(a *app) *cobra.Command {
 }
 
 // spawn starts a control plane in the background and returns when it answers.
-func (a *app) spawn(ctx context.Context, d stateDir) error {
+func (a *app) spawn(ctx context.Context, d stateDir, settings controlFile) error {
+	unlock, err := d.lockControlPlane() // else the settings are those of one that runs
+	if err != nil {
+		return err
+	}
+	err = d.write(fileControl, settings)
+	unlock()
+	if err != nil {
+		return err
+	}
 	exe, err := os.Executable()
 	if err != nil {
 		return err
@@ -75,6 +84,9 @@ func (a *app) spawn(ctx context.Context, d stateDir) error {
 	switch text := strings.TrimSpace(string(answer)); {
 	case text == "ready":
 		return cmd.Process.Release()
+	case text == errControlPlaneRuns.Error():
+		_ = cmd.Wait()
+		return errControlPlaneRuns
 	case text != "":
 		return errors.New(text)
 	case err != nil && ctx.Err() != nil:
@@ -101,6 +113,16 @@ func (a *app) supervise(ctx context.Context) error {
 		return err
 	}
 	ready := os.NewFile(readyFD, "ready")
+	d, err := a.dir()
+	if err != nil {
+		return err
+	}
+	unlock, err := d.lockControlPlane()
+	if err != nil {
+		_, _ = ready.WriteString(err.Error())
+		return err
+	}
+	defer unlock()
 	for delay := 100 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
 		began := time.Now()
 		cmd := exec.CommandContext(ctx, exe, "control-plane", "--worker", "--config", a.config)
@@ -162,6 +184,11 @@ func (a *app) startForeground(ctx context.Context, d stateDir, want controlFile,
 	if _, err := d.client().Cluster(ctx); err == nil {
 		return errors.New("the control plane runs in the background already: run `otto cluster stop` first")
 	}
+	unlock, err := d.lockControlPlane()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := d.write(fileControl, want); err != nil {
 		return err
 	}
@@ -169,7 +196,7 @@ func (a *app) startForeground(ctx context.Context, d stateDir, want controlFile,
 	defer cancel()
 	log := slog.New(tint.NewTextHandler(a.err, &tint.Options{Level: want.LogLevel, NoColor: !isTerminal(a.err)}))
 	applied := make(chan error, 1)
-	err := runControlPlane(ctx, d, log, func() {
+	err = runControlPlane(ctx, d, log, func() {
 		go func() {
 			err := a.apply(ctx, d.client(), f.Wanted, timeout)
 			if err != nil && !errors.Is(err, errPart) {

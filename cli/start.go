@@ -136,25 +136,35 @@ func (a *app) setAside(ctx context.Context, d stateDir) error {
 	return d.write(fileCluster, c)
 }
 
-// ensureControlPlane makes a control plane with these settings run.
+// ensureControlPlane makes a control plane with these settings run. One that is
+// just starting or ending, for a command that was killed perhaps, is waited for.
 func (a *app) ensureControlPlane(ctx context.Context, d stateDir, want controlFile) error {
-	_, err := d.client().Cluster(ctx)
-	if err == nil {
-		var have controlFile
-		if d.read(fileControl, &have) == nil && sameSettings(have, want) {
-			return nil
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	for {
+		_, err := d.client().Cluster(ctx)
+		if err == nil {
+			var have controlFile
+			if d.read(fileControl, &have) == nil && sameSettings(have, want) {
+				return nil
+			}
+			fmt.Fprintln(a.err, "control plane: started again, as its version or its settings have changed")
+			err = endControlPlane(ctx, d)
+		} else if errors.Is(err, api.ErrNotRunning) {
+			err = nil
 		}
-		fmt.Fprintln(a.err, "control plane: started again, as its version or its settings have changed")
-		if err := endControlPlane(ctx, d); err != nil {
+		if err != nil {
 			return err
 		}
-	} else if !errors.Is(err, api.ErrNotRunning) {
-		return err
+		if err := a.spawn(ctx, d, want); !errors.Is(err, errControlPlaneRuns) {
+			return err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%w, and does not answer: see %s", errControlPlaneRuns, d.path(fileLog))
+		}
 	}
-	if err := d.write(fileControl, want); err != nil {
-		return err
-	}
-	return a.spawn(ctx, d)
 }
 
 // sameSettings leaves out what does not need another control plane.

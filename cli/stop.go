@@ -62,15 +62,10 @@ func (a *app) takeDown(ctx context.Context, done string, do func(*api.Client, co
 		return err
 	}
 	defer unlock()
-	client := d.client()
-	if _, err := client.Cluster(ctx); errors.Is(err, api.ErrNotRunning) {
-		if err := a.spawn(ctx, d); err != nil {
-			return err
-		}
-	} else if err != nil {
+	if err := a.ensureControlPlane(ctx, d, settings); err != nil {
 		return err
 	}
-	left := do(client, ctx)
+	left := do(d.client(), ctx)
 	if err := endControlPlane(ctx, d); err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ import (
 
 // Apply makes w what is wanted and returns what changes by it. With dryRun it
 // only tells. base is the revision that w was compared with; if what is wanted
-// has changed since, Apply returns otto.ErrConflict. Nodes that had problems are
-// tried again at once, also when nothing changes.
+// has changed since, Apply returns otto.ErrConflict. All nodes are looked after at
+// once, also when nothing changes.
 func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bool) (changes []otto.Change, err error) {
 	err = p.call(ctx, func() error {
 		was := p.desired.Wanted
@@ -37,9 +37,7 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 			}
 		}
 		for _, n := range p.nodes {
-			if n.problem != "" {
-				n.wake()
-			}
+			n.wake()
 		}
 		return nil
 	})

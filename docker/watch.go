@@ -17,7 +17,7 @@ const settle = 20 * time.Millisecond
 
 // Watch calls changed once when it begins to watch and after anything happened
 // to any container of the engine. It returns when the connection to the engine
-// breaks.
+// breaks, or when the engine does not answer.
 func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -35,6 +35,11 @@ func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 		Filters: client.Filters{}.Add("type", string(events.ContainerEventType)),
 	})
 	hung.Stop()
+	go func() { // a stream of an engine that hangs is silent, and so is one with nothing to tell
+		if err := keepAsking(ctx, c); err != nil {
+			cancel(err)
+		}
+	}()
 	defer func() {
 		cancel(nil)
 		for range stream.Err { // closed when the stream's goroutine has ended
@@ -51,6 +56,33 @@ func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 		err = cause
 	}
 	return r.watchError(err)
+}
+
+// pingEvery is how often a silent engine is asked whether it is alive. A ping
+// costs it nothing: it takes no lock.
+const pingEvery = 5 * time.Second
+
+// keepAsking returns when the engine does not answer or ctx ends.
+func keepAsking(ctx context.Context, c *client.Client) error {
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		pingCtx, cancel := context.WithTimeout(ctx, shortCall)
+		_, err := c.Ping(pingCtx, client.PingOptions{})
+		late := pingCtx.Err() != nil && ctx.Err() == nil
+		cancel()
+		if late {
+			return context.DeadlineExceeded
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
 }
 
 func (r *Runtime) watchError(err error) error {

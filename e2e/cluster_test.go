@@ -146,10 +146,10 @@ func docker(t *testing.T, args ...string) string {
 }
 
 // subscribe returns what mosquitto_sub prints of n messages.
-func subscribe(t *testing.T, host, filter string, n int) string {
+func subscribe(t *testing.T, host, filter string, n int, more ...string) string {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "mosquitto_sub", "-h", host, "-t", filter, "-v", "-C", fmt.Sprint(n), "-W", "20")
+	cmd := exec.CommandContext(t.Context(), "mosquitto_sub", append(more, "-h", host, "-t", filter, "-v", "-C", fmt.Sprint(n), "-W", "20")...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		t.Errorf("mosquitto_sub: %v\n%s", err, out.String())
