@@ -62,6 +62,7 @@ type Agent struct {
 	assignments chan otto.Assignment
 	changed     chan struct{} // something happened to a container
 	stale       chan struct{} // the list of running containers is out of date
+	lost        chan error    // why the engine is no longer watched
 	connected   chan uint64   // number of the session that has just begun
 	beatNow     chan struct{} // the control plane waits for a sign of life
 	results     chan result
@@ -75,6 +76,7 @@ func New(o Options) (*Agent, error) {
 		assignments: make(chan otto.Assignment, 1),
 		changed:     make(chan struct{}, 1),
 		stale:       make(chan struct{}, 1),
+		lost:        make(chan error, 1),
 		connected:   make(chan uint64, 1),
 		beatNow:     make(chan struct{}, 1),
 		results:     make(chan result),
@@ -146,7 +148,7 @@ func (a *Agent) watch(ctx context.Context) error {
 			break
 		}
 		a.Log.Warn("not watching the engine", "err", err)
-		signal(a.changed) // so that the reason is found and reported
+		replace(a.lost, err)
 		wait(ctx, time.Second)
 	}
 	return ctx.Err()

@@ -71,6 +71,10 @@ func (a *Agent) converge(ctx context.Context) error {
 			c.adopt(asg)
 		case <-a.changed:
 			c.known = false
+		case err := <-a.lost: // said before the engine is asked, which may take its time to fail
+			c.engine.Problem = err.Error()
+			c.report(ctx, time.Now())
+			c.known = false
 		case r := <-a.results:
 			c.settle(r)
 		case session := <-a.connected:
@@ -109,7 +113,11 @@ func (c *converger) adopt(asg otto.Assignment) {
 func (c *converger) refresh(ctx context.Context) {
 	list, err := c.Runtime.Containers(ctx)
 	if err != nil || c.engine.Problem != "" {
-		c.engine = c.Runtime.Engine(ctx)
+		was := c.engine
+		if c.engine = c.Runtime.Engine(ctx); c.engine.Problem != "" {
+			was.Problem = c.engine.Problem
+			c.engine = was // still the same one, as far as is known
+		}
 	}
 	if err != nil {
 		if c.engine.Problem == "" {
