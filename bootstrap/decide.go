@@ -75,7 +75,7 @@ func decide(r request, f facts, now time.Time) verdict {
 		}
 	}
 	if off := f.clock.Sub(now).Abs(); off > clockTolerance {
-		v.warnings = append(v.warnings, fmt.Sprintf("the clock of %s differs by %s: run `timedatectl set-ntp true` there", id, off.Round(time.Second)))
+		v.warnings = append(v.warnings, fmt.Sprintf("its clock differs by %s: run `timedatectl set-ntp true` there", off.Round(time.Second)))
 	}
 	return v
 }

@@ -75,7 +75,7 @@ func TestDecide(t *testing.T) {
 		"full disk of a node": {func(f *facts) { node(f); f.diskFree = 0 }, verdict{}},
 		"unknown disk":        {func(f *facts) { f.diskFree = -1 }, verdict{upload: true}},
 		"clock in 1970": {func(f *facts) { f.clock = time.Unix(7, 0) }, verdict{upload: true, warnings: []string{
-			"the clock of rpi-01 differs by 16m33s: run `timedatectl set-ntp true` there",
+			"its clock differs by 16m33s: run `timedatectl set-ntp true` there",
 		}}},
 		"clock within tolerance": {func(f *facts) { f.clock = time.Unix(1002, 0) }, verdict{upload: true}},
 		"another cluster": {func(f *facts) { f.enrolment = agentJSON("c2", "rpi-01") }, verdict{upload: true, problems: []string{

@@ -110,45 +110,43 @@ func (f *Fleet) Close() {
 //
 // step is told what is being done, in a few words for the user. verify waits
 // until the agent has reported; when it fails after an agent of another build was
-// replaced, that one is put back. An error has one line for each problem.
-func (f *Fleet) Ensure(ctx context.Context, node otto.Node, e wire.Enrolment, brokerPort int, step func(string), verify func(context.Context) error) error {
+// replaced, that one is put back. An error has one line for each problem; the
+// warnings are what a person should mend although the node works.
+func (f *Fleet) Ensure(ctx context.Context, node otto.Node, e wire.Enrolment, brokerPort int, step func(string), verify func(context.Context) error) (warnings []string, err error) {
 	step("connecting")
 	h, err := f.connect(ctx, node)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer h.Close()
 	found, err := probe(ctx, h, e.Cluster, node.DockerURL)
 	if err != nil {
-		return fmt.Errorf("examine %s: %w", node.ID, err)
+		return nil, fmt.Errorf("examine %s: %w", node.ID, err)
 	}
 	r := request{node: node, enrolment: e, takeOver: f.opts.TakeOver}
 	if arch := architecture(found); arch != "" {
 		if r.agent, err = f.opts.Binaries(arch); err != nil {
-			return fmt.Errorf("%s: %w", node.ID, err)
+			return nil, fmt.Errorf("%s: %w", node.ID, err)
 		}
 	}
 	v := decide(r, found, time.Now())
-	for _, w := range v.warnings {
-		f.log.Warn("node has a weakness", "node", node.ID, "warning", w)
-	}
 	if err := v.err(); err != nil {
-		return err
+		return nil, err
 	}
 	in := install{fleet: f, host: h, request: r, found: found, step: step}
 	if v.upload {
 		if err := in.upload(ctx); err != nil {
-			return fmt.Errorf("upload the agent to %s: %w", node.ID, err)
+			return nil, fmt.Errorf("upload the agent to %s: %w", node.ID, err)
 		}
 	}
 	wanted, err := in.enrolment(ctx, brokerPort)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := in.apply(ctx, wanted, verify); err != nil {
-		return fmt.Errorf("%s: %w", node.ID, err)
+		return nil, fmt.Errorf("%s: %w", node.ID, err)
 	}
-	return nil
+	return v.warnings, nil
 }
 
 // install is one host on its way to run the wanted agent.

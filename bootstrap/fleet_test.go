@@ -24,7 +24,7 @@ func ensure(t *testing.T, f *Fleet, m machine, broker string, verify func(contex
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	err = f.Ensure(ctx, m.node, enrolment(m.node.ID, broker), 0, func(s string) { steps = append(steps, s) }, verify)
+	_, err = f.Ensure(ctx, m.node, enrolment(m.node.ID, broker), 0, func(s string) { steps = append(steps, s) }, verify)
 	return steps, err
 }
 
@@ -206,13 +206,13 @@ func TestNodeOfAnotherClusterIsLeftAlone(t *testing.T) {
 	before := listing(t, m.nodeDir())
 	e := enrolment("rpi-01", broker)
 	e.ClusterID = "c2"
-	err := w.fleet().Ensure(t.Context(), m.node, e, 0, func(string) {}, nil)
+	_, err := w.fleet().Ensure(t.Context(), m.node, e, 0, func(string) {}, nil)
 	wantError(t, err, "rpi-01 belongs to another cluster named home")
 	if diff := cmp.Diff(before, listing(t, m.nodeDir())); diff != "" {
 		t.Error(diff)
 	}
 	w.opts.TakeOver = true
-	if err := w.fleet().Ensure(t.Context(), m.node, e, 0, func(string) {}, nil); err != nil {
+	if _, err := w.fleet().Ensure(t.Context(), m.node, e, 0, func(string) {}, nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -316,7 +316,7 @@ func TestAddressOfTheConnectionBecomesABroker(t *testing.T) {
 	var n int
 	fmt.Sscan(port, &n)
 	e := enrolment("rpi-01", freeAddr(t))
-	if err := w.fleet().Ensure(t.Context(), m.node, e, n, func(string) {}, nil); err != nil {
+	if _, err := w.fleet().Ensure(t.Context(), m.node, e, n, func(string) {}, nil); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"127.0.0.1:" + port, e.Brokers[0]}
@@ -389,7 +389,7 @@ func TestDeadNodeHoldsUpNoOther(t *testing.T) {
 	var wg sync.WaitGroup
 	var deadErr error
 	wg.Go(func() {
-		deadErr = f.Ensure(ctx, dead.node, enrolment("dead", broker), 0, func(string) {}, nil)
+		_, deadErr = f.Ensure(ctx, dead.node, enrolment("dead", broker), 0, func(string) {}, nil)
 	})
 	mustEnsure(t, f, m, broker)
 	if ctx.Err() != nil || deadErr != nil {

@@ -147,6 +147,8 @@ func (f *Fleet) dialTCP(ctx context.Context, via *remote, h hop) (net.Conn, erro
 		return nil, fmt.Errorf("%s refuses connections at %s: is an SSH server running there?", h.name, h.addr())
 	case dialCtx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, fmt.Errorf("%s cannot be reached at %s: no answer within %s; is it switched on and in this network?", h.name, h.addr(), within)
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return nil, fmt.Errorf("%s cannot be reached at %s: nothing has that address; is it switched on and in this network?", h.name, h.addr())
 	}
 	return nil, fmt.Errorf("%s cannot be reached at %s: %w", h.name, h.addr(), err)
 }

@@ -32,7 +32,7 @@ type fleet struct {
 }
 
 // Ensure implements control.Reach.
-func (f fleet) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) error {
+func (f fleet) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) ([]string, error) {
 	return f.Fleet.Ensure(ctx, n, e, f.port, step, verify)
 }
 

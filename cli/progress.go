@@ -23,7 +23,10 @@ type progress struct {
 }
 
 // row is what is known of one node or instance.
-type row struct{ what, state, text string }
+type row struct {
+	what, state, text string
+	trouble           bool // told at the end, once, if it does not mend itself
+}
 
 func newProgress(a *app) *progress {
 	return &progress{
@@ -47,7 +50,7 @@ func (p *progress) show(c *otto.Cluster) {
 		return
 	}
 	for _, r := range rows {
-		if r.state != string(otto.InstanceUnknown) && r.state != string(otto.InstanceWaiting) && p.seen[r.what] != r.text {
+		if !r.trouble && r.state != string(otto.InstanceUnknown) && r.state != string(otto.InstanceWaiting) && p.seen[r.what] != r.text {
 			p.seen[r.what] = r.text
 			fmt.Fprintln(p.w, p.line(r, r.text))
 		}
@@ -99,11 +102,11 @@ func rows(c *otto.Cluster) []row {
 		} else if n.State == otto.NodeReady && n.Facts.Arch != "" {
 			text += " (" + n.Facts.Arch + ", " + n.Facts.Engine.Name + " " + n.Facts.Engine.Version + ")"
 		}
-		list = append(list, row{"node " + n.ID, string(n.State), text})
+		list = append(list, row{"node " + n.ID, string(n.State), text, n.Problem != ""})
 	}
 	for _, s := range c.Services {
 		for _, i := range s.Instances {
-			list = append(list, row{"service " + i.Name, string(i.State), describe(i)})
+			list = append(list, row{"service " + i.Name, string(i.State), describe(i), i.Error != ""})
 		}
 	}
 	return list

@@ -35,8 +35,6 @@ func TestProgress(t *testing.T) {
 			want: `node pi                  joining: uploading the agent
 node laptop              ready (amd64, docker 20.10)
 node pi                  ready
-service web              failed on pi: it ends at once, with exit code 7
-      | no such file
 `,
 		},
 		"a list that is drawn again and fits the terminal": {

@@ -197,6 +197,13 @@ func (a *app) apply(ctx context.Context, c *api.Client, w otto.Wanted, timeout t
 			return err
 		}
 	}
+	if !a.json() {
+		for _, n := range last.Nodes {
+			for _, w := range n.Warnings {
+				fmt.Fprintf(a.err, "warning: node %s: %s\n", n.ID, w)
+			}
+		}
+	}
 	missing := missing(last)
 	if len(missing) == 0 {
 		if !a.json() {
@@ -263,19 +270,33 @@ func missing(c *otto.Cluster) []string {
 	if c.Problem != "" {
 		list = append(list, c.Problem)
 	}
-	for _, n := range c.Nodes {
-		if n.State != otto.NodeReady || n.Problem != "" {
-			list = append(list, fmt.Sprintf("node %s is %s: %s", n.ID, n.State, cmpOr(n.Problem, n.Step, n.Reason)))
-		}
-	}
+	waiting := map[string][]string{} // instances, by their node
+	var failed []string
 	for _, s := range c.Services {
 		for _, i := range s.Instances {
-			if !i.Up() {
-				list = append(list, fmt.Sprintf("service %s is %s", i.Name, describe(i)))
+			switch {
+			case i.Up():
+			case i.State == otto.InstanceUnknown:
+				waiting[i.Node] = append(waiting[i.Node], i.Name)
+			default:
+				failed = append(failed, fmt.Sprintf("service %s is %s", i.Name, describe(i)))
 			}
 		}
 	}
-	return list
+	for _, n := range c.Nodes {
+		if n.State == otto.NodeReady && n.Problem == "" && waiting[n.ID] == nil {
+			continue
+		}
+		line := fmt.Sprintf("node %s is %s", n.ID, n.State)
+		if why := cmpOr(n.Problem, n.Step, n.Reason); why != "" {
+			line += ": " + why
+		}
+		if names := waiting[n.ID]; names != nil {
+			line += " (" + strings.Join(names, ", ") + " to run there)"
+		}
+		list = append(list, line)
+	}
+	return append(list, failed...)
 }
 
 // stuck reports whether everything that is missing has said why.

@@ -31,13 +31,13 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 		if dryRun {
 			return nil
 		}
+		for _, n := range p.nodes {
+			n.wake()
+		}
 		if len(changes) > 0 || was.Stopped || was.Revision == 0 {
 			if err := p.want(w); err != nil {
 				return err
 			}
-		}
-		for _, n := range p.nodes {
-			n.wake()
 		}
 		return nil
 	})

@@ -41,8 +41,9 @@ type Store interface {
 type Reach interface {
 	// Ensure makes the node run this build's agent with enrolment e, and changes
 	// nothing where that is so already. It tells step, in a few words, what it is
-	// doing. verify waits until the agent has reported.
-	Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) error
+	// doing. verify waits until the agent has reported. The warnings are what a
+	// person should mend although the node works.
+	Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) (warnings []string, err error)
 	Stop(ctx context.Context, n otto.Node, cluster string) error
 	Uninstall(ctx context.Context, n otto.Node, cluster string, volumes bool) error
 }

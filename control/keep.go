@@ -68,11 +68,11 @@ func (k *keeper) release() {
 
 func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enrolment, wake <-chan struct{}) {
 	for delay := retryMin; ctx.Err() == nil; {
-		err := p.Reach.Ensure(ctx, spec, e,
+		warnings, err := p.Reach.Ensure(ctx, spec, e,
 			func(step string) { p.tell(ctx, func() { n.step = step }) },
 			func(ctx context.Context) error { return p.reported(ctx, n) })
 		p.tell(ctx, func() {
-			n.step, n.problem, n.unreachable = "", "", ""
+			n.step, n.problem, n.unreachable, n.warnings = "", "", "", warnings
 			if err != nil {
 				n.problem = err.Error()
 				if n.state != otto.NodeReady {

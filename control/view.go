@@ -2,8 +2,10 @@ package control
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -36,6 +38,7 @@ func (n *node) status(now time.Time) otto.NodeStatus {
 		Node: n.Node, State: n.state, Reason: n.reason, Since: n.since.UTC(), Step: n.step, Problem: n.problem,
 		Facts: n.facts, LastSeen: n.heard.UTC(), Sample: n.sample, SampleReceived: n.sampled.UTC(),
 	}
+	s.Warnings = slices.Clone(n.warnings)
 	if n.heard.IsZero() {
 		s.LastSeen = time.Time{}
 	}
@@ -45,13 +48,14 @@ func (n *node) status(now time.Time) otto.NodeStatus {
 	if r := n.report; r != nil {
 		s.Revision = r.Revision
 		s.Facts.Engine = r.Engine
-		s.Warnings = slices.Clone(r.Engine.Warnings)
+		s.Warnings = append(s.Warnings, r.Engine.Warnings...)
 		if s.Problem == "" {
 			s.Problem = cmp.Or(r.Engine.Problem, r.Problem)
 		}
 	}
-	if n.skewed.Abs() > maxSkew {
-		s.Warnings = append(s.Warnings, "its clock is off by "+n.skewed.Round(time.Second).String())
+	aboutClock := func(w string) bool { return strings.Contains(w, "clock") }
+	if n.skewed.Abs() > maxSkew && !slices.ContainsFunc(s.Warnings, aboutClock) {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("its clock differs by %s: run `timedatectl set-ntp true` there", n.skewed.Abs().Round(time.Second)))
 	}
 	if !n.twins.IsZero() && now.Sub(n.twins) < time.Minute {
 		s.Problem = "two agents report as this node: find the second machine or process and stop it"

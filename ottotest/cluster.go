@@ -258,22 +258,22 @@ func run(fs ...func(context.Context) error) (stop func()) {
 // reach is a control.Reach that starts agents in this process.
 type reach struct{ c *Cluster }
 
-func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) error {
+func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) ([]string, error) {
 	h := r.c.Hosts[n.ID]
 	if h == nil {
-		return fmt.Errorf("no host %s", n.ID)
+		return nil, fmt.Errorf("no host %s", n.ID)
 	}
 	step("connecting")
 	if h.Unreachable != nil {
-		return h.Unreachable
+		return nil, h.Unreachable
 	}
 	h.mu.Lock()
 	h.enrolment = &e
 	h.mu.Unlock()
 	if err := r.c.StartAgent(n.ID); err != nil {
-		return err
+		return nil, err
 	}
-	return verify(ctx)
+	return nil, verify(ctx)
 }
 
 func (r reach) Stop(_ context.Context, n otto.Node, _ string) error {

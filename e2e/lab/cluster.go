@@ -17,7 +17,9 @@ import (
 type Cluster struct {
 	Dir  string
 	Path string // of otto
-	t    testing.TB
+	// Abandoned says that the nodes cannot be reached at the end of the test.
+	Abandoned bool
+	t         testing.TB
 }
 
 // NewCluster builds otto and writes an otto.yaml. What the test leaves of the
@@ -31,7 +33,7 @@ func NewCluster(t testing.TB, yaml string) *Cluster {
 	}
 	c.Write(yaml)
 	t.Cleanup(func() {
-		if out, err := c.Try("cluster", "uninstall", "--volumes"); err != nil {
+		if out, err := c.Try("cluster", "uninstall", "--volumes"); err != nil && !c.Abandoned {
 			t.Errorf("uninstall: %v\n%s", err, out)
 		}
 	})
@@ -42,6 +44,21 @@ func NewCluster(t testing.TB, yaml string) *Cluster {
 func (c *Cluster) Write(yaml string) {
 	c.t.Helper()
 	if err := os.WriteFile(filepath.Join(c.Dir, "otto.yaml"), []byte(yaml), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// Know makes the host keys of a lab known, as ssh-keyscan would.
+func (c *Cluster) Know(l *Lab) {
+	c.t.Helper()
+	keys, err := os.ReadFile(l.KnownHosts)
+	if err == nil {
+		err = os.MkdirAll(filepath.Join(c.Dir, ".ssh"), 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(c.Dir, ".ssh", "known_hosts"), keys, 0o600)
+	}
+	if err != nil {
 		c.t.Fatal(err)
 	}
 }

@@ -84,6 +84,12 @@ func (h *Host) Processes(names ...string) []int {
 	return pids
 }
 
+// Script puts a shell script onto the host's disk, in place of a program perhaps.
+func (h *Host) Script(path, text string) {
+	h.lab.t.Helper()
+	h.Exec("sh", "-c", `printf '#!/bin/sh\n%s\n' "$2" >"$1" && chmod 755 "$1"`, "sh", path, text)
+}
+
 // Load gives the host test images, or all; see Lab.Images.
 func (h *Host) Load(images ...string) {
 	h.lab.t.Helper()
