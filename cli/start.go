@@ -325,12 +325,16 @@ func describe(i otto.PlacedInstance) string {
 	if i.Node != "" {
 		text += " on " + i.Node
 	}
-	if why := cmpOr(i.Error, i.Reason); why != "" {
+	former := i.State == otto.InstanceRunning && !i.UpToDate
+	switch why := cmpOr(i.Error, i.Reason); {
+	case former && i.Error != "":
+		text += " in its former version, as the new one failed: " + why
+	case why != "":
 		text += ": " + why
-	} else if i.State == otto.InstanceRunning && !i.UpToDate {
+	case former:
 		text += ", not updated yet"
 	}
-	if len(i.LogTail) > 0 && i.State != otto.InstanceRunning {
+	if len(i.LogTail) > 0 && i.Error != "" {
 		text += "\n      | " + strings.Join(i.LogTail, "\n      | ")
 	}
 	return text

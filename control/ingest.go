@@ -32,7 +32,7 @@ type node struct {
 	step        string // what its keeper is doing
 	problem     string
 	warnings    []string // of the machine, as its keeper found it
-	unreachable string // what the second channel said last; empty if it worked
+	unreachable string   // what the second channel said last; empty if it worked
 
 	published string // content of the last assignment, without its revision
 	revision  otto.Revision
