@@ -1,0 +1,291 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control"
+	"github.com/otto-edge/otto/control/store"
+	"github.com/otto-edge/otto/mqtt"
+	"github.com/otto-edge/otto/mqtt/mqtttest"
+	"github.com/otto-edge/otto/wire"
+)
+
+// guarded is a control plane with our broker, as production wires it, and two
+// nodes that are enrolled but have no agents.
+type guarded struct {
+	addr     string
+	password string // of the control plane
+
+	mu       sync.Mutex
+	enrolled map[string]wire.Enrolment
+}
+
+// Ensure implements control.Reach.
+func (g *guarded) Ensure(_ context.Context, n otto.Node, e wire.Enrolment, _ func(string), _ func(context.Context) error) ([]string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.enrolled[n.ID] = e
+	return nil, nil
+}
+
+func (g *guarded) Stop(context.Context, otto.Node, string) error            { return nil }
+func (g *guarded) Uninstall(context.Context, otto.Node, string, bool) error { return nil }
+
+func (g *guarded) enrolment(node string) (wire.Enrolment, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e, ok := g.enrolled[node]
+	return e, ok
+}
+
+func guard(t *testing.T, viewer, viewerPassword string) *guarded {
+	t.Helper()
+	ctx := t.Context()
+	log := slog.New(slog.DiscardHandler)
+	g := &guarded{enrolled: map[string]wire.Enrolment{}, password: "of the control plane"}
+	auth := &authorizer{password: g.password, viewer: viewer, viewerPassword: viewerPassword}
+	served, err := startBroker(ctx, stateDir(t.TempDir()), controlFile{}, brokerPlan{listen: "127.0.0.1:0"}, auth, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = served.Close() })
+	g.addr = served.Addr()
+	nc, err := served.Conn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := store.Open(ctx, nc, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := &lateConn{}
+	plane, err := control.New(ctx, control.Options{Name: "guarded", Store: kept, Create: true, Conn: conn, Reach: g, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth.plane.Store(plane)
+	conn.Client = mqtt.NewClient(mqtt.ClientOptions{
+		Brokers: []string{g.addr}, ClientID: "plane", Username: controlUser, Password: g.password, OnConnect: plane.Connected,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = conn.Run(ctx) })
+	running.Go(func() { _ = plane.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	w := otto.Wanted{Nodes: []otto.Node{{ID: "n1", Host: "n1"}, {ID: "n2", Host: "n2"}}}
+	if _, err := plane.Apply(t.Context(), w, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range w.Nodes {
+		mqtttest.WaitUntil(t, n.ID+" is enrolled", func() bool { _, ok := g.enrolment(n.ID); return ok })
+	}
+	return g
+}
+
+// target is the broker with somebody's credentials.
+func (g *guarded) target(who string) mqtttest.Target {
+	switch e, ok := g.enrolment(who); {
+	case ok:
+		return mqtttest.Target{Addr: g.addr, Username: e.Username, Password: e.Password}
+	case who == "control":
+		return mqtttest.Target{Addr: g.addr, Username: controlUser, Password: g.password}
+	case who == "viewer":
+		return mqtttest.Target{Addr: g.addr, Username: "viewer", Password: "may look"}
+	}
+	return mqtttest.Target{Addr: g.addr}
+}
+
+// topics are all that there are, for two nodes and one service.
+func topics() []string {
+	list := []string{wire.TopicControlStatus, wire.TopicEvents, wire.ServiceTopic("web")}
+	for _, node := range []string{"n1", "n2"} {
+		for _, k := range append(wire.ReportKinds(), wire.KindAssignment) {
+			list = append(list, wire.NodeTopic(node, k))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// TestWhoMayPublishAndReadWhat tries every topic for everybody, and looks at
+// what arrives: an acknowledgement is no permission.
+func TestWhoMayPublishAndReadWhat(t *testing.T) {
+	reports := func(node string) []string {
+		return []string{
+			"otto/nodes/" + node + "/heartbeat", "otto/nodes/" + node + "/instances",
+			"otto/nodes/" + node + "/metrics/containers", "otto/nodes/" + node + "/metrics/node", "otto/nodes/" + node + "/status",
+		}
+	}
+	metrics := []string{
+		"otto/nodes/n1/metrics/containers", "otto/nodes/n1/metrics/node",
+		"otto/nodes/n2/metrics/containers", "otto/nodes/n2/metrics/node",
+	}
+	public := slices.Concat([]string{"otto/control/status", "otto/events"}, reports("n1"), reports("n2"), []string{"otto/services/web"})
+	tests := []struct {
+		who           string
+		viewer        bool // mqtt.username is set
+		publish, read []string
+		mark          string // a topic that this one may read
+	}{
+		{who: "n1", publish: reports("n1"), read: []string{"otto/control/status", "otto/nodes/n1/assignment"}, mark: "otto/control/status"},
+		{who: "n2", publish: reports("n2"), read: []string{"otto/control/status", "otto/nodes/n2/assignment"}, mark: "otto/control/status"},
+		{who: "anybody", read: metrics, mark: metrics[0]},
+		{who: "viewer", viewer: true, read: public, mark: metrics[0]},
+		{who: "n1", viewer: true, publish: reports("n1"), read: []string{"otto/control/status", "otto/nodes/n1/assignment"}, mark: "otto/control/status"},
+		{who: "control", publish: topics(), read: topics(), mark: "otto/control/status"},
+	}
+	plain, viewed := guard(t, "", ""), guard(t, "viewer", "may look")
+	for _, tt := range tests {
+		g := plain
+		if tt.viewer {
+			g = viewed
+		}
+		t.Run(fmt.Sprintf("%s viewer=%t", tt.who, tt.viewer), func(t *testing.T) {
+			control, seen := mqtttest.Subscribed(t, g.target("control").Options("observer"), "otto/#")
+			actor := mqtttest.Connected(t, g.target(tt.who).Options("actor"), nil)
+			if diff := cmp.Diff(tt.publish, published(t, actor, control, seen)); diff != "" {
+				t.Errorf("may publish (-want +got):\n%s", diff)
+			}
+			for _, filter := range append(topics(), "#", "+/#", "otto/#", "otto/nodes/#", "otto/nodes/+/assignment", "otto/+/+/assignment", "otto/nodes/n2/#") {
+				var want []string
+				for _, topic := range tt.read {
+					if filter == topic {
+						want = []string{topic}
+					}
+				}
+				got := read(t, g.target(tt.who), control, filter, tt.mark)
+				if plainTopic := slices.Contains(topics(), filter); plainTopic && !cmp.Equal(want, got) {
+					t.Errorf("subscribed to %s, got %v, want %v", filter, got, want)
+				}
+				for _, topic := range got {
+					if !slices.Contains(tt.read, topic) {
+						t.Errorf("subscribed to %s, got a message on %s", filter, topic)
+					}
+				}
+			}
+		})
+	}
+}
+
+// published are the topics on which what the actor publishes arrives.
+func published(t *testing.T, actor, control *mqtttest.Running, seen mqtttest.Mailbox) (arrived []string) {
+	t.Helper()
+	for _, topic := range topics() {
+		actor.Send(t, topic, 1, false, "from the actor")
+	}
+	control.Send(t, "otto/mark", 1, false, "end")
+	for {
+		got := mqtttest.Receive(t, seen)
+		if got == "otto/mark end" {
+			slices.Sort(arrived)
+			return arrived
+		}
+		for _, topic := range topics() {
+			if got == topic+" from the actor" {
+				arrived = append(arrived, topic)
+			}
+		}
+	}
+}
+
+// read are the topics whose messages a subscriber to filter gets. That all have
+// come is known by one more on mark, which has a subscription of its own.
+func read(t *testing.T, who mqtttest.Target, control *mqtttest.Running, filter, mark string) (arrived []string) {
+	t.Helper()
+	box := make(mqtttest.Mailbox, 1000)
+	reader := mqtttest.Connected(t, who.Options("reader"), func(c *mqtt.Client) {
+		if filter != mark {
+			c.Subscribe(mark, box.Handle)
+		}
+		c.Subscribe(filter, box.Handle)
+	})
+	defer reader.Stop()
+	for _, topic := range topics() {
+		control.Send(t, topic, 1, false, "from control")
+	}
+	control.Send(t, mark, 1, false, "end")
+	for {
+		got := mqtttest.Receive(t, box)
+		if got == mark+" end" {
+			slices.Sort(arrived)
+			return slices.Compact(arrived)
+		}
+		for _, topic := range topics() {
+			if got == topic+" from control" && (topic != mark || filter == mark) {
+				arrived = append(arrived, topic)
+			}
+		}
+	}
+}
+
+func TestWrongCredentialsAreRefused(t *testing.T) {
+	g := guard(t, "viewer", "may look")
+	n1, _ := g.enrolment("n1")
+	n2, _ := g.enrolment("n2")
+	for _, tt := range []struct{ name, username, password string }{
+		{"a node without a password", "n1", ""},
+		{"a node with another's password", "n1", n2.Password},
+		{"a node that is not enrolled", "n3", n1.Password},
+		{"the control plane without a password", controlUser, ""},
+		{"the control plane with a node's password", controlUser, n1.Password},
+		{"the viewer without a password", "viewer", ""},
+		{"nobody, where there is a viewer", "", ""},
+		{"a wildcard as a name", "+", n1.Password},
+		{"a path as a name", "n1/status", n1.Password},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := mqtt.Probe(t.Context(), g.addr, nil, tt.username, tt.password); !errors.Is(err, mqtt.ErrRefused) {
+				t.Errorf("let in: %v", err)
+			}
+		})
+	}
+	if err := mqtt.Probe(t.Context(), g.addr, nil, n1.Username, n1.Password); err != nil {
+		t.Errorf("n1 is kept out: %v", err)
+	}
+}
+
+func TestForgedWillDoesNotArrive(t *testing.T) {
+	g := guard(t, "", "")
+	control, seen := mqtttest.Subscribed(t, g.target("control").Options("observer"), "otto/nodes/+/status")
+	for _, victim := range []string{"n1", "n2"} {
+		will := &mqtt.Message{Topic: wire.NodeTopic(victim, wire.KindStatus), Payload: []byte("will of n2 for " + victim)}
+		_ = mqtttest.RawConnect(t, g.target("n2"), "n2-raw", will).Close()
+	}
+	// n2's own will shows that wills do arrive, and that the other had its time.
+	seen.Want(t, "otto/nodes/n2/status will of n2 for n2")
+	control.Send(t, "otto/nodes/n1/status", 1, false, "end")
+	seen.Want(t, "otto/nodes/n1/status end")
+}
+
+func TestNameOfANodeIsNoClientID(t *testing.T) {
+	g := guard(t, "", "")
+	n1, _ := g.enrolment("n1")
+	if len(n1.ClientID) < len("n1-")+32 {
+		t.Fatalf("the client id has few secret bits: %d characters", len(n1.ClientID))
+	}
+	agent := mqtttest.Connected(t, g.target("n1").Options(n1.ClientID), nil)
+	for _, who := range []string{"anybody", "n2"} {
+		for _, id := range []string{"n1", "n1-", ""} {
+			if id == "" { // the broker must choose one, or refuse
+				_ = mqtt.Probe(t.Context(), g.addr, nil, g.target(who).Username, g.target(who).Password)
+				continue
+			}
+			_ = mqtttest.RawConnect(t, g.target(who), id, nil).Close()
+		}
+	}
+	agent.Send(t, wire.NodeTopic("n1", wire.KindStatus), 1, false, "still here")
+	select {
+	case err := <-agent.Lost:
+		t.Errorf("n1 was thrown out: %v", err)
+	default:
+	}
+}
