@@ -87,6 +87,8 @@ type Host struct {
 	Dir     string
 	// Unreachable is why SSH does not work; nil when it does.
 	Unreachable error
+	// Wrap, if set, comes between the engine and agents that start from now on.
+	Wrap func(agent.Runtime) agent.Runtime
 
 	mu        sync.Mutex
 	enrolment *wire.Enrolment
@@ -215,9 +217,13 @@ func (c *Cluster) StartAgent(host string) error {
 	e := *h.enrolment
 	boot := host + "-boot-" + strconv.Itoa(h.boots)
 	conn := c.Bus.Client(host)
+	var engine agent.Runtime = h.Runtime
+	if h.Wrap != nil {
+		engine = h.Wrap(engine)
+	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: "amd64"}, StateDir: h.Dir,
-		Runtime: h.Runtime, Conn: conn, Sampler: Sampler{}, Log: c.Log.With("who", host),
+		Runtime: engine, Conn: conn, Sampler: Sampler{}, Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,245 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/agent"
+	"github.com/otto-edge/otto/ottotest"
+)
+
+// dying is an engine whose agent is killed at its nth change: just before it, or
+// just after it and before the agent learns of it. Nothing answers from then on.
+type dying struct {
+	agent.Runtime
+	nth   int
+	after bool
+
+	mu   sync.Mutex
+	seen int
+	dead chan struct{}
+}
+
+func (d *dying) change(ctx context.Context, do func() error) error {
+	d.mu.Lock()
+	d.seen++
+	hit := d.seen == d.nth
+	over := d.seen > d.nth
+	d.mu.Unlock()
+	if over || hit && !d.after {
+		return d.die(ctx)
+	}
+	err := do()
+	if hit {
+		return d.die(ctx)
+	}
+	return err
+}
+
+func (d *dying) die(ctx context.Context) error {
+	d.mu.Lock()
+	select {
+	case <-d.dead:
+	default:
+		close(d.dead)
+	}
+	d.mu.Unlock()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Create and the others implement agent.Runtime.
+func (d *dying) Create(ctx context.Context, i otto.Instance, name string) (id string, err error) {
+	err = d.change(ctx, func() error { id, err = d.Runtime.Create(ctx, i, name); return err })
+	return id, err
+}
+
+func (d *dying) Start(ctx context.Context, id string) error {
+	return d.change(ctx, func() error { return d.Runtime.Start(ctx, id) })
+}
+
+func (d *dying) Stop(ctx context.Context, id string) error {
+	return d.change(ctx, func() error { return d.Runtime.Stop(ctx, id) })
+}
+
+func (d *dying) Rename(ctx context.Context, id, name string) error {
+	return d.change(ctx, func() error { return d.Runtime.Rename(ctx, id, name) })
+}
+
+func (d *dying) Remove(ctx context.Context, id string) error {
+	return d.change(ctx, func() error { return d.Runtime.Remove(ctx, id) })
+}
+
+func wanted(services ...otto.Service) otto.Wanted {
+	return otto.Wanted{Nodes: []otto.Node{{ID: "a", Host: "a", DockerURL: "unix:///var/run/docker.sock"}}, Services: services}
+}
+
+func web(user string) otto.Service {
+	return otto.Service{Name: "web", Node: "a", Replicas: 1, Spec: otto.ContainerSpec{Image: "web", User: user}}
+}
+
+// TestAgentKilledAtAnyChangeFinishesTheJob kills the agent at every single change
+// that a job makes to the engine, and looks at what the next agent makes of it.
+func TestAgentKilledAtAnyChangeFinishesTheJob(t *testing.T) {
+	tests := []struct {
+		name     string
+		from, to otto.Wanted
+		want     []string // names and states at the end
+		user     string   // of what runs
+		changes  int      // at least so many kills must have happened
+	}{
+		{name: "first start", from: wanted(), to: wanted(web("")), want: []string{"web running"}, changes: 2},
+		{name: "update", from: wanted(web("")), to: wanted(web("www")), want: []string{"web running"}, user: "www", changes: 4},
+		{name: "update that fails", from: wanted(web("")), to: wanted(web("nobody")), want: []string{"web running", "web.failed created"}, changes: 5},
+		{name: "removal", from: wanted(web("")), to: wanted(), want: []string{}, changes: 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			kills := 0
+			for nth := 1; ; nth++ {
+				killed := false
+				for _, after := range []bool{false, true} {
+					killed = killAt(t, tt.from, tt.to, nth, after, tt.want, tt.user) || killed
+				}
+				if !killed {
+					break
+				}
+				kills++
+			}
+			if kills < tt.changes {
+				t.Errorf("the job has %d changes: nothing much was killed", kills)
+			}
+		})
+	}
+}
+
+// killAt reports whether the job got as far as its nth change.
+func killAt(t *testing.T, from, to otto.Wanted, nth int, after bool, want []string, user string) (killed bool) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a"}, "web")
+		h := c.Hosts["a"]
+		h.Runtime.FailStart = func(i otto.Instance) error {
+			if i.Spec.User == "nobody" {
+				return errors.New("no such user")
+			}
+			return nil
+		}
+		c.StartPlane()
+		defer c.Close()
+		if _, err := c.Apply(from); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitUp(time.Minute)
+		c.KillAgent("a")
+		engine := &dying{nth: nth, after: after, dead: make(chan struct{})}
+		h.Wrap = func(r agent.Runtime) agent.Runtime { engine.Runtime = r; return engine }
+		if err := c.StartAgent("a"); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitUp(time.Minute)
+		if _, err := c.Apply(to); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-engine.dead:
+			killed = true
+		case <-time.After(time.Minute):
+		}
+		h.Wrap = nil
+		c.KillAgent("a") // the control plane brings the next one
+		time.Sleep(2 * time.Minute)
+		got := []string{}
+		for _, ctr := range h.Runtime.List() {
+			got = append(got, ctr.Name+" "+string(ctr.State))
+			if spec := web(user).Spec; ctr.State == otto.ContainerRunning && ctr.SpecHash != spec.Hash() {
+				t.Errorf("killed at change %d (after: %t): another version runs", nth, after)
+			}
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("killed at change %d (after: %t), containers (-want +got):\n%s", nth, after, diff)
+		}
+	})
+	return killed
+}
+
+// TestAnyLeftoversConverge starts from whatever a history of crashes may have
+// left of Otto's containers, beside foreign ones.
+func TestAnyLeftoversConverge(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		instance := rapid.SampledFrom([]string{"web", "db", "gone"})
+		name := rapid.SampledFrom([]string{"web", "db", "gone", "web.old", "web.new", "web.failed", "db.old", "other"})
+		user := rapid.SampledFrom([]string{"", "www"})
+		type leftover struct {
+			instance, name, user string
+			foreign, running     bool
+		}
+		left := rapid.SliceOfNDistinct(rapid.Custom(func(r *rapid.T) leftover {
+			return leftover{instance.Draw(r, "instance"), name.Draw(r, "name"), user.Draw(r, "user"), rapid.Bool().Draw(r, "foreign"), rapid.Bool().Draw(r, "running")}
+		}), 0, 5, func(l leftover) string { return l.name }).Draw(r, "left")
+		synctest.Test(t, func(t *testing.T) {
+			c := ottotest.NewCluster(t, []string{"a"}, "web")
+			runtime := c.Hosts["a"].Runtime
+			taken := map[string]bool{} // by a foreign container
+			for _, l := range left {
+				if l.foreign {
+					runtime.AddForeign(l.name)
+					taken[l.name] = true
+					continue
+				}
+				id, err := runtime.Create(t.Context(), otto.Instance{Name: l.instance, Service: l.instance, Spec: web(l.user).Spec}, l.name)
+				if err == nil && l.running {
+					err = runtime.Start(t.Context(), id)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.StartPlane()
+			defer c.Close()
+			db := web("www")
+			db.Name = "db"
+			if _, err := c.Apply(wanted(web(""), db)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Minute)
+			running, found := map[string]int{}, map[string]bool{}
+			for _, ctr := range runtime.List() {
+				if taken[ctr.Name] {
+					found[ctr.Name] = true
+					if ctr.State != otto.ContainerRunning {
+						t.Errorf("the foreign container %s is %s", ctr.Name, ctr.State)
+					}
+					continue
+				}
+				if ctr.State == otto.ContainerRunning {
+					running[ctr.Instance]++
+				}
+				if ctr.Instance == "gone" {
+					t.Errorf("%s of no service is still there", ctr.Name)
+				}
+			}
+			if diff := cmp.Diff(taken, found); diff != "" {
+				t.Errorf("foreign containers (-want +got):\n%s", diff)
+			}
+			for _, name := range []string{"web", "db"} {
+				if running[name] != 1 && (!taken[name] || running[name] > 1) {
+					t.Errorf("%d containers of %s run, from %+v: %v", running[name], name, left, runtime.List())
+				}
+			}
+		})
+		if t.Failed() {
+			r.FailNow()
+		}
+	})
+}
