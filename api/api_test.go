@@ -1,0 +1,265 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/otto-edge/otto"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// plane records what it is asked for.
+type plane struct {
+	mu    sync.Mutex
+	view  *otto.Cluster
+	more  chan struct{}
+	calls []string
+	err   error
+}
+
+func newPlane() *plane { return &plane{view: &otto.Cluster{Name: "home"}, more: make(chan struct{})} }
+
+func (p *plane) Cluster() *otto.Cluster { c, _ := p.Next(); return c }
+
+func (p *plane) Next() (*otto.Cluster, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.view, p.more
+}
+
+func (p *plane) become(c *otto.Cluster) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.view = c
+	close(p.more)
+	p.more = make(chan struct{})
+}
+
+func (p *plane) called(format string, args ...any) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls = append(p.calls, fmt.Sprintf(format, args...))
+	return p.err
+}
+
+func (p *plane) Apply(_ context.Context, w otto.Wanted, base uint64, dry bool) ([]otto.Change, error) {
+	return []otto.Change{{Kind: "add", Noun: "node", Name: w.Nodes[0].ID}}, p.called("apply base=%d dry=%t", base, dry)
+}
+func (p *plane) Stop(context.Context) error { return p.called("stop") }
+func (p *plane) Uninstall(_ context.Context, volumes bool) error {
+	return p.called("uninstall volumes=%t", volumes)
+}
+
+// serve runs a server until the test ends.
+func serve(t *testing.T, p *plane) (c *Client, socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "control.sock")
+	l, err := Listen(t.Context(), socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := NewServer(p, cancel).Run(ctx, l); err != nil {
+			t.Error(err)
+		}
+	})
+	c = NewClient(socket)
+	t.Cleanup(func() { cancel(); c.http.CloseIdleConnections(); wg.Wait() })
+	return c, socket
+}
+
+func TestClientAndServer(t *testing.T) {
+	p := newPlane()
+	c, _ := serve(t, p)
+	got, err := c.Cluster(t.Context())
+	if err != nil || got.Name != "home" {
+		t.Errorf("cluster: %+v, %v", got, err)
+	}
+	changes, err := c.Apply(t.Context(), otto.Wanted{Nodes: []otto.Node{{ID: "a"}}}, 7, true)
+	if err != nil || len(changes) != 1 || changes[0].Name != "a" {
+		t.Errorf("changes: %+v, %v", changes, err)
+	}
+	for _, do := range []func() error{
+		func() error { return c.Stop(t.Context()) },
+		func() error { return c.Uninstall(t.Context(), true) },
+		func() error { return c.Uninstall(t.Context(), false) },
+		func() error { return c.Exit(t.Context()) },
+	} {
+		if err := do(); err != nil {
+			t.Error(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"apply base=7 dry=true", "stop", "uninstall volumes=true", "uninstall volumes=false"}, p.calls); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestErrorsArriveAsTheyWereSaid(t *testing.T) {
+	p := newPlane()
+	c, _ := serve(t, p)
+	p.err = errors.New("n1: it does not answer\nn2: its disk is full")
+	if err := c.Stop(t.Context()); err == nil || err.Error() != p.err.Error() {
+		t.Errorf("got %v", err)
+	}
+	p.err = fmt.Errorf("%w: it is at revision 8 now", otto.ErrConflict)
+	if _, err := c.Apply(t.Context(), otto.Wanted{Nodes: []otto.Node{{}}}, 7, false); !errors.Is(err, otto.ErrConflict) || !strings.Contains(err.Error(), "revision 8") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestBadRequestsAreRefused(t *testing.T) {
+	p := newPlane()
+	c, _ := serve(t, p)
+	for _, tt := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"PUT", "/v1/wanted?base=1", `{"nodes":`, http.StatusBadRequest},
+		{"PUT", "/v1/wanted?base=1", `[]`, http.StatusBadRequest},
+		{"PUT", "/v1/wanted?base=-1", `{}`, http.StatusBadRequest},
+		{"PUT", "/v1/wanted", `{}`, http.StatusBadRequest},
+		{"PUT", "/v1/wanted?base=1", `{"nodes":"` + strings.Repeat("x", maxBody) + `"}`, http.StatusBadRequest},
+		{"GET", "/v1/stop", "", http.StatusMethodNotAllowed},
+		{"GET", "/", "", http.StatusNotFound},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), tt.method, "http://otto"+tt.path, strings.NewReader(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != tt.want {
+			t.Errorf("%s %s %.20s: %s", tt.method, tt.path, tt.body, resp.Status)
+		}
+	}
+	if p.calls != nil {
+		t.Errorf("the control plane was asked: %v", p.calls)
+	}
+}
+
+func TestWatchFollowsEveryChange(t *testing.T) {
+	p := newPlane()
+	c, _ := serve(t, p)
+	var seen []string
+	err := c.Watch(t.Context(), func(v *otto.Cluster) bool {
+		seen = append(seen, v.Name)
+		if len(seen) < 3 {
+			p.become(&otto.Cluster{Name: fmt.Sprint("view ", len(seen))})
+		}
+		return len(seen) < 3
+	})
+	if diff := cmp.Diff([]string{"home", "view 1", "view 2"}, seen); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err = c.Watch(ctx, func(*otto.Cluster) bool { cancel(); return true })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled watch ends with %v", err)
+	}
+}
+
+func TestWatchEndsWithTheControlPlane(t *testing.T) {
+	c, _ := serve(t, newPlane())
+	err := c.Watch(t.Context(), func(*otto.Cluster) bool {
+		if err := c.Exit(t.Context()); err != nil {
+			t.Error(err)
+		}
+		return true
+	})
+	if !errors.Is(err, ErrNotRunning) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNobodyListens(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := NewClient(filepath.Join(dir, "control.sock")).Cluster(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("no socket: %v", err)
+	}
+	left := filepath.Join(dir, "left.sock") // by a process that was killed
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: left})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	if _, err := NewClient(left).Cluster(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("a socket that was left: %v", err)
+	}
+	again, err := Listen(t.Context(), left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+}
+
+func TestSocketIsForItsOwnerOnly(t *testing.T) {
+	_, socket := serve(t, newPlane())
+	info, err := os.Stat(socket)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	open := filepath.Join(t.TempDir(), "open")
+	if err := os.Mkdir(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := Listen(t.Context(), filepath.Join(open, "control.sock")); err == nil {
+		l.Close()
+		t.Error("a directory that others may write to is taken")
+	}
+}
+
+func TestLongDirectoriesHaveAShortSocket(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", "/run/user/1")
+	long := "/" + strings.Repeat("d", 120)
+	a, b := Socket(long), Socket(long+"e")
+	if len(a) > 100 || a == b || !strings.HasPrefix(a, "/run/user/1/") {
+		t.Errorf("%s and %s", a, b)
+	}
+	if got := Socket("/short"); got != "/short/control.sock" {
+		t.Error(got)
+	}
+}
+
+func TestSlowReaderHoldsUpNobody(t *testing.T) {
+	p := newPlane()
+	c, socket := serve(t, p)
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("GET /v1/cluster?watch HTTP/1.1\r\nHost: otto\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	big := &otto.Cluster{Name: strings.Repeat("x", 1<<20)}
+	for range 20 { // never read
+		p.become(big)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := c.Cluster(ctx); err != nil {
+		t.Error(err)
+	}
+}
