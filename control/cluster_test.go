@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/ottotest"
 	"github.com/otto-edge/otto/wire"
 )
@@ -422,4 +423,25 @@ func TestTwoAgentsOfOneNodeAreNoticed(t *testing.T) {
 			t.Errorf("problem is %q", p)
 		}
 	})
+}
+
+// TestLostDocumentStopsNothing loses each document of the store in turn: the
+// control plane does not start, and what runs runs on.
+func TestLostDocumentStopsNothing(t *testing.T) {
+	for _, key := range []string{"identity", "epoch", "desired", "enrolled"} {
+		inCluster(t, func(t *testing.T, c *ottotest.Cluster) {
+			apply(t, c, wanted(service("web", "a")))
+			c.WaitUp(10 * time.Second)
+			c.KillPlane()
+			c.Store.Lose(key)
+			_, err := control.New(t.Context(), control.Options{Name: "test", Store: c.Store, Log: c.Log})
+			if !errors.Is(err, otto.ErrStateLost) {
+				t.Errorf("without its %s the store gives %v", key, err)
+			}
+			time.Sleep(time.Minute)
+			if diff := cmp.Diff([]string{"web running"}, names(c.Hosts["a"].Runtime.List())); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
 }

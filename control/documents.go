@@ -74,7 +74,11 @@ func (p *Plane) load(ctx context.Context) error {
 		return fmt.Errorf("%w: the signing key is unusable", otto.ErrStateLost)
 	}
 	for key, into := range map[string]any{keyEpoch: &p.epoch, keyDesired: &p.desired, keyEnrolled: &p.enrolled} {
-		if _, err := p.Store.Get(ctx, key, into); err != nil {
+		found, err := p.Store.Get(ctx, key, into)
+		if err == nil && !found {
+			err = p.missing(ctx, key, into)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -83,6 +87,16 @@ func (p *Plane) load(ctx context.Context) error {
 	}
 	p.epoch++
 	return p.Store.Put(ctx, keyEpoch, p.epoch)
+}
+
+// missing writes the empty document of a new cluster. In one that has been
+// started before there are no empty documents: one that is not there is lost,
+// and taking it for empty would stop every service.
+func (p *Plane) missing(ctx context.Context, key string, empty any) error {
+	if !p.Create {
+		return fmt.Errorf("%w: it has no document %s", otto.ErrStateLost, key)
+	}
+	return p.Store.Put(ctx, key, empty)
 }
 
 // enroll returns the secrets of a node, making them if it has none.

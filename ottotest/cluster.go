@@ -28,6 +28,20 @@ type Store struct {
 // NewStore returns an empty store.
 func NewStore() *Store { return &Store{docs: map[string][]byte{}} }
 
+// Empty reports whether nothing has ever been written.
+func (s *Store) Empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.docs) == 0
+}
+
+// Lose loses a document, as a damaged disk may.
+func (s *Store) Lose(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.docs, key)
+}
+
 // Get implements control.Store.
 func (s *Store) Get(_ context.Context, key string, value any) (bool, error) {
 	s.mu.Lock()
@@ -124,7 +138,7 @@ func (c *Cluster) StartPlane() {
 	c.T.Helper()
 	conn := c.Bus.Client("control")
 	p, err := control.New(context.Background(), control.Options{
-		Name: "test", Version: "test", Store: c.Store, Create: true, Conn: conn, Reach: reach{c}, Log: c.Log.With("who", "control"),
+		Name: "test", Version: "test", Store: c.Store, Create: c.Store.Empty(), Conn: conn, Reach: reach{c}, Log: c.Log.With("who", "control"),
 		Broker: control.Broker{Addresses: []string{"127.0.0.1:1883"}, Description: "the test's bus"},
 	})
 	if err != nil {

@@ -38,7 +38,11 @@ func Place(w otto.Wanted, was Placement, nodes []Node) (now Placement, unplaced 
 		c := &candidates[index[node]]
 		c.Placed = append(c.Placed, scheduler.Placed{Service: s.Name, Ports: s.Spec.Ports})
 	}
-	var homeless []otto.Service
+	type instance struct {
+		name string
+		of   otto.Service
+	}
+	var homeless []instance
 	for _, s := range w.Services {
 		for _, name := range s.InstanceNames() {
 			node := s.Node
@@ -48,19 +52,17 @@ func Place(w otto.Wanted, was Placement, nodes []Node) (now Placement, unplaced 
 			if _, ok := index[node]; ok {
 				put(name, node, s)
 			} else {
-				one := s
-				one.Name = name
-				homeless = append(homeless, one)
+				homeless = append(homeless, instance{name, s})
 			}
 		}
 	}
-	for _, s := range homeless {
-		node, refused := scheduler.Pick(scheduler.Placed{Service: s.Name, Ports: s.Spec.Ports}, candidates)
+	for _, i := range homeless {
+		node, refused := scheduler.Pick(scheduler.Placed{Service: i.of.Name, Ports: i.of.Spec.Ports}, candidates)
 		if node == "" {
-			unplaced[s.Name] = "no node can take it: " + strings.Join(refused, "; ")
+			unplaced[i.name] = "no node can take it: " + strings.Join(refused, "; ")
 			continue
 		}
-		put(s.Name, node, s)
+		put(i.name, node, i.of)
 	}
 	return now, unplaced
 }

@@ -1,0 +1,133 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/otto-edge/otto"
+)
+
+func service(name, node string, replicas int) otto.Service {
+	return otto.Service{Name: name, Node: node, Replicas: replicas, Spec: otto.ContainerSpec{Image: name}}
+}
+
+func TestPlace(t *testing.T) {
+	ready := []Node{{ID: "a", Ready: true}, {ID: "b", Ready: true}}
+	tests := []struct {
+		name     string
+		services []otto.Service
+		was      Placement
+		nodes    []Node
+		now      Placement
+		unplaced map[string]string
+	}{
+		{name: "home, ready or not", services: []otto.Service{service("web", "b", 1)}, nodes: []Node{{ID: "a", Ready: true}, {ID: "b"}}, now: Placement{"web": "b"}},
+		{name: "spread", services: []otto.Service{service("web", "", 3)}, nodes: ready, now: Placement{"web": "a", "web-2": "b", "web-3": "a"}},
+		{name: "stays where it is", services: []otto.Service{service("web", "", 1), service("db", "", 1)}, was: Placement{"web": "b", "db": "b"}, nodes: ready, now: Placement{"web": "b", "db": "b"}},
+		{name: "stays on a node that is away", services: []otto.Service{service("web", "", 1)}, was: Placement{"web": "b"}, nodes: []Node{{ID: "a", Ready: true}, {ID: "b"}}, now: Placement{"web": "b"}},
+		{name: "leaves a node that is no more", services: []otto.Service{service("web", "", 1)}, was: Placement{"web": "gone"}, nodes: ready, now: Placement{"web": "a"}},
+		{name: "forgets what is no longer wanted", was: Placement{"web": "a"}, nodes: ready, now: Placement{}},
+		{name: "a new replica goes where its service is not", services: []otto.Service{service("db", "b", 1), service("mail", "b", 1), service("web", "", 2)}, was: Placement{"web": "a"}, nodes: ready, now: Placement{"db": "b", "mail": "b", "web": "a", "web-2": "b"}},
+		{name: "nobody is ready", services: []otto.Service{service("web", "", 1)}, nodes: []Node{{ID: "a"}, {ID: "b"}}, now: Placement{}, unplaced: map[string]string{"web": "no node can take it: a: not ready; b: not ready"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			now, unplaced := Place(otto.Wanted{Services: tt.services}, tt.was, tt.nodes)
+			if diff := cmp.Diff(tt.now, now); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if tt.unplaced == nil {
+				tt.unplaced = map[string]string{}
+			}
+			if diff := cmp.Diff(tt.unplaced, unplaced); diff != "" {
+				t.Errorf("unplaced (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestPlacementIsStable places again what is placed, for any services and nodes.
+func TestPlacementIsStable(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var w otto.Wanted
+		for _, name := range rapid.SliceOfDistinct(rapid.StringMatching("[a-d]"), rapid.ID[string]).Draw(t, "services") {
+			w.Services = append(w.Services, service(name, rapid.SampledFrom([]string{"", "", "n1"}).Draw(t, "home"), rapid.IntRange(1, 3).Draw(t, "replicas")))
+		}
+		nodes := []Node{{ID: "n1", Ready: true}}
+		for _, id := range []string{"n2", "n3"} {
+			nodes = append(nodes, Node{ID: id, Ready: rapid.Bool().Draw(t, id)})
+		}
+		first, unplaced := Place(w, nil, nodes)
+		if len(unplaced) > 0 {
+			t.Fatalf("not placed although n1 is ready: %v", unplaced)
+		}
+		for i := range nodes { // whatever happens to the nodes afterwards
+			nodes[i].Ready = rapid.Bool().Draw(t, "later")
+		}
+		if again, _ := Place(w, first, nodes); !cmp.Equal(first, again) {
+			t.Fatalf("moved for no reason: %s", cmp.Diff(first, again))
+		}
+	})
+}
+
+func TestAssignments(t *testing.T) {
+	db := service("db", "a", 1)
+	near, far := service("near", "a", 1), service("far", "b", 1)
+	for _, s := range []*otto.Service{&near, &far} {
+		s.DependsOn = []otto.Dependency{{Service: "db", Condition: otto.ServiceStarted}}
+	}
+	w := otto.Wanted{Services: []otto.Service{db, near, far}}
+	placed := Placement{"db": "a", "near": "a", "far": "b"}
+	all := Assignments(w, placed, []string{"a", "b", "c"}, nil)
+	if len(all) != 3 || all["c"].Instances == nil || len(all["c"].Instances) != 0 {
+		t.Fatalf("a node with nothing to run needs an empty assignment: %+v", all["c"])
+	}
+	if i := all["a"].Instances[1]; i.Name != "near" || len(i.DependsOn) != 1 || i.Hold != "" {
+		t.Errorf("a dependency on the same node is the agent's business: %+v", i)
+	}
+	if i := all["b"].Instances[0]; i.Hold == "" || len(i.DependsOn) != 0 {
+		t.Errorf("a dependency on another node is not waited for: %+v", i)
+	}
+	all = Assignments(w, placed, []string{"a", "b"}, map[string][]otto.InstanceStatus{"a": {{Name: "db", Service: "db", State: otto.InstanceRunning, Started: time.Unix(1, 0)}}})
+	if i := all["b"].Instances[0]; i.Hold != "" {
+		t.Errorf("it is held although db runs: %s", i.Hold)
+	}
+}
+
+func TestDiffNeverShowsTheEnvironment(t *testing.T) {
+	a, b := service("web", "", 1), service("web", "n1", 1)
+	a.Spec.Environment = map[string]string{"PASSWORD": "old secret"}
+	b.Spec.Environment = map[string]string{"PASSWORD": "new secret"}
+	b.Spec.Image = "web:2"
+	got := Diff(otto.Wanted{Services: []otto.Service{a, service("gone", "", 1)}}, otto.Wanted{Services: []otto.Service{b, service("new", "", 1)}, Nodes: []otto.Node{{ID: "n1"}}})
+	want := []otto.Change{
+		{Kind: "add", Noun: "node", Name: "n1"},
+		{Kind: "change", Noun: "service", Name: "web", Detail: "node: none -> n1, image: web -> web:2, environment"},
+		{Kind: "add", Noun: "service", Name: "new"},
+		{Kind: "remove", Noun: "service", Name: "gone"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestRefuseToLeaveDataBehind(t *testing.T) {
+	was, now := service("db", "a", 1), service("db", "b", 1)
+	was.Spec.Mounts = []otto.Mount{{Type: "volume", Source: "data", Target: "/data"}}
+	now.Spec.Mounts = was.Spec.Mounts
+	from, to := otto.Wanted{Services: []otto.Service{was}}, otto.Wanted{Services: []otto.Service{now}}
+	err := Refuse(from, to, Placement{"db": "a"})
+	if err == nil || !strings.Contains(err.Error(), "service db keeps its data on node a") {
+		t.Errorf("got %v", err)
+	}
+	if err := Refuse(from, from, Placement{"db": "a"}); err != nil {
+		t.Error(err)
+	}
+	if err := Refuse(from, to, Placement{}); err != nil {
+		t.Errorf("it has never had a place: %v", err)
+	}
+}
