@@ -49,7 +49,7 @@ type InstanceStatus struct {
 	Image       string        `json:"image,omitempty"`
 	ContainerID string        `json:"container_id,omitempty"`
 	// SpecHash is of the container that runs, which during an update is the former one.
-	SpecHash string    `json:"spec,omitempty"`
+	SpecHash string    `json:"spec_hash,omitempty"`
 	Health   string    `json:"health,omitempty"`
 	ExitCode int       `json:"exit_code,omitempty"`
 	Restarts int       `json:"restarts,omitempty"`
