@@ -1,11 +1,13 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,7 +58,11 @@ func (p *plane) called(format string, args ...any) error {
 }
 
 func (p *plane) Apply(_ context.Context, w otto.Wanted, base uint64, dry bool) ([]otto.Change, error) {
-	return []otto.Change{{Kind: "add", Noun: "node", Name: w.Nodes[0].ID}}, p.called("apply base=%d dry=%t", base, dry)
+	changes := []otto.Change{}
+	for _, n := range w.Nodes {
+		changes = append(changes, otto.Change{Kind: "add", Noun: "node", Name: n.ID})
+	}
+	return changes, p.called("apply base=%d dry=%t", base, dry)
 }
 func (p *plane) Stop(context.Context) error { return p.called("stop") }
 func (p *plane) Uninstall(_ context.Context, volumes bool) error {
@@ -262,4 +268,19 @@ func TestSlowReaderHoldsUpNobody(t *testing.T) {
 	if _, err := c.Cluster(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+func FuzzRequests(f *testing.F) {
+	f.Add("PUT", "/v1/wanted?base=1", []byte(`{"nodes":[{"id":"a"}]}`))
+	f.Add("PUT", "/v1/wanted?base=x&dry", []byte(`{`))
+	f.Add("POST", "/v1/uninstall?volumes", []byte(nil))
+	f.Add("GET", "/v1/../v1/cluster", []byte(nil))
+	handler := NewServer(newPlane(), func() {}).http.Handler
+	f.Fuzz(func(t *testing.T, method, path string, body []byte) {
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://otto"+path, bytes.NewReader(body))
+		if err != nil || req.URL.Query().Has("watch") {
+			return
+		}
+		handler.ServeHTTP(httptest.NewRecorder(), req)
+	})
 }

@@ -67,17 +67,20 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 // Run answers on l until ctx ends, and then finishes what is under way.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
-	stopped := context.AfterFunc(ctx, func() {
+	finished := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(finished)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
 		if s.http.Shutdown(ctx) != nil {
 			_ = s.http.Close()
 		}
 	})
-	defer stopped()
 	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		stop()
 		return err
 	}
+	<-finished // Serve returns when the shutdown begins
 	return nil
 }
 

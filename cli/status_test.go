@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -90,4 +91,24 @@ func TestAge(t *testing.T) {
 	if got := age(now, time.Time{}); got != "-" {
 		t.Errorf("never is %q", got)
 	}
+}
+
+// FuzzStateFiles takes whatever a crash or a person may leave in .otto.
+func FuzzStateFiles(f *testing.F) {
+	f.Add([]byte(`{"name":"home","nodes":[{"id":"a","sample":{}}],"services":[{"instances":[{"name":"web"}]}]}`))
+	f.Add([]byte(`{"name":1}`))
+	f.Add([]byte("\x00\x00"))
+	d := stateDir(f.TempDir())
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if err := os.WriteFile(d.path(fileView), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var c otto.Cluster
+		if d.read(fileView, &c) == nil {
+			var out strings.Builder
+			(&app{out: &out}).printStatus(&out, &c, false, time.Unix(1e9, 0))
+			_ = missing(&c)
+			_ = rows(&c)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -130,4 +131,32 @@ func TestRefuseToLeaveDataBehind(t *testing.T) {
 	if err := Refuse(from, to, Placement{}); err != nil {
 		t.Errorf("it has never had a place: %v", err)
 	}
+}
+
+// FuzzWanted takes what a client of the API may send, twice, as one after the other.
+func FuzzWanted(f *testing.F) {
+	f.Add([]byte(`{"nodes":[{"id":"a"}],"services":[{"name":"web","replicas":2,"spec":{"image":"x"}}]}`), []byte(`{}`))
+	f.Add([]byte(`{"services":[{"name":"web","depends_on":[{"service":"web"}]}]}`), []byte(`{"services":[{},{}],"nodes":[{},{}]}`))
+	f.Fuzz(func(_ *testing.T, first, second []byte) {
+		var was, now otto.Wanted
+		if json.Unmarshal(first, &was) != nil || json.Unmarshal(second, &now) != nil {
+			return
+		}
+		for _, w := range []otto.Wanted{was, now} {
+			for _, s := range w.Services {
+				if s.Replicas > 100 {
+					return
+				}
+			}
+		}
+		var nodes []Node
+		var ids []string
+		for _, n := range now.Nodes {
+			nodes, ids = append(nodes, Node{ID: n.ID, Ready: true}), append(ids, n.ID)
+		}
+		placed, _ := Place(now, nil, nodes)
+		_ = Assignments(now, placed, ids, nil)
+		_ = Diff(was, now)
+		_ = Refuse(was, now, placed)
+	})
 }
