@@ -8,7 +8,7 @@ LDFLAGS    := -s -w -X main.version=$(VERSION)
 PLATFORMS  := linux/amd64 linux/arm64 linux/arm darwin/amd64 darwin/arm64
 LINTER     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
-UNIT       = $(shell go list ./... | grep -v /e2e)
+UNIT       = $(shell go list ./... | grep -v -e /e2e -e /bench)
 ROOT       := $(filter 0,$(shell id -u))
 LAB_READY  := $(if $(ROOT),$(shell command -v apt-get))
 
@@ -63,7 +63,12 @@ e2e: setup agents ## the end-to-end tests alone (root)
 
 .PHONY: bench
 bench: agents ## benchmarks; compare two runs with benchstat
-	go test -run '^$$' -bench . -benchmem -count $${COUNT:-1} ./...
+	go test -run '^$$' -bench . -benchmem -count $${COUNT:-1} $(UNIT)
+	go test -run '^$$' -bench . -benchtime 3x -count $${COUNT:-1} -timeout 40m ./bench
+
+.PHONY: bench-soak
+bench-soak: agents ## an agent with 50 containers for ten minutes (root)
+	OTTO_BENCH_SOAK=10m go test -timeout 40m -run '^$$' -bench Agent50 -benchtime 1x ./bench
 
 .PHONY: lint
 lint: bin/tools/golangci-lint ## golangci-lint with .golangci.yml, and shellcheck if there

@@ -23,6 +23,9 @@ type containerFiles struct {
 	cpuV2, memoryV2, ioV2 bool
 	hostNetwork           bool
 
+	used, cache uint64 // bytes of memory, and of the inactive file cache in it
+	cacheSweep  uint64 // when that was read; 0 never
+
 	lastUsage time.Duration // of CPU
 	lastRead  time.Time     // zero before the first reading
 	percent   float64
@@ -89,6 +92,11 @@ func (s *Sampler) layout(of []membership) *containerFiles {
 	return c
 }
 
+// cacheSweeps is for how many sweeps the inactive file cache of a container is
+// not read again while its memory stays the same to the byte: the kernel adds up
+// all of memory.stat for it, which costs as much as everything else together.
+const cacheSweeps = 10
+
 // read takes one reading; ok is false if the container has ended, or could not
 // be read for want of file descriptors: no sample is better than a wrong zero.
 func (s *Sampler) read(c *containerFiles, now time.Time) (sample otto.ContainerSample, ok bool) {
@@ -108,13 +116,17 @@ func (s *Sampler) read(c *containerFiles, now time.Time) (sample otto.ContainerS
 		sample.CPUPercent = c.cpuPercent(usage, now)
 	}
 	if used, found := number(contents(&c.memory)); found {
-		sample.MemoryUsed = used
-		key := "total_inactive_file"
-		if c.memoryV2 {
-			key = "inactive_file"
+		if used != c.used || c.cacheSweep == 0 || s.sweep-c.cacheSweep >= cacheSweeps {
+			key := "total_inactive_file"
+			if c.memoryV2 {
+				key = "inactive_file"
+			}
+			c.cache, _ = field(contents(&c.memoryStat), key)
+			c.used, c.cacheSweep = used, s.sweep
 		}
-		if cache, found := field(contents(&c.memoryStat), key); found && cache < used {
-			sample.MemoryUsed = used - cache
+		sample.MemoryUsed = used
+		if c.cache < used {
+			sample.MemoryUsed = used - c.cache
 		}
 	}
 	sample.MemoryLimit = memoryLimit(contents(&c.memoryLimit), s.memory)

@@ -98,6 +98,33 @@ func TestCPUIsOfOneCoreSinceTheLastReading(t *testing.T) {
 	}
 }
 
+func TestFileCacheIsReadAgainWhenItMayHaveChanged(t *testing.T) {
+	root := copyTree(t, "testdata/v2")
+	s := New(Options{Root: root})
+	defer s.Close()
+	write := func(name, content string) { writeFile(t, one(t, root, "sys/fs/cgroup/*/*6f1d*/"+name), content) }
+	used := func() uint64 { return s.Containers(start, []otto.RunningContainer{limited})[0].MemoryUsed }
+	write("memory.current", "1000")
+	write("memory.stat", "inactive_file 100")
+	if got := used(); got != 900 {
+		t.Fatalf("%d bytes are used", got)
+	}
+	write("memory.stat", "inactive_file 300")
+	for range cacheSweeps - 1 {
+		if got := used(); got != 900 {
+			t.Fatalf("memory.stat was read again although nothing has changed: %d", got)
+		}
+	}
+	if got := used(); got != 700 {
+		t.Errorf("after %d sweeps %d bytes are used", cacheSweeps, got)
+	}
+	write("memory.stat", "inactive_file 500")
+	write("memory.current", "1001")
+	if got := used(); got != 501 {
+		t.Errorf("after a change %d bytes are used", got)
+	}
+}
+
 func TestRestartedContainerIsReadFromItsNewProcess(t *testing.T) {
 	s := New(Options{Root: "testdata/v2"})
 	defer s.Close()
