@@ -30,6 +30,7 @@ type converger struct {
 	engine     otto.Engine
 	known      bool               // whether containers are as the engine has them now
 	refreshAt  time.Time          // when to look at the engine next, without an event
+	rest       time.Time          // until when not to look at it, whatever happens
 	work       map[string]*work   // under way, by instance
 	attempts   map[string]attempt // by instance
 	rerun      map[string]bool    // instances to start even if they have ended
@@ -82,9 +83,17 @@ func (a *Agent) converge(ctx context.Context) error {
 		case <-timer.C:
 		}
 		now := time.Now()
-		if !c.known || !now.Before(c.refreshAt) {
+		if (!c.known || !now.Before(c.refreshAt)) && !now.Before(c.rest) {
 			c.refresh(ctx)
+			// Fifty containers that start are hundreds of events: the engine is not to
+			// be kept busy with telling what it is doing.
+			took := time.Since(now)
 			now = time.Now()
+			c.rest = now.Add(2 * took)
+		}
+		if !c.known { // what is known is out of date: decide nothing by it
+			timer.Reset(c.rest.Sub(now))
+			continue
 		}
 		again := c.pass(ctx, now)
 		c.report(ctx, now)

@@ -183,9 +183,8 @@ func memory(b *testing.B, pid int) float64 {
 }
 
 // cpuPercent is the CPU time of processes during d, in percent of one CPU. It
-// adds up user and system time of the processes rather than reading the load of
-// the machine, on which other things run. One that starts in between counts from
-// its start.
+// adds up the processes rather than reading the load of the machine, on which
+// other things run. One that starts in between counts from its start.
 func cpuPercent(b *testing.B, processes func() []int, d time.Duration) float64 {
 	b.Helper()
 	before := map[int]float64{}
@@ -203,19 +202,23 @@ func cpuPercent(b *testing.B, processes func() []int, d time.Duration) float64 {
 	return 100 * used / time.Since(start).Seconds()
 }
 
-// cpuSeconds is what a process has used until now, or false if it has ended.
-func cpuSeconds(pid int) (float64, bool) {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return 0, false
+// cpuSeconds is what a process's threads have used until now, or false if it has
+// ended. The scheduler counts in nanoseconds; /proc/PID/stat in ticks of 10 ms,
+// which says little about a process that wakes for 4 ms.
+func cpuSeconds(pid int) (seconds float64, ok bool) {
+	threads, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task/*/schedstat"))
+	for _, thread := range threads {
+		b, err := os.ReadFile(thread)
+		if err != nil {
+			continue // it has ended
+		}
+		ns, _, _ := strings.Cut(string(b), " ")
+		n, err := strconv.ParseFloat(ns, 64)
+		if err != nil {
+			return 0, false
+		}
+		seconds += n / 1e9
+		ok = true
 	}
-	_, rest, _ := strings.Cut(string(stat), ") ") // the name may hold anything
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, false
-	}
-	user, err1 := strconv.ParseFloat(fields[11], 64)
-	system, err2 := strconv.ParseFloat(fields[12], 64)
-	const ticks = 100 // a second, on every Linux
-	return (user + system) / ticks, err1 == nil && err2 == nil
+	return seconds, ok
 }

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	goruntime "runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,7 @@ type Runtime struct {
 	log     *slog.Logger
 
 	client     atomic.Pointer[client.Client] // nil while the engine is out of reach
+	working    gate                          // creating and starting containers
 	connecting gate
 	networking gate
 	pids       pidCache
@@ -59,6 +61,7 @@ func New(url, cluster string, log *slog.Logger) (*Runtime, error) {
 		url:        url,
 		cluster:    cluster,
 		log:        log,
+		working:    make(gate, max(2, goruntime.NumCPU())),
 		connecting: make(gate, 1),
 		networking: make(gate, 1),
 	}, nil
@@ -144,7 +147,18 @@ func unreachable(err error) bool {
 	return client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// gate lets one goroutine through at a time. Unlike a mutex it can be given up on.
+// heavy is call for what keeps the engine busy. Fifty at once would make it deaf
+// for everything else, and take as long.
+func (r *Runtime) heavy(ctx context.Context, what string, do func(context.Context, *client.Client) error) error {
+	if err := r.working.enter(ctx); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	defer r.working.leave()
+	return r.call(ctx, longCall, what, do)
+}
+
+// gate lets so many goroutines through at a time. Unlike a mutex it can be given
+// up on.
 type gate chan struct{}
 
 func (g gate) enter(ctx context.Context) error {

@@ -24,7 +24,7 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 	if err != nil {
 		return "", fmt.Errorf("create %s: %w", name, err)
 	}
-	err = r.call(ctx, longCall, "create "+name, func(ctx context.Context, c *client.Client) error {
+	err = r.heavy(ctx, "create "+name, func(ctx context.Context, c *client.Client) error {
 		if inst.Spec.NetworkMode == "" {
 			if err := r.ensureNetwork(ctx, c); err != nil {
 				return err
@@ -69,7 +69,7 @@ func missingBind(err error) error {
 
 // Start starts a container; starting a running one is no error.
 func (r *Runtime) Start(ctx context.Context, id string) error {
-	return r.call(ctx, longCall, "start "+short(id), func(ctx context.Context, c *client.Client) error {
+	return r.heavy(ctx, "start "+short(id), func(ctx context.Context, c *client.Client) error {
 		_, err := c.ContainerStart(ctx, id, client.ContainerStartOptions{})
 		return err
 	})
@@ -121,7 +121,7 @@ func (r *Runtime) Rename(ctx context.Context, id, name string) error {
 // Remove removes a stopped container and its anonymous volumes, never a named
 // volume. One that is gone already is no error.
 func (r *Runtime) Remove(ctx context.Context, id string) error {
-	return r.call(ctx, longCall, "remove "+short(id), func(ctx context.Context, c *client.Client) error {
+	return r.heavy(ctx, "remove "+short(id), func(ctx context.Context, c *client.Client) error {
 		_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{RemoveVolumes: true})
 		if cerrdefs.IsNotFound(err) {
 			return nil
