@@ -89,7 +89,7 @@ func (a *Agent) converge(ctx context.Context) error {
 			// be kept busy with telling what it is doing.
 			took := time.Since(now)
 			now = time.Now()
-			c.rest = now.Add(2 * took)
+			c.rest = now.Add(took)
 		}
 		if !c.known { // what is known is out of date: decide nothing by it
 			timer.Reset(c.rest.Sub(now))
