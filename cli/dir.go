@@ -26,7 +26,7 @@ const (
 	fileControl     = "control.json" // controlFile
 	fileView        = "view.json"    // the last otto.Cluster, for when no control plane runs
 	fileLog         = "control.log"  // of the control plane
-	fileLock        = "start.lock"   // held by the one who starts or stops
+	fileLock        = "start.lock"   // held by the command that changes something
 	fileControlLock = "control.lock" // held by the control plane
 	dirStore        = "store"
 )
@@ -80,6 +80,7 @@ func (d stateDir) read(name string, value any) error {
 }
 
 // write replaces a file so that a power cut leaves the old or the new one whole.
+// Its callers hold the lock of who may write it.
 func (d stateDir) write(name string, value any) error {
 	b, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
@@ -97,7 +98,14 @@ func (d stateDir) write(name string, value any) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(temp, d.path(name))
+	if err := os.Rename(temp, d.path(name)); err != nil {
+		return err
+	}
+	dir, err := os.Open(string(d))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Who holds the locks of a cluster's directory.
@@ -117,6 +125,9 @@ func (d stateDir) lockControlPlane() (unlock func(), err error) {
 
 // hold takes a lock that ends with the process, whatever happens to it.
 func (d stateDir) hold(name string, taken error) (unlock func(), err error) {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(d.path(name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err

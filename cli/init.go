@@ -70,6 +70,11 @@ func (a *app) init() error {
 	if err != nil {
 		return err
 	}
+	unlock, err := d.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := d.remember(f, time.Now()); err != nil {
 		return err
 	}

@@ -60,14 +60,14 @@ func (a *app) start(ctx context.Context, o startOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := d.remember(f, time.Now()); err != nil {
-		return err
-	}
 	unlock, err := d.lock()
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if err := d.remember(f, time.Now()); err != nil {
+		return err
+	}
 	if err := a.trust(ctx, f.Wanted.Nodes, o.acceptHostKeys); err != nil {
 		return err
 	}
