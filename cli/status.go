@@ -158,7 +158,11 @@ func instanceRow(s otto.ServiceStatus, i otto.PlacedInstance, now time.Time) []s
 func (a *app) printTroubles(w io.Writer, c *otto.Cluster) {
 	var lines []string
 	for _, n := range c.Nodes {
-		if why := cmpOr(n.Problem, n.Reason, n.Step); why != "" {
+		why := cmpOr(n.Problem, n.Reason)
+		if why == "" && n.State != otto.NodeReady {
+			why = n.Step
+		}
+		if why != "" {
 			lines = append(lines, fmt.Sprintf("node %s: %s", n.ID, why))
 		}
 		for _, warning := range n.Warnings {
