@@ -38,6 +38,9 @@ type Instance struct {
 	// Hold says why the instance must not be started yet, because of services of
 	// other nodes. It never stops one that runs.
 	Hold string `json:"hold,omitempty"`
+	// Fenced says that the instance may be started on another node when this one
+	// is not heard: it must not run here without a lease.
+	Fenced bool `json:"fenced,omitempty"`
 }
 
 // ContainerState is a container's state in the engine's own words.

@@ -1,6 +1,9 @@
 package otto
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Wanted is what a user asks of a cluster: the contents of otto.yaml that
 // concern what runs where. It is one value in the store, replaced whole.
@@ -11,12 +14,36 @@ type Wanted struct {
 	Services []Service `json:"services"`
 	// Interval is how often agents sample; 0 means DefaultInterval.
 	Interval time.Duration `json:"interval_ns,omitempty"`
+	Health   Health        `json:"health,omitzero"`
 }
 
-// Defaults of what agents send.
+// Health is how the nodes of a cluster are watched. Each zero means its default.
+type Health struct {
+	Heartbeat time.Duration `json:"heartbeat_ns,omitempty"`
+	// SuspectMin and SuspectMax bound how long a node may be silent before it is
+	// suspect; between them the rhythm of its link decides.
+	SuspectMin time.Duration `json:"suspect_min_ns,omitempty"`
+	SuspectMax time.Duration `json:"suspect_max_ns,omitempty"`
+	// Lease is how long a node that nobody hears may keep a stateful service
+	// running that could be started elsewhere.
+	Lease time.Duration `json:"lease_ns,omitempty"`
+}
+
+// HeartbeatOf is the time between two heartbeats of a node.
+func (w Wanted) HeartbeatOf(n Node) time.Duration {
+	return cmp.Or(n.Heartbeat, w.Health.Heartbeat, DefaultHeartbeat)
+}
+
+// LeaseOf is how long a lease is that a node is granted: several heartbeats at least.
+func (w Wanted) LeaseOf(n Node) time.Duration {
+	return max(cmp.Or(w.Health.Lease, DefaultLease), 4*w.HeartbeatOf(n))
+}
+
+// Defaults of what agents send, and of what keeps a service from running twice.
 const (
 	DefaultInterval  = 5 * time.Second        // between two samples
 	DefaultHeartbeat = 500 * time.Millisecond // between two heartbeats
+	DefaultLease     = 10 * time.Second
 )
 
 // Cluster is everything known at one moment. It is immutable: the control

@@ -60,6 +60,9 @@ type InstanceStatus struct {
 	Error   string   `json:"error,omitempty"`
 	Warning string   `json:"warning,omitempty"`
 	LogTail []string `json:"log_tail,omitempty"` // last lines of a container that does not stay up
+	// Fenced says that it was stopped because its lease has ended, and that no
+	// process of it is left.
+	Fenced bool `json:"fenced,omitempty"`
 }
 
 // Unmet returns why dependency d is not met by the instances of the service it

@@ -16,6 +16,8 @@ type Node struct {
 	DockerURL    string            `json:"docker_url"`
 	IdentityFile string            `json:"identity_file,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
+	// Heartbeat is the time between two of its heartbeats; 0 means the cluster's.
+	Heartbeat time.Duration `json:"heartbeat_ns,omitempty"`
 }
 
 // IsLocal reports whether the node is the machine that Otto itself runs on,
@@ -33,12 +35,12 @@ type NodeState string
 
 // The states of a node, in the order of a normal life.
 const (
-	NodeJoining NodeState = "joining" // its agent has not reported yet
-	NodeReady   NodeState = "ready"   // its agent reports
-	NodeSuspect NodeState = "suspect" // its agent is silent; the host may be alive
-	NodeLost    NodeState = "lost"    // silent, and a second channel cannot reach the host either
-	NodeLeaving NodeState = "leaving" // taken out of the file; Otto is being removed from it
-	NodeLeft    NodeState = "left"    // stopped on request
+	NodeJoining  NodeState = "joining"  // its agent has not reported yet
+	NodeReady    NodeState = "ready"    // its agent reports
+	NodeSuspect  NodeState = "suspect"  // its agent is silent; the host may be alive
+	NodeLost     NodeState = "lost"     // silent, and a second channel cannot reach the host either
+	NodeDraining NodeState = "draining" // being emptied, on request or because it is taken out
+	NodeLeft     NodeState = "left"     // stopped on request
 )
 
 // NodeFacts are what an agent finds out about its node once, at its start.

@@ -13,15 +13,40 @@ import (
 type Service struct {
 	Name string `json:"name"`
 	// Node is the service's home; empty means that Otto chooses.
-	Node      string        `json:"node,omitempty"`
-	Replicas  int           `json:"replicas"`
-	DependsOn []Dependency  `json:"depends_on,omitempty"`
-	Spec      ContainerSpec `json:"spec"`
+	Node      string       `json:"node,omitempty"`
+	Replicas  int          `json:"replicas"`
+	DependsOn []Dependency `json:"depends_on,omitempty"`
+	// Failover says whether it may be started elsewhere when its node is lost:
+	// FailoverMove or FailoverStay. Empty means that a service stays if it has a
+	// home and moves if it has none.
+	Failover string `json:"failover,omitempty"`
+	// Rejoin says what happens when its home is back: RejoinHome or RejoinKeep,
+	// which is the default.
+	Rejoin string `json:"rejoin,omitempty"`
+	// Data is DataDisposable if a stateful service may start anew without its data.
+	Data string        `json:"data,omitempty"`
+	Spec ContainerSpec `json:"spec"`
 }
+
+// Values of a Service's Failover, Rejoin and Data.
+const (
+	FailoverMove   = "move"
+	FailoverStay   = "stay"
+	RejoinKeep     = "keep" // it stays where it is
+	RejoinHome     = "home" // it goes home once home has been stable for a while
+	DataDisposable = "disposable"
+)
 
 // Stateful reports whether the service keeps data on its node. A stateful
 // service runs at most once in the cluster and never starts away from its data.
 func (s Service) Stateful() bool { return s.Spec.Stateful() }
+
+// Mobile reports whether the service may be started on another node when its
+// own is lost or emptied. A service with data may not, unless it needs none of it.
+func (s Service) Mobile() bool {
+	wants := s.Failover == FailoverMove || s.Failover == "" && s.Node == ""
+	return wants && (!s.Stateful() || s.Data == DataDisposable)
+}
 
 // InstanceNames returns the names of the service's instances: name, name-2,
 // name-3 and so on.
@@ -80,6 +105,8 @@ type ContainerSpec struct {
 	ReadOnly    bool          `json:"read_only,omitempty"`
 	NetworkMode string        `json:"network_mode,omitempty"` // "" means the cluster's network
 	ExtraHosts  []string      `json:"extra_hosts,omitempty"`  // "name:address"
+	// Exclusive makes it stateful although it has no volume: never two at once.
+	Exclusive bool `json:"stateful,omitempty"`
 }
 
 // Pull policies.
@@ -89,8 +116,12 @@ const (
 	PullNever   = "never"
 )
 
-// Stateful reports whether the spec keeps data in a volume or a writable bind.
+// Stateful reports whether the spec keeps data in a volume or a writable bind,
+// or must not run twice for another reason.
 func (s ContainerSpec) Stateful() bool {
+	if s.Exclusive {
+		return true
+	}
 	for _, m := range s.Mounts {
 		if m.Type == MountVolume || m.Type == MountBind && !m.ReadOnly {
 			return true

@@ -15,6 +15,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -49,13 +50,17 @@ type Options struct {
 	Runtime   Runtime
 	Conn      Conn
 	Sampler   Sampler
-	Log       *slog.Logger
+	Clock     Clock
+	// Knock returns nil if the host at address, host:port, is alive.
+	Knock func(ctx context.Context, address string) error
+	Log   *slog.Logger
 }
 
 // Agent runs one node.
 type Agent struct {
 	Options
 	state   state
+	lease   *lease
 	stored  *otto.Assignment // in force when the agent started
 	problem atomic.Value     // string: what is wrong with the agent itself
 
@@ -65,6 +70,8 @@ type Agent struct {
 	lost        chan error    // why the engine is no longer watched
 	connected   chan uint64   // number of the session that has just begun
 	beatNow     chan struct{} // the control plane waits for a sign of life
+	leased      chan struct{} // the lease has begun or ended
+	questions   chan wire.Question
 	results     chan result
 }
 
@@ -79,6 +86,8 @@ func New(o Options) (*Agent, error) {
 		lost:        make(chan error, 1),
 		connected:   make(chan uint64, 1),
 		beatNow:     make(chan struct{}, 1),
+		leased:      make(chan struct{}, 1),
+		questions:   make(chan wire.Question, maxQuestions),
 		results:     make(chan result),
 	}
 	if a.Enrolment.Interval == 0 {
@@ -93,7 +102,13 @@ func New(o Options) (*Agent, error) {
 		return wire.OpenAssignment(o.Enrolment.ControlKey, o.Enrolment.ClusterID, o.Enrolment.NodeID, b)
 	})
 	a.stored = a.state.current
-	return a, err
+	if err != nil {
+		return a, err
+	}
+	if a.lease, err = openLease(o.StateDir, o.Clock); err != nil {
+		o.Log.Warn("stateful services stop if the control plane is not heard soon", "err", err)
+	}
+	return a, nil
 }
 
 // Connected tells the agent that a session with the broker has begun. It is the
@@ -106,11 +121,14 @@ func (a *Agent) Connected(session uint64) {
 // Run works until ctx ends. The containers keep running then.
 func (a *Agent) Run(ctx context.Context) error {
 	a.Conn.Subscribe(a.topic(wire.KindAssignment), a.receive)
+	a.Conn.Subscribe(a.topic(wire.KindLease), a.receiveLease)
+	a.Conn.Subscribe(a.topic(wire.KindQuestion), a.receiveQuestion)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.converge(ctx) })
 	g.Go(func() error { return a.watch(ctx) })
 	g.Go(func() error { return a.sample(ctx) })
 	g.Go(func() error { return a.beat(ctx) })
+	g.Go(func() error { return a.answer(ctx) })
 	return g.Wait()
 }
 
@@ -134,6 +152,67 @@ func (a *Agent) receive(_ string, payload []byte) {
 	}
 	if fresh {
 		replace(a.assignments, asg)
+	}
+}
+
+// receiveLease takes a lease from the network. One that is for another
+// assignment than the one in force means nothing: the control plane may have
+// given our services to another node in between.
+func (a *Agent) receiveLease(_ string, payload []byte) {
+	l, err := wire.OpenLease(a.Enrolment.ControlKey, a.Enrolment.ClusterID, a.Enrolment.NodeID, payload)
+	if err != nil {
+		a.Log.Warn("refused a lease", "err", err)
+		return
+	}
+	if l.BootID != a.BootID || !a.state.inForce(l.Revision) {
+		return
+	}
+	if err := a.lease.renew(l); err != nil {
+		a.Log.Warn("the lease is not on disk", "err", err)
+	}
+	if a.lease.tick() {
+		signal(a.leased)
+	}
+}
+
+// maxQuestions are answered at a time; more are dropped.
+const maxQuestions = 4
+
+// receiveQuestion takes a question from the network.
+func (a *Agent) receiveQuestion(_ string, payload []byte) {
+	q, err := wire.OpenQuestion(a.Enrolment.ControlKey, a.Enrolment.ClusterID, a.Enrolment.NodeID, payload)
+	if err != nil {
+		a.Log.Warn("refused a question", "err", err)
+		return
+	}
+	select {
+	case a.questions <- q:
+	default:
+	}
+}
+
+// answer tries to reach the hosts that the control plane cannot reach.
+func (a *Agent) answer(ctx context.Context) error {
+	g := new(errgroup.Group)
+	g.SetLimit(maxQuestions)
+	for {
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), g.Wait())
+		case q := <-a.questions:
+			g.Go(func() error {
+				within, cancel := context.WithTimeout(ctx, q.Within)
+				defer cancel()
+				said := wire.Answer{NodeID: a.Enrolment.NodeID, Question: q.ID, Reached: true}
+				if err := a.Knock(within, q.Address); err != nil {
+					said.Reached, said.Error = false, err.Error()
+				}
+				if b, err := wire.Encode(said); err == nil {
+					_ = a.Conn.Publish(ctx, a.topic(wire.KindAnswer), 0, false, b)
+				}
+				return nil
+			})
+		}
 	}
 }
 
@@ -207,7 +286,11 @@ func (a *Agent) beat(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		a.lease.sending(seq)
 		_ = a.Conn.Publish(ctx, a.topic(wire.KindHeartbeat), 0, false, b)
+		if a.lease.tick() { // here too, because timers stand still while a machine is suspended
+			signal(a.leased)
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -2,12 +2,10 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -19,6 +17,7 @@ const (
 	engineWait = 2 * time.Second // between two looks at an engine that does not answer
 	backoffMin = time.Second     // after a start that failed; doubles
 	backoffMax = time.Minute
+	fenceRetry = 500 * time.Millisecond
 	tailLines  = 10
 )
 
@@ -35,6 +34,7 @@ type converger struct {
 	attempts   map[string]attempt // by instance
 	rerun      map[string]bool    // instances to start even if they have ended
 	reported   string             // the last report, to send only what is new
+	fenceAt    time.Time          // when to try again to stop what has no lease
 }
 
 // work is something under way for an instance.
@@ -78,6 +78,7 @@ func (a *Agent) converge(ctx context.Context) error {
 			c.known = false
 		case r := <-a.results:
 			c.settle(r)
+		case <-a.leased:
 		case session := <-a.connected:
 			c.greet(ctx, session)
 		case <-timer.C:
@@ -111,6 +112,9 @@ func (c *converger) adopt(asg otto.Assignment) {
 	}
 	c.Log.Info("assignment", "revision", asg.Revision.String(), "instances", len(asg.Instances), "stopped", asg.Stopped)
 	c.assignment = &asg
+	if c.lease.left() <= 0 && slices.ContainsFunc(asg.Instances, func(i otto.Instance) bool { return i.Spec.Stateful() }) {
+		signal(c.beatNow) // only an answer to a heartbeat can be a lease
+	}
 	for name, w := range c.work { // a pull of what is no longer wanted has no purpose
 		if inst := c.wanted(name); w.pulling && (inst == nil || inst.Spec.Hash() != w.hash) {
 			w.cancel()
@@ -178,10 +182,21 @@ func (c *converger) inspect(ctx context.Context, ctr otto.Container) {
 // pass starts what is to be done now and returns when to look again.
 func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duration) {
 	again = resync
-	if c.engine.Problem != "" || c.assignment == nil {
-		return again // without an assignment nothing is known to be wrong
+	if c.assignment == nil {
+		return again // nothing is known to be wrong
 	}
 	for name, s := range c.situations() {
+		if s.want != nil && s.want.Fenced {
+			if left := c.lease.left(); left > 0 {
+				again = min(again, left)
+			}
+		}
+		if s.fenced && c.work[name] != nil && c.work[name].do != doFence {
+			c.work[name].cancel()
+		}
+		if c.engine.Problem != "" && !s.fenced {
+			continue // nothing is known of its containers; only a fence does not wait
+		}
 		if s.want != nil && len(s.containers) > 0 {
 			if left := settlingLeft(s, now); left > 0 {
 				again = min(again, left)
@@ -193,6 +208,10 @@ func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duratio
 		st := next(s, now)
 		if st.again > 0 {
 			again = min(again, st.again)
+		}
+		if wait := c.fenceAt.Sub(now); st.do == doFence && wait > 0 {
+			again = min(again, wait)
+			continue
 		}
 		if st.do != doNothing {
 			c.launch(ctx, name, s.want, st)
@@ -239,6 +258,9 @@ func (c *converger) situations() map[string]situation {
 			s.attempt = attempt{}
 		}
 		s.blocked = blocked(*inst, leaving, reports)
+		if why, stop := c.lease.judge(*inst); why != "" {
+			s.blocked, s.fenced = why, stop
+		}
 		all[inst.Name] = s
 	}
 	return all
@@ -269,6 +291,9 @@ func (c *converger) statuses(all map[string]situation, now time.Time) []otto.Ins
 		s.want, s.stopped, s.rerun = inst, c.assignment.Stopped, c.rerun[inst.Name]
 		if at := c.attempts[inst.Name]; at.hash == inst.Spec.Hash() {
 			s.attempt = at
+		}
+		if why, stop := c.lease.judge(*inst); why != "" {
+			s.blocked, s.fenced = why, stop
 		}
 		var do verb
 		var pulling bool
@@ -322,6 +347,10 @@ func (c *converger) settle(r result) {
 	delete(c.work, r.instance)
 	delete(c.rerun, r.instance)
 	c.known = false
+	if w.do == doFence {
+		c.fenced(r)
+		return
+	}
 	if w.do == doStop || w.do == doRetire {
 		if r.err != nil {
 			c.Log.Warn("not stopped", "instance", r.instance, "err", r.err)
@@ -346,6 +375,22 @@ func (c *converger) settle(r result) {
 	c.attempts[r.instance] = at
 }
 
+// fenced takes in that an instance was stopped because its lease has ended. The
+// engine may be the one that does not answer, so what is known is corrected here.
+func (c *converger) fenced(r result) {
+	if r.err != nil {
+		c.Log.Error("not stopped although its lease has ended", "instance", r.instance, "err", r.err)
+		c.fenceAt = time.Now().Add(fenceRetry)
+		return
+	}
+	c.rerun[r.instance] = true
+	for i := range c.containers {
+		if c.containers[i].Instance == r.instance && alive(c.containers[i]) {
+			c.containers[i].State = otto.ContainerExited
+		}
+	}
+}
+
 // backoff grows from one second to a minute, with a jitter of a quarter so that
 // nodes that failed together do not try again together.
 func backoff(count int) time.Duration {
@@ -360,139 +405,6 @@ func (c *converger) finish() {
 			delete(c.work, r.instance)
 		}
 	}
-}
-
-// perform does a step. Each part is harmless when done again.
-func (c *converger) perform(ctx context.Context, name string, want *otto.Instance, st step) (warning string, err error) {
-	switch st.do {
-	case doDeploy:
-		return c.deploy(ctx, *want)
-	case doUpdate:
-		return c.update(ctx, *want, st)
-	case doStart:
-		return "", c.Runtime.Start(ctx, st.current.ID)
-	case doRecover:
-		return "", c.Runtime.Start(ctx, st.others[0].ID)
-	case doStop:
-		all := st.others
-		if st.current != nil {
-			all = append(slices.Clone(all), *st.current)
-		}
-		return "", c.stop(ctx, all)
-	case doRetire:
-		if err := c.retire(ctx, st.others); err != nil {
-			return "", err
-		}
-		if st.current != nil && st.current.Name != name {
-			return "", c.Runtime.Rename(ctx, st.current.ID, name)
-		}
-	}
-	return "", nil
-}
-
-func (c *converger) deploy(ctx context.Context, want otto.Instance) (warning string, err error) {
-	if warning, err = c.pull(ctx, want); err != nil {
-		return warning, err
-	}
-	id, err := c.Runtime.Create(ctx, want, want.Name)
-	if err != nil {
-		return warning, err
-	}
-	return warning, c.Runtime.Start(ctx, id)
-}
-
-// update replaces an instance's container. Everything that can fail early (the
-// pull, the creation) is done while the former one serves; if the new one does
-// not start, it is kept aside for its logs and the former one comes back.
-func (c *converger) update(ctx context.Context, want otto.Instance, st step) (warning string, err error) {
-	var id string
-	if st.current != nil {
-		id = st.current.ID // made before the agent was interrupted
-	} else {
-		if warning, err = c.pull(ctx, want); err != nil {
-			return warning, err
-		}
-		if err := c.retire(ctx, leftovers(want, st.others)); err != nil {
-			return warning, err
-		}
-		if id, err = c.Runtime.Create(ctx, want, want.Name+suffixNext); err != nil {
-			return warning, err
-		}
-	}
-	former := slices.DeleteFunc(slices.Clone(st.others), func(o otto.Container) bool { return o.Name != want.Name })
-	if err := c.stop(ctx, st.others); err != nil {
-		return warning, err
-	}
-	startErr := c.Runtime.Start(ctx, id)
-	if startErr == nil {
-		startErr = c.staysUp(ctx, want, id)
-	}
-	if startErr != nil && len(former) > 0 && ctx.Err() == nil {
-		return warning, fmt.Errorf("the update did not start and the former container was put back: %w", errors.Join(startErr,
-			c.stop(ctx, []otto.Container{{ID: id, State: otto.ContainerRunning}}),
-			c.Runtime.Rename(ctx, id, want.Name+suffixFailed),
-			c.Runtime.Start(ctx, former[0].ID)))
-	}
-	return warning, startErr // the next pass removes the former one and gives its name to the new one
-}
-
-// staysUp waits until a new container has run for a moment.
-func (c *converger) staysUp(ctx context.Context, want otto.Instance, id string) error {
-	wait(ctx, steady)
-	list, err := c.Runtime.Containers(ctx)
-	if err != nil { // unknown is no reason to go back
-		c.Log.Warn("not known whether the update stays up", "instance", want.Name, "err", err)
-		list = nil
-	}
-	i := slices.IndexFunc(list, func(o otto.Container) bool { return o.ID == id })
-	if i < 0 || list[i].State == otto.ContainerRunning && list[i].Restarts == 0 {
-		return nil
-	}
-	if list[i].State == otto.ContainerExited && list[i].ExitCode == 0 && ended(want.Spec, list[i], 0) {
-		return nil
-	}
-	why := fmt.Sprintf("it ended with exit code %d", list[i].ExitCode)
-	if tail, err := c.Runtime.Logs(ctx, id, tailLines); err == nil && len(tail) > 0 {
-		why += ": " + strings.Join(tail, " | ")
-	}
-	return errors.New(why)
-}
-
-// leftovers are what earlier updates left behind under other names.
-func leftovers(want otto.Instance, others []otto.Container) []otto.Container {
-	return slices.DeleteFunc(slices.Clone(others), func(o otto.Container) bool { return o.Name == want.Name || alive(o) })
-}
-
-func (c *converger) pull(ctx context.Context, want otto.Instance) (warning string, err error) {
-	c.progress(want.Name, true)
-	defer c.progress(want.Name, false)
-	return c.Runtime.Pull(ctx, want.Spec)
-}
-
-func (c *converger) progress(instance string, pulling bool) {
-	c.results <- result{instance: instance, pulling: &pulling}
-}
-
-func (c *converger) stop(ctx context.Context, list []otto.Container) error {
-	var errs []error
-	for _, ctr := range list {
-		if alive(ctr) {
-			errs = append(errs, c.Runtime.Stop(ctx, ctr.ID))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// retire stops and removes containers.
-func (c *converger) retire(ctx context.Context, list []otto.Container) error {
-	if err := c.stop(ctx, list); err != nil {
-		return err
-	}
-	var errs []error
-	for _, ctr := range list {
-		errs = append(errs, c.Runtime.Remove(ctx, ctr.ID))
-	}
-	return errors.Join(errs...)
 }
 
 // greet publishes the birth at the begin of a session with the broker; the
@@ -529,6 +441,7 @@ func (c *converger) report(ctx context.Context, now time.Time) {
 		r.Revision = c.assignment.Revision
 		all := c.situations()
 		r.Instances = c.statuses(all, now)
+		r.Strays = strays(all)
 		r.Settled = c.engine.Problem == "" && len(c.work) == 0 && c.settled(all, now)
 	}
 	b, err := wire.Encode(r)
@@ -543,6 +456,17 @@ func (c *converger) report(ctx context.Context, now time.Time) {
 		return // said again after the next connect
 	}
 	c.reported = string(b)
+}
+
+// strays are the instances that are not wanted and run.
+func strays(all map[string]situation) (names []string) {
+	for name, s := range all {
+		if s.want == nil && slices.ContainsFunc(s.containers, alive) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // settled reports whether nothing is left to do.

@@ -34,6 +34,7 @@ const (
 	doStop    verb = "stop"    // stop what runs
 	doRetire  verb = "retire"  // stop and remove containers that are not wanted
 	doRecover verb = "recover" // start the former container again
+	doFence   verb = "fence"   // stop at once what has no lease any more
 )
 
 // step is what to do for an instance, or why there is nothing to do.
@@ -65,6 +66,7 @@ type situation struct {
 	containers []otto.Container
 	attempt    attempt
 	blocked    string // why it must not be started yet
+	fenced     bool   // it must not even run
 }
 
 // next decides what to do for one instance. It depends on nothing but its
@@ -76,6 +78,9 @@ func next(s situation, now time.Time) step {
 	current, others := split(*s.want, s.containers)
 	st := step{current: current, others: others}
 	switch {
+	case s.fenced && slices.ContainsFunc(s.containers, alive):
+		st.do = doFence
+		return st
 	case s.stopped:
 		if slices.ContainsFunc(s.containers, alive) {
 			st.do = doStop
@@ -187,6 +192,7 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 	}
 	plan := next(s, now)
 	st.Reason = plan.reason
+	st.Fenced = s.fenced && busy == doNothing && !slices.ContainsFunc(s.containers, alive)
 	switch {
 	case s.stopped && (shown == nil || !alive(*shown)):
 		st.State = otto.InstanceStopped

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"time"
 
 	"github.com/otto-edge/otto"
 )
@@ -27,6 +28,10 @@ type Runtime interface {
 	Start(ctx context.Context, id string) error
 	// Stop stops a container within its own grace period; stopping a stopped one is no error.
 	Stop(ctx context.Context, id string) error
+	// Kill stops a container within grace, whatever its own grace period is. Where
+	// the engine does not answer, it ends the container's processes itself, if it
+	// may; nil means that none is left.
+	Kill(ctx context.Context, c otto.Container, grace time.Duration) error
 	Rename(ctx context.Context, id, name string) error
 	// Remove removes a stopped container and its anonymous volumes, never a named volume.
 	Remove(ctx context.Context, id string) error

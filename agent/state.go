@@ -72,6 +72,13 @@ func (s *state) accept(asg otto.Assignment, signed []byte) (fresh bool, err erro
 	return true, nil
 }
 
+// inForce reports whether the assignment in force is of this revision.
+func (s *state) inForce(r otto.Revision) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current != nil && s.current.Revision == r
+}
+
 // write replaces the current file so that a power cut at any point leaves the
 // new one, or the former one, whole.
 func (s *state) write(b []byte) error {

@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/knock"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -147,6 +148,40 @@ func (f *Fleet) Ensure(ctx context.Context, node otto.Node, e wire.Enrolment, br
 		return nil, fmt.Errorf("%s: %w", node.ID, err)
 	}
 	return v.warnings, nil
+}
+
+// Alive returns nil if the node's host answers in some way before ctx ends: at
+// its SSH port, or at that of its first jump host's way to it.
+func (f *Fleet) Alive(ctx context.Context, node otto.Node) error {
+	if node.IsLocal() {
+		return nil
+	}
+	if address := f.Address(node); address != "" {
+		return knock.Host(ctx, address)
+	}
+	h, err := f.connect(ctx, node)
+	if err != nil {
+		return err
+	}
+	h.Close()
+	return nil
+}
+
+// Address is where the node's SSH server listens, host:port; empty for the local
+// node and for one behind a jump host, which others cannot try.
+func (f *Fleet) Address(node otto.Node) string {
+	if node.IsLocal() {
+		return ""
+	}
+	config, err := f.sshConfig()
+	if err != nil {
+		return ""
+	}
+	route, err := config.route(node)
+	if err != nil || len(route) != 1 {
+		return ""
+	}
+	return route[0].addr()
 }
 
 // install is one host on its way to run the wanted agent.

@@ -40,6 +40,10 @@ func (g *guarded) Ensure(_ context.Context, n otto.Node, e wire.Enrolment, _ fun
 func (g *guarded) Stop(context.Context, otto.Node, string) error            { return nil }
 func (g *guarded) Uninstall(context.Context, otto.Node, string, bool) error { return nil }
 
+// Alive and Address implement control.Reach.
+func (g *guarded) Alive(context.Context, otto.Node) error { return nil }
+func (g *guarded) Address(otto.Node) string               { return "" }
+
 func (g *guarded) enrolment(node string) (wire.Enrolment, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -108,7 +112,7 @@ func (g *guarded) target(who string) mqtttest.Target {
 func topics() []string {
 	list := []string{wire.TopicControlStatus, wire.TopicEvents, wire.ServiceTopic("web")}
 	for _, node := range []string{"n1", "n2"} {
-		for _, k := range append(wire.ReportKinds(), wire.KindAssignment) {
+		for _, k := range append(wire.ReportKinds(), wire.OrderKinds()...) {
 			list = append(list, wire.NodeTopic(node, k))
 		}
 	}
@@ -121,26 +125,29 @@ func topics() []string {
 func TestWhoMayPublishAndReadWhat(t *testing.T) {
 	reports := func(node string) []string {
 		return []string{
-			"otto/nodes/" + node + "/heartbeat", "otto/nodes/" + node + "/instances",
+			"otto/nodes/" + node + "/answer", "otto/nodes/" + node + "/heartbeat", "otto/nodes/" + node + "/instances",
 			"otto/nodes/" + node + "/metrics/containers", "otto/nodes/" + node + "/metrics/node", "otto/nodes/" + node + "/status",
 		}
+	}
+	orders := func(node string) []string {
+		return []string{"otto/control/status", "otto/nodes/" + node + "/assignment", "otto/nodes/" + node + "/lease", "otto/nodes/" + node + "/question"}
 	}
 	metrics := []string{
 		"otto/nodes/n1/metrics/containers", "otto/nodes/n1/metrics/node",
 		"otto/nodes/n2/metrics/containers", "otto/nodes/n2/metrics/node",
 	}
-	public := slices.Concat([]string{"otto/control/status", "otto/events"}, reports("n1"), reports("n2"), []string{"otto/services/web"})
+	public := slices.Concat([]string{"otto/control/status", "otto/events"}, reports("n1")[1:], reports("n2")[1:], []string{"otto/services/web"})
 	tests := []struct {
 		who           string
 		viewer        bool // mqtt.username is set
 		publish, read []string
 		mark          string // a topic that this one may read
 	}{
-		{who: "n1", publish: reports("n1"), read: []string{"otto/control/status", "otto/nodes/n1/assignment"}, mark: "otto/control/status"},
-		{who: "n2", publish: reports("n2"), read: []string{"otto/control/status", "otto/nodes/n2/assignment"}, mark: "otto/control/status"},
+		{who: "n1", publish: reports("n1"), read: orders("n1"), mark: "otto/control/status"},
+		{who: "n2", publish: reports("n2"), read: orders("n2"), mark: "otto/control/status"},
 		{who: "anybody", read: metrics, mark: metrics[0]},
 		{who: "viewer", viewer: true, read: public, mark: metrics[0]},
-		{who: "n1", viewer: true, publish: reports("n1"), read: []string{"otto/control/status", "otto/nodes/n1/assignment"}, mark: "otto/control/status"},
+		{who: "n1", viewer: true, publish: reports("n1"), read: orders("n1"), mark: "otto/control/status"},
 		{who: "control", publish: topics(), read: topics(), mark: "otto/control/status"},
 	}
 	plain, viewed := guard(t, "", ""), guard(t, "viewer", "may look")

@@ -12,6 +12,9 @@ import (
 
 // check judges what concerns several nodes or services.
 func (d *document) check(r *reader) {
+	if h := d.health; h.SuspectMin != 0 && h.SuspectMax != 0 && h.SuspectMin > h.SuspectMax {
+		r.reject(d.healthAt, "write a suspect_max that is not shorter", "health.suspect_min is longer than health.suspect_max")
+	}
 	d.checkBroker(r)
 	d.checkNodes(r)
 	d.checkNames(r)
@@ -84,6 +87,16 @@ func (d *document) checkService(r *reader, s *service) {
 	}
 	if s.Replicas > 1 && s.Stateful() {
 		r.reject(s.pos, "write replicas: 1, or mount its data read-only", "service %s keeps data, so that there can be only one of it", s.Name)
+	}
+	if s.statelessAt != nil && s.Stateful() {
+		r.reject(*s.statelessAt, "take it out, or mount its volumes read-only", "service %s keeps data in its volumes, so that it is stateful", s.Name)
+	}
+	if s.Rejoin != "" && s.Node == "" {
+		r.reject(s.pos, "write node: ID, or take rejoin out", "service %s has no home to go back to", s.Name)
+	}
+	if s.Failover == otto.FailoverMove && s.Stateful() && s.Data == "" {
+		r.reject(s.pos, "write data: disposable if it may start without its data, or take failover out",
+			"service %s keeps data on its node and cannot be started on another one when that is lost", s.Name)
 	}
 	if s.Spec.NetworkMode == "host" && len(s.Spec.Ports) > 0 {
 		r.warn(s.portsAt[0], "take ports out", "ports mean nothing with network_mode: host")

@@ -16,6 +16,8 @@ type document struct {
 	nodes    []node
 	services []service
 	interval time.Duration
+	health   otto.Health
+	healthAt pos
 }
 
 const defaultName = "otto"
@@ -29,6 +31,7 @@ func documentObject() object[document] {
 			"version":  as("Compose's; it has no meaning any more.", text("nothing"), func(*document) *string { return new(string) }),
 			"mqtt":     as("The broker that the cluster meets at.", mqttObject().one(), func(d *document) *mqtt { return &d.mqtt }),
 			"metrics":  metricsKey(),
+			"health":   healthKey(),
 			"nodes":    nodesKey(),
 			"services": servicesKey(),
 			"volumes":  volumesKey(),
@@ -57,6 +60,27 @@ func metricsKey() key[document] {
 	}
 	return key[document]{"What agents measure.", metrics.schema(), func(r *reader, v value, d *document) { metrics.read(r, v, d) }}
 }
+
+func healthKey() key[document] {
+	health := object[otto.Health]{
+		noun: "health",
+		keys: map[string]key[otto.Health]{
+			"heartbeat": as("Time between two heartbeats of a node, 500ms by default.", heartbeat(), func(h *otto.Health) *time.Duration { return &h.Heartbeat }),
+			"suspect_min": as("Silence that never makes a node suspect, 1s by default.",
+				duration(200*time.Millisecond, time.Hour), func(h *otto.Health) *time.Duration { return &h.SuspectMin }),
+			"suspect_max": as("Silence that makes a node suspect on any link, 20s by default.",
+				duration(time.Second, time.Hour), func(h *otto.Health) *time.Duration { return &h.SuspectMax }),
+			"lease": as("How long a node that is cut off may run a stateful service that can be started elsewhere, 10s by default.",
+				duration(5*time.Second, time.Hour), func(h *otto.Health) *time.Duration { return &h.Lease }),
+		},
+	}
+	return key[document]{"How the nodes are watched.", health.schema(), func(r *reader, v value, d *document) {
+		d.healthAt = v.pos
+		health.read(r, v, &d.health)
+	}}
+}
+
+func heartbeat() form[time.Duration] { return duration(100*time.Millisecond, 5*time.Minute) }
 
 // volumesKey reads Compose's definitions of volumes, of which Otto supports
 // the usual one: nothing but the name.
@@ -119,7 +143,7 @@ func (d *document) complete() {
 }
 
 func (d *document) wanted() otto.Wanted {
-	w := otto.Wanted{Nodes: []otto.Node{}, Services: []otto.Service{}, Interval: d.interval}
+	w := otto.Wanted{Nodes: []otto.Node{}, Services: []otto.Service{}, Interval: d.interval, Health: d.health}
 	for _, n := range d.nodes {
 		w.Nodes = append(w.Nodes, n.Node)
 	}

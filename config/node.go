@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/otto-edge/otto"
 )
@@ -47,7 +48,8 @@ func nodeObject() object[node] {
 			"port": as("Port of SSH.", integer(1, 65535), func(n *node) *int { return &n.Port }),
 			"docker_url": as("The engine's address as seen from the node, "+defaultDockerURL+" by default.",
 				checked(defaultDockerURL+" or tcp://127.0.0.1:2375", isDockerURL), func(n *node) *string { return &n.DockerURL }),
-			"labels": as("Labels of the node.", pairs(), func(n *node) *map[string]string { return &n.Labels }),
+			"heartbeat": as("Time between two of its heartbeats; more for a metered link.", heartbeat(), func(n *node) *time.Duration { return &n.Heartbeat }),
+			"labels":    as("Labels of the node.", pairs(), func(n *node) *map[string]string { return &n.Labels }),
 			"identity_file": as("Private key for SSH, relative to this file.", localPath(),
 				func(n *node) *string { return &n.IdentityFile }),
 		},

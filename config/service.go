@@ -23,6 +23,8 @@ type service struct {
 	mountsAt  []pos // of each of Spec.Mounts
 	dependsAt []pos // of each of DependsOn
 
+	statelessAt *pos // of stateful: false
+
 	environment map[string]*string // nil: to be taken from the environment, where there is none
 	envFiles    []envFile
 }
@@ -103,10 +105,22 @@ func placementKeys() map[string]key[service] {
 		"replicas":   given("Number of containers, 1 by default.", count, replicas),
 		"scale":      given("As replicas, in Compose's form.", count, replicas),
 		"depends_on": dependsOnKey(),
-		"resources":  nested("Limits of each container.", resources),
-		"cpus":       given("As resources.cpu, in Compose's form.", cores(), cpu),
-		"mem_limit":  given("As resources.memory, in Compose's form.", size(minMemory), memory),
-		"deploy":     nested("Compose's form of replicas and resources.", deploy),
+		"failover": as("move or stay when its node is lost; a service with a home stays, one without moves.",
+			choice(otto.FailoverMove, otto.FailoverStay), func(s *service) *string { return &s.Failover }),
+		"rejoin": as("keep (default) or home: whether it goes back when its home is back.",
+			choice(otto.RejoinKeep, otto.RejoinHome), func(s *service) *string { return &s.Rejoin }),
+		"data": as("disposable: it may start anew on another node without its data.",
+			choice(otto.DataDisposable), func(s *service) *string { return &s.Data }),
+		"stateful": {"Whether there must never be two of it; a service with volumes always is.", schema{"type": "boolean"}, func(r *reader, v value, s *service) {
+			var ok bool
+			if s.Spec.Exclusive, ok = boolean().read(r, v); ok && !s.Spec.Exclusive {
+				s.statelessAt = &v.pos
+			}
+		}},
+		"resources": nested("Limits of each container.", resources),
+		"cpus":      given("As resources.cpu, in Compose's form.", cores(), cpu),
+		"mem_limit": given("As resources.memory, in Compose's form.", size(minMemory), memory),
+		"deploy":    nested("Compose's form of replicas and resources.", deploy),
 	}
 }
 

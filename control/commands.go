@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -55,8 +56,19 @@ func (p *Plane) want(w otto.Wanted) error {
 		}
 	}
 	next.Leaving = slices.DeleteFunc(next.Leaving, func(n otto.Node) bool { return hasNode(w.Nodes, n.ID) })
-	interval := w.Interval != next.Wanted.Interval
+	enrolment := w.Interval != next.Wanted.Interval || w.Health.Heartbeat != next.Wanted.Health.Heartbeat
+	for _, s := range w.Services { // a new home is where it goes, wherever it was
+		if moved(next.Wanted, s) {
+			next.Placement = maps.Clone(next.Placement)
+			for _, name := range s.InstanceNames() {
+				delete(next.Placement, name)
+			}
+		}
+	}
 	next.Wanted = w
+	for _, n := range w.Nodes {
+		next.Lease = max(next.Lease, w.LeaseOf(n))
+	}
 	if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
 		return err
 	}
@@ -71,7 +83,7 @@ func (p *Plane) want(w otto.Wanted) error {
 		switch {
 		case n == nil:
 			p.nodes[spec.ID] = newNode(spec)
-		case interval || plan.Diff(otto.Wanted{Nodes: []otto.Node{n.Node}}, otto.Wanted{Nodes: []otto.Node{spec}}) != nil:
+		case enrolment || plan.Diff(otto.Wanted{Nodes: []otto.Node{n.Node}}, otto.Wanted{Nodes: []otto.Node{spec}}) != nil:
 			n.Node, n.leaving = spec, false
 			k := n.keeper
 			n.keeper = nil // the next pass makes one for what is wanted now
@@ -80,10 +92,16 @@ func (p *Plane) want(w otto.Wanted) error {
 			n.leaving = false
 		}
 	}
+	p.dirty = true
 	p.event("change", "", "", fmt.Sprintf("wanted state is at revision %d", w.Revision))
 	p.pass()
 	p.publishView() // who has asked for it finds it in the view
 	return nil
+}
+
+// moved reports whether a service has another home than before.
+func moved(was otto.Wanted, s otto.Service) bool {
+	return slices.ContainsFunc(was.Services, func(w otto.Service) bool { return w.Name == s.Name && w.Node != s.Node && s.Node != "" })
 }
 
 func hasNode(nodes []otto.Node, id string) bool {
@@ -165,7 +183,7 @@ func (p *Plane) waitStopped(ctx context.Context, id string) error {
 			if p.watching.After(last) {
 				last = p.watching
 			}
-			silent = time.Since(last) > 2*p.Limits.Suspect || n.goodbye.After(n.heard)
+			silent = time.Since(last) > 2*p.patience(n) || n.goodbye.After(n.heard)
 			if n.report == nil || n.report.Revision != n.revision || p.desired.Wanted.Stopped && n.published == "" {
 				why = "it has not reported that its services are stopped"
 				return nil

@@ -13,7 +13,9 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +48,11 @@ type Reach interface {
 	Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) (warnings []string, err error)
 	Stop(ctx context.Context, n otto.Node, cluster string) error
 	Uninstall(ctx context.Context, n otto.Node, cluster string, volumes bool) error
+	// Alive returns nil if the node's host answers in some way before ctx ends.
+	Alive(ctx context.Context, n otto.Node) error
+	// Address is the host:port by which other nodes can try the same; empty if
+	// they cannot.
+	Address(n otto.Node) string
 }
 
 // Broker is how nodes find the broker.
@@ -89,16 +96,23 @@ type Plane struct {
 	documents                  // as they are in the store
 	nodes      map[string]*node
 	started    time.Time
-	watching   time.Time // since when messages can come in
-	number     uint64    // of the last assignment
-	unplaced   map[string]string
-	summaries  map[string]string // of services, as published last
-	told       map[string]string // state of services, as in their last event
+	watching   time.Time            // since when messages can come in
+	number     uint64               // of the last assignment
+	checks     uint64               // begun so far
+	doubts     string               // why nobody is judged lost
+	dirty      bool                 // something has happened that decisions depend on
+	again      time.Time            // when to decide again although nothing has
+	troubles   map[string]trouble   // by instance
+	waiting    map[string]string    // why an instance has no place, or not the one it should
+	held       map[string]string    // why a stateful instance may not run at its place yet
+	dismissed  map[string]time.Time // ends of the leases of nodes that have left
+	summaries  map[string]string    // of services, as published last
+	told       map[string]string    // state of services, as in their last event
 	viewStale  bool
 	background sync.WaitGroup
 }
 
-// tick is how often health is judged without any message.
+// tick is how often everything is looked at without any message.
 const tick = 500 * time.Millisecond
 
 // viewDelay lets several messages share one view.
@@ -112,17 +126,19 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 	}
 	p := &Plane{
 		Options: o, inbox: make(chan func(), 64), ended: make(chan struct{}), watch: make(chan struct{}),
-		nodes: map[string]*node{}, unplaced: map[string]string{}, summaries: map[string]string{}, told: map[string]string{}, started: time.Now(),
+		nodes: map[string]*node{}, troubles: map[string]trouble{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, started: time.Now(),
 	}
 	if err := p.load(ctx); err != nil {
 		return nil, err
 	}
-	for _, n := range p.desired.Wanted.Nodes {
-		p.nodes[n.ID] = newNode(n)
+	for _, n := range append(slices.Clone(p.desired.Wanted.Nodes), p.desired.Leaving...) {
+		known := newNode(n)
+		known.leaving = hasNode(p.desired.Leaving, n.ID)
+		known.leaseEnd = p.started.Add(p.desired.Lease) // of one granted just before we started
+		p.nodes[n.ID] = known
 	}
-	for _, n := range p.desired.Leaving {
-		p.nodes[n.ID] = newNode(n)
-		p.nodes[n.ID].leaving = true
+	for _, holder := range p.desired.Holders {
+		p.dismissed[holder] = p.started.Add(p.desired.Lease)
 	}
 	p.publishView()
 	return p, nil
@@ -135,7 +151,7 @@ func (p *Plane) Epoch() uint64 { return p.epoch }
 // It is the client's OnConnect.
 func (p *Plane) Connected(uint64) {
 	p.post(func() {
-		p.watching = time.Now()
+		p.watching, p.dirty = time.Now(), true
 		for _, n := range p.nodes {
 			n.published = "" // the broker may have forgotten what it retained
 		}
@@ -155,30 +171,51 @@ func (p *Plane) Run(ctx context.Context) error {
 		now := time.Now()
 		p.post(func() { p.ingest(topic, payload, now) })
 	})
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	view := time.NewTimer(viewDelay)
 	defer view.Stop()
 	defer p.background.Wait()
 	defer close(p.ended)
-	p.pass()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case f := <-p.inbox:
 			f()
-		case <-ticker.C:
+		case <-timer.C:
 		case <-view.C:
 			p.publishView()
 			continue
 		}
-		p.pass()
+		p.slept(last, time.Now())
+		timer.Reset(p.pass())
+		last = time.Now()
 		if !p.viewStale {
 			p.viewStale = true
 			view.Reset(viewDelay)
 		}
 	}
+}
+
+// asleep is the least time without a look at anything that counts as sleep: a
+// suspended laptop, a stopped process, a clock that was set.
+const asleep = 2 * time.Second
+
+// slept forgives all silence of the time in which nothing could be heard, because
+// this process did not run.
+func (p *Plane) slept(last, now time.Time) {
+	gap := max(now.Sub(last), now.Round(0).Sub(last.Round(0)))
+	jump := now.Sub(last) - now.Round(0).Sub(last.Round(0))
+	if gap < asleep && jump.Abs() < asleep || p.watching.IsZero() {
+		return
+	}
+	p.watching = now
+	for _, n := range p.nodes {
+		n.check, n.unreachable, n.reached = nil, "", ""
+	}
+	p.event("asleep", "", "", fmt.Sprintf("the control plane did not run for %s, or its clock was set: nobody is judged by his silence in that time", gap.Round(time.Second)))
 }
 
 // post runs f in the loop, some time; after the end of Run it is dropped.

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/plan"
@@ -41,8 +42,20 @@ type identity struct {
 type desired struct {
 	Wanted    otto.Wanted    `json:"wanted"`
 	Placement plan.Placement `json:"placement"`
+	// Holders are the nodes that may run stateful instances, by instance.
+	Holders map[string]string `json:"holders,omitempty"`
+	// Lease is the longest lease that was ever granted.
+	Lease time.Duration `json:"lease_ns,omitempty"`
+	// Intents are what a person wants of nodes, beside what the file says.
+	Intents map[string]intent `json:"intents,omitempty"`
 	// Leaving are nodes that are no longer wanted and still have Otto on them.
 	Leaving []otto.Node `json:"leaving,omitempty"`
+}
+
+// intent is what a person wants of a node.
+type intent struct {
+	Cordoned bool `json:"cordoned,omitempty"` // takes nothing new
+	Draining bool `json:"draining,omitempty"` // and gives away what it can
 }
 
 // secrets are a node's own, made at its enrolment and stable for life.

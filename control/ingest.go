@@ -1,9 +1,11 @@
 package control
 
 import (
+	"math"
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/health"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -14,8 +16,11 @@ type node struct {
 	state   otto.NodeState
 	reason  string
 	since   time.Time
+	flaps   health.Flaps
 
 	heard    time.Time // the agent, live: never by a retained message
+	beatAt   time.Time // the last heartbeat
+	link     health.Link
 	goodbye  time.Time
 	bootID   string    // of the agent heard last
 	former   string    // boot id before that
@@ -28,14 +33,60 @@ type node struct {
 	samples  []otto.ContainerSample
 	firstMsg chan struct{} // closed when it is heard for the first time after an installation
 
-	keeper      *keeper
-	step        string // what its keeper is doing
-	problem     string
-	warnings    []string // of the machine, as its keeper found it
-	unreachable string   // what the second channel said last; empty if it worked
+	keeper   *keeper
+	step     string // what its keeper is doing
+	problem  string
+	warnings []string // of the machine, as its keeper found it
+
+	check       *check    // under way
+	checked     time.Time // when the last one ended
+	reached     string    // what it has found
+	unreachable string
 
 	published string // content of the last assignment, without its revision
 	revision  otto.Revision
+	stateful  []string  // instances in it
+	leased    time.Time // when the last lease was granted
+	leaseOf   otto.Revision
+	leaseBoot string
+	leaseEnd  time.Time // of the longest one
+
+	sick     time.Time          // since when its engine does not work
+	failures map[string]failure // by service
+}
+
+// failure is how much a service's failures on a node weigh, at a time.
+type failure struct {
+	weight float64
+	at     time.Time
+}
+
+// failureHalfLife is the time in which a failure loses half its weight.
+const failureHalfLife = 10 * time.Minute
+
+func (f failure) now(now time.Time) float64 {
+	return f.weight * math.Exp2(-now.Sub(f.at).Seconds()/failureHalfLife.Seconds())
+}
+
+// fail remembers that a service did not work on the node.
+func (n *node) fail(service string, now time.Time) {
+	if n.failures == nil {
+		n.failures = map[string]failure{}
+	}
+	n.failures[service] = failure{n.failures[service].now(now) + 1, now}
+}
+
+// failing are the weights of failures that are not forgotten.
+func (n *node) failing(now time.Time) map[string]float64 {
+	list := map[string]float64{}
+	for s, f := range n.failures {
+		if w := f.now(now); w > 0.1 {
+			list[s] = w
+		} else {
+			delete(n.failures, s)
+		}
+	}
+	return list
 }
 
 func newNode(n otto.Node) *node {
@@ -50,7 +101,7 @@ const maxSkew = 2 * time.Second
 func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 	id, kind, ok := wire.ParseNodeTopic(topic)
 	n := p.nodes[id]
-	if !ok || n == nil || len(payload) == 0 || kind == wire.KindAssignment {
+	if !ok || n == nil || len(payload) == 0 {
 		return
 	}
 	var err error
@@ -58,28 +109,39 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 	case wire.KindHeartbeat:
 		var h wire.Heartbeat
 		if h, err = wire.DecodeHeartbeat(payload); err == nil {
-			n.beat(h, now)
+			n.beat(h, now, p.patience(n))
+			p.renew(n, h, now)
 		}
 	case wire.KindStatus:
 		var s wire.Status
 		if s, err = wire.DecodeStatus(id, payload); err == nil {
 			n.birth(s, now)
+			p.dirty = true
 		}
 	case wire.KindInstances:
 		var r wire.Report
 		if r, err = wire.DecodeReport(id, payload); err == nil {
 			n.report = &r
+			p.noteTroubles(n, now)
+			p.dirty = true
 		}
 	case wire.KindNodeMetrics:
 		var s otto.NodeSample
 		if s, err = wire.DecodeNodeSample(id, payload); err == nil {
 			n.sample, n.sampled = &s, now
 			n.skewed = s.Time.Sub(now)
+			n.live(now)
 		}
 	case wire.KindContainerMetrics:
 		var list []otto.ContainerSample
 		if _, list, err = wire.DecodeContainerSamples(id, payload); err == nil {
 			n.samples = list
+			n.live(now)
+		}
+	case wire.KindAnswer:
+		var a wire.Answer
+		if a, err = wire.DecodeAnswer(id, payload); err == nil {
+			p.answer(n, a)
 		}
 	}
 	if err != nil {
@@ -87,15 +149,25 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 	}
 }
 
-// beat takes in a heartbeat, the only proof of life: it is never retained.
-func (n *node) beat(h wire.Heartbeat, now time.Time) {
-	if h.BootID != n.bootID {
+// live takes in a sign of life: a message that is never retained.
+func (n *node) live(now time.Time) {
+	n.heard = now
+	n.check, n.reached, n.unreachable = nil, "", ""
+}
+
+// beat takes in a heartbeat.
+func (n *node) beat(h wire.Heartbeat, now time.Time, patience time.Duration) {
+	if h.BootID == n.bootID {
+		n.link.Heard(now.Sub(n.beatAt), patience)
+	} else {
+		n.link.Forget()
 		if h.BootID == n.former {
 			n.twins = now
 		}
 		n.former, n.bootID = n.bootID, h.BootID
 	}
-	n.heard = now
+	n.beatAt = now
+	n.live(now)
 	select {
 	case <-n.firstMsg:
 	default:

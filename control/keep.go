@@ -72,12 +72,10 @@ func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enr
 			func(step string) { p.tell(ctx, func() { n.step = step }) },
 			func(ctx context.Context) error { return p.reported(ctx, n) })
 		p.tell(ctx, func() {
-			n.step, n.problem, n.unreachable, n.warnings = "", "", "", warnings
+			n.step, n.problem, n.warnings = "", "", warnings
+			p.dirty = true
 			if err != nil {
 				n.problem = err.Error()
-				if n.state != otto.NodeReady {
-					n.unreachable = n.problem
-				}
 				p.event("node-problem", n.ID, "", n.problem)
 			}
 		})
@@ -139,7 +137,7 @@ func (p *Plane) enrolment(n otto.Node) (wire.Enrolment, error) {
 		Brokers: p.Broker.Addresses, TLS: p.Broker.TLS,
 		ClientID: s.ClientID, Username: n.ID, Password: s.Password,
 		ControlKey: p.identity.publicKey(), DockerURL: n.DockerURL,
-		Interval: p.desired.Wanted.Interval, Heartbeat: otto.DefaultHeartbeat,
+		Interval: p.desired.Wanted.Interval, Heartbeat: p.desired.Wanted.HeartbeatOf(n),
 	}
 	if e.Interval == 0 {
 		e.Interval = otto.DefaultInterval

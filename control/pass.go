@@ -2,23 +2,27 @@ package control
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
-	"github.com/otto-edge/otto/control/health"
 	"github.com/otto-edge/otto/control/plan"
 	"github.com/otto-edge/otto/wire"
 )
 
-// pass makes everything follow from what is known now. It is cheap when nothing
-// has changed, and harmless when repeated.
-func (p *Plane) pass() {
+// pass makes everything follow from what is known now, and returns when to
+// look again. It is cheap when nothing has changed, and harmless when repeated.
+func (p *Plane) pass() (next time.Duration) {
 	now := time.Now()
+	next = p.judge(now)
+	if !p.dirty && now.Before(p.again) {
+		return min(next, p.again.Sub(now))
+	}
+	p.dirty, p.again = false, now.Add(tick)
 	for _, n := range p.nodes {
-		p.judge(n, now)
 		if !p.desired.Wanted.Stopped && !n.leaving && n.keeper == nil {
 			p.keep(n)
 		}
@@ -27,38 +31,23 @@ func (p *Plane) pass() {
 	p.assign()
 	p.summarize()
 	p.part()
+	return next
 }
 
-// judge updates a node's state.
-func (p *Plane) judge(n *node, now time.Time) {
-	state, reason := health.Judge(health.Evidence{
-		Watching: p.watching, Heard: n.heard, Goodbye: n.goodbye,
-		Unreachable: n.unreachable, Stopped: p.desired.Wanted.Stopped,
-	}, p.Limits, now)
-	if n.leaving {
-		state, reason = otto.NodeLeaving, "taken out of the cluster"
-	}
-	changed := state != n.state
-	n.reason = reason
-	if !changed {
-		return
-	}
-	n.state, n.since = state, now
-	if state == otto.NodeSuspect {
-		n.wake()
-	}
-	message := "node is " + string(state)
-	if reason != "" {
-		message += ": " + reason
-	}
-	p.event("node-"+string(state), n.ID, "", message)
-}
+const (
+	// placeAfter is how long instances without a home wait for all nodes to be
+	// ready before they are placed on those that are.
+	placeAfter = 5 * time.Second
+	// sickAfter is how long an engine may be out of order before services that may
+	// move leave the node.
+	sickAfter = 30 * time.Second
+	// troubleAfter is how long an instance may fail, for all its restarts, before
+	// it is tried on another node if it may move.
+	troubleAfter = time.Minute
+)
 
-// placeAfter is how long instances without a home wait for all nodes to be
-// ready before they are placed on those that are.
-const placeAfter = 5 * time.Second
-
-// place finds a node for every instance that has none, and writes it down.
+// place finds a node for every instance, decides who holds the stateful ones, and
+// writes it down.
 func (p *Plane) place(now time.Time) {
 	w := p.desired.Wanted
 	if w.Stopped {
@@ -69,29 +58,142 @@ func (p *Plane) place(now time.Time) {
 	undecided := false
 	for _, n := range w.Nodes {
 		known := p.nodes[n.ID]
-		nodes = append(nodes, plan.Node{ID: n.ID, Ready: known.state == otto.NodeReady})
-		undecided = undecided || known.state != otto.NodeReady && known.problem == ""
+		nodes = append(nodes, p.planned(known, now))
+		undecided = undecided || known.state == otto.NodeJoining && known.problem == ""
 	}
-	placed, unplaced := plan.Place(w, p.desired.Placement, nodes)
+	placed := plan.Place(w, p.desired.Placement, nodes, p.troubled(now))
 	if undecided && !settled { // more nodes may come: keep to homes and former places
-		for name := range placed {
+		for name := range placed.Placement {
 			if p.desired.Placement[name] == "" && !homed(w, name) {
-				delete(placed, name)
-				unplaced[name] = "waiting for all nodes to be ready"
+				delete(placed.Placement, name)
+				placed.Waiting[name] = "waiting for all nodes to be ready"
 			}
 		}
+		placed.Moves = slices.DeleteFunc(placed.Moves, func(m plan.Move) bool { return placed.Placement[m.Instance] == "" })
 	}
-	p.unplaced = unplaced
-	if maps.Equal(placed, p.desired.Placement) {
+	holders, waiting := p.hold(w, placed.Placement, now)
+	for i, why := range placed.Waiting {
+		if waiting[i] == "" && placed.Placement[i] == "" || p.waiting[i] != why {
+			p.tellWaiting(i, placed.Placement[i], why)
+		}
+	}
+	if !maps.Equal(placed.Placement, p.desired.Placement) || !maps.Equal(holders, p.desired.Holders) {
+		next := p.desired
+		next.Placement, next.Holders = placed.Placement, holders
+		if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
+			p.Log.Error("placement not stored, nothing is changed", "err", err)
+			return
+		}
+		p.desired = next
+		for _, m := range placed.Moves {
+			p.tellMove(m, now)
+		}
+	}
+	p.waiting, p.held = placed.Waiting, waiting
+}
+
+// planned is what placement needs to know of a node.
+func (p *Plane) planned(n *node, now time.Time) plan.Node {
+	intent := p.desired.Intents[n.ID]
+	sick := ""
+	if n.report != nil {
+		sick = n.report.Engine.Problem
+	}
+	out := plan.Node{
+		ID: n.ID, Memory: n.facts.MemoryBytes, Failures: n.failing(now),
+		Stable: n.state == otto.NodeReady && now.Sub(n.since) > stableAfter && sick == "" && !intent.Cordoned && !n.flaps.Suppressed(now),
+	}
+	switch {
+	case n.state != otto.NodeReady:
+		out.Refuse = "it is " + string(n.state)
+		if n.state == otto.NodeJoining || n.state == otto.NodeSuspect {
+			out.Refuse = "not ready"
+		}
+	case intent.Cordoned:
+		out.Refuse = "cordoned"
+	case sick != "" || n.report == nil:
+		out.Refuse = "its engine is not ready"
+	case n.flaps.Suppressed(now):
+		out.Refuse = "it comes and goes too often"
+	}
+	switch {
+	case p.doubts != "":
+	case n.state == otto.NodeLost:
+		out.Gone = "is lost"
+		if !n.leaseOver(now) {
+			out.Unfenced = "may still run there, until its lease ends"
+		}
+	case n.state == otto.NodeDraining:
+		out.Gone = "is being drained"
+	case n.state == otto.NodeReady && !n.sick.IsZero() && now.Sub(n.sick) > sickAfter:
+		out.Gone = "has an engine that does not work: " + sick
+		if !n.leaseOver(now) {
+			out.Unfenced = "may still run there, until its lease ends"
+		}
+	}
+	return out
+}
+
+// troubled are the instances that have failed for too long where they are.
+func (p *Plane) troubled(now time.Time) map[string]string {
+	list := map[string]string{}
+	for instance, t := range p.troubles {
+		if n := p.nodes[t.node]; n != nil && n.state == otto.NodeReady && p.desired.Placement[instance] == t.node && now.Sub(t.since) > troubleAfter {
+			list[instance] = t.why
+		}
+	}
+	return list
+}
+
+// trouble is an instance that has failed since.
+type trouble struct {
+	node, why string
+	since     time.Time
+}
+
+// noteTroubles takes in from a report which instances fail.
+func (p *Plane) noteTroubles(n *node, now time.Time) {
+	for _, i := range n.report.Instances {
+		failing := i.State == otto.InstanceFailed || i.State == otto.InstanceUnhealthy
+		t, known := p.troubles[i.Name]
+		switch {
+		case failing && (!known || t.node != n.ID):
+			p.troubles[i.Name] = trouble{node: n.ID, why: string(i.State) + ": " + i.Error, since: now}
+		case !failing && known && t.node == n.ID && (i.State == otto.InstanceRunning || i.State == otto.InstanceCompleted || i.State == otto.InstanceStopped):
+			delete(p.troubles, i.Name)
+		}
+	}
+	switch {
+	case n.report.Engine.Problem == "":
+		n.sick = time.Time{}
+	case n.sick.IsZero():
+		n.sick = now
+	}
+}
+
+// tellMove makes an event of a decision.
+func (p *Plane) tellMove(m plan.Move, now time.Time) {
+	if m.From == "" {
+		p.event("service-placed", m.To, m.Service, fmt.Sprintf("%s goes to %s", m.Instance, m.To))
 		return
 	}
-	next := p.desired
-	next.Placement = placed
-	if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
-		p.Log.Error("placement not stored, nothing is changed", "err", err)
+	if t, ok := p.troubles[m.Instance]; ok && t.node == m.From {
+		p.nodes[m.From].fail(m.Service, now)
+		delete(p.troubles, m.Instance)
+	}
+	p.event("service-moved", m.To, m.Service, fmt.Sprintf("%s moves from %s to %s: %s", m.Instance, m.From, m.To, m.Reason))
+}
+
+// tellWaiting makes an event of an instance that has to wait, once for each reason.
+func (p *Plane) tellWaiting(instance, node, why string) {
+	if p.waiting[instance] == why {
 		return
 	}
-	p.desired = next
+	for _, s := range p.desired.Wanted.Services {
+		if slices.Contains(s.InstanceNames(), instance) {
+			p.event("service-waiting", node, s.Name, instance+": "+why)
+		}
+	}
 }
 
 func homed(w otto.Wanted, instance string) bool {
@@ -112,7 +214,7 @@ func (p *Plane) assign() {
 		}
 	}
 	ids := slices.Sorted(maps.Keys(p.nodes))
-	for id, a := range plan.Assignments(p.desired.Wanted, p.desired.Placement, ids, reports) {
+	for id, a := range plan.Assignments(p.desired.Wanted, p.desired.Placement, p.held, ids, reports) {
 		n := p.nodes[id]
 		content, err := json.Marshal(a)
 		if err != nil {
@@ -135,7 +237,12 @@ func (p *Plane) assign() {
 			p.Log.Warn("assignment not published", "node", id, "err", err)
 			continue
 		}
-		n.published, n.revision = string(content), a.Revision
+		n.published, n.revision, n.stateful = string(content), a.Revision, nil
+		for _, i := range a.Instances {
+			if i.Spec.Stateful() {
+				n.stateful = append(n.stateful, i.Name)
+			}
+		}
 	}
 }
 
@@ -177,6 +284,7 @@ func (p *Plane) sayGoodbye(n *node) {
 		if err := p.dismiss(n.ID); err != nil {
 			p.Log.Error("secrets of a node not forgotten", "node", n.ID, "err", err)
 		}
+		p.dismissed[n.ID], p.dirty = n.leaseEnd, true
 		for _, k := range []wire.Kind{wire.KindAssignment, wire.KindStatus, wire.KindInstances} {
 			_ = p.publish(wire.NodeTopic(n.ID, k), 1, true, []byte{})
 		}

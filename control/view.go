@@ -19,6 +19,7 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 		Epoch: p.epoch, Broker: p.Broker.Description, Revision: w.Revision, Stopped: w.Stopped,
 		Nodes: []otto.NodeStatus{}, Services: p.services(),
 	}
+	c.Problem = p.doubts
 	if p.watching.IsZero() {
 		c.Problem = "not connected to the broker at " + p.Broker.Description
 	}
@@ -53,6 +54,9 @@ func (n *node) status(now time.Time) otto.NodeStatus {
 			s.Problem = cmp.Or(r.Engine.Problem, r.Problem)
 		}
 	}
+	if n.flaps.Suppressed(now) {
+		s.Warnings = append(s.Warnings, "it comes and goes: it gets nothing new until it has been ready for some minutes")
+	}
 	aboutClock := func(w string) bool { return strings.Contains(w, "clock") }
 	if n.skewed.Abs() > maxSkew && !slices.ContainsFunc(s.Warnings, aboutClock) {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("its clock differs by %s: run `timedatectl set-ntp true` there", n.skewed.Abs().Round(time.Second)))
@@ -81,19 +85,25 @@ func (p *Plane) instance(svc otto.Service, name string) otto.PlacedInstance {
 	i.InstanceStatus = otto.InstanceStatus{Name: name, Service: svc.Name, State: otto.InstanceWaiting, Image: svc.Spec.Image}
 	n := p.nodes[i.Node]
 	if n == nil {
-		i.Reason = p.unplaced[name]
+		i.Reason = p.waiting[name]
 		return i
 	}
 	i.State = otto.InstanceUnknown
 	if r := n.report; r != nil {
 		if k := slices.IndexFunc(r.Instances, func(s otto.InstanceStatus) bool { return s.Name == name }); k >= 0 {
 			i.InstanceStatus = r.Instances[k]
-			current := n.state == otto.NodeReady && r.Revision == n.revision && r.BootID == n.bootID
+			current := (n.state == otto.NodeReady || n.state == otto.NodeDraining) && r.Revision == n.revision && r.BootID == n.bootID
 			i.UpToDate = current && i.SpecHash == svc.Spec.Hash()
 		}
 	}
-	if n.state != otto.NodeReady && n.state != otto.NodeLeft {
+	if why := p.held[name]; why != "" {
+		i.State, i.Reason = otto.InstanceWaiting, why
+	}
+	if n.state != otto.NodeReady && n.state != otto.NodeDraining && n.state != otto.NodeLeft {
 		i.State, i.Reason = otto.InstanceUnknown, "node "+n.ID+" is "+string(n.state)
+	}
+	if why := p.waiting[name]; why != "" {
+		i.Reason = why
 	}
 	if k := slices.IndexFunc(n.samples, func(s otto.ContainerSample) bool { return s.ID == i.ContainerID }); k >= 0 && i.State != otto.InstanceUnknown {
 		i.Sample = &n.samples[k]

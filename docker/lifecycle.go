@@ -3,8 +3,10 @@ package docker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
+	"golang.org/x/sys/unix"
 
 	"github.com/otto-edge/otto"
 )
@@ -107,6 +110,55 @@ func (r *Runtime) Stop(ctx context.Context, id string) error {
 		}
 		return err
 	})
+}
+
+// Kill stops a container within grace, whatever its own grace period is. Where
+// the engine does not answer, it ends the container's processes itself, which
+// needs the right to. nil means that none is left.
+func (r *Runtime) Kill(ctx context.Context, ctr otto.Container, grace time.Duration) error {
+	seconds := int(grace / time.Second)
+	err := r.call(ctx, grace+killSlack, "stop "+short(ctr.ID), func(ctx context.Context, c *client.Client) error {
+		_, err := c.ContainerStop(ctx, ctr.ID, client.ContainerStopOptions{Timeout: &seconds})
+		if cerrdefs.IsNotFound(err) {
+			return nil
+		}
+		return err
+	})
+	if err == nil || !r.Local() {
+		return err
+	}
+	if killErr := killProcess(ctr); killErr != nil {
+		return fmt.Errorf("%w; its process: %w", err, killErr)
+	}
+	return nil
+}
+
+// killSlack is how long the engine may take beside the grace period.
+const killSlack = 500 * time.Millisecond
+
+// killProcess kills the first process of a container, with which all others end,
+// and waits until it is gone. The process is known by its cgroup: its number
+// alone may be another's by now.
+func killProcess(ctr otto.Container) error {
+	if ctr.Pid == 0 {
+		return errors.New("not known")
+	}
+	ours := func() bool {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", ctr.Pid))
+		return err == nil && strings.Contains(string(b), ctr.ID)
+	}
+	if !ours() {
+		return nil
+	}
+	if err := unix.Kill(ctr.Pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if !ours() {
+			return nil
+		}
+	}
+	return errors.New("killed, but it does not end")
 }
 
 // Rename gives a container another name. The error is an otto.ErrNameTaken if a

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Bus is an MQTT broker in memory: topics, wildcards, retained messages, wills.
@@ -16,12 +17,15 @@ type Bus struct {
 	mu       sync.Mutex
 	retained map[string][]byte
 	conns    map[*Conn]bool
+	cuts     map[string]time.Time // clients that reach nobody, since when
 	// Drop, if set, decides for each delivery whether it is lost.
 	Drop func(from, to *Conn, topic string) bool
 }
 
 // NewBus returns a broker without clients.
-func NewBus() *Bus { return &Bus{retained: map[string][]byte{}, conns: map[*Conn]bool{}} }
+func NewBus() *Bus {
+	return &Bus{retained: map[string][]byte{}, conns: map[*Conn]bool{}, cuts: map[string]time.Time{}}
+}
 
 // Conn is one client's connection.
 type Conn struct {
@@ -36,12 +40,81 @@ type Conn struct {
 	onConnect func(uint64)
 	willTopic string
 	will      []byte
+	willSent  bool // by the broker, which takes the client for dead
+	lateOut   []late
+	lateIn    []delivery
 }
 
 type delivery struct {
 	handle  func(string, []byte)
 	topic   string
 	payload []byte
+}
+
+// late is a message that waits in the buffers of a cut connection.
+type late struct {
+	topic   string
+	retain  bool
+	payload []byte
+}
+
+// KeepAlive is how long a connection outlives a cut.
+const KeepAlive = 15 * time.Second
+
+// Cut takes a client's network away. What it and others send meanwhile arrives
+// late if Heal comes within KeepAlive, as TCP has it, and else never.
+func (b *Bus) Cut(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, cut := b.cuts[name]; !cut {
+		b.cuts[name] = time.Now()
+	}
+}
+
+// Heal ends a cut.
+func (b *Bus) Heal(name string) {
+	b.mu.Lock()
+	since, cut := b.cuts[name]
+	delete(b.cuts, name)
+	var conns []*Conn
+	for c := range b.conns {
+		if c.Name == name {
+			conns = append(conns, c)
+		}
+	}
+	b.mu.Unlock()
+	if !cut {
+		return
+	}
+	for _, c := range conns {
+		c.mu.Lock()
+		out, in := c.lateOut, c.lateIn
+		c.lateOut, c.lateIn = nil, nil
+		c.mu.Unlock()
+		if time.Since(since) > KeepAlive {
+			c.Break()
+			c.Connect()
+			continue
+		}
+		for _, m := range in {
+			c.queue <- m
+		}
+		for _, m := range out {
+			b.publish(c, m.topic, m.retain, m.payload)
+		}
+	}
+}
+
+// expire breaks the connections whose cut has outlasted KeepAlive, as the broker
+// does; the caller holds the lock.
+func (b *Bus) expire() (broken []*Conn) {
+	for c := range b.conns {
+		if since, cut := b.cuts[c.Name]; cut && time.Since(since) > KeepAlive && !c.willSent {
+			c.willSent = true
+			broken = append(broken, c)
+		}
+	}
+	return broken
 }
 
 // Client returns a client that is not connected yet.
@@ -76,7 +149,7 @@ func (c *Conn) Connect() {
 	c.bus.conns[c] = true
 	c.bus.mu.Unlock()
 	c.mu.Lock()
-	c.up = true
+	c.up, c.willSent, c.lateIn, c.lateOut = true, false, nil, nil
 	c.session++
 	session := c.session
 	subs := make(map[string]func(string, []byte), len(c.subs))
@@ -110,12 +183,27 @@ func (c *Conn) disconnect() {
 }
 
 // Publish implements the Conn of agent and control.
-func (c *Conn) Publish(_ context.Context, topic string, _ byte, retain bool, payload []byte) error {
+func (c *Conn) Publish(ctx context.Context, topic string, qos byte, retain bool, payload []byte) error {
 	c.mu.Lock()
 	up := c.up
 	c.mu.Unlock()
-	if !up {
+	c.bus.mu.Lock()
+	_, cut := c.bus.cuts[c.Name]
+	c.bus.mu.Unlock()
+	switch {
+	case !up:
 		return errors.New("not connected")
+	case cut:
+		c.mu.Lock()
+		c.lateOut = append(c.lateOut, late{topic, retain, payload})
+		c.mu.Unlock()
+		if qos == 0 {
+			return nil
+		}
+		within, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		<-within.Done() // nobody acknowledges
+		return errors.New("not acknowledged")
 	}
 	c.bus.publish(c, topic, retain, payload)
 	return nil
@@ -144,6 +232,18 @@ func (c *Conn) deliverRetained(filter string, handle func(string, []byte)) {
 
 func (b *Bus) publish(from *Conn, topic string, retain bool, payload []byte) {
 	b.mu.Lock()
+	broken := b.expire()
+	b.mu.Unlock()
+	for _, c := range broken {
+		if c.willTopic != "" {
+			b.deliver(nil, c.willTopic, true, c.will)
+		}
+	}
+	b.deliver(from, topic, retain, payload)
+}
+
+func (b *Bus) deliver(from *Conn, topic string, retain bool, payload []byte) {
+	b.mu.Lock()
 	defer b.mu.Unlock()
 	if retain {
 		if len(payload) == 0 {
@@ -156,9 +256,14 @@ func (b *Bus) publish(from *Conn, topic string, retain bool, payload []byte) {
 		if b.Drop != nil && b.Drop(from, c, topic) {
 			continue
 		}
+		_, cut := b.cuts[c.Name]
 		c.mu.Lock()
 		for filter, handle := range c.subs {
-			if Match(filter, topic) {
+			switch {
+			case !Match(filter, topic):
+			case cut:
+				c.lateIn = append(c.lateIn, delivery{handle, topic, payload})
+			default:
 				c.queue <- delivery{handle, topic, payload}
 			}
 		}

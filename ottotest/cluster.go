@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -91,6 +92,8 @@ type Cluster struct {
 	Hosts map[string]*Host
 
 	Log       *slog.Logger
+	booted    time.Time
+	atEnd     []func()
 	stopPlane func()
 	planeConn *Conn
 }
@@ -104,6 +107,9 @@ type Host struct {
 	// Wrap, if set, comes between the engine and agents that start from now on.
 	Wrap func(agent.Runtime) agent.Runtime
 
+	cut       bool // its network
+	off       bool // its power
+	powered   int  // how often it was switched on again
 	mu        sync.Mutex
 	enrolment *wire.Enrolment
 	conn      *Conn
@@ -114,7 +120,7 @@ type Host struct {
 // NewCluster returns a cluster of hosts that have the given images, without a
 // control plane. Everything it starts ends with the test.
 func NewCluster(t *testing.T, hosts []string, images ...string) *Cluster {
-	c := &Cluster{T: t, Bus: NewBus(), Store: NewStore(), Hosts: map[string]*Host{}, Log: slog.New(slog.DiscardHandler)}
+	c := &Cluster{T: t, booted: time.Now(), Bus: NewBus(), Store: NewStore(), Hosts: map[string]*Host{}, Log: slog.New(slog.DiscardHandler)}
 	if testing.Verbose() {
 		c.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -129,8 +135,13 @@ func NewCluster(t *testing.T, hosts []string, images ...string) *Cluster {
 func (c *Cluster) Close() {
 	c.KillPlane()
 	for id := range c.Hosts {
+		c.Heal(id)
 		c.KillAgent(id)
 	}
+	for _, f := range c.atEnd {
+		f()
+	}
+	c.atEnd = nil
 }
 
 // StartPlane starts a control plane on the cluster's store.
@@ -237,7 +248,7 @@ func (c *Cluster) StartAgent(host string) error {
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: "amd64"}, StateDir: h.Dir,
-		Runtime: engine, Conn: conn, Sampler: Sampler{}, Log: c.Log.With("who", host),
+		Runtime: engine, Conn: conn, Sampler: Sampler{}, Clock: h.clock(c.booted), Knock: c.knock(host), Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return err
@@ -246,6 +257,117 @@ func (c *Cluster) StartAgent(host string) error {
 	conn.Will(agent.Will(host, boot))
 	h.conn, h.stop = conn, run(a.Run, conn.Run)
 	return nil
+}
+
+// clock is the host's, which has been running since all time began.
+func (h *Host) clock(since time.Time) agent.Clock {
+	return agent.Clock{Boot: strconv.Itoa(h.powered), Now: func() time.Duration { return time.Since(since) }}
+}
+
+// knock is what a host finds when it tries to reach another one.
+func (c *Cluster) knock(from string) func(context.Context, string) error {
+	return func(ctx context.Context, address string) error {
+		h := c.Hosts[address]
+		if h == nil {
+			return fmt.Errorf("no host %s", address)
+		}
+		h.mu.Lock()
+		gone := h.cut || h.off || h.Unreachable != nil
+		h.mu.Unlock()
+		if from != "" {
+			c.Hosts[from].mu.Lock()
+			gone = gone || c.Hosts[from].cut
+			c.Hosts[from].mu.Unlock()
+		}
+		if gone {
+			<-ctx.Done()
+			return fmt.Errorf("%s does not answer", address)
+		}
+		return nil
+	}
+}
+
+// Cut pulls a host's network cable.
+func (c *Cluster) Cut(host string) {
+	h := c.Hosts[host]
+	h.mu.Lock()
+	h.cut = true
+	h.mu.Unlock()
+	c.Bus.Cut(host)
+}
+
+// Heal puts the cable back.
+func (c *Cluster) Heal(host string) {
+	h := c.Hosts[host]
+	h.mu.Lock()
+	h.cut = false
+	h.mu.Unlock()
+	c.Bus.Heal(host)
+}
+
+// PowerOff cuts a host's power: agent and containers end at once, and the broker
+// learns of it when the connection has been silent for long enough.
+func (c *Cluster) PowerOff(host string) {
+	h := c.Hosts[host]
+	c.Bus.Cut(host)
+	h.mu.Lock()
+	h.off = true
+	stop := h.stop
+	h.stop = nil
+	h.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	h.Runtime.PowerOff()
+}
+
+// PowerOn switches a host on again: the engine starts what it would at boot, and
+// the agent if withAgent is set, as systemd does.
+func (c *Cluster) PowerOn(host string, withAgent bool) error {
+	c.Bus.Heal(host)
+	h := c.Hosts[host]
+	h.mu.Lock()
+	h.off = false
+	h.powered++
+	h.mu.Unlock()
+	h.Runtime.PowerOn()
+	if withAgent {
+		return c.StartAgent(host)
+	}
+	return nil
+}
+
+// Running returns the hosts on which an instance runs, in truth.
+func (c *Cluster) Running(instance string) (hosts []string) {
+	for id, h := range c.Hosts {
+		for _, ctr := range h.Runtime.List() {
+			if ctr.Instance == instance && ctr.State == otto.ContainerRunning {
+				hosts = append(hosts, id)
+			}
+		}
+	}
+	slices.Sort(hosts)
+	return hosts
+}
+
+// NeverTwice fails the test if an instance ever runs on two hosts at a time.
+func (c *Cluster) NeverTwice(instance string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			if hosts := c.Running(instance); len(hosts) > 1 {
+				c.T.Errorf("%s runs on %v at once", instance, hosts)
+				return
+			}
+			_ = pause(ctx, 10*time.Millisecond)
+		}
+	}()
+	c.atEnd = append(c.atEnd, func() {
+		cancel()
+		<-done
+	})
 }
 
 // Conn is the connection of a host's agent.
@@ -284,8 +406,8 @@ func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step f
 		return nil, fmt.Errorf("no host %s", n.ID)
 	}
 	step("connecting")
-	if h.Unreachable != nil {
-		return nil, h.Unreachable
+	if err := r.ssh(n.ID); err != nil {
+		return nil, err
 	}
 	h.mu.Lock()
 	h.enrolment = &e
@@ -297,13 +419,38 @@ func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step f
 }
 
 func (r reach) Stop(_ context.Context, n otto.Node, _ string) error {
-	h := r.c.Hosts[n.ID]
-	if h.Unreachable != nil {
-		return h.Unreachable
+	if err := r.ssh(n.ID); err != nil {
+		return err
 	}
 	r.c.KillAgent(n.ID)
 	return nil
 }
+
+// ssh says why a host cannot be reached.
+func (r reach) ssh(host string) error {
+	h := r.c.Hosts[host]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.Unreachable != nil:
+		return h.Unreachable
+	case h.cut || h.off:
+		return errors.New("no route to host")
+	}
+	return nil
+}
+
+// Alive implements control.Reach.
+func (r reach) Alive(ctx context.Context, n otto.Node) error {
+	if err := r.ssh(n.ID); err != nil {
+		<-ctx.Done()
+		return err
+	}
+	return nil
+}
+
+// Address implements control.Reach.
+func (r reach) Address(n otto.Node) string { return n.ID }
 
 func (r reach) Uninstall(ctx context.Context, n otto.Node, cluster string, _ bool) error {
 	if err := r.Stop(ctx, n, cluster); err != nil {

@@ -32,6 +32,7 @@ type container struct {
 	otto.Container
 	inst    otto.Instance
 	foreign bool
+	cut     bool // ran when the power went
 }
 
 // NewRuntime returns an engine that has the given images.
@@ -70,20 +71,29 @@ func (r *Runtime) Exit(instance string, code int) {
 	r.changed()
 }
 
-// PowerCut ends all containers at once, and the engine starts those again that
-// it would start at boot.
-func (r *Runtime) PowerCut() {
+// PowerOff ends all containers and the engine at once.
+func (r *Runtime) PowerOff() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.down = "the power is off"
 	for _, c := range r.containers {
-		if c.State != otto.ContainerRunning {
-			continue
+		if c.State == otto.ContainerRunning {
+			c.State, c.ExitCode, c.Finished, c.cut = otto.ContainerExited, 137, time.Now(), true
 		}
-		if c.inst.Spec.Stateful() || c.foreign {
-			c.State, c.ExitCode, c.Finished = otto.ContainerExited, 137, time.Now()
-		} else {
-			c.Started = time.Now()
+	}
+	r.changed()
+}
+
+// PowerOn starts the engine, and with it those containers that it starts at boot.
+func (r *Runtime) PowerOn() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = ""
+	for _, c := range r.containers {
+		if c.cut && !c.inst.Spec.Stateful() && !c.foreign {
+			c.State, c.Started = otto.ContainerRunning, time.Now()
 		}
+		c.cut = false
 	}
 	r.changed()
 }
@@ -211,6 +221,22 @@ func (r *Runtime) Stop(ctx context.Context, id string) error {
 		}
 		return nil
 	})
+}
+
+// Kill implements agent.Runtime. A hanging engine does not keep it from working.
+func (r *Runtime) Kill(ctx context.Context, ctr otto.Container, grace time.Duration) error {
+	if err := pause(ctx, min(grace, r.StopTime)); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.ID == ctr.ID && c.State == otto.ContainerRunning {
+			c.State, c.ExitCode, c.Finished = otto.ContainerExited, 137, time.Now()
+			r.changed()
+		}
+	}
+	return nil
 }
 
 // Rename implements agent.Runtime.

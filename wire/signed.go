@@ -5,54 +5,116 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/otto-edge/otto"
 )
 
-// signatureContext keeps a signature made for an assignment from being good for
-// anything else that the cluster's key may sign one day.
-const signatureContext = "otto assignment v1\n"
+// Lease is the right to run stateful instances for a while. It answers one
+// heartbeat, and counts from when that was sent: however late it arrives, the
+// node knows its end at least as early as the control plane does.
+type Lease struct {
+	ClusterID string `json:"cluster_id"`
+	Node      string `json:"node"`
+	// Revision is of the assignment that the control plane knows the node by. To an
+	// agent that has another one in force the lease means nothing.
+	Revision otto.Revision `json:"revision"`
+	BootID   string        `json:"boot_id"` // of the heartbeat
+	Seq      uint64        `json:"seq"`     // of the heartbeat
+	Duration time.Duration `json:"duration_ns"`
+}
 
-// ErrSignature says that an assignment was not signed by the cluster's key.
-var ErrSignature = errors.New("the assignment's signature is not the cluster's")
+// Question asks a node whether it reaches another one.
+type Question struct {
+	ClusterID string        `json:"cluster_id"`
+	Node      string        `json:"node"` // who is asked
+	ID        string        `json:"id"`
+	Address   string        `json:"address"` // host:port, for TCP
+	Within    time.Duration `json:"within_ns"`
+}
 
-// signed carries the assignment as the very bytes that were signed.
+// ErrSignature says that a message was not signed by the cluster's key.
+var ErrSignature = errors.New("the signature is not the cluster's")
+
+// signed carries a message as the very bytes that were signed.
 type signed struct {
-	Assignment json.RawMessage `json:"assignment"`
-	Signature  []byte          `json:"signature"`
+	Message   json.RawMessage `json:"message"`
+	Signature []byte          `json:"signature"`
+}
+
+// context keeps a signature made for one kind of message from being good for another.
+func (k Kind) context() []byte { return []byte("otto " + string(k) + " v1\n") }
+
+func sign(key ed25519.PrivateKey, kind Kind, message any) ([]byte, error) {
+	if len(key) != ed25519.PrivateKeySize {
+		return nil, errors.New("the cluster has no signing key")
+	}
+	body, err := json.Marshal(message)
+	if err != nil {
+		return nil, err
+	}
+	return Encode(signed{body, ed25519.Sign(key, append(kind.context(), body...))})
+}
+
+func open(key ed25519.PublicKey, kind Kind, b []byte, into any) error {
+	if len(key) != ed25519.PublicKeySize {
+		return errors.New("the node has no key of the cluster to check a message with")
+	}
+	var s signed
+	if err := decode(b, &s); err != nil {
+		return fmt.Errorf("%s: %w", kind, err)
+	}
+	if !ed25519.Verify(key, append(kind.context(), s.Message...), s.Signature) {
+		return fmt.Errorf("%s: %w", kind, ErrSignature)
+	}
+	if err := json.Unmarshal(s.Message, into); err != nil {
+		return fmt.Errorf("%s: %w", kind, err)
+	}
+	return nil
+}
+
+func addressed(kind Kind, clusterID, node, wantCluster, wantNode string) error {
+	if clusterID != wantCluster || node != wantNode {
+		return fmt.Errorf("%s: it is for node %q of cluster %q", kind, node, clusterID)
+	}
+	return nil
 }
 
 // SignAssignment encodes a for its node, signed by the cluster's key.
 func SignAssignment(key ed25519.PrivateKey, a otto.Assignment) ([]byte, error) {
-	if len(key) != ed25519.PrivateKeySize {
-		return nil, errors.New("the cluster has no signing key")
-	}
-	body, err := json.Marshal(a)
-	if err != nil {
-		return nil, err
-	}
-	return Encode(signed{body, ed25519.Sign(key, append([]byte(signatureContext), body...))})
+	return sign(key, KindAssignment, a)
 }
 
 // OpenAssignment decodes an assignment and checks that the cluster's key signed
 // it for this node of this cluster. It says nothing about its age.
-func OpenAssignment(key ed25519.PublicKey, clusterID, node string, b []byte) (otto.Assignment, error) {
-	var a otto.Assignment
-	if len(key) != ed25519.PublicKeySize {
-		return a, errors.New("the node has no key of the cluster to check the assignment with")
+func OpenAssignment(key ed25519.PublicKey, clusterID, node string, b []byte) (a otto.Assignment, err error) {
+	if err = open(key, KindAssignment, b, &a); err == nil {
+		err = addressed(KindAssignment, a.ClusterID, a.Node, clusterID, node)
 	}
-	var s signed
-	if err := decode(b, &s); err != nil {
-		return a, fmt.Errorf("assignment: %w", err)
+	return a, err
+}
+
+// SignLease encodes l for its node, signed by the cluster's key.
+func SignLease(key ed25519.PrivateKey, l Lease) ([]byte, error) { return sign(key, KindLease, l) }
+
+// OpenLease decodes a lease as OpenAssignment does an assignment.
+func OpenLease(key ed25519.PublicKey, clusterID, node string, b []byte) (l Lease, err error) {
+	if err = open(key, KindLease, b, &l); err == nil {
+		err = addressed(KindLease, l.ClusterID, l.Node, clusterID, node)
 	}
-	if !ed25519.Verify(key, append([]byte(signatureContext), s.Assignment...), s.Signature) {
-		return a, ErrSignature
+	return l, err
+}
+
+// SignQuestion encodes q for the node that is asked, signed by the cluster's key.
+func SignQuestion(key ed25519.PrivateKey, q Question) ([]byte, error) {
+	return sign(key, KindQuestion, q)
+}
+
+// OpenQuestion decodes a question as OpenAssignment does an assignment: a
+// node connects to nothing because a stranger says so.
+func OpenQuestion(key ed25519.PublicKey, clusterID, node string, b []byte) (q Question, err error) {
+	if err = open(key, KindQuestion, b, &q); err == nil {
+		err = addressed(KindQuestion, q.ClusterID, q.Node, clusterID, node)
 	}
-	if err := json.Unmarshal(s.Assignment, &a); err != nil {
-		return a, fmt.Errorf("assignment: %w", err)
-	}
-	if a.ClusterID != clusterID || a.Node != node {
-		return a, fmt.Errorf("the assignment is for node %q of cluster %q", a.Node, a.ClusterID)
-	}
-	return a, nil
+	return q, err
 }

@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,13 +44,20 @@ const (
 	KindHeartbeat        Kind = "heartbeat"
 	KindStatus           Kind = "status"
 	KindInstances        Kind = "instances"
-	KindAssignment       Kind = "assignment" // the only one that the control plane sends
+	KindAnswer           Kind = "answer"
+	// The control plane sends these, all of them signed.
+	KindAssignment Kind = "assignment"
+	KindLease      Kind = "lease"
+	KindQuestion   Kind = "question"
 )
 
 // ReportKinds are what a node publishes.
 func ReportKinds() []Kind {
-	return []Kind{KindNodeMetrics, KindContainerMetrics, KindHeartbeat, KindStatus, KindInstances}
+	return []Kind{KindNodeMetrics, KindContainerMetrics, KindHeartbeat, KindStatus, KindInstances, KindAnswer}
 }
+
+// OrderKinds are what the control plane sends to a node.
+func OrderKinds() []Kind { return []Kind{KindAssignment, KindLease, KindQuestion} }
 
 // NodeTopic is the topic of a kind of message of a node.
 func NodeTopic(node string, kind Kind) string { return Root + "/nodes/" + node + "/" + string(kind) }
@@ -70,8 +78,8 @@ func ParseNodeTopic(topic string) (node string, kind Kind, ok bool) {
 	if !ok || !ValidID(node) {
 		return "", "", false
 	}
-	switch kind = Kind(k); kind {
-	case KindNodeMetrics, KindContainerMetrics, KindHeartbeat, KindStatus, KindInstances, KindAssignment:
+	kind = Kind(k)
+	if slices.Contains(ReportKinds(), kind) || slices.Contains(OrderKinds(), kind) {
 		return node, kind, true
 	}
 	return "", "", false
@@ -114,10 +122,20 @@ type Report struct {
 	BootID   string        `json:"boot_id"`
 	Revision otto.Revision `json:"revision"` // of the assignment in force
 	// Settled says that there is nothing left to do for this revision.
-	Settled   bool                  `json:"settled"`
-	Engine    otto.Engine           `json:"engine"`
-	Problem   string                `json:"problem,omitempty"` // of the agent itself, such as a refused assignment
+	Settled bool        `json:"settled"`
+	Engine  otto.Engine `json:"engine"`
+	Problem string      `json:"problem,omitempty"` // of the agent itself, such as a refused assignment
+	// Strays are instances that are not wanted here and still run.
+	Strays    []string              `json:"strays,omitempty"`
 	Instances []otto.InstanceStatus `json:"instances"`
+}
+
+// Answer is what a node found when it was asked to reach another one.
+type Answer struct {
+	NodeID   string `json:"node_id"` // who answers
+	Question string `json:"question"`
+	Reached  bool   `json:"reached"`
+	Error    string `json:"error,omitempty"` // why it was not reached
 }
 
 // ControlStatus is the control plane's birth message and, with Online false,
@@ -178,6 +196,16 @@ func DecodeReport(node string, b []byte) (Report, error) {
 	return r, err
 }
 
+// DecodeAnswer reads what node found.
+func DecodeAnswer(node string, b []byte) (Answer, error) {
+	var a Answer
+	err := decode(b, &a)
+	if err == nil && a.NodeID != node {
+		err = fmt.Errorf("answer of %q on the topic of %q", a.NodeID, node)
+	}
+	return a, err
+}
+
 // DecodeControlStatus reads the control plane's status.
 func DecodeControlStatus(b []byte) (ControlStatus, error) {
 	var s ControlStatus
@@ -193,12 +221,15 @@ func decode(b []byte, into any) error {
 }
 
 // NodePermissions are the topics that a node may publish to and subscribe to:
-// its own reports, its assignment and the control plane's status.
+// its own reports, what it is sent, and the control plane's status.
 func NodePermissions(node string) (publish, subscribe []string) {
 	for _, k := range ReportKinds() {
 		publish = append(publish, NodeTopic(node, k))
 	}
-	return publish, []string{NodeTopic(node, KindAssignment), TopicControlStatus}
+	for _, k := range OrderKinds() {
+		subscribe = append(subscribe, NodeTopic(node, k))
+	}
+	return publish, append(subscribe, TopicControlStatus)
 }
 
 // MetricsFilters match the two metrics topics of all nodes, the public contract.

@@ -27,6 +27,7 @@ import (
 	"github.com/otto-edge/otto/agent/sampler"
 	"github.com/otto-edge/otto/agent/service"
 	"github.com/otto-edge/otto/docker"
+	"github.com/otto-edge/otto/knock"
 	"github.com/otto-edge/otto/mqtt"
 	"github.com/otto-edge/otto/wire"
 )
@@ -52,6 +53,10 @@ func runAgent(ctx context.Context, dir string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	clock, err := bootClock()
+	if err != nil {
+		return err
+	}
 	rt, err := docker.New(e.DockerURL, e.Cluster, log)
 	if err != nil {
 		return err
@@ -69,7 +74,7 @@ func runAgent(ctx context.Context, dir string, stderr io.Writer) error {
 	})
 	a, err = agent.New(agent.Options{
 		Enrolment: e, BootID: bootID, Facts: facts, StateDir: filepath.Join(dir, "state"),
-		Runtime: rt, Conn: client, Sampler: newSampler(ctx, rt), Log: log,
+		Runtime: rt, Conn: client, Sampler: newSampler(ctx, rt), Clock: clock, Knock: knock.Host, Log: log,
 	})
 	if err != nil {
 		return err

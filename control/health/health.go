@@ -1,35 +1,58 @@
 // Package health judges whether a node is alive, from when it was last heard
 // and whether another way to it works. It is pure arithmetic on evidence; all
-// times are by the clock of the one who listens.
+// times are by the monotonic clock of the one who listens.
+//
+// Three things keep a hiccup from being taken for a death. How long a node may
+// be silent follows from the rhythm of its own link (Link). A silent node is
+// lost only if a second channel cannot reach its host either (Evidence). And
+// one who hears nobody doubts himself first (Doubt).
 package health
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/otto-edge/otto"
 )
 
-// Limits are how long a node may be silent.
+// Limits bound how long a node may be silent before it is suspect.
 type Limits struct {
-	Suspect time.Duration // before it is suspect
-	Lost    time.Duration // before it can be lost
+	// Floor and Ceiling bound what is learned from a link's rhythm. A node whose
+	// heartbeats are rare has at least two and at most six times their interval.
+	Floor, Ceiling time.Duration
+	// Grace is how long a node has to be heard at all after the control plane has
+	// begun to listen: it may have to connect to the broker first.
+	Grace time.Duration
 }
 
 // DefaultLimits suit heartbeats every half second on a home network.
-func DefaultLimits() Limits { return Limits{Suspect: 2500 * time.Millisecond, Lost: 10 * time.Second} }
+func DefaultLimits() Limits {
+	return Limits{Floor: time.Second, Ceiling: 20 * time.Second, Grace: 15 * time.Second}
+}
 
 // Evidence is what is known about one node.
 type Evidence struct {
+	Was otto.NodeState
 	// Watching is since when the control plane has been able to hear at all.
 	Watching time.Time
 	// Heard is when the node's agent was last heard; zero if never.
 	Heard time.Time
 	// Goodbye is when its will or its goodbye came after that; zero if it did not.
 	Goodbye time.Time
-	// Unreachable says why the second channel, SSH, does not reach the host; empty
-	// when it does or has not been tried.
+	// Patience is how long the node may be silent.
+	Patience time.Duration
+	// Unreachable says why the host is not reached by any other way: not from
+	// here, and not by another node. Empty when somebody reaches it, or when not
+	// everybody has tried since it fell silent.
 	Unreachable string
+	// Reached says who reaches the host although its agent is silent.
+	Reached string
+	// Doubt says why the control plane does not trust its own ears.
+	Doubt string
+	// Draining says that a person wants the node empty.
+	Draining bool
 	// Stopped says that the node was asked to stop.
 	Stopped bool
 }
@@ -37,31 +60,45 @@ type Evidence struct {
 // Judge returns the node's state and the reason for it.
 func Judge(e Evidence, l Limits, now time.Time) (otto.NodeState, string) {
 	if e.Watching.IsZero() {
-		return otto.NodeJoining, "the control plane is not connected to the broker"
+		if e.Was == "" || e.Heard.IsZero() {
+			return otto.NodeJoining, "the control plane is not connected to the broker"
+		}
+		return e.Was, "not heard now: the control plane is not connected to the broker"
 	}
-	if e.Heard.IsZero() {
-		if e.Stopped {
-			return otto.NodeLeft, "stopped"
-		}
-		if e.Unreachable != "" && now.Sub(e.Watching) > l.Lost {
-			return otto.NodeLost, e.Unreachable
-		}
-		return otto.NodeJoining, "its agent has not reported yet"
+	patience := e.Patience
+	if e.Heard.Before(e.Watching) {
+		patience = max(patience, l.Grace)
 	}
 	silent := now.Sub(later(e.Heard, e.Watching))
 	gone := e.Goodbye.After(e.Heard)
+	overdue := silent > patience
 	switch {
-	case !gone && silent <= l.Suspect:
+	case !e.Heard.IsZero() && !gone && !overdue && e.Draining:
+		return otto.NodeDraining, "its services move away"
+	case !e.Heard.IsZero() && !gone && !overdue && (e.Was != otto.NodeLost || !e.Heard.Before(e.Watching)):
 		return otto.NodeReady, ""
 	case e.Stopped:
 		return otto.NodeLeft, "stopped"
-	case e.Unreachable != "" && silent > l.Lost:
-		return otto.NodeLost, fmt.Sprintf("silent for %s, and %s", silent.Round(time.Second), e.Unreachable)
+	case e.Was == otto.NodeLost && e.Reached == "":
+		return otto.NodeLost, cmp.Or(e.Unreachable, "not heard since")
+	case e.Unreachable != "" && (overdue || gone && silent > l.Floor) && e.Doubt == "":
+		return otto.NodeLost, fmt.Sprintf("silent for %s, and %s", silent.Round(100*time.Millisecond), e.Unreachable)
+	case e.Heard.IsZero():
+		return otto.NodeJoining, "its agent has not reported yet"
+	case e.Doubt != "":
+		return otto.NodeSuspect, "silent, but not judged: " + e.Doubt
 	case gone:
-		return otto.NodeSuspect, "its agent said goodbye or its connection broke"
+		return otto.NodeSuspect, with("its agent said goodbye or its connection broke", e.Reached)
 	default:
-		return otto.NodeSuspect, fmt.Sprintf("silent for %s", silent.Round(100*time.Millisecond))
+		return otto.NodeSuspect, with("its agent is silent", e.Reached)
 	}
+}
+
+func with(reason, reached string) string {
+	if reached == "" {
+		return reason
+	}
+	return reason + "; " + reached
 }
 
 func later(a, b time.Time) time.Time {
@@ -69,4 +106,28 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// together is within what time nodes fall silent that fall silent for one reason.
+const together = 15 * time.Second
+
+// Doubt says why the one who listens should doubt himself: when more than half
+// of all nodes fell silent at the same time, his own link is the likelier
+// cause. silent has, for each node that was heard before and is not now, when it
+// was heard last.
+func Doubt(silent []time.Time, all int) string {
+	times := slices.Clone(silent)
+	slices.SortFunc(times, time.Time.Compare)
+	for i, first := range times {
+		n := 1
+		for _, t := range times[i+1:] {
+			if t.Sub(first) <= together {
+				n++
+			}
+		}
+		if n > 1 && 2*n > all {
+			return fmt.Sprintf("%d of %d nodes fell silent at the same time, which is likelier to be this machine's own link", n, all)
+		}
+	}
+	return ""
 }

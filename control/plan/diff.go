@@ -17,6 +17,9 @@ func Diff(was, now otto.Wanted) []otto.Change {
 	if was.Interval != now.Interval {
 		changes = append(changes, otto.Change{Kind: "change", Noun: "metrics", Name: "interval", Detail: arrow(was.Interval, now.Interval)})
 	}
+	if d := fields(reflect.ValueOf(was.Health), reflect.ValueOf(now.Health)); d != "" {
+		changes = append(changes, otto.Change{Kind: "change", Noun: "health", Name: "nodes", Detail: d})
+	}
 	return changes
 }
 

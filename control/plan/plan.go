@@ -10,67 +10,13 @@ import (
 	"strings"
 
 	"github.com/otto-edge/otto"
-	"github.com/otto-edge/otto/control/scheduler"
 )
 
-// Placement says on which node each instance is, by instance name.
-type Placement map[string]string
-
-// Node is what Place needs to know of a node.
-type Node struct {
-	ID    string
-	Ready bool
-}
-
-// Place returns the placement for what is wanted. An instance keeps its node
-// for as long as that node exists; one with a home is at home; for the others
-// a node is picked. unplaced says, for each instance without a node, why.
-func Place(w otto.Wanted, was Placement, nodes []Node) (now Placement, unplaced map[string]string) {
-	now, unplaced = Placement{}, map[string]string{}
-	candidates := make([]scheduler.Candidate, len(nodes))
-	index := map[string]int{}
-	for i, n := range nodes {
-		candidates[i] = scheduler.Candidate{ID: n.ID, Ready: n.Ready}
-		index[n.ID] = i
-	}
-	put := func(instance, node string, s otto.Service) {
-		now[instance] = node
-		c := &candidates[index[node]]
-		c.Placed = append(c.Placed, scheduler.Placed{Service: s.Name, Ports: s.Spec.Ports})
-	}
-	type instance struct {
-		name string
-		of   otto.Service
-	}
-	var homeless []instance
-	for _, s := range w.Services {
-		for _, name := range s.InstanceNames() {
-			node := s.Node
-			if node == "" {
-				node = was[name]
-			}
-			if _, ok := index[node]; ok {
-				put(name, node, s)
-			} else {
-				homeless = append(homeless, instance{name, s})
-			}
-		}
-	}
-	for _, i := range homeless {
-		node, refused := scheduler.Pick(scheduler.Placed{Service: i.of.Name, Ports: i.of.Spec.Ports}, candidates)
-		if node == "" {
-			unplaced[i.name] = "no node can take it: " + strings.Join(refused, "; ")
-			continue
-		}
-		put(i.name, node, i.of)
-	}
-	return now, unplaced
-}
-
-// Assignments returns what each node should run, without revision. reports
-// hold, for every node that has reported, what runs there: a dependency on
-// another node holds an instance back until it is met.
-func Assignments(w otto.Wanted, placed Placement, nodes []string, reports map[string][]otto.InstanceStatus) map[string]otto.Assignment {
+// Assignments returns what each node should run, without revision. An instance
+// in waiting is not to be run yet: it may still run elsewhere. reports hold, for
+// every node that has reported, what runs there: a dependency on another node
+// holds an instance back until it is met.
+func Assignments(w otto.Wanted, placed Placement, waiting map[string]string, nodes []string, reports map[string][]otto.InstanceStatus) map[string]otto.Assignment {
 	all := map[string]otto.Assignment{}
 	for _, n := range nodes {
 		all[n] = otto.Assignment{Node: n, Stopped: w.Stopped, Instances: []otto.Instance{}}
@@ -82,10 +28,10 @@ func Assignments(w otto.Wanted, placed Placement, nodes []string, reports map[st
 	for _, s := range w.Services {
 		for _, name := range s.InstanceNames() {
 			node, ok := placed[name]
-			if !ok {
+			if _, there := all[node]; !ok || !there || waiting[name] != "" {
 				continue
 			}
-			inst := otto.Instance{Name: name, Service: s.Name, Spec: s.Spec}
+			inst := otto.Instance{Name: name, Service: s.Name, Spec: s.Spec, Fenced: s.Stateful() && s.Mobile()}
 			for _, d := range s.DependsOn {
 				if onlyOn(node, d.Service, w, placed) {
 					inst.DependsOn = append(inst.DependsOn, d)
@@ -120,7 +66,7 @@ func Refuse(was, now otto.Wanted, placed Placement) error {
 	var problems []string
 	for _, s := range was.Services {
 		i := slices.IndexFunc(now.Services, func(n otto.Service) bool { return n.Name == s.Name })
-		if i < 0 || !s.Stateful() {
+		if i < 0 || !s.Stateful() || now.Services[i].Data == otto.DataDisposable {
 			continue
 		}
 		from, to := placed[s.Name], now.Services[i].Node

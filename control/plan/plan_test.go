@@ -17,7 +17,7 @@ func service(name, node string, replicas int) otto.Service {
 }
 
 func TestPlace(t *testing.T) {
-	ready := []Node{{ID: "a", Ready: true}, {ID: "b", Ready: true}}
+	ready := []Node{{ID: "a"}, {ID: "b"}}
 	tests := []struct {
 		name     string
 		services []otto.Service
@@ -26,25 +26,25 @@ func TestPlace(t *testing.T) {
 		now      Placement
 		unplaced map[string]string
 	}{
-		{name: "home, ready or not", services: []otto.Service{service("web", "b", 1)}, nodes: []Node{{ID: "a", Ready: true}, {ID: "b"}}, now: Placement{"web": "b"}},
+		{name: "home, ready or not", services: []otto.Service{service("web", "b", 1)}, nodes: []Node{{ID: "a"}, {ID: "b", Refuse: "not ready"}}, now: Placement{"web": "b"}},
 		{name: "spread", services: []otto.Service{service("web", "", 3)}, nodes: ready, now: Placement{"web": "a", "web-2": "b", "web-3": "a"}},
 		{name: "stays where it is", services: []otto.Service{service("web", "", 1), service("db", "", 1)}, was: Placement{"web": "b", "db": "b"}, nodes: ready, now: Placement{"web": "b", "db": "b"}},
-		{name: "stays on a node that is away", services: []otto.Service{service("web", "", 1)}, was: Placement{"web": "b"}, nodes: []Node{{ID: "a", Ready: true}, {ID: "b"}}, now: Placement{"web": "b"}},
+		{name: "stays on a node that is away", services: []otto.Service{service("web", "", 1)}, was: Placement{"web": "b"}, nodes: []Node{{ID: "a"}, {ID: "b", Refuse: "not ready"}}, now: Placement{"web": "b"}},
 		{name: "leaves a node that is no more", services: []otto.Service{service("web", "", 1)}, was: Placement{"web": "gone"}, nodes: ready, now: Placement{"web": "a"}},
 		{name: "forgets what is no longer wanted", was: Placement{"web": "a"}, nodes: ready, now: Placement{}},
 		{name: "a new replica goes where its service is not", services: []otto.Service{service("db", "b", 1), service("mail", "b", 1), service("web", "", 2)}, was: Placement{"web": "a"}, nodes: ready, now: Placement{"db": "b", "mail": "b", "web": "a", "web-2": "b"}},
-		{name: "nobody is ready", services: []otto.Service{service("web", "", 1)}, nodes: []Node{{ID: "a"}, {ID: "b"}}, now: Placement{}, unplaced: map[string]string{"web": "no node can take it: a: not ready; b: not ready"}},
+		{name: "nobody is ready", services: []otto.Service{service("web", "", 1)}, nodes: []Node{{ID: "a", Refuse: "not ready"}, {ID: "b", Refuse: "not ready"}}, now: Placement{}, unplaced: map[string]string{"web": "no node can take it: a: not ready; b: not ready"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			now, unplaced := Place(otto.Wanted{Services: tt.services}, tt.was, tt.nodes)
-			if diff := cmp.Diff(tt.now, now); diff != "" {
+			got := Place(otto.Wanted{Services: tt.services}, tt.was, tt.nodes, nil)
+			if diff := cmp.Diff(tt.now, got.Placement); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if tt.unplaced == nil {
 				tt.unplaced = map[string]string{}
 			}
-			if diff := cmp.Diff(tt.unplaced, unplaced); diff != "" {
+			if diff := cmp.Diff(tt.unplaced, got.Waiting); diff != "" {
 				t.Errorf("unplaced (-want +got):\n%s", diff)
 			}
 		})
@@ -58,19 +58,19 @@ func TestPlacementIsStable(t *testing.T) {
 		for _, name := range rapid.SliceOfDistinct(rapid.StringMatching("[a-d]"), rapid.ID[string]).Draw(t, "services") {
 			w.Services = append(w.Services, service(name, rapid.SampledFrom([]string{"", "", "n1"}).Draw(t, "home"), rapid.IntRange(1, 3).Draw(t, "replicas")))
 		}
-		nodes := []Node{{ID: "n1", Ready: true}}
+		nodes := []Node{{ID: "n1"}}
 		for _, id := range []string{"n2", "n3"} {
-			nodes = append(nodes, Node{ID: id, Ready: rapid.Bool().Draw(t, id)})
+			nodes = append(nodes, Node{ID: id, Refuse: rapid.SampledFrom([]string{"", "no"}).Draw(t, id)})
 		}
-		first, unplaced := Place(w, nil, nodes)
-		if len(unplaced) > 0 {
-			t.Fatalf("not placed although n1 is ready: %v", unplaced)
+		first := Place(w, nil, nodes, nil)
+		if len(first.Waiting) > 0 {
+			t.Fatalf("not placed although n1 is ready: %v", first.Waiting)
 		}
 		for i := range nodes { // whatever happens to the nodes afterwards
-			nodes[i].Ready = rapid.Bool().Draw(t, "later")
+			nodes[i].Refuse = rapid.SampledFrom([]string{"", "no"}).Draw(t, "later")
 		}
-		if again, _ := Place(w, first, nodes); !cmp.Equal(first, again) {
-			t.Fatalf("moved for no reason: %s", cmp.Diff(first, again))
+		if again := Place(w, first.Placement, nodes, nil); !cmp.Equal(first.Placement, again.Placement) {
+			t.Fatalf("moved for no reason: %s", cmp.Diff(first.Placement, again.Placement))
 		}
 	})
 }
@@ -83,7 +83,7 @@ func TestAssignments(t *testing.T) {
 	}
 	w := otto.Wanted{Services: []otto.Service{db, near, far}}
 	placed := Placement{"db": "a", "near": "a", "far": "b"}
-	all := Assignments(w, placed, []string{"a", "b", "c"}, nil)
+	all := Assignments(w, placed, nil, []string{"a", "b", "c"}, nil)
 	if len(all) != 3 || all["c"].Instances == nil || len(all["c"].Instances) != 0 {
 		t.Fatalf("a node with nothing to run needs an empty assignment: %+v", all["c"])
 	}
@@ -93,7 +93,7 @@ func TestAssignments(t *testing.T) {
 	if i := all["b"].Instances[0]; i.Hold == "" || len(i.DependsOn) != 0 {
 		t.Errorf("a dependency on another node is not waited for: %+v", i)
 	}
-	all = Assignments(w, placed, []string{"a", "b"}, map[string][]otto.InstanceStatus{"a": {{Name: "db", Service: "db", State: otto.InstanceRunning, Started: time.Unix(1, 0)}}})
+	all = Assignments(w, placed, nil, []string{"a", "b"}, map[string][]otto.InstanceStatus{"a": {{Name: "db", Service: "db", State: otto.InstanceRunning, Started: time.Unix(1, 0)}}})
 	if i := all["b"].Instances[0]; i.Hold != "" {
 		t.Errorf("it is held although db runs: %s", i.Hold)
 	}
@@ -152,10 +152,10 @@ func FuzzWanted(f *testing.F) {
 		var nodes []Node
 		var ids []string
 		for _, n := range now.Nodes {
-			nodes, ids = append(nodes, Node{ID: n.ID, Ready: true}), append(ids, n.ID)
+			nodes, ids = append(nodes, Node{ID: n.ID}), append(ids, n.ID)
 		}
-		placed, _ := Place(now, nil, nodes)
-		_ = Assignments(now, placed, ids, nil)
+		placed := Place(now, nil, nodes, nil).Placement
+		_ = Assignments(now, placed, nil, ids, nil)
 		_ = Diff(was, now)
 		_ = Refuse(was, now, placed)
 	})

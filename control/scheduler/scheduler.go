@@ -12,8 +12,12 @@ import (
 
 // Candidate is a node as the scheduler sees it.
 type Candidate struct {
-	ID    string
-	Ready bool
+	ID string
+	// Refuse says why the node takes nothing new; empty when it does.
+	Refuse string
+	Memory uint64 // of the machine, in bytes; 0 if unknown
+	// Failures say how much each service's former failures here weigh.
+	Failures map[string]float64
 	// Placed are the instances that have a place there already.
 	Placed []Placed
 }
@@ -22,12 +26,13 @@ type Candidate struct {
 type Placed struct {
 	Service string
 	Ports   []otto.Port
+	Memory  int64 // its limit in bytes; 0 without one
 }
 
 // Pick returns the node for one more instance of a service: of the nodes that
-// can take it, the one with the fewest instances of the service, then with the
-// fewest instances, then the first by id. Without one it returns why not, for
-// each node.
+// can take it, the one where the service has failed least, then with the fewest
+// instances of the service, then with the fewest instances, then the first by
+// id. Without one it returns why not, for each node.
 func Pick(want Placed, nodes []Candidate) (node string, refused []string) {
 	var fit []Candidate
 	for _, n := range nodes {
@@ -42,6 +47,7 @@ func Pick(want Placed, nodes []Candidate) (node string, refused []string) {
 	}
 	best := slices.MinFunc(fit, func(a, b Candidate) int {
 		return cmp.Or(
+			cmp.Compare(a.Failures[want.Service], b.Failures[want.Service]),
 			cmp.Compare(count(a, want.Service), count(b, want.Service)),
 			cmp.Compare(len(a.Placed), len(b.Placed)),
 			cmp.Compare(a.ID, b.ID),
@@ -51,8 +57,11 @@ func Pick(want Placed, nodes []Candidate) (node string, refused []string) {
 }
 
 func refuse(want Placed, n Candidate) string {
-	if !n.Ready {
-		return "not ready"
+	if n.Refuse != "" {
+		return n.Refuse
+	}
+	if n.Memory > 0 && want.Memory > 0 && uint64(want.Memory) > n.Memory {
+		return fmt.Sprintf("it has %d MiB of memory, and %s may take %d", n.Memory>>20, want.Service, want.Memory>>20)
 	}
 	for _, p := range n.Placed {
 		for _, theirs := range p.Ports {

@@ -20,29 +20,29 @@ func TestPick(t *testing.T) {
 		{name: "no node", want: Placed{Service: "web"}},
 		{
 			name: "the first by name of equals", want: Placed{Service: "web"},
-			nodes: []Candidate{{ID: "b", Ready: true}, {ID: "a", Ready: true}}, node: "a",
+			nodes: []Candidate{{ID: "b"}, {ID: "a"}}, node: "a",
 		},
 		{
 			name: "away from its own kind, even to a busier node", want: Placed{Service: "web"},
 			nodes: []Candidate{
-				{ID: "a", Ready: true, Placed: []Placed{{Service: "web"}}},
-				{ID: "b", Ready: true, Placed: []Placed{{Service: "db"}, {Service: "mail"}}},
+				{ID: "a", Placed: []Placed{{Service: "web"}}},
+				{ID: "b", Placed: []Placed{{Service: "db"}, {Service: "mail"}}},
 			},
 			node: "b",
 		},
 		{
 			name: "to the one with the fewest", want: Placed{Service: "web"},
 			nodes: []Candidate{
-				{ID: "a", Ready: true, Placed: []Placed{{Service: "db"}}},
-				{ID: "b", Ready: true},
+				{ID: "a", Placed: []Placed{{Service: "db"}}},
+				{ID: "b"},
 			},
 			node: "b",
 		},
 		{
 			name: "not where the port is taken, and not where nobody is", want: Placed{Service: "web", Ports: port(8080)},
 			nodes: []Candidate{
-				{ID: "a", Ready: true, Placed: []Placed{{Service: "db", Ports: port(8080)}}},
-				{ID: "b"},
+				{ID: "a", Placed: []Placed{{Service: "db", Ports: port(8080)}}},
+				{ID: "b", Refuse: "not ready"},
 			},
 			refused: []string{"a: port 8080/tcp is taken by db", "b: not ready"},
 		},

@@ -1,0 +1,158 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
+)
+
+// Clock is a machine's time since its boot, which goes on while the machine is
+// suspended and which nobody can set.
+type Clock struct {
+	Boot string // names this boot of the machine
+	Now  func() time.Duration
+}
+
+// lease is the node's right to run stateful instances. The control plane renews
+// it in answer to heartbeats, and it counts from when the heartbeat was sent. Its
+// end is kept in a file, so that an agent that was killed goes on with it; after
+// a reboot of the machine it is void.
+type lease struct {
+	clock Clock
+	path  string
+
+	mu    sync.Mutex
+	sent  [sentKept]sentBeat // a ring by sequence number
+	until time.Duration      // on the clock; 0 if there was none since the boot
+	saved time.Duration      // until, as it is in the file
+	ended bool               // as told last by tick
+}
+
+type sentBeat struct {
+	seq uint64
+	at  time.Duration
+}
+
+const (
+	sentKept    = 64
+	fenceBefore = 3 * time.Second // the end of the lease, so that all is down by then
+	killBefore  = time.Second     // the end of the lease at the latest
+	leaseFile   = "lease.json"
+)
+
+type savedLease struct {
+	Boot  string        `json:"boot"`
+	Until time.Duration `json:"until_ns"`
+}
+
+// openLease takes up the lease that the former agent had. An unreadable file is
+// no lease: it costs a restart of the services at most.
+func openLease(dir string, clock Clock) (*lease, error) {
+	l := &lease{clock: clock, path: filepath.Join(dir, leaseFile)}
+	b, err := os.ReadFile(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	var s savedLease
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		return l, fmt.Errorf("the lease is unknown: %w", err)
+	}
+	if s.Boot == clock.Boot {
+		l.until, l.saved = s.Until, s.Until
+	}
+	return l, nil
+}
+
+// sending notes that a heartbeat is about to be sent.
+func (l *lease) sending(seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent[seq%sentKept] = sentBeat{seq, l.clock.Now()}
+}
+
+// renew takes in a lease that answers one of our heartbeats.
+func (l *lease) renew(granted wire.Lease) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	beat := l.sent[granted.Seq%sentKept]
+	if beat.seq != granted.Seq || granted.Seq == 0 {
+		return nil // too late to say from when it counts
+	}
+	until := beat.at + granted.Duration
+	if until <= l.until {
+		return nil
+	}
+	l.until = until
+	if l.until-l.saved < granted.Duration/6 {
+		return nil
+	}
+	return l.save()
+}
+
+// save writes the file without forcing it to disk: it need not survive a power
+// cut, which ends the lease.
+func (l *lease) save() error {
+	b, err := json.Marshal(savedLease{l.clock.Boot, l.until})
+	if err != nil {
+		return err
+	}
+	temp := l.path + ".new"
+	if err := os.WriteFile(temp, b, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, l.path); err != nil {
+		return err
+	}
+	l.saved = l.until
+	return nil
+}
+
+// left is how long instances may still run; 0 or less when they must be down.
+func (l *lease) left() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.until - l.clock.Now() - fenceBefore
+}
+
+// grace is how long a container may take to stop when the lease has come to its end.
+func (l *lease) grace() time.Duration {
+	return max(l.left()+fenceBefore-killBefore, 0)
+}
+
+// tick reports whether the lease has ended, or begun, since the last call.
+func (l *lease) tick() bool {
+	ended := l.left() <= 0
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	changed := ended != l.ended
+	l.ended = ended
+	return changed
+}
+
+// judge says why an instance must not be started now, and whether it must not
+// even run.
+func (l *lease) judge(inst otto.Instance) (reason string, stop bool) {
+	if !inst.Spec.Stateful() {
+		return "", false
+	}
+	if inst.Fenced && l.left() <= 0 {
+		return "its lease has ended: the control plane is not heard, and may start it on another node", true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.until == 0 {
+		return "this machine has restarted: waiting for the control plane to say that no other node runs it", false
+	}
+	return "", false
+}

@@ -1,0 +1,172 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/otto-edge/otto"
+)
+
+// perform does a step. Each part is harmless when done again.
+func (c *converger) perform(ctx context.Context, name string, want *otto.Instance, st step) (warning string, err error) {
+	switch st.do {
+	case doDeploy:
+		return c.deploy(ctx, *want)
+	case doUpdate:
+		return c.update(ctx, *want, st)
+	case doStart:
+		return "", c.start(ctx, *want, st.current.ID)
+	case doRecover:
+		return "", c.start(ctx, *want, st.others[0].ID)
+	case doFence:
+		return "", c.kill(ctx, append(slices.Clone(st.others), current(st)...))
+	case doStop:
+		return "", c.stop(ctx, append(slices.Clone(st.others), current(st)...))
+	case doRetire:
+		if err := c.retire(ctx, st.others); err != nil {
+			return "", err
+		}
+		if st.current != nil && st.current.Name != name {
+			return "", c.Runtime.Rename(ctx, st.current.ID, name)
+		}
+	}
+	return "", nil
+}
+
+func current(st step) []otto.Container {
+	if st.current == nil {
+		return nil
+	}
+	return []otto.Container{*st.current}
+}
+
+// kill stops containers before the lease ends, all at once.
+func (c *converger) kill(ctx context.Context, list []otto.Container) error {
+	errs := make([]error, len(list))
+	var wg sync.WaitGroup
+	for i, ctr := range list {
+		if alive(ctr) {
+			wg.Go(func() { errs[i] = c.Runtime.Kill(ctx, ctr, c.lease.grace()) })
+		}
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (c *converger) deploy(ctx context.Context, want otto.Instance) (warning string, err error) {
+	if warning, err = c.pull(ctx, want); err != nil {
+		return warning, err
+	}
+	id, err := c.Runtime.Create(ctx, want, want.Name)
+	if err != nil {
+		return warning, err
+	}
+	return warning, c.start(ctx, want, id)
+}
+
+// start starts a container if the instance may still run: a pull can outlast a
+// lease.
+func (c *converger) start(ctx context.Context, want otto.Instance, id string) error {
+	if why, _ := c.lease.judge(want); why != "" {
+		return errors.New(why)
+	}
+	return c.Runtime.Start(ctx, id)
+}
+
+// update replaces an instance's container. Everything that can fail early (the
+// pull, the creation) is done while the former one serves; if the new one does
+// not start, it is kept aside for its logs and the former one comes back.
+func (c *converger) update(ctx context.Context, want otto.Instance, st step) (warning string, err error) {
+	var id string
+	if st.current != nil {
+		id = st.current.ID // made before the agent was interrupted
+	} else {
+		if warning, err = c.pull(ctx, want); err != nil {
+			return warning, err
+		}
+		if err := c.retire(ctx, leftovers(want, st.others)); err != nil {
+			return warning, err
+		}
+		if id, err = c.Runtime.Create(ctx, want, want.Name+suffixNext); err != nil {
+			return warning, err
+		}
+	}
+	former := slices.DeleteFunc(slices.Clone(st.others), func(o otto.Container) bool { return o.Name != want.Name })
+	if err := c.stop(ctx, st.others); err != nil {
+		return warning, err
+	}
+	startErr := c.start(ctx, want, id)
+	if startErr == nil {
+		startErr = c.staysUp(ctx, want, id)
+	}
+	if startErr != nil && len(former) > 0 && ctx.Err() == nil {
+		return warning, fmt.Errorf("the update did not start and the former container was put back: %w", errors.Join(startErr,
+			c.stop(ctx, []otto.Container{{ID: id, State: otto.ContainerRunning}}),
+			c.Runtime.Rename(ctx, id, want.Name+suffixFailed),
+			c.start(ctx, want, former[0].ID)))
+	}
+	return warning, startErr // the next pass removes the former one and gives its name to the new one
+}
+
+// staysUp waits until a new container has run for a moment.
+func (c *converger) staysUp(ctx context.Context, want otto.Instance, id string) error {
+	wait(ctx, steady)
+	list, err := c.Runtime.Containers(ctx)
+	if err != nil { // unknown is no reason to go back
+		c.Log.Warn("not known whether the update stays up", "instance", want.Name, "err", err)
+		list = nil
+	}
+	i := slices.IndexFunc(list, func(o otto.Container) bool { return o.ID == id })
+	if i < 0 || list[i].State == otto.ContainerRunning && list[i].Restarts == 0 {
+		return nil
+	}
+	if list[i].State == otto.ContainerExited && list[i].ExitCode == 0 && ended(want.Spec, list[i], 0) {
+		return nil
+	}
+	why := fmt.Sprintf("it ended with exit code %d", list[i].ExitCode)
+	if tail, err := c.Runtime.Logs(ctx, id, tailLines); err == nil && len(tail) > 0 {
+		why += ": " + strings.Join(tail, " | ")
+	}
+	return errors.New(why)
+}
+
+// leftovers are what earlier updates left behind under other names.
+func leftovers(want otto.Instance, others []otto.Container) []otto.Container {
+	return slices.DeleteFunc(slices.Clone(others), func(o otto.Container) bool { return o.Name == want.Name || alive(o) })
+}
+
+func (c *converger) pull(ctx context.Context, want otto.Instance) (warning string, err error) {
+	c.progress(want.Name, true)
+	defer c.progress(want.Name, false)
+	return c.Runtime.Pull(ctx, want.Spec)
+}
+
+func (c *converger) progress(instance string, pulling bool) {
+	c.results <- result{instance: instance, pulling: &pulling}
+}
+
+func (c *converger) stop(ctx context.Context, list []otto.Container) error {
+	var errs []error
+	for _, ctr := range list {
+		if alive(ctr) {
+			errs = append(errs, c.Runtime.Stop(ctx, ctr.ID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// retire stops and removes containers.
+func (c *converger) retire(ctx context.Context, list []otto.Container) error {
+	if err := c.stop(ctx, list); err != nil {
+		return err
+	}
+	var errs []error
+	for _, ctr := range list {
+		errs = append(errs, c.Runtime.Remove(ctx, ctr.ID))
+	}
+	return errors.Join(errs...)
+}

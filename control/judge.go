@@ -1,0 +1,236 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/health"
+	"github.com/otto-edge/otto/wire"
+)
+
+// check asks, over ways that do without the agent, whether a silent node's host
+// is alive: this machine tries, and some other nodes are asked to.
+type check struct {
+	id      string
+	ends    time.Time
+	tried   bool  // whether own is known
+	own     error // nil if this machine reaches the host
+	asked   []string
+	answers map[string]wire.Answer // by node
+}
+
+const (
+	checkMin    = 600 * time.Millisecond // that a host has to answer
+	checkMax    = 3 * time.Second
+	checkAgain  = time.Second     // after the last one, while a node is suspect
+	checkLost   = 5 * time.Second // after the last one, once it is lost
+	maxAsked    = 3               // nodes to ask
+	stableAfter = time.Minute     // of being ready, services go home to a node
+)
+
+// limits are the defaults with what the user wants instead.
+func (p *Plane) limits() health.Limits {
+	l, h := p.Limits, p.desired.Wanted.Health
+	if h.SuspectMin > 0 {
+		l.Floor = h.SuspectMin
+		l.Ceiling = max(l.Ceiling, l.Floor)
+	}
+	if h.SuspectMax > 0 {
+		l.Ceiling = h.SuspectMax
+		l.Floor = min(l.Floor, l.Ceiling)
+	}
+	return l
+}
+
+func (p *Plane) patience(n *node) time.Duration {
+	return n.link.Patience(p.desired.Wanted.HeartbeatOf(n.Node), p.limits())
+}
+
+// judge brings the state of every node up to date and returns when the next
+// state may change by time alone.
+func (p *Plane) judge(now time.Time) (next time.Duration) {
+	p.doubt(now)
+	next = tick
+	for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
+		n := p.nodes[id]
+		patience := p.patience(n)
+		state, reason := health.Judge(health.Evidence{
+			Was: n.state, Watching: p.watching, Heard: n.heard, Goodbye: n.goodbye, Patience: patience,
+			Unreachable: n.unreachable, Reached: n.reached, Doubt: p.doubts,
+			Draining: n.leaving || p.desired.Intents[id].Draining, Stopped: p.desired.Wanted.Stopped && !n.leaving,
+		}, p.limits(), now)
+		if n.leaving && state == otto.NodeDraining {
+			reason = "taken out of the cluster"
+		}
+		p.enter(n, state, reason, now)
+		p.check(n, patience, now)
+		silent := now.Sub(latest(n.heard, p.watching))
+		for _, at := range []time.Duration{patience * 7 / 10, patience} {
+			if wait := at - silent + time.Millisecond; wait > 0 {
+				next = min(next, wait)
+			}
+		}
+		if n.check != nil {
+			next = min(next, max(n.check.ends.Sub(now), time.Millisecond))
+		}
+	}
+	return next
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// enter puts a node into a state.
+func (p *Plane) enter(n *node, state otto.NodeState, reason string, now time.Time) {
+	n.reason = reason
+	if state == n.state {
+		return
+	}
+	was := n.state
+	n.state, n.since = state, now
+	p.dirty = true
+	switch {
+	case state == otto.NodeSuspect:
+		n.wake()
+	case state == otto.NodeReady && (was == otto.NodeSuspect || was == otto.NodeLost):
+		n.flaps.Add(now)
+	}
+	message := "node is " + string(state)
+	if reason != "" {
+		message += ": " + reason
+	}
+	p.event("node-"+string(state), n.ID, "", message)
+}
+
+// doubt decides whether the control plane trusts its own ears.
+func (p *Plane) doubt(now time.Time) {
+	var silent []time.Time
+	for _, n := range p.nodes {
+		if !n.heard.IsZero() && !n.leaving && (n.goodbye.After(n.heard) || now.Sub(n.heard) > p.patience(n)) {
+			silent = append(silent, n.heard)
+		}
+	}
+	why := ""
+	if !p.desired.Wanted.Stopped {
+		why = health.Doubt(silent, len(p.nodes))
+	}
+	if why == p.doubts {
+		return
+	}
+	if was := p.doubts; why == "" {
+		p.event("doubt-over", "", "", "nodes are judged again")
+	} else if was == "" {
+		p.event("doubt", "", "", why+": nothing is moved until most of them are heard again")
+	}
+	p.doubts, p.dirty = why, true
+}
+
+// check begins, concludes and repeats the check of a silent node. The first one
+// begins before the node is suspect, so that the answer is there when it is.
+func (p *Plane) check(n *node, patience time.Duration, now time.Time) {
+	gone := n.goodbye.After(n.heard)
+	silent := now.Sub(latest(n.heard, p.watching))
+	if p.watching.IsZero() || n.state == otto.NodeLeft || !gone && silent < patience*7/10 {
+		n.check = nil
+		return
+	}
+	if c := n.check; c != nil {
+		if c.concluded(now) {
+			p.conclude(n, c)
+			n.check, n.checked = nil, now
+		}
+		return
+	}
+	again := checkAgain
+	if n.state == otto.NodeLost {
+		again = checkLost
+	}
+	if n.checked.After(n.heard) && now.Sub(n.checked) < again {
+		return
+	}
+	p.begin(n, min(max(checkMin, patience/2), checkMax), now)
+}
+
+func (c *check) concluded(now time.Time) bool {
+	if c.tried && c.own == nil || !now.Before(c.ends) {
+		return true
+	}
+	return c.tried && len(c.answers) == len(c.asked)
+}
+
+// conclude takes in what a check has found. Who does not answer says nothing.
+func (p *Plane) conclude(n *node, c *check) {
+	n.reached, n.unreachable = "", ""
+	p.dirty = true
+	if c.tried && c.own == nil {
+		n.reached = "its host answers"
+		if n.state == otto.NodeLost {
+			n.wake()
+		}
+		return
+	}
+	var deny []string
+	for _, id := range slices.Sorted(maps.Keys(c.answers)) {
+		if c.answers[id].Reached {
+			n.reached = fmt.Sprintf("node %s reaches its host, this machine does not", id)
+			return
+		}
+		deny = append(deny, id)
+	}
+	if !c.tried {
+		return // not even our own try has ended: nothing is known
+	}
+	n.unreachable = c.own.Error()
+	if len(deny) > 0 {
+		n.unreachable += "; " + strings.Join(deny, " and ") + " cannot reach it either"
+	}
+}
+
+// begin begins a check.
+func (p *Plane) begin(n *node, within time.Duration, now time.Time) {
+	p.checks++
+	c := &check{id: fmt.Sprintf("%d-%d", p.epoch, p.checks), ends: now.Add(within + within/4), answers: map[string]wire.Answer{}}
+	n.check = c
+	spec := n.Node
+	p.background.Go(func() {
+		ctx, cancel := context.WithTimeout(p.ctx, within)
+		defer cancel()
+		err := p.Reach.Alive(ctx, spec)
+		p.tell(p.ctx, func() { c.tried, c.own = true, err })
+	})
+	address := p.Reach.Address(spec)
+	if address == "" {
+		return // no other node can try
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
+		peer := p.nodes[id]
+		if len(c.asked) == maxAsked {
+			return
+		}
+		if peer == n || peer.IsLocal() || peer.state != otto.NodeReady {
+			continue
+		}
+		q, err := wire.SignQuestion(p.identity.Key, wire.Question{ClusterID: p.identity.ClusterID, Node: id, ID: c.id, Address: address, Within: within})
+		if err == nil && p.publish(wire.NodeTopic(id, wire.KindQuestion), 0, false, q) == nil {
+			c.asked = append(c.asked, id)
+		}
+	}
+}
+
+// answer takes in what a node found when it was asked about another one.
+func (p *Plane) answer(from *node, a wire.Answer) {
+	for _, n := range p.nodes {
+		if n.check != nil && n.check.id == a.Question && slices.Contains(n.check.asked, from.ID) {
+			n.check.answers[from.ID] = a
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package control
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
+)
+
+// A stateful instance runs on its holder and nowhere else. The holder is stored
+// before it is told, and changes only when the former one has released the
+// instance: it has said so, or it is lost and its lease has ended.
+
+// leaseMargin is how much longer than a lease the control plane waits, for clocks
+// that do not run alike.
+const leaseMargin = time.Second
+
+// renew answers a node's heartbeat with a lease, if it holds what it was told to
+// run and its engine works.
+func (p *Plane) renew(n *node, h wire.Heartbeat, now time.Time) {
+	if p.desired.Wanted.Stopped || n.published == "" || !p.holdsAll(n) {
+		return
+	}
+	if r := n.report; r != nil && r.BootID == h.BootID && r.Engine.Problem != "" {
+		return
+	}
+	duration := p.desired.Wanted.LeaseOf(n.Node)
+	if n.leaseOf == n.revision && n.leaseBoot == h.BootID && now.Sub(n.leased) < duration/6 {
+		return
+	}
+	signed, err := wire.SignLease(p.identity.Key, wire.Lease{
+		ClusterID: p.identity.ClusterID, Node: n.ID, Revision: n.revision, BootID: h.BootID, Seq: h.Seq, Duration: duration,
+	})
+	if err != nil {
+		p.Log.Error("lease", "node", n.ID, "err", err)
+		return
+	}
+	// Before it is sent: one that is lost on the way may have arrived.
+	n.leased, n.leaseOf, n.leaseBoot = now, n.revision, h.BootID
+	n.leaseEnd = latest(n.leaseEnd, now.Add(duration))
+	if err := p.publish(wire.NodeTopic(n.ID, wire.KindLease), 0, false, signed); err != nil {
+		p.Log.Warn("lease not published", "node", n.ID, "err", err)
+	}
+}
+
+// holdsAll reports whether there is anything stateful in the assignment that the
+// node was sent, and the node is the holder of all of it.
+func (p *Plane) holdsAll(n *node) bool {
+	for _, i := range n.stateful {
+		if p.desired.Holders[i] != n.ID {
+			return false
+		}
+	}
+	return len(n.stateful) > 0
+}
+
+// leaseOver reports whether no lease of the node can be valid any more.
+func (n *node) leaseOver(now time.Time) bool { return now.After(n.leaseEnd.Add(leaseMargin)) }
+
+// hold returns the holders for a placement, and says for each instance that may
+// not run at its place yet what it waits for.
+func (p *Plane) hold(w otto.Wanted, placed map[string]string, now time.Time) (holders, waiting map[string]string) {
+	holders, waiting = map[string]string{}, map[string]string{}
+	for instance, holder := range p.desired.Holders {
+		if p.unreleased(instance, holder, now) != "" {
+			holders[instance] = holder
+		}
+	}
+	for _, s := range w.Services {
+		if !s.Stateful() {
+			continue
+		}
+		for _, i := range s.InstanceNames() {
+			at, holder := placed[i], holders[i]
+			switch {
+			case at == "":
+			case holder == "" || holder == at:
+				holders[i] = at
+			default:
+				waiting[i] = p.unreleased(i, holder, now)
+			}
+		}
+	}
+	return holders, waiting
+}
+
+// unreleased says why a holder may still run an instance, or "" if it cannot.
+func (p *Plane) unreleased(instance, holder string, now time.Time) string {
+	n := p.nodes[holder]
+	if n == nil {
+		if now.After(p.dismissed[holder].Add(leaseMargin)) {
+			return ""
+		}
+		return fmt.Sprintf("waiting for its lease on %s, which has left, to end", holder)
+	}
+	over := n.leaseOver(now)
+	if n.state == otto.NodeLost {
+		if over {
+			return ""
+		}
+		return fmt.Sprintf("waiting for its lease on %s, which is lost, to end", holder)
+	}
+	r := n.report
+	if r == nil || r.BootID != n.bootID || n.published == "" || r.Revision != n.revision {
+		return fmt.Sprintf("waiting for %s to say that it does not run there", holder)
+	}
+	if k := slices.IndexFunc(r.Instances, func(s otto.InstanceStatus) bool { return s.Name == instance }); k >= 0 {
+		if r.Instances[k].Fenced && over {
+			return ""
+		}
+		return fmt.Sprintf("waiting for %s to stop it", holder)
+	}
+	if r.Engine.Problem != "" || slices.Contains(r.Strays, instance) {
+		return fmt.Sprintf("waiting for %s to stop it", holder)
+	}
+	return ""
+}
