@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -233,12 +234,12 @@ func event(b *testing.B, c *lab.Cluster, kind string, after time.Time) (at time.
 		}
 		defer f.Close()
 		for lines := bufio.NewScanner(f); lines.Scan(); {
-			line := lines.Text()
-			if !strings.Contains(line, "kind="+kind+" ") || !strings.Contains(line, "node=n1") {
-				continue
+			var line struct {
+				Time       time.Time
+				Kind, Node string
 			}
-			stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
-			if at, err = time.Parse(time.RFC3339Nano, stamp); err == nil && at.After(after) {
+			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Kind == kind && line.Node == "n1" && line.Time.After(after) {
+				at = line.Time
 				return true
 			}
 		}

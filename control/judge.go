@@ -25,7 +25,8 @@ type check struct {
 }
 
 const (
-	checkMin    = 600 * time.Millisecond // that a host has to answer
+	checkMin    = 500 * time.Millisecond // that a host has to answer
+	checkAt     = 60                     // percent of a node's patience after which a check begins
 	checkMax    = 3 * time.Second
 	checkAgain  = time.Second     // after the last one, while a node is suspect
 	checkLost   = 5 * time.Second // after the last one, once it is lost
@@ -59,6 +60,7 @@ func (p *Plane) judge(now time.Time) (next time.Duration) {
 	for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
 		n := p.nodes[id]
 		patience := p.patience(n)
+		p.check(n, patience, now)
 		state, reason := health.Judge(health.Evidence{
 			Was: n.state, Watching: p.watching, Heard: n.heard, Goodbye: n.goodbye, Patience: patience,
 			Unreachable: n.unreachable, Reached: n.reached, Doubt: p.doubts,
@@ -68,9 +70,8 @@ func (p *Plane) judge(now time.Time) (next time.Duration) {
 			reason = "taken out of the cluster"
 		}
 		p.enter(n, state, reason, now)
-		p.check(n, patience, now)
 		silent := now.Sub(latest(n.heard, p.watching))
-		for _, at := range []time.Duration{patience * 7 / 10, patience} {
+		for _, at := range []time.Duration{patience * checkAt / 100, patience} {
 			if wait := at - silent + time.Millisecond; wait > 0 {
 				next = min(next, wait)
 			}
@@ -139,7 +140,7 @@ func (p *Plane) doubt(now time.Time) {
 func (p *Plane) check(n *node, patience time.Duration, now time.Time) {
 	gone := n.goodbye.After(n.heard)
 	silent := now.Sub(latest(n.heard, p.watching))
-	if p.watching.IsZero() || n.state == otto.NodeLeft || !gone && silent < patience*7/10 {
+	if p.watching.IsZero() || n.state == otto.NodeLeft || !gone && silent < patience*checkAt/100 {
 		n.check = nil
 		return
 	}
