@@ -151,7 +151,7 @@ func unreachable(err error) bool {
 // for everything else, and take as long.
 func (r *Runtime) heavy(ctx context.Context, what string, do func(context.Context, *client.Client) error) error {
 	if err := r.working.enter(ctx); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w", what, r.explain(err))
 	}
 	defer r.working.leave()
 	return r.call(ctx, longCall, what, do)

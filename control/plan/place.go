@@ -96,15 +96,15 @@ type instance struct {
 	name   string
 	of     otto.Service
 	at     string // where it is; empty without a place
-	to     string // where it wants to go; empty for anywhere
 	reason string // why it leaves; empty if it stays
+	homing bool   // it leaves only to go home
 }
 
 // consider says where an instance is and whether it has to leave.
 func (p *placing) consider(s otto.Service, name, was, trouble string) instance {
 	i := instance{name: name, of: s, at: was}
 	_, there := p.index[i.at]
-	home, hasHome := p.index[s.Node]
+	_, hasHome := p.index[s.Node]
 	if !there || hasHome && !s.Mobile() {
 		i.at = ""
 		if hasHome {
@@ -120,10 +120,18 @@ func (p *placing) consider(s otto.Service, name, was, trouble string) instance {
 		i.reason = fmt.Sprintf("node %s %s", at.ID, at.Gone)
 	case trouble != "":
 		i.reason = fmt.Sprintf("it does not work on node %s: %s", at.ID, trouble)
-	case hasHome && i.at != s.Node && s.Rejoin == otto.RejoinHome && p.nodes[home].Stable:
-		i.reason, i.to = fmt.Sprintf("its home %s is back", s.Node), s.Node
+	case p.goesHome(i):
+		i.reason, i.homing = fmt.Sprintf("its home %s is back", s.Node), true
 	}
 	return i
+}
+
+// goesHome reports whether an instance wants to be on its home node and on no
+// other: the node is stable, and it has not failed there lately.
+func (p *placing) goesHome(i instance) bool {
+	home, ok := p.index[i.of.Node]
+	return ok && i.of.Rejoin == otto.RejoinHome && i.of.Node != i.at &&
+		p.nodes[home].Stable && p.nodes[home].Failures[i.of.Name] == 0
 }
 
 // leave finds another node for an instance that has to leave the one it is on.
@@ -132,9 +140,14 @@ func (p *placing) leave(i instance) {
 		p.Waiting[i.name] = fmt.Sprintf("%s; it %s", i.reason, why)
 		return
 	}
-	node, refused := p.pick(i, func(n Node) bool {
-		return n.ID != i.at && (i.to == "" || n.ID == i.to)
-	})
+	var node string
+	var refused []string
+	if p.goesHome(i) {
+		node, refused = p.pick(i, func(n Node) bool { return n.ID == i.of.Node })
+	}
+	if node == "" && !i.homing {
+		node, refused = p.pick(i, func(n Node) bool { return n.ID != i.at })
+	}
 	if node == "" {
 		p.Waiting[i.name] = i.reason + ", but no other node can take it"
 		if len(refused) > 0 {
@@ -142,7 +155,7 @@ func (p *placing) leave(i instance) {
 		}
 		return
 	}
-	if from := p.nodes[p.index[i.at]]; from.Gone == "" && i.to == "" && p.nodes[p.index[node]].Failures[i.of.Name] > 0 {
+	if from := p.nodes[p.index[i.at]]; from.Gone == "" && p.nodes[p.index[node]].Failures[i.of.Name] > 0 {
 		p.Waiting[i.name] = i.reason + ", but it has failed on every other node that can take it"
 		return
 	}

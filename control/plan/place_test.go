@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -50,6 +51,8 @@ func TestFailover(t *testing.T) {
 		"too little memory everywhere":            {big, "a", []Node{lost, small}, "", "a", "b: it has 1024 MiB of memory"},
 		"home is back, it stays":                  {moves, "b", []Node{back, b}, "", "b", ""},
 		"home is back, it goes home":              {homing, "b", []Node{back, b}, "", "a", "its home a is back"},
+		"home is back, but it failed there":       {homing, "b", []Node{{ID: "a", Stable: true, Failures: map[string]float64{"web": 0.1}}, b}, "", "b", ""},
+		"it has to leave, and goes home at once":  {homing, "b", []Node{back, {ID: "b", Refuse: "lost", Gone: "is lost"}, c}, "", "a", "node b is lost"},
 		"home is back, but not stable":            {homing, "b", []Node{{ID: "a"}, b}, "", "b", ""},
 		"it fails":                                {moves, "a", []Node{back, b}, "unhealthy", "b", "does not work on node a: unhealthy"},
 		"it fails, and has failed there":          {moves, "a", []Node{back, {ID: "b", Failures: map[string]float64{"web": 0.5}}}, "unhealthy", "a", "failed on every other node"},
@@ -106,7 +109,7 @@ func TestPlaceNeverMovesWithoutAReason(t *testing.T) {
 			return true
 		}
 		var w otto.Wanted
-		was := Placement{}
+		was, troubled := Placement{}, map[string]string{}
 		for _, name := range []string{"s1", "s2", "s3", "s4"} {
 			s := service(name, rapid.SampledFrom([]string{"", "n1", "n2"}).Draw(t, "home"), 1)
 			s.Failover = rapid.SampledFrom([]string{"", otto.FailoverMove, otto.FailoverStay}).Draw(t, "failover")
@@ -119,8 +122,11 @@ func TestPlaceNeverMovesWithoutAReason(t *testing.T) {
 			} else if s.Node != "" && !s.Mobile() {
 				was[name] = s.Node
 			}
+			if was[name] != "" && rapid.Bool().Draw(t, "troubled") {
+				troubled[name] = "unhealthy"
+			}
 		}
-		first := Place(w, was, nodes, nil)
+		first := Place(w, was, nodes, troubled)
 		for _, m := range first.Moves {
 			if refuses(m.To) || m.From != "" && m.Reason == "" {
 				t.Errorf("%+v", m)
@@ -129,6 +135,15 @@ func TestPlaceNeverMovesWithoutAReason(t *testing.T) {
 		for _, s := range w.Services {
 			if from, to := was[s.Name], first.Placement[s.Name]; from != "" && to != from && !s.Mobile() {
 				t.Errorf("%s left %s for %s", s.Name, from, to)
+			}
+		}
+		for _, m := range first.Moves {
+			for i := range nodes {
+				if troubled[m.Instance] != "" && nodes[i].ID == m.From {
+					failed := map[string]float64{m.Service: 1}
+					maps.Copy(failed, nodes[i].Failures)
+					nodes[i].Failures = failed
+				}
 			}
 		}
 		again := Place(w, first.Placement, nodes, nil)
