@@ -24,6 +24,7 @@ type Assignment struct {
 	ClusterID string     `json:"cluster_id"`
 	Node      string     `json:"node"`
 	Revision  Revision   `json:"revision"`
+	Warrant   []byte     `json:"warrant,omitempty"` // of the control plane that made it
 	Stopped   bool       `json:"stopped,omitempty"` // keep the containers, but none running
 	Instances []Instance `json:"instances"`
 }

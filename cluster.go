@@ -84,15 +84,6 @@ func (p PlacedInstance) Up() bool {
 	return p.UpToDate && (p.State == InstanceRunning || p.State == InstanceCompleted)
 }
 
-// Event is something that happened, kept for people.
-type Event struct {
-	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind"` // such as node-ready, service-failed, change
-	Node    string    `json:"node,omitempty"`
-	Service string    `json:"service,omitempty"`
-	Message string    `json:"message"`
-}
-
 // Change is one difference between what is wanted and what was.
 type Change struct {
 	Kind   string `json:"kind"` // add, change or remove

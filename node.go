@@ -43,6 +43,13 @@ const (
 	NodeLeft     NodeState = "left"     // stopped on request
 )
 
+// Intent is what a person wants of a node, beside what the file says.
+type Intent struct {
+	Cordoned bool   `json:"cordoned,omitempty"` // takes nothing new
+	Draining bool   `json:"draining,omitempty"` // and gives away what it can
+	By       string `json:"by,omitempty"`       // who wants it
+}
+
 // NodeFacts are what an agent finds out about its node once, at its start.
 type NodeFacts struct {
 	Hostname     string `json:"hostname"`
@@ -73,6 +80,7 @@ type NodeStatus struct {
 	State  NodeState `json:"state"`
 	Reason string    `json:"reason,omitempty"` // why it is in this state
 	Since  time.Time `json:"since"`
+	Intent Intent    `json:"intent,omitzero"`
 	// Step is what Otto is doing to bring the node up, while it is joining.
 	Step string `json:"step,omitempty"`
 	// Problem is what keeps the node from being ready, with what to try.

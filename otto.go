@@ -20,6 +20,9 @@ var (
 	ErrStateLost = errors.New("the cluster's stored state is missing")
 	// ErrConflict says that a change was based on a state that has passed.
 	ErrConflict = errors.New("the cluster has changed in the meantime")
+	// ErrSteppedDown says that a control plane does not decide, because a newer
+	// one of the same cluster does.
+	ErrSteppedDown = errors.New("this control plane has stepped down")
 )
 
 // Labels that Otto puts on what it creates. A container, network or volume

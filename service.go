@@ -42,10 +42,21 @@ const (
 func (s Service) Stateful() bool { return s.Spec.Stateful() }
 
 // Mobile reports whether the service may be started on another node when its
-// own is lost or emptied. A service with data may not, unless it needs none of it.
-func (s Service) Mobile() bool {
-	wants := s.Failover == FailoverMove || s.Failover == "" && s.Node == ""
-	return wants && (!s.Stateful() || s.Data == DataDisposable)
+// own is lost or emptied.
+func (s Service) Mobile() bool { return s.Stays() == "" }
+
+// Stays says why the service may not be started on another node; empty if it
+// may. A service with data may not, unless it needs none of it.
+func (s Service) Stays() string {
+	switch {
+	case s.Failover == FailoverStay:
+		return "it has failover: stay"
+	case s.Failover == "" && s.Node != "":
+		return "its home is " + s.Node + ", and it has no failover: move"
+	case s.Stateful() && s.Data != DataDisposable:
+		return "its data is there, and it is not data: disposable"
+	}
+	return ""
 }
 
 // InstanceNames returns the names of the service's instances: name, name-2,

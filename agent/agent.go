@@ -73,6 +73,7 @@ type Agent struct {
 	leased      chan struct{} // the lease has begun or ended
 	questions   chan wire.Question
 	results     chan result
+	began       time.Time
 }
 
 // New returns an agent that does nothing until Run. It fails only when its
@@ -89,6 +90,7 @@ func New(o Options) (*Agent, error) {
 		leased:      make(chan struct{}, 1),
 		questions:   make(chan wire.Question, maxQuestions),
 		results:     make(chan result),
+		began:       time.Now(),
 	}
 	if a.Enrolment.Interval == 0 {
 		a.Enrolment.Interval = otto.DefaultInterval
@@ -280,9 +282,8 @@ func (a *Agent) sample(ctx context.Context) error {
 func (a *Agent) beat(ctx context.Context) error {
 	tick := time.NewTicker(a.Enrolment.Heartbeat)
 	defer tick.Stop()
-	start := time.Now()
 	for seq := uint64(1); ; seq++ {
-		b, err := wire.Encode(wire.Heartbeat{BootID: a.BootID, Seq: seq, UpMS: time.Since(start).Milliseconds()})
+		b, err := wire.Encode(wire.Heartbeat{BootID: a.BootID, Seq: seq, UpMS: time.Since(a.began).Milliseconds()})
 		if err != nil {
 			return err
 		}

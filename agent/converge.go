@@ -27,6 +27,7 @@ type converger struct {
 	assignment *otto.Assignment
 	containers []otto.Container
 	engine     otto.Engine
+	sickSaid   bool               // that the engine does not work
 	known      bool               // whether containers are as the engine has them now
 	refreshAt  time.Time          // when to look at the engine next, without an event
 	rest       time.Time          // until when not to look at it, whatever happens
@@ -34,7 +35,8 @@ type converger struct {
 	attempts   map[string]attempt // by instance
 	rerun      map[string]bool    // instances to start even if they have ended
 	reported   string             // the last report, to send only what is new
-	fenceAt    time.Time          // when to try again to stop what has no lease
+	events     events
+	fenceAt    time.Time // when to try again to stop what has no lease
 }
 
 // work is something under way for an instance.
@@ -73,7 +75,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		case <-a.changed:
 			c.known = false
 		case err := <-a.lost: // said before the engine is asked, which may take its time to fail
-			c.engine.Problem = err.Error()
+			c.sick(err.Error())
 			c.report(ctx, time.Now())
 			c.known = false
 		case r := <-a.results:
@@ -126,15 +128,15 @@ func (c *converger) adopt(asg otto.Assignment) {
 func (c *converger) refresh(ctx context.Context) {
 	list, err := c.Runtime.Containers(ctx)
 	if err != nil || c.engine.Problem != "" {
-		was := c.engine
-		if c.engine = c.Runtime.Engine(ctx); c.engine.Problem != "" {
-			was.Problem = c.engine.Problem
-			c.engine = was // still the same one, as far as is known
+		if now := c.Runtime.Engine(ctx); now.Problem != "" {
+			c.sick(now.Problem) // still the same one, as far as is known
+		} else {
+			c.well(now)
 		}
 	}
 	if err != nil {
 		if c.engine.Problem == "" {
-			c.engine.Problem = err.Error()
+			c.sick(err.Error())
 		}
 		c.known = true // as well as can be, until refreshAt
 		c.refreshAt = time.Now().Add(engineWait)
@@ -172,6 +174,7 @@ func (c *converger) inspect(ctx context.Context, ctr otto.Container) {
 			return
 		}
 		at.err, at.hash = why, ctr.SpecHash
+		c.note("instance-died", ctr.Instance, why)
 		if tail, err := c.Runtime.Logs(ctx, ctr.ID, tailLines); err == nil {
 			at.tail = tail
 		}
@@ -367,6 +370,9 @@ func (c *converger) settle(r result) {
 	at.count++
 	at.next = time.Now().Add(backoff(at.count))
 	if r.err != nil {
+		if at.err != r.err.Error() {
+			c.note("instance-not-up", r.instance, r.err.Error())
+		}
 		at.err, at.tail = r.err.Error(), r.tail
 		c.Log.Warn("instance not up", "instance", r.instance, "err", r.err, "attempt", at.count)
 	} else {
@@ -383,6 +389,7 @@ func (c *converger) fenced(r result) {
 		c.fenceAt = time.Now().Add(fenceRetry)
 		return
 	}
+	c.note("instance-fenced", r.instance, "stopped, because its lease has ended")
 	c.rerun[r.instance] = true
 	for i := range c.containers {
 		if c.containers[i].Instance == r.instance && alive(c.containers[i]) {
@@ -429,16 +436,36 @@ func (c *converger) greet(ctx context.Context, session uint64) {
 		c.Log.Warn("birth not published", "err", err)
 	}
 	c.reported = ""
+	c.events.unsaid = len(c.events.list) > 0
+}
+
+// sick notes that the engine does not work.
+func (c *converger) sick(problem string) {
+	if c.engine.Problem == "" {
+		c.sickSaid = true
+		c.note("engine-lost", "", problem)
+	}
+	c.engine.Problem = problem
+}
+
+// well notes that the engine works.
+func (c *converger) well(engine otto.Engine) {
+	if c.sickSaid {
+		c.sickSaid = false
+		c.note("engine-back", "", "the container engine works again")
+	}
+	c.engine = engine
 }
 
 // report publishes what runs when it differs from what was said last.
 func (c *converger) report(ctx context.Context, now time.Time) {
+	c.tell(ctx)
 	r := wire.Report{
 		NodeID: c.Enrolment.NodeID, BootID: c.BootID, Engine: c.engine,
 		Problem: c.problem.Load().(string), Instances: []otto.InstanceStatus{},
 	}
 	if c.assignment != nil {
-		r.Revision = c.assignment.Revision
+		r.Revision, r.Warrant = c.assignment.Revision, c.assignment.Warrant
 		all := c.situations()
 		r.Instances = c.statuses(all, now)
 		r.Strays = strays(all)

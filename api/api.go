@@ -6,7 +6,13 @@
 //	PUT  /v1/wanted?base=N   replaces what is wanted; answers the changes; with &dry only tells them
 //	POST /v1/stop            stops all services and agents; answers when done
 //	POST /v1/uninstall       the same, and takes Otto off every node; with ?volumes its volumes too
+//	PUT  /v1/nodes/ID/intent what a person wants of a node, as otto.Intent
+//	DELETE /v1/nodes/ID      takes a node out of the cluster at once
+//	GET  /v1/events?after=N  the events numbered above N, one JSON a line; with &follow also those to come
+//	POST /v1/lead            makes a control plane that has stepped down decide again
 //	POST /v1/exit            ends the control plane
+//
+// The header Otto-By says who asks, for the events.
 //
 // An error is a status of 400 or above with one or more lines of text.
 package api
@@ -30,7 +36,14 @@ type Plane interface {
 	Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bool) ([]otto.Change, error)
 	Stop(ctx context.Context) error
 	Uninstall(ctx context.Context, volumes bool) error
+	Intend(ctx context.Context, node string, intent otto.Intent) error
+	Remove(ctx context.Context, node string) error
+	TakeOver(ctx context.Context) error
+	Events(after uint64) ([]otto.Event, <-chan struct{})
 }
+
+// headerBy names who asks.
+const headerBy = "Otto-By"
 
 // ErrNotRunning says that no control plane answers.
 var ErrNotRunning = errors.New("the control plane is not running")

@@ -25,11 +25,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // plane records what it is asked for.
 type plane struct {
-	mu    sync.Mutex
-	view  *otto.Cluster
-	more  chan struct{}
-	calls []string
-	err   error
+	mu     sync.Mutex
+	view   *otto.Cluster
+	more   chan struct{}
+	calls  []string
+	events []otto.Event
+	err    error
 }
 
 func newPlane() *plane { return &plane{view: &otto.Cluster{Name: "home"}, more: make(chan struct{})} }
@@ -68,6 +69,19 @@ func (p *plane) Stop(context.Context) error { return p.called("stop") }
 func (p *plane) Uninstall(_ context.Context, volumes bool) error {
 	return p.called("uninstall volumes=%t", volumes)
 }
+func (p *plane) Intend(ctx context.Context, node string, i otto.Intent) error {
+	return p.called("intend %s %+v by %s", node, i, otto.By(ctx))
+}
+func (p *plane) Remove(_ context.Context, node string) error { return p.called("remove %s", node) }
+func (p *plane) TakeOver(context.Context) error              { return p.called("take over") }
+func (p *plane) Events(after uint64) ([]otto.Event, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if after > uint64(len(p.events)) {
+		after = uint64(len(p.events))
+	}
+	return p.events[after:], p.more
+}
 
 // serve runs a server until the test ends.
 func serve(t *testing.T, p *plane) (c *Client, socket string) {
@@ -84,7 +98,7 @@ func serve(t *testing.T, p *plane) (c *Client, socket string) {
 			t.Error(err)
 		}
 	})
-	c = NewClient(socket)
+	c = NewClient(socket, "me")
 	t.Cleanup(func() { cancel(); c.http.CloseIdleConnections(); wg.Wait() })
 	return c, socket
 }
@@ -104,13 +118,17 @@ func TestClientAndServer(t *testing.T) {
 		func() error { return c.Stop(t.Context()) },
 		func() error { return c.Uninstall(t.Context(), true) },
 		func() error { return c.Uninstall(t.Context(), false) },
+		func() error { return c.Intend(t.Context(), "pi-1", otto.Intent{Cordoned: true}) },
+		func() error { return c.Remove(t.Context(), "pi-1") },
+		func() error { return c.TakeOver(t.Context()) },
 		func() error { return c.Exit(t.Context()) },
 	} {
 		if err := do(); err != nil {
 			t.Error(err)
 		}
 	}
-	if diff := cmp.Diff([]string{"apply base=7 dry=true", "stop", "uninstall volumes=true", "uninstall volumes=false"}, p.calls); diff != "" {
+	if diff := cmp.Diff([]string{"apply base=7 dry=true", "stop", "uninstall volumes=true", "uninstall volumes=false",
+		"intend pi-1 {Cordoned:true Draining:false By:} by me", "remove pi-1", "take over"}, p.calls); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -140,6 +158,8 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		{"PUT", "/v1/wanted?base=-1", `{}`, http.StatusBadRequest},
 		{"PUT", "/v1/wanted", `{}`, http.StatusBadRequest},
 		{"PUT", "/v1/wanted?base=1", `{"nodes":"` + strings.Repeat("x", maxBody) + `"}`, http.StatusBadRequest},
+		{"PUT", "/v1/nodes/a/intent", `{`, http.StatusBadRequest},
+		{"GET", "/v1/events?after=x", "", http.StatusBadRequest},
 		{"GET", "/v1/stop", "", http.StatusMethodNotAllowed},
 		{"GET", "/", "", http.StatusNotFound},
 	} {
@@ -195,9 +215,42 @@ func TestWatchEndsWithTheControlPlane(t *testing.T) {
 	}
 }
 
+func TestEventsAreFollowed(t *testing.T) {
+	p := newPlane()
+	p.events = []otto.Event{{Seq: 1, Message: "one"}, {Seq: 2, Message: "two"}}
+	c, _ := serve(t, p)
+	var seen []string
+	note := func(e otto.Event) bool {
+		seen = append(seen, e.Message)
+		return true
+	}
+	if err := c.Events(t.Context(), 0, false, note); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err := c.Events(ctx, 1, true, func(e otto.Event) bool {
+		note(e)
+		if e.Seq == 3 {
+			cancel()
+			return true
+		}
+		p.mu.Lock()
+		p.events = append(p.events, otto.Event{Seq: 3, Message: "three"})
+		p.mu.Unlock()
+		p.become(p.view)
+		return true
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"one", "two", "two", "three"}, seen); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestNobodyListens(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := NewClient(filepath.Join(dir, "control.sock")).Cluster(t.Context()); !errors.Is(err, ErrNotRunning) {
+	if _, err := NewClient(filepath.Join(dir, "control.sock"), "").Cluster(t.Context()); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("no socket: %v", err)
 	}
 	left := filepath.Join(dir, "left.sock") // by a process that was killed
@@ -207,7 +260,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 	l.SetUnlinkOnClose(false)
 	l.Close()
-	if _, err := NewClient(left).Cluster(t.Context()); !errors.Is(err, ErrNotRunning) {
+	if _, err := NewClient(left, "").Cluster(t.Context()); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("a socket that was left: %v", err)
 	}
 	again, err := Listen(t.Context(), left)

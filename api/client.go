@@ -9,17 +9,22 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/otto-edge/otto"
 )
 
 // Client asks a control plane.
-type Client struct{ http *http.Client }
+type Client struct {
+	http *http.Client
+	by   string
+}
 
-// NewClient returns a client of the control plane that listens on a socket.
-func NewClient(socket string) *Client {
-	return &Client{&http.Client{Transport: &http.Transport{
+// NewClient returns a client of the control plane that listens on a socket. by
+// is who asks, for the events.
+func NewClient(socket, by string) *Client {
+	return &Client{by: by, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
@@ -78,6 +83,49 @@ func (c *Client) Uninstall(ctx context.Context, volumes bool) error {
 	return c.do(ctx, http.MethodPost, path, nil, nil)
 }
 
+// Intend says what a person wants of a node.
+func (c *Client) Intend(ctx context.Context, node string, intent otto.Intent) error {
+	return c.do(ctx, http.MethodPut, "/v1/nodes/"+url.PathEscape(node)+"/intent", intent, nil)
+}
+
+// Remove takes a node out of the cluster at once.
+func (c *Client) Remove(ctx context.Context, node string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/nodes/"+url.PathEscape(node), nil, nil)
+}
+
+// Events calls f with each event numbered above after, with follow also with
+// those to come, until f returns false, ctx ends or the control plane does.
+func (c *Client) Events(ctx context.Context, after uint64, follow bool, f func(otto.Event) bool) error {
+	path := fmt.Sprintf("/v1/events?after=%d", after)
+	if follow {
+		path += "&follow"
+	}
+	resp, err := c.send(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	for dec := json.NewDecoder(resp.Body); ; {
+		var e otto.Event
+		switch err := dec.Decode(&e); {
+		case errors.Is(err, io.EOF) && !follow:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return ErrNotRunning
+		}
+		if !f(e) {
+			return nil
+		}
+	}
+}
+
+// TakeOver makes a control plane that has stepped down decide again.
+func (c *Client) TakeOver(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, "/v1/lead", nil, nil)
+}
+
 // Exit ends the control plane.
 func (c *Client) Exit(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/v1/exit", nil, nil)
@@ -112,6 +160,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set(headerBy, c.by)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {

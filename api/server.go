@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,8 +36,12 @@ func NewServer(plane Plane, exit func()) *Server {
 	mux.HandleFunc("PUT /v1/wanted", s.apply)
 	mux.HandleFunc("POST /v1/stop", s.stop)
 	mux.HandleFunc("POST /v1/uninstall", s.uninstall)
+	mux.HandleFunc("PUT /v1/nodes/{id}/intent", s.intend)
+	mux.HandleFunc("DELETE /v1/nodes/{id}", s.remove)
+	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("POST /v1/lead", s.lead)
 	mux.HandleFunc("POST /v1/exit", s.leave)
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	s.http = &http.Server{Handler: identified(mux), ReadHeaderTimeout: 10 * time.Second}
 	return s
 }
 
@@ -121,6 +126,59 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(changes)
+}
+
+// identified notes who asks.
+func identified(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(otto.WithBy(r.Context(), r.Header.Get(headerBy))))
+	})
+}
+
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	after, err := strconv.ParseUint(cmp.Or(query.Get("after"), "0"), 10, 64)
+	if err != nil {
+		http.Error(w, fmt.Sprintf("bad request: after: %v", err), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jsonl")
+	enc := json.NewEncoder(w)
+	flush := http.NewResponseController(w)
+	for {
+		list, more := s.plane.Events(after)
+		for _, e := range list {
+			if enc.Encode(e) != nil {
+				return
+			}
+			after = e.Seq
+		}
+		if !query.Has("follow") || flush.Flush() != nil {
+			return
+		}
+		select {
+		case <-more:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func (s *Server) intend(w http.ResponseWriter, r *http.Request) {
+	var intent otto.Intent
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&intent); err != nil {
+		http.Error(w, fmt.Sprintf("bad request: %v", err), http.StatusBadRequest)
+		return
+	}
+	answerError(w, s.plane.Intend(r.Context(), r.PathValue("id"), intent))
+}
+
+func (s *Server) remove(w http.ResponseWriter, r *http.Request) {
+	answerError(w, s.plane.Remove(r.Context(), r.PathValue("id")))
+}
+
+func (s *Server) lead(w http.ResponseWriter, r *http.Request) {
+	answerError(w, s.plane.TakeOver(r.Context()))
 }
 
 func (s *Server) stop(w http.ResponseWriter, r *http.Request) {

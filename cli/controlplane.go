@@ -16,6 +16,7 @@ import (
 	"github.com/otto-edge/otto/api"
 	"github.com/otto-edge/otto/bootstrap"
 	"github.com/otto-edge/otto/control"
+	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/control/store"
 	"github.com/otto-edge/otto/mqtt"
 	"github.com/otto-edge/otto/mqtt/broker"
@@ -83,10 +84,15 @@ func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready fu
 		OnConnect: func(session uint64) { plane.Connected(session) },
 	}
 	options.OnDisconnect = func(err error) { plane.Disconnected(err) }
+	events, err := journal.Open(d.path(fileEvents), journal.Limit)
+	if err != nil {
+		return err
+	}
+	defer events.Close()
 	conn := &lateConn{}
 	plane, err = control.New(ctx, control.Options{
 		Name: settings.Name, Version: settings.Version, Store: kept, Create: create, Conn: conn,
-		Reach: fleet{reach, plan.port}, Broker: plan.nodes, Log: log,
+		Reach: fleet{reach, plan.port}, Broker: plan.nodes, Journal: events, Kick: served.Disconnect, Log: log,
 	})
 	if err != nil {
 		return explainLost(d, err)

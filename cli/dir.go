@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -25,6 +27,7 @@ const (
 	fileCluster     = "cluster.json" // clusterFile
 	fileControl     = "control.json" // controlFile
 	fileView        = "view.json"    // the last otto.Cluster, for when no control plane runs
+	fileEvents      = "events.jsonl" // what has happened
 	fileLog         = "control.log"  // of the control plane
 	fileLock        = "start.lock"   // held by the command that changes something
 	fileControlLock = "control.lock" // held by the control plane
@@ -65,7 +68,18 @@ func (a *app) dir() (stateDir, error) {
 
 func (d stateDir) path(name string) string { return filepath.Join(string(d), name) }
 
-func (d stateDir) client() *api.Client { return api.NewClient(api.Socket(string(d))) }
+func (d stateDir) client() *api.Client { return api.NewClient(api.Socket(string(d)), whoami()) }
+
+// whoami is the person who runs this command, also behind sudo.
+func whoami() string {
+	if name := os.Getenv("SUDO_USER"); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
+}
 
 // read fills value from a file; fs.ErrNotExist says that there is none.
 func (d stateDir) read(name string, value any) error {

@@ -21,6 +21,9 @@ import (
 // once, also when nothing changes.
 func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bool) (changes []otto.Change, err error) {
 	err = p.call(ctx, func() error {
+		if err := p.deciding(); err != nil {
+			return err
+		}
 		was := p.desired.Wanted
 		if base != was.Revision {
 			return fmt.Errorf("%w: it is at revision %d now, not %d", otto.ErrConflict, was.Revision, base)
@@ -36,7 +39,7 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 			n.wake()
 		}
 		if len(changes) > 0 || was.Stopped || was.Revision == 0 {
-			if err := p.want(w); err != nil {
+			if err := p.want(ctx, w); err != nil {
 				return err
 			}
 		}
@@ -46,7 +49,7 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 }
 
 // want writes down a new wanted state and follows it.
-func (p *Plane) want(w otto.Wanted) error {
+func (p *Plane) want(ctx context.Context, w otto.Wanted) error {
 	next := p.desired
 	w.Revision = next.Wanted.Revision + 1
 	next.Leaving = slices.Clone(next.Leaving)
@@ -65,6 +68,8 @@ func (p *Plane) want(w otto.Wanted) error {
 			}
 		}
 	}
+	next.Intents = maps.Clone(next.Intents)
+	maps.DeleteFunc(next.Intents, func(id string, _ otto.Intent) bool { return !hasNode(w.Nodes, id) })
 	next.Wanted = w
 	for _, n := range w.Nodes {
 		next.Lease = max(next.Lease, w.LeaseOf(n))
@@ -93,7 +98,7 @@ func (p *Plane) want(w otto.Wanted) error {
 		}
 	}
 	p.dirty = true
-	p.event("change", "", "", fmt.Sprintf("wanted state is at revision %d", w.Revision))
+	p.record(asked(ctx, "change", "", fmt.Sprintf("wanted state is at revision %d", w.Revision)))
 	p.pass()
 	p.publishView() // who has asked for it finds it in the view
 	return nil
@@ -124,10 +129,13 @@ func (p *Plane) takeDown(ctx context.Context, last func(otto.Node) error) error 
 	var nodes []otto.Node
 	var keepers []*keeper
 	err := p.call(ctx, func() error {
+		if err := p.deciding(); err != nil {
+			return err
+		}
 		if !p.desired.Wanted.Stopped {
 			w := p.desired.Wanted
 			w.Stopped = true
-			if err := p.want(w); err != nil {
+			if err := p.want(ctx, w); err != nil {
 				return err
 			}
 		}

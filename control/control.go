@@ -22,6 +22,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/health"
+	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -76,7 +77,11 @@ type Options struct {
 	Reach   Reach
 	Broker  Broker
 	Limits  health.Limits
-	Log     *slog.Logger
+	// Journal keeps the events; nil keeps them in memory.
+	Journal *journal.Journal
+	// Kick ends a node's connections to the broker; nil where Otto does not serve it.
+	Kick func(node string)
+	Log  *slog.Logger
 }
 
 // Plane is the control plane of one cluster.
@@ -93,6 +98,8 @@ type Plane struct {
 
 	// Everything below belongs to the loop.
 	ctx        context.Context // of Run
+	own        wire.Warrant    // what this control plane is
+	warrant    []byte          // the same, signed
 	documents                  // as they are in the store
 	nodes      map[string]*node
 	started    time.Time
@@ -105,9 +112,11 @@ type Plane struct {
 	troubles   map[string]trouble   // by instance
 	waiting    map[string]string    // why an instance has no place, or not the one it should
 	held       map[string]string    // why a stateful instance may not run at its place yet
+	noticed    map[string]source    // the last event of each node that was kept
 	dismissed  map[string]time.Time // ends of the leases of nodes that have left
 	summaries  map[string]string    // of services, as published last
 	told       map[string]string    // state of services, as in their last event
+	foreign    string               // another cluster on the same broker
 	viewStale  bool
 	background sync.WaitGroup
 }
@@ -124,11 +133,20 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 	if o.Limits == (health.Limits{}) {
 		o.Limits = health.DefaultLimits()
 	}
+	if o.Journal == nil {
+		var err error
+		if o.Journal, err = journal.Open("", journal.Limit); err != nil {
+			return nil, err
+		}
+	}
 	p := &Plane{
 		Options: o, inbox: make(chan func(), 64), ended: make(chan struct{}), watch: make(chan struct{}),
 		nodes: map[string]*node{}, troubles: map[string]trouble{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, started: time.Now(),
 	}
 	if err := p.load(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.enthrone(); err != nil {
 		return nil, err
 	}
 	for _, n := range append(slices.Clone(p.desired.Wanted.Nodes), p.desired.Leaving...) {
@@ -140,6 +158,7 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 	for _, holder := range p.desired.Holders {
 		p.dismissed[holder] = p.started.Add(p.desired.Lease)
 	}
+	p.recall()
 	p.publishView()
 	return p, nil
 }
@@ -170,6 +189,9 @@ func (p *Plane) Run(ctx context.Context) error {
 	p.Conn.Subscribe(wire.Root+"/nodes/#", func(topic string, payload []byte) {
 		now := time.Now()
 		p.post(func() { p.ingest(topic, payload, now) })
+	})
+	p.Conn.Subscribe(wire.TopicControlStatus, func(_ string, payload []byte) {
+		p.post(func() { p.meet(payload) })
 	})
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -288,7 +310,10 @@ func (p *Plane) publish(topic string, qos byte, retain bool, message any) error 
 }
 
 func (p *Plane) birth() {
-	err := p.publish(wire.TopicControlStatus, 1, true, wire.ControlStatus{ClusterID: p.identity.ClusterID, Online: true, Epoch: p.epoch})
+	if p.deposed.By > 0 {
+		return
+	}
+	err := p.publish(wire.TopicControlStatus, 1, true, wire.ControlStatus{ClusterID: p.identity.ClusterID, Online: true, Epoch: p.epoch, Warrant: p.warrant})
 	if err != nil {
 		p.Log.Warn("birth not published", "err", err)
 	}
@@ -298,17 +323,9 @@ func (p *Plane) birth() {
 func (p *Plane) Will() (topic string, payload []byte) {
 	b, err := wire.Encode(wire.ControlStatus{ClusterID: p.identity.ClusterID, Epoch: p.epoch})
 	if err != nil {
-		panic(err) // two short fields: cannot happen
+		panic(err) // a few short fields: cannot happen
 	}
 	return wire.TopicControlStatus, b
-}
-
-// event tells the world what happened.
-func (p *Plane) event(kind, node, service, message string) {
-	p.Log.Info("event", "kind", kind, "node", node, "service", service, "message", message)
-	_ = p.publish(wire.TopicEvents, 1, false, otto.Event{
-		Time: time.Now().UTC(), Kind: kind, Node: node, Service: service, Message: message,
-	})
 }
 
 var errStopping = errors.New("the control plane is stopping")

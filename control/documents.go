@@ -21,6 +21,7 @@ type documents struct {
 	epoch    uint64
 	desired  desired
 	enrolled map[string]secrets // by node
+	deposed  deposed
 }
 
 // Keys of the documents.
@@ -29,6 +30,7 @@ const (
 	keyEpoch    = "epoch"
 	keyDesired  = "desired"
 	keyEnrolled = "enrolled"
+	keyDeposed  = "deposed" // absent until it is needed
 )
 
 // identity is made once, at the first start of a cluster.
@@ -47,15 +49,9 @@ type desired struct {
 	// Lease is the longest lease that was ever granted.
 	Lease time.Duration `json:"lease_ns,omitempty"`
 	// Intents are what a person wants of nodes, beside what the file says.
-	Intents map[string]intent `json:"intents,omitempty"`
+	Intents map[string]otto.Intent `json:"intents,omitempty"`
 	// Leaving are nodes that are no longer wanted and still have Otto on them.
 	Leaving []otto.Node `json:"leaving,omitempty"`
-}
-
-// intent is what a person wants of a node.
-type intent struct {
-	Cordoned bool `json:"cordoned,omitempty"` // takes nothing new
-	Draining bool `json:"draining,omitempty"` // and gives away what it can
 }
 
 // secrets are a node's own, made at its enrolment and stable for life.
@@ -97,6 +93,12 @@ func (p *Plane) load(ctx context.Context) error {
 	}
 	for node, s := range p.enrolled {
 		p.users.Store(node, s.Password)
+	}
+	if _, err := p.Store.Get(ctx, keyDeposed, &p.deposed); err != nil {
+		return err
+	}
+	if p.deposed.By > 0 {
+		return nil
 	}
 	p.epoch++
 	return p.Store.Put(ctx, keyEpoch, p.epoch)

@@ -13,6 +13,7 @@ import (
 type node struct {
 	otto.Node
 	leaving bool
+	removed bool // leaving, and cut off already
 	state   otto.NodeState
 	reason  string
 	since   time.Time
@@ -20,6 +21,7 @@ type node struct {
 
 	heard    time.Time // the agent, live: never by a retained message
 	beatAt   time.Time // the last heartbeat
+	upMS     int64     // what it said of how long the agent runs
 	link     health.Link
 	goodbye  time.Time
 	bootID   string    // of the agent heard last
@@ -27,7 +29,8 @@ type node struct {
 	twins    time.Time // when two agents last took turns
 	facts    otto.NodeFacts
 	report   *wire.Report
-	skewed   time.Duration // how far its clock is off
+	events   *wire.NodeEvents // that are not kept yet
+	skewed   time.Duration    // how far its clock is off
 	sample   *otto.NodeSample
 	sampled  time.Time
 	samples  []otto.ContainerSample
@@ -110,6 +113,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 		var h wire.Heartbeat
 		if h, err = wire.DecodeHeartbeat(payload); err == nil {
 			n.beat(h, now, p.patience(n))
+			p.notice(n)
 			p.renew(n, h, now)
 		}
 	case wire.KindStatus:
@@ -122,6 +126,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 		var r wire.Report
 		if r, err = wire.DecodeReport(id, payload); err == nil {
 			n.report = &r
+			p.older(r.Warrant, "node "+id+" has its assignment from there")
 			p.noteTroubles(n, now)
 			p.dirty = true
 		}
@@ -137,6 +142,12 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 		if _, list, err = wire.DecodeContainerSamples(id, payload); err == nil {
 			n.samples = list
 			n.live(now)
+		}
+	case wire.KindEvents:
+		var e wire.NodeEvents
+		if e, err = wire.DecodeNodeEvents(id, payload); err == nil {
+			n.events = &e
+			p.notice(n)
 		}
 	case wire.KindAnswer:
 		var a wire.Answer
@@ -166,7 +177,7 @@ func (n *node) beat(h wire.Heartbeat, now time.Time, patience time.Duration) {
 		}
 		n.former, n.bootID = n.bootID, h.BootID
 	}
-	n.beatAt = now
+	n.beatAt, n.upMS = now, h.UpMS
 	n.live(now)
 	select {
 	case <-n.firstMsg:

@@ -20,7 +20,7 @@ const leaseMargin = time.Second
 // renew answers a node's heartbeat with a lease, if it holds what it was told to
 // run and its engine works.
 func (p *Plane) renew(n *node, h wire.Heartbeat, now time.Time) {
-	if p.desired.Wanted.Stopped || n.published == "" || !p.holdsAll(n) {
+	if p.deciding() != nil || p.desired.Wanted.Stopped || n.published == "" || !p.holdsAll(n) {
 		return
 	}
 	if r := n.report; r != nil && r.BootID == h.BootID && r.Engine.Problem != "" {

@@ -18,6 +18,9 @@ import (
 func (p *Plane) pass() (next time.Duration) {
 	now := time.Now()
 	next = p.judge(now)
+	if p.deciding() != nil {
+		return next
+	}
 	if !p.dirty && now.Before(p.again) {
 		return min(next, p.again.Sub(now))
 	}
@@ -226,7 +229,7 @@ func (p *Plane) assign() {
 		}
 		p.number++
 		a.ClusterID = p.identity.ClusterID
-		a.Revision = otto.Revision{Epoch: p.epoch, Number: p.number}
+		a.Revision, a.Warrant = otto.Revision{Epoch: p.epoch, Number: p.number}, p.warrant
 		signed, err := wire.SignAssignment(p.identity.Key, a)
 		if err != nil {
 			n.problem = "its assignment cannot be sent: " + err.Error()
@@ -253,7 +256,7 @@ func (p *Plane) part() {
 		if !n.leaving || n.step != "" {
 			continue
 		}
-		done := n.report != nil && n.report.Settled && !n.revision.Before(otto.Revision{Epoch: p.epoch}) && n.report.Revision == n.revision
+		done := n.removed || n.report != nil && n.report.Settled && !n.revision.Before(otto.Revision{Epoch: p.epoch}) && n.report.Revision == n.revision
 		if !done && time.Since(n.since) < leaveWithin {
 			continue
 		}
@@ -285,9 +288,7 @@ func (p *Plane) sayGoodbye(n *node) {
 			p.Log.Error("secrets of a node not forgotten", "node", n.ID, "err", err)
 		}
 		p.dismissed[n.ID], p.dirty = n.leaseEnd, true
-		for _, k := range []wire.Kind{wire.KindAssignment, wire.KindStatus, wire.KindInstances} {
-			_ = p.publish(wire.NodeTopic(n.ID, k), 1, true, []byte{})
-		}
+		p.forget(n.ID)
 		p.event("node-left", n.ID, "", "node has left the cluster")
 	})
 }

@@ -20,6 +20,9 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 		Nodes: []otto.NodeStatus{}, Services: p.services(),
 	}
 	c.Problem = p.doubts
+	if err := p.deciding(); err != nil {
+		c.Problem = err.Error()
+	}
 	if p.watching.IsZero() {
 		c.Problem = "not connected to the broker at " + p.Broker.Description
 	}
@@ -28,15 +31,15 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 		order[n.ID] = i
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
-		c.Nodes = append(c.Nodes, p.nodes[id].status(now))
+		c.Nodes = append(c.Nodes, p.nodes[id].status(p.desired.Intents[id], now))
 	}
 	slices.SortStableFunc(c.Nodes, func(a, b otto.NodeStatus) int { return cmp.Compare(order[a.ID], order[b.ID]) })
 	return c
 }
 
-func (n *node) status(now time.Time) otto.NodeStatus {
+func (n *node) status(intent otto.Intent, now time.Time) otto.NodeStatus {
 	s := otto.NodeStatus{
-		Node: n.Node, State: n.state, Reason: n.reason, Since: n.since.UTC(), Step: n.step, Problem: n.problem,
+		Node: n.Node, State: n.state, Reason: n.reason, Since: n.since.UTC(), Intent: intent, Step: n.step, Problem: n.problem,
 		Facts: n.facts, LastSeen: n.heard.UTC(), Sample: n.sample, SampleReceived: n.sampled.UTC(),
 	}
 	s.Warnings = slices.Clone(n.warnings)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/agent"
 	"github.com/otto-edge/otto/control"
+	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -34,6 +36,13 @@ func (s *Store) Empty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.docs) == 0
+}
+
+// Copy returns a store with the same documents.
+func (s *Store) Copy() *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &Store{docs: maps.Clone(s.docs)}
 }
 
 // Lose loses a document, as a damaged disk may.
@@ -90,6 +99,8 @@ type Cluster struct {
 	Store *Store
 	Plane *control.Plane
 	Hosts map[string]*Host
+	// Journal, if set, is that of control planes that start from now on.
+	Journal *journal.Journal
 
 	Log       *slog.Logger
 	booted    time.Time
@@ -147,18 +158,35 @@ func (c *Cluster) Close() {
 // StartPlane starts a control plane on the cluster's store.
 func (c *Cluster) StartPlane() {
 	c.T.Helper()
-	conn := c.Bus.Client("control")
+	c.Plane, c.planeConn, c.stopPlane = c.plane("control", c.Store)
+}
+
+// SecondPlane starts another control plane, on a copy of the store as a copied
+// directory has. It runs until the end of the test.
+func (c *Cluster) SecondPlane() *control.Plane {
+	c.T.Helper()
+	p, conn, stop := c.plane("control-2", c.Store.Copy())
+	c.atEnd = append(c.atEnd, func() {
+		conn.Break()
+		stop()
+	})
+	return p
+}
+
+func (c *Cluster) plane(name string, store *Store) (*control.Plane, *Conn, func()) {
+	c.T.Helper()
+	conn := c.Bus.Client(name)
 	p, err := control.New(context.Background(), control.Options{
-		Name: "test", Version: "test", Store: c.Store, Create: c.Store.Empty(), Conn: conn, Reach: reach{c}, Log: c.Log.With("who", "control"),
-		Broker: control.Broker{Addresses: []string{"127.0.0.1:1883"}, Description: "the test's bus"},
+		Name: "test", Version: "test", Store: store, Create: store.Empty(), Conn: conn, Reach: reach{c}, Log: c.Log.With("who", name),
+		Broker:  control.Broker{Addresses: []string{"127.0.0.1:1883"}, Description: "the test's bus"},
+		Journal: c.Journal,
 	})
 	if err != nil {
 		c.T.Fatal(err)
 	}
 	conn.OnConnect(p.Connected)
 	conn.Will(p.Will())
-	c.Plane, c.planeConn = p, conn
-	c.stopPlane = run(p.Run, conn.Run)
+	return p, conn, run(p.Run, conn.Run)
 }
 
 // KillPlane ends the control plane as kill -9 would.

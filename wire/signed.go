@@ -33,6 +33,23 @@ type Question struct {
 	Within    time.Duration `json:"within_ns"`
 }
 
+// Warrant is a control plane's proof that it is one of its cluster. It is not
+// secret: who shows it need not be who it speaks of.
+type Warrant struct {
+	ClusterID string `json:"cluster_id"`
+	Epoch     uint64 `json:"epoch"`
+	Process   string `json:"process"` // drawn at each start of a control plane
+}
+
+// Newer reports whether a control plane with this warrant decides rather than
+// one with the other. Two of the same epoch agree on which of them it is.
+func (w Warrant) Newer(other Warrant) bool {
+	return w.Epoch > other.Epoch || w.Epoch == other.Epoch && w.Process > other.Process
+}
+
+// kindWarrant is only for the signature: a warrant travels in other messages.
+const kindWarrant Kind = "warrant"
+
 // ErrSignature says that a message was not signed by the cluster's key.
 var ErrSignature = errors.New("the signature is not the cluster's")
 
@@ -92,6 +109,17 @@ func OpenAssignment(key ed25519.PublicKey, clusterID, node string, b []byte) (a 
 		err = addressed(KindAssignment, a.ClusterID, a.Node, clusterID, node)
 	}
 	return a, err
+}
+
+// SignWarrant encodes w, signed by the cluster's key.
+func SignWarrant(key ed25519.PrivateKey, w Warrant) ([]byte, error) { return sign(key, kindWarrant, w) }
+
+// OpenWarrant decodes a warrant and checks that the key of this cluster signed it.
+func OpenWarrant(key ed25519.PublicKey, clusterID string, b []byte) (w Warrant, err error) {
+	if err = open(key, kindWarrant, b, &w); err == nil && w.ClusterID != clusterID {
+		err = fmt.Errorf("%s: it is of cluster %q", kindWarrant, w.ClusterID)
+	}
+	return w, err
 }
 
 // SignLease encodes l for its node, signed by the cluster's key.

@@ -45,6 +45,7 @@ const (
 	KindStatus           Kind = "status"
 	KindInstances        Kind = "instances"
 	KindAnswer           Kind = "answer"
+	KindEvents           Kind = "events"
 	// The control plane sends these, all of them signed.
 	KindAssignment Kind = "assignment"
 	KindLease      Kind = "lease"
@@ -53,7 +54,7 @@ const (
 
 // ReportKinds are what a node publishes.
 func ReportKinds() []Kind {
-	return []Kind{KindNodeMetrics, KindContainerMetrics, KindHeartbeat, KindStatus, KindInstances, KindAnswer}
+	return []Kind{KindNodeMetrics, KindContainerMetrics, KindHeartbeat, KindStatus, KindInstances, KindAnswer, KindEvents}
 }
 
 // OrderKinds are what the control plane sends to a node.
@@ -121,6 +122,7 @@ type Report struct {
 	NodeID   string        `json:"node_id"`
 	BootID   string        `json:"boot_id"`
 	Revision otto.Revision `json:"revision"` // of the assignment in force
+	Warrant  []byte        `json:"warrant"`  // of it
 	// Settled says that there is nothing left to do for this revision.
 	Settled bool        `json:"settled"`
 	Engine  otto.Engine `json:"engine"`
@@ -138,12 +140,30 @@ type Answer struct {
 	Error    string `json:"error,omitempty"` // why it was not reached
 }
 
+// NodeEvents are the last events of a node. The message is retained, so that
+// they are not lost on a control plane that is away.
+type NodeEvents struct {
+	NodeID string      `json:"node_id"`
+	BootID string      `json:"boot_id"`
+	Events []NodeEvent `json:"events"` // oldest first
+}
+
+// NodeEvent is something that an agent has noticed or done without being told.
+type NodeEvent struct {
+	Seq     uint64 `json:"seq"`   // counts from the agent's start
+	UpMS    int64  `json:"up_ms"` // when, on the clock of Heartbeat.UpMS
+	Kind    string `json:"kind"`
+	Service string `json:"service,omitempty"`
+	Message string `json:"message"`
+}
+
 // ControlStatus is the control plane's birth message and, with Online false,
 // its last will.
 type ControlStatus struct {
 	ClusterID string `json:"cluster_id"`
 	Online    bool   `json:"online"`
 	Epoch     uint64 `json:"epoch"`
+	Warrant   []byte `json:"warrant,omitempty"` // see SignWarrant
 }
 
 // ServiceSummary is one service in a few words, for dashboards and home
@@ -204,6 +224,16 @@ func DecodeAnswer(node string, b []byte) (Answer, error) {
 		err = fmt.Errorf("answer of %q on the topic of %q", a.NodeID, node)
 	}
 	return a, err
+}
+
+// DecodeNodeEvents reads the events of node.
+func DecodeNodeEvents(node string, b []byte) (NodeEvents, error) {
+	var e NodeEvents
+	err := decode(b, &e)
+	if err == nil && e.NodeID != node {
+		err = fmt.Errorf("events of %q on the topic of %q", e.NodeID, node)
+	}
+	return e, err
 }
 
 // DecodeControlStatus reads the control plane's status.

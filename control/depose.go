@@ -1,0 +1,122 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
+)
+
+// There is one control plane to a cluster. A second one, from a copied directory
+// or a laptop that was thought lost, is recognized by its epoch: agents obey the
+// newer one, and the older one steps down as soon as it meets it, on the broker
+// or in what a node reports. It decides nothing any more, also after a restart,
+// until a person says otherwise.
+
+// deposed is that this control plane has stepped down.
+type deposed struct {
+	By  uint64 `json:"by,omitempty"` // the newer epoch; 0 if this one decides
+	Why string `json:"why,omitempty"`
+}
+
+// enthrone makes the proof of what this control plane is.
+func (p *Plane) enthrone() (err error) {
+	p.own = wire.Warrant{ClusterID: p.identity.ClusterID, Epoch: p.epoch, Process: secret()}
+	p.warrant, err = wire.SignWarrant(p.identity.Key, p.own)
+	return err
+}
+
+// meet takes in the status of a control plane: our own, or another one's. Nobody
+// is believed without a warrant.
+func (p *Plane) meet(payload []byte) {
+	s, err := wire.DecodeControlStatus(payload)
+	if err != nil {
+		p.Log.Warn("message dropped", "topic", wire.TopicControlStatus, "err", err)
+		return
+	}
+	if s.ClusterID != p.identity.ClusterID {
+		if s.Online && p.foreign != s.ClusterID {
+			p.foreign = s.ClusterID
+			p.event("foreign", "", "", "another cluster uses this broker: give each its own, as their topics are the same")
+		}
+		return
+	}
+	if !s.Online || p.older(s.Warrant, "it is on the same broker") {
+		p.birth() // what is retained must be ours
+	}
+}
+
+// older reports whether a warrant is of an older control plane than this one,
+// which steps down if it is of a newer one.
+func (p *Plane) older(warrant []byte, where string) bool {
+	if len(warrant) == 0 || bytes.Equal(warrant, p.warrant) {
+		return false
+	}
+	w, err := wire.OpenWarrant(p.identity.publicKey(), p.identity.ClusterID, warrant)
+	if err != nil {
+		p.Log.Warn("warrant refused", "err", err)
+		return false
+	}
+	if w.Newer(p.own) {
+		p.stepDown(w.Epoch, where)
+		return false
+	}
+	return true
+}
+
+func (p *Plane) stepDown(newer uint64, why string) {
+	if p.deposed.By > 0 {
+		return
+	}
+	d := deposed{By: newer, Why: why}
+	if err := p.Store.Put(p.ctx, keyDeposed, d); err != nil {
+		p.Log.Error("stepping down is not stored", "err", err)
+	}
+	p.event("stepped-down", "", "", "this control plane decides nothing any more: "+d.String())
+	p.deposed = d
+	for _, n := range p.nodes {
+		k := n.keeper
+		n.keeper = nil
+		p.background.Go(k.release)
+	}
+}
+
+func (d deposed) String() string {
+	return fmt.Sprintf("another one of this cluster, with epoch %d, is newer (%s)", d.By, d.Why)
+}
+
+// deciding is nil if this control plane decides.
+func (p *Plane) deciding() error {
+	if p.deposed.By == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", otto.ErrSteppedDown, p.deposed)
+}
+
+// TakeOver makes a control plane that has stepped down decide again, in a newer
+// epoch than the one it has met.
+func (p *Plane) TakeOver(ctx context.Context) error {
+	return p.call(ctx, func() error {
+		if p.deposed.By == 0 {
+			return nil
+		}
+		epoch := max(p.epoch, p.deposed.By) + 1
+		if err := errors.Join(p.Store.Put(p.ctx, keyEpoch, epoch), p.Store.Put(p.ctx, keyDeposed, deposed{})); err != nil {
+			return err
+		}
+		p.epoch, p.deposed, p.number = epoch, deposed{}, 0
+		if err := p.enthrone(); err != nil {
+			return err
+		}
+		for _, n := range p.nodes {
+			n.published = ""
+		}
+		p.dirty = true
+		p.birth()
+		p.record(asked(ctx, "took-over", "", fmt.Sprintf("this control plane decides again, in epoch %d", epoch)))
+		return nil
+	})
+}

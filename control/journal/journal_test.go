@@ -1,0 +1,132 @@
+package journal
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/otto-edge/otto"
+)
+
+func TestJournalGoesOnAfterARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	j := open(t, path)
+	add(t, j, "one", "two")
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, path)
+	add(t, j, "three")
+	all, _ := j.After(0)
+	want(t, all, "1 one", "2 two", "3 three")
+	some, more := j.After(2)
+	want(t, some, "3 three")
+	select {
+	case <-more:
+		t.Error("more is closed before there is more")
+	default:
+	}
+	add(t, j, "four")
+	<-more
+	kept, err := Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, kept, "1 one", "2 two", "3 three", "4 four")
+}
+
+func TestTornLineIsLeftOut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	j := open(t, path)
+	add(t, j, "one", "two")
+	_ = j.Close()
+	for _, damage := range []string{`{"seq":3,"kind":"thr`, "\x00\x00\x00", "rubbish\n"} {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, append(b, damage...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j = open(t, path)
+		all, _ := j.After(0)
+		want(t, all, "1 one", "2 two")
+		_ = j.Close()
+	}
+	j = open(t, path)
+	add(t, j, "three")
+	kept, err := Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, kept, "1 one", "2 two", "3 three")
+}
+
+func TestJournalIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "events.jsonl")
+	j := open(t, path)
+	for i := range 1000 {
+		add(t, j, fmt.Sprint(i))
+	}
+	all, _ := j.After(0)
+	if n := len(all); n < 10 || n > 100 || all[n-1].Message != "999" || all[0].Seq+uint64(n) != 1001 {
+		t.Errorf("%d events, from %v to %v", n, all[0], all[n-1])
+	}
+	kept, err := Read(path)
+	if diff := cmp.Diff(all, kept); err != nil || diff != "" {
+		t.Errorf("%v, the files hold (-memory +files):\n%s", err, diff)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Size() > testLimit || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", f.Name(), info, err)
+		}
+	}
+}
+
+func TestWithoutAFile(t *testing.T) {
+	j := open(t, "")
+	add(t, j, "one")
+	all, _ := j.After(0)
+	want(t, all, "1 one")
+}
+
+const testLimit = 2000
+
+func open(t *testing.T, path string) *Journal {
+	t.Helper()
+	j, err := Open(path, testLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = j.Close() })
+	return j
+}
+
+func add(t *testing.T, j *Journal, messages ...string) {
+	t.Helper()
+	for _, m := range messages {
+		if _, err := j.Add(otto.Event{Message: m}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func want(t *testing.T, list []otto.Event, lines ...string) {
+	t.Helper()
+	var got []string
+	for _, e := range list {
+		got = append(got, fmt.Sprint(e.Seq, " ", e.Message))
+	}
+	if diff := cmp.Diff(lines, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", strings.TrimSpace(diff))
+	}
+}

@@ -1,0 +1,32 @@
+package otto
+
+import (
+	"context"
+	"time"
+)
+
+// Event is something that happened, kept for people.
+type Event struct {
+	Seq     uint64    `json:"seq"` // counts the events of a cluster
+	Time    time.Time `json:"time"`
+	Kind    string    `json:"kind"` // such as node-ready, service-failed, change
+	Node    string    `json:"node,omitempty"`
+	Service string    `json:"service,omitempty"`
+	Message string    `json:"message"`
+	By      string    `json:"by,omitempty"` // who asked for it, if a person did
+	// Source is how a node numbered it, if a node noticed it: boot id and number.
+	Source string `json:"source,omitempty"`
+}
+
+type byKey struct{}
+
+// WithBy notes who asks for what is done with ctx.
+func WithBy(ctx context.Context, who string) context.Context {
+	return context.WithValue(ctx, byKey{}, who)
+}
+
+// By is who asks, or empty.
+func By(ctx context.Context) string {
+	who, _ := ctx.Value(byKey{}).(string)
+	return who
+}
