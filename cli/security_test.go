@@ -125,7 +125,7 @@ func topics() []string {
 func TestWhoMayPublishAndReadWhat(t *testing.T) {
 	reports := func(node string) []string {
 		return []string{
-			"otto/nodes/" + node + "/answer", "otto/nodes/" + node + "/heartbeat", "otto/nodes/" + node + "/instances",
+			"otto/nodes/" + node + "/answer", "otto/nodes/" + node + "/events", "otto/nodes/" + node + "/heartbeat", "otto/nodes/" + node + "/instances",
 			"otto/nodes/" + node + "/metrics/containers", "otto/nodes/" + node + "/metrics/node", "otto/nodes/" + node + "/status",
 		}
 	}

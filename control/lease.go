@@ -59,6 +59,17 @@ func (p *Plane) holdsAll(n *node) bool {
 // leaseOver reports whether no lease of the node can be valid any more.
 func (n *node) leaseOver(now time.Time) bool { return now.After(n.leaseEnd.Add(leaseMargin)) }
 
+// untilLeaseEnd is how long until the lease of a lost node is over, a tick at most.
+func (p *Plane) untilLeaseEnd(now time.Time) time.Duration {
+	next := tick
+	for _, n := range p.nodes {
+		if left := n.leaseEnd.Add(leaseMargin).Sub(now); n.state == otto.NodeLost && left >= 0 {
+			next = min(next, left+time.Millisecond)
+		}
+	}
+	return next
+}
+
 // hold returns the holders for a placement, and says for each instance that may
 // not run at its place yet what it waits for.
 func (p *Plane) hold(w otto.Wanted, placed map[string]string, now time.Time) (holders, waiting map[string]string) {

@@ -24,7 +24,7 @@ func (p *Plane) pass() (next time.Duration) {
 	if !p.dirty && now.Before(p.again) {
 		return min(next, p.again.Sub(now))
 	}
-	p.dirty, p.again = false, now.Add(tick)
+	p.dirty, p.again = false, now.Add(p.untilLeaseEnd(now))
 	for _, n := range p.nodes {
 		if !p.desired.Wanted.Stopped && !n.leaving && n.keeper == nil {
 			p.keep(n)
@@ -62,7 +62,7 @@ func (p *Plane) place(now time.Time) {
 	for _, n := range w.Nodes {
 		known := p.nodes[n.ID]
 		nodes = append(nodes, p.planned(known, now))
-		undecided = undecided || known.state == otto.NodeJoining && known.problem == ""
+		undecided = undecided || known.problem == "" && (known.state == otto.NodeJoining || known.report == nil)
 	}
 	placed := plan.Place(w, p.desired.Placement, nodes, p.troubled(now))
 	if undecided && !settled { // more nodes may come: keep to homes and former places
@@ -156,7 +156,13 @@ type trouble struct {
 
 // noteTroubles takes in from a report which instances fail.
 func (p *Plane) noteTroubles(n *node, now time.Time) {
+	maps.DeleteFunc(p.troubles, func(instance string, t trouble) bool {
+		return t.node == n.ID && p.desired.Placement[instance] != n.ID
+	})
 	for _, i := range n.report.Instances {
+		if p.desired.Placement[i.Name] != n.ID {
+			continue // it is on its way out
+		}
 		failing := i.State == otto.InstanceFailed || i.State == otto.InstanceUnhealthy
 		t, known := p.troubles[i.Name]
 		switch {
