@@ -94,4 +94,7 @@ type NodeStatus struct {
 	SampleReceived time.Time `json:"sample_received,omitzero"`
 	// Revision is the newest revision of the assignment that the node has reached.
 	Revision Revision `json:"revision"`
+	// Current says that it is the newest there is, and that nothing runs on the
+	// node that is not in it.
+	Current bool `json:"current"`
 }

@@ -69,6 +69,7 @@ func (p *plane) Stop(context.Context) error { return p.called("stop") }
 func (p *plane) Uninstall(_ context.Context, volumes bool) error {
 	return p.called("uninstall volumes=%t", volumes)
 }
+
 func (p *plane) Intend(ctx context.Context, node string, i otto.Intent) error {
 	return p.called("intend %s %+v by %s", node, i, otto.By(ctx))
 }
@@ -127,8 +128,10 @@ func TestClientAndServer(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if diff := cmp.Diff([]string{"apply base=7 dry=true", "stop", "uninstall volumes=true", "uninstall volumes=false",
-		"intend pi-1 {Cordoned:true Draining:false By:} by me", "remove pi-1", "take over"}, p.calls); diff != "" {
+	if diff := cmp.Diff([]string{
+		"apply base=7 dry=true", "stop", "uninstall volumes=true", "uninstall volumes=false",
+		"intend pi-1 {Cordoned:true Draining:false By:} by me", "remove pi-1", "take over",
+	}, p.calls); diff != "" {
 		t.Error(diff)
 	}
 }

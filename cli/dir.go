@@ -93,8 +93,7 @@ func (d stateDir) read(name string, value any) error {
 	return nil
 }
 
-// write replaces a file so that a power cut leaves the old or the new one whole.
-// Its callers hold the lock of who may write it.
+// write replaces a file. Its callers hold the lock of who may write it.
 func (d stateDir) write(name string, value any) error {
 	b, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
@@ -103,19 +102,25 @@ func (d stateDir) write(name string, value any) error {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return err
 	}
-	temp := d.path(name + ".new")
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	return replaceFile(d.path(name), append(b, '\n'), 0o600)
+}
+
+// replaceFile replaces a file so that a power cut leaves the old or the new one
+// whole.
+func replaceFile(path string, data []byte, mode fs.FileMode) error {
+	temp := path + ".new"
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(b, '\n'))
+	_, err = f.Write(data)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	if err := os.Rename(temp, path); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, d.path(name)); err != nil {
-		return err
-	}
-	dir, err := os.Open(string(d))
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}

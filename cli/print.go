@@ -26,6 +26,9 @@ func (a *app) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
+// printJSONLine is for output that goes on.
+func (a *app) printJSONLine(v any) error { return json.NewEncoder(a.out).Encode(v) }
+
 // ANSI colours of states.
 const (
 	green  = "\x1b[32m"

@@ -25,6 +25,7 @@ type startOptions struct {
 	acceptHostKeys bool
 	foreground     bool
 	newState       bool
+	takeOver       bool
 	timeout        time.Duration
 }
 
@@ -47,6 +48,7 @@ otto.yaml it shows what changes and applies it. What does not come up within
 	f.BoolVar(&o.acceptHostKeys, "accept-new-host-keys", false, "accept SSH host keys that are not known yet without asking; a changed one is an error all the same")
 	f.BoolVar(&o.foreground, "foreground", false, "keep the control plane attached; Ctrl-C ends it, services run on")
 	f.BoolVar(&o.newState, "new-state", false, "the stored state is lost: set what is left of it aside and take otto.yaml as the truth")
+	f.BoolVar(&o.takeOver, "take-over", false, "this control plane has stepped down for a newer one: make it decide again, and the other one step down")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long to wait for nodes and services")
 	return c
 }
@@ -89,6 +91,11 @@ func (a *app) start(ctx context.Context, o startOptions) error {
 	}
 	if err := a.ensureControlPlane(ctx, d, settings); err != nil {
 		return err
+	}
+	if o.takeOver {
+		if err := d.client().TakeOver(ctx); err != nil {
+			return err
+		}
 	}
 	return a.apply(ctx, d.client(), f.Wanted, o.timeout)
 }

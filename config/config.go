@@ -70,6 +70,11 @@ func Load(path string, env func(string) (string, bool)) (*File, error) {
 	if err != nil {
 		return nil, Problems{{File: path, What: reason(err), Try: "name an otto.yaml that you may read"}}
 	}
+	return LoadAs(path, data, env)
+}
+
+// LoadAs is Load with data as the content of the file.
+func LoadAs(path string, data []byte, env func(string) (string, bool)) (*File, error) {
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
 		return nil, Problems{{File: path, What: reason(err), Try: "go to a directory that exists"}}

@@ -112,6 +112,7 @@ type Plane struct {
 	troubles   map[string]trouble   // by instance
 	waiting    map[string]string    // why an instance has no place, or not the one it should
 	held       map[string]string    // why a stateful instance may not run at its place yet
+	standIns   map[string]standIn   // by instance
 	noticed    map[string]source    // the last event of each node that was kept
 	dismissed  map[string]time.Time // ends of the leases of nodes that have left
 	summaries  map[string]string    // of services, as published last
@@ -141,7 +142,7 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 	}
 	p := &Plane{
 		Options: o, inbox: make(chan func(), 64), ended: make(chan struct{}), watch: make(chan struct{}),
-		nodes: map[string]*node{}, troubles: map[string]trouble{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, started: time.Now(),
+		nodes: map[string]*node{}, troubles: map[string]trouble{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, standIns: map[string]standIn{}, started: time.Now(),
 	}
 	if err := p.load(ctx); err != nil {
 		return nil, err

@@ -93,7 +93,7 @@ func (p *Plane) deciding() error {
 	if p.deposed.By == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s", otto.ErrSteppedDown, p.deposed)
+	return fmt.Errorf("%w: %s. Stop one of the two; `otto cluster start --take-over` makes this one decide", otto.ErrSteppedDown, p.deposed)
 }
 
 // TakeOver makes a control plane that has stepped down decide again, in a newer

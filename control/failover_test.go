@@ -118,6 +118,30 @@ func TestShortCutMovesNothing(t *testing.T) {
 	})
 }
 
+// TestStandInGoesWhenTheCableIsBack has a cable out for so long that a power cut
+// would be answered by then.
+func TestStandInGoesWhenTheCableIsBack(t *testing.T) {
+	services := []otto.Service{movable("web", "a"), disposable("db", "a")}
+	inThree(t, services, func(t *testing.T, c *ottotest.Cluster) {
+		before := c.Hosts["a"].Runtime.List()
+		c.Cut("a")
+		runsElsewhere := func() bool { return slices.Equal(c.Running("web"), []string{"a", "b"}) }
+		for !runsElsewhere() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		c.Heal("a")
+		runsOn(t, c, "web", "a", 5*time.Second)
+		quiet(t, c, 5*time.Minute)
+		if diff := cmp.Diff(before, c.Hosts["a"].Runtime.List()); diff != "" {
+			t.Errorf("the containers of a (-before +after):\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"service-stand-in b", "service-kept a"}, kinds(c.Plane, "service-stand-in", "service-moved", "service-kept")); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestLongCutMovesOnceAndHealsToOneCopy(t *testing.T) {
 	services := []otto.Service{movable("web", "a"), disposable("db", "a")}
 	inThree(t, services, func(t *testing.T, c *ottotest.Cluster) {
@@ -134,6 +158,9 @@ func TestLongCutMovesOnceAndHealsToOneCopy(t *testing.T) {
 			t.Errorf("db elsewhere after %s, which is more than its lease and 2 s", took)
 		}
 		time.Sleep(60*time.Second - took)
+		if diff := cmp.Diff([]string{"service-moved c", "service-moved b"}, kinds(c.Plane, "service-moved", "service-kept")); diff != "" {
+			t.Error(diff)
+		}
 		c.Heal("a")
 		c.WaitUp(10 * time.Second)
 		runsOn(t, c, "web", "b", 5*time.Second)

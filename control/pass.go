@@ -64,7 +64,7 @@ func (p *Plane) place(now time.Time) {
 		nodes = append(nodes, p.planned(known, now))
 		undecided = undecided || known.problem == "" && (known.state == otto.NodeJoining || known.report == nil)
 	}
-	placed := plan.Place(w, p.desired.Placement, nodes, p.troubled(now))
+	placed := plan.Place(w, p.recalled(now), nodes, p.troubled(now))
 	if undecided && !settled { // more nodes may come: keep to homes and former places
 		for name := range placed.Placement {
 			if p.desired.Placement[name] == "" && !homed(w, name) {
@@ -186,6 +186,9 @@ func (p *Plane) tellMove(m plan.Move, now time.Time) {
 		p.event("service-placed", m.To, m.Service, fmt.Sprintf("%s goes to %s", m.Instance, m.To))
 		return
 	}
+	if p.standsIn(m, now) {
+		return
+	}
 	if t, ok := p.troubles[m.Instance]; ok && t.node == m.From {
 		p.nodes[m.From].fail(m.Service, now)
 		delete(p.troubles, m.Instance)
@@ -223,7 +226,7 @@ func (p *Plane) assign() {
 		}
 	}
 	ids := slices.Sorted(maps.Keys(p.nodes))
-	for id, a := range plan.Assignments(p.desired.Wanted, p.desired.Placement, p.held, ids, reports) {
+	for id, a := range plan.Assignments(p.desired.Wanted, p.desired.Placement, p.keptAt(), p.held, ids, reports) {
 		n := p.nodes[id]
 		content, err := json.Marshal(a)
 		if err != nil {

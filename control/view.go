@@ -51,6 +51,7 @@ func (n *node) status(intent otto.Intent, now time.Time) otto.NodeStatus {
 	}
 	if r := n.report; r != nil {
 		s.Revision = r.Revision
+		s.Current = r.Revision == n.revision && r.BootID == n.bootID && len(r.Strays) == 0
 		s.Facts.Engine = r.Engine
 		s.Warnings = append(s.Warnings, r.Engine.Warnings...)
 		if s.Problem == "" {

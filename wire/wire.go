@@ -271,7 +271,7 @@ func MetricsFilters() []string {
 // which hold the environments of services.
 func PublicFilters() []string {
 	filters := []string{TopicControlStatus, TopicEvents, ServiceTopic("+")}
-	for _, k := range []Kind{KindHeartbeat, KindStatus, KindInstances} {
+	for _, k := range []Kind{KindHeartbeat, KindStatus, KindInstances, KindEvents} {
 		filters = append(filters, NodeFilter(k))
 	}
 	return append(filters, MetricsFilters()...)

@@ -13,10 +13,11 @@ import (
 )
 
 // Assignments returns what each node should run, without revision. An instance
-// in waiting is not to be run yet: it may still run elsewhere. reports hold, for
+// in waiting is not to be run yet: it may still run elsewhere. One in kept runs
+// on that node, too, until it is known to be needless there. reports hold, for
 // every node that has reported, what runs there: a dependency on another node
 // holds an instance back until it is met.
-func Assignments(w otto.Wanted, placed Placement, waiting map[string]string, nodes []string, reports map[string][]otto.InstanceStatus) map[string]otto.Assignment {
+func Assignments(w otto.Wanted, placed Placement, kept, waiting map[string]string, nodes []string, reports map[string][]otto.InstanceStatus) map[string]otto.Assignment {
 	all := map[string]otto.Assignment{}
 	for _, n := range nodes {
 		all[n] = otto.Assignment{Node: n, Stopped: w.Stopped, Instances: []otto.Instance{}}
@@ -39,9 +40,12 @@ func Assignments(w otto.Wanted, placed Placement, waiting map[string]string, nod
 					inst.Hold = d.Unmet(everywhere)
 				}
 			}
-			a := all[node]
-			a.Instances = append(a.Instances, inst)
-			all[node] = a
+			for _, at := range []string{node, kept[name]} {
+				if a, there := all[at]; there {
+					a.Instances = append(a.Instances, inst)
+					all[at] = a
+				}
+			}
 		}
 	}
 	return all

@@ -1,0 +1,123 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/otto-edge/otto"
+)
+
+// AddNode returns the content of an otto.yaml with one more node. All lines that
+// are there stay as they are.
+func AddNode(data []byte, n otto.Node) ([]byte, error) {
+	lines := strings.SplitAfter(string(data), "\n")
+	list, err := findNodes(lines)
+	if err != nil {
+		return nil, err
+	}
+	if len(list.items) == 0 {
+		return nil, errors.New("it has no list of nodes with one item a line to add to: add the node by hand")
+	}
+	item, err := nodeItem(n)
+	if err != nil {
+		return nil, err
+	}
+	last := list.items[len(list.items)-1]
+	if !strings.HasSuffix(lines[last.end-1], "\n") {
+		lines[last.end-1] += "\n"
+	}
+	var added []string
+	for i, line := range strings.SplitAfter(strings.TrimSuffix(item, "\n"), "\n") {
+		lead := list.indent + "  "
+		if i == 0 {
+			lead = list.indent + "- "
+		}
+		added = append(added, lead+line)
+	}
+	added[len(added)-1] += "\n"
+	return []byte(strings.Join(slices.Insert(lines, last.end, added...), "")), nil
+}
+
+// RemoveNode returns the content of an otto.yaml without a node. All other
+// lines stay as they are.
+func RemoveNode(data []byte, id string) ([]byte, error) {
+	lines := strings.SplitAfter(string(data), "\n")
+	list, err := findNodes(lines)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range list.items {
+		var nodes []struct {
+			ID string `yaml:"id"`
+		}
+		text := strings.Join(lines[i.start:i.end], "")
+		if yaml.Unmarshal([]byte(text), &nodes) == nil && len(nodes) == 1 && nodes[0].ID == id {
+			return []byte(strings.Join(slices.Delete(lines, i.start, i.end), "")), nil
+		}
+	}
+	return nil, fmt.Errorf("its list of nodes has no %s with lines of its own: remove it by hand", id)
+}
+
+// nodeItem is a node as lines of YAML, without its indentation.
+func nodeItem(n otto.Node) (string, error) {
+	item := yaml.MapSlice{{Key: "id", Value: n.ID}, {Key: "host", Value: n.Host}}
+	add := func(key string, value any, there bool) {
+		if there {
+			item = append(item, yaml.MapItem{Key: key, Value: value})
+		}
+	}
+	add("user", n.User, n.User != "")
+	add("port", n.Port, n.Port != 0)
+	add("identity_file", n.IdentityFile, n.IdentityFile != "")
+	add("docker_url", n.DockerURL, n.DockerURL != "")
+	add("labels", n.Labels, len(n.Labels) > 0)
+	b, err := yaml.Marshal(item)
+	return string(b), err
+}
+
+// nodeLines is where the nodes are in a file.
+type nodeLines struct {
+	indent string
+	items  []span
+}
+
+// span is lines from start up to end.
+type span struct{ start, end int }
+
+var (
+	nodesLine = regexp.MustCompile(`^nodes:\s*(#.*)?$`)
+	itemLine  = regexp.MustCompile(`^( *)- `)
+)
+
+// findNodes finds the list of nodes, if it is written with an item a line.
+func findNodes(lines []string) (found nodeLines, err error) {
+	top := slices.IndexFunc(lines, func(l string) bool { return nodesLine.MatchString(strings.TrimRight(l, "\r\n")) })
+	if top < 0 {
+		return found, errors.New("it has no list of nodes with one item a line: edit it by hand")
+	}
+	for i := top + 1; i < len(lines); i++ {
+		text := strings.TrimSpace(lines[i])
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue // belongs to an item only if more of it follows
+		}
+		indent := lines[i][:len(lines[i])-len(strings.TrimLeft(lines[i], " "))]
+		m := itemLine.FindStringSubmatch(lines[i])
+		switch {
+		case len(found.items) == 0 && m == nil:
+			return found, errors.New("its list of nodes is not written with one item a line: edit it by hand")
+		case m != nil && (len(found.items) == 0 || indent == found.indent):
+			found.indent = indent
+			found.items = append(found.items, span{i, i + 1})
+		case len(indent) > len(found.indent):
+			found.items[len(found.items)-1].end = i + 1
+		default:
+			return found, nil
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,84 @@
+package control
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
+)
+
+// A power cut and a cable that is put back after three seconds look the same for
+// three seconds. So a stateless instance of a lost node gets a stand-in at once,
+// and the node is not told to give its own one up before it has been lost for a
+// while. If it returns until then with the same agent, its container has never
+// stopped, the stand-in goes, and nothing has moved.
+
+// recallFor is how long a node may be lost and still have its instances back.
+const recallFor = 10 * time.Second
+
+// standIn is an instance that runs elsewhere for now.
+type standIn struct {
+	of    string // the node that it stands in for
+	boot  string // of the agent there
+	until time.Time
+	why   string
+}
+
+// recalled returns the former placement with what goes back to a node that was
+// away for a short time only, and makes final what has waited long enough.
+func (p *Plane) recalled(now time.Time) plan.Placement {
+	placement := maps.Clone(p.desired.Placement)
+	for instance, s := range p.standIns {
+		n := p.nodes[s.of]
+		at := placement[instance]
+		service, _ := p.owner(instance)
+		switch {
+		case n == nil || at == "" || at == s.of:
+		case n.state == otto.NodeReady && n.bootID == s.boot:
+			placement[instance] = s.of
+			p.event("service-kept", s.of, service.Name, fmt.Sprintf("%s stays on %s, which is back", instance, s.of))
+		case now.Before(s.until) && n.state != otto.NodeReady:
+			continue
+		default:
+			p.event("service-moved", at, service.Name, fmt.Sprintf("%s moves from %s to %s: %s", instance, s.of, at, s.why))
+		}
+		delete(p.standIns, instance)
+	}
+	return placement
+}
+
+// standsIn makes a move provisional, if the instance may run twice and its node
+// may come back.
+func (p *Plane) standsIn(m plan.Move, now time.Time) bool {
+	n := p.nodes[m.From]
+	service, wanted := p.owner(m.Instance)
+	if n == nil || n.state != otto.NodeLost || n.leaving || !wanted || service.Stateful() {
+		return false
+	}
+	p.standIns[m.Instance] = standIn{of: m.From, boot: n.bootID, until: n.since.Add(recallFor), why: m.Reason}
+	p.event("service-stand-in", m.To, m.Service, fmt.Sprintf("%s runs on %s for now: %s", m.Instance, m.To, m.Reason))
+	return true
+}
+
+// keptAt are the nodes that keep an instance beside the one it is placed on.
+func (p *Plane) keptAt() map[string]string {
+	kept := map[string]string{}
+	for instance, s := range p.standIns {
+		kept[instance] = s.of
+	}
+	return kept
+}
+
+// owner is the wanted service of an instance.
+func (p *Plane) owner(instance string) (otto.Service, bool) {
+	for _, s := range p.desired.Wanted.Services {
+		for _, name := range s.InstanceNames() {
+			if name == instance {
+				return s, true
+			}
+		}
+	}
+	return otto.Service{}, false
+}
