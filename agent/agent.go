@@ -73,6 +73,7 @@ type Agent struct {
 	leased      chan struct{} // the lease has begun or ended
 	questions   chan wire.Question
 	results     chan result
+	probed      chan finding
 }
 
 // New returns an agent that does nothing until Run. It fails only when its
@@ -89,6 +90,7 @@ func New(o Options) (*Agent, error) {
 		leased:      make(chan struct{}, 1),
 		questions:   make(chan wire.Question, maxQuestions),
 		results:     make(chan result),
+		probed:      make(chan finding),
 	}
 	if a.Enrolment.Interval == 0 {
 		a.Enrolment.Interval = otto.DefaultInterval
