@@ -34,6 +34,7 @@ type Instance struct {
 	Name    string        `json:"name"`
 	Service string        `json:"service"`
 	Spec    ContainerSpec `json:"spec"`
+	Probe   *Probe        `json:"probe,omitempty"`
 	// DependsOn are dependencies on services of the same node; the agent sees to them.
 	DependsOn []Dependency `json:"depends_on,omitempty"`
 	// Hold says why the instance must not be started yet, because of services of

@@ -16,6 +16,8 @@ type Container struct {
 	Image    string // as asked for
 	State    ContainerState
 	Health   string // starting, healthy, unhealthy; empty without a health check
+	Ailment  string // why it is unhealthy
+	Address  string // of IP, as its node reaches it; empty without a network of its own
 	ExitCode int
 	OOM      bool   // killed for want of memory
 	Error    string // why the engine could not start it

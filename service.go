@@ -24,8 +24,9 @@ type Service struct {
 	// which is the default.
 	Rejoin string `json:"rejoin,omitempty"`
 	// Data is DataDisposable if a stateful service may start anew without its data.
-	Data string        `json:"data,omitempty"`
-	Spec ContainerSpec `json:"spec"`
+	Data  string        `json:"data,omitempty"`
+	Probe *Probe        `json:"probe,omitempty"` // beside the engine's own health check
+	Spec  ContainerSpec `json:"spec"`
 }
 
 // Values of a Service's Failover, Rejoin and Data.

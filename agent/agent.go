@@ -74,6 +74,7 @@ type Agent struct {
 	questions   chan wire.Question
 	results     chan result
 	began       time.Time
+	probed      chan finding
 }
 
 // New returns an agent that does nothing until Run. It fails only when its
@@ -91,6 +92,7 @@ func New(o Options) (*Agent, error) {
 		questions:   make(chan wire.Question, maxQuestions),
 		results:     make(chan result),
 		began:       time.Now(),
+		probed:      make(chan finding),
 	}
 	if a.Enrolment.Interval == 0 {
 		a.Enrolment.Interval = otto.DefaultInterval

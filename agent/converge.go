@@ -36,12 +36,14 @@ type converger struct {
 	rerun      map[string]bool    // instances to start even if they have ended
 	reported   string             // the last report, to send only what is new
 	events     events
-	fenceAt    time.Time // when to try again to stop what has no lease
+	fenceAt    time.Time          // when to try again to stop what has no lease
+	probes     map[string]*prober // by instance
 }
 
 // work is something under way for an instance.
 type work struct {
 	do      verb
+	why     string // of a restart
 	hash    string
 	pulling bool
 	cancel  context.CancelFunc
@@ -61,7 +63,7 @@ type result struct {
 func (a *Agent) converge(ctx context.Context) error {
 	c := &converger{
 		Agent: a, assignment: a.stored, engine: otto.Engine{Problem: "not asked yet"},
-		work: map[string]*work{}, attempts: map[string]attempt{}, rerun: map[string]bool{},
+		work: map[string]*work{}, attempts: map[string]attempt{}, rerun: map[string]bool{}, probes: map[string]*prober{},
 	}
 	defer c.finish()
 	timer := time.NewTimer(0)
@@ -80,6 +82,8 @@ func (a *Agent) converge(ctx context.Context) error {
 			c.known = false
 		case r := <-a.results:
 			c.settle(r)
+		case f := <-a.probed:
+			f.of.finding = f
 		case <-a.leased:
 		case session := <-a.connected:
 			c.greet(ctx, session)
@@ -98,6 +102,7 @@ func (a *Agent) converge(ctx context.Context) error {
 			timer.Reset(c.rest.Sub(now))
 			continue
 		}
+		c.probe(ctx)
 		again := c.pass(ctx, now)
 		c.report(ctx, now)
 		timer.Reset(min(again, max(c.refreshAt.Sub(now), 0)))
@@ -158,7 +163,7 @@ func (c *converger) inspect(ctx context.Context, ctr otto.Container) {
 	at := c.attempts[ctr.Instance]
 	down := ctr.State == otto.ContainerRestarting || ctr.State == otto.ContainerExited || ctr.State == otto.ContainerDead
 	switch {
-	case ctr.State == otto.ContainerRunning && time.Since(ctr.Started) > stable:
+	case ctr.State == otto.ContainerRunning && time.Since(ctr.Started) > trial(c.examined(ctr)):
 		delete(c.attempts, ctr.Instance)
 	case down && (ctr.ExitCode != 0 || ctr.OOM || ctr.Error != "") && !c.assignment.Stopped:
 		why := fmt.Sprintf("ended with exit code %d", ctr.ExitCode)
@@ -242,7 +247,7 @@ func (c *converger) situations() map[string]situation {
 	all := map[string]situation{}
 	for _, ctr := range c.containers {
 		s := all[ctr.Instance]
-		s.containers = append(s.containers, ctr)
+		s.containers = append(s.containers, c.examined(ctr))
 		all[ctr.Instance] = s
 	}
 	leaving := ""
@@ -323,6 +328,10 @@ func (c *converger) wanted(name string) *otto.Instance {
 func (c *converger) launch(ctx context.Context, name string, want *otto.Instance, st step) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &work{do: st.do, cancel: cancel}
+	if st.do == doRestart {
+		c.note("instance-unhealthy", name, "restarted: "+st.current.Ailment)
+		w.why = "it was unhealthy and has been restarted: " + st.current.Ailment
+	}
 	r := result{instance: name}
 	if want != nil {
 		w.hash = want.Spec.Hash()
@@ -350,6 +359,9 @@ func (c *converger) settle(r result) {
 	delete(c.work, r.instance)
 	delete(c.rerun, r.instance)
 	c.known = false
+	if w.do == doRestart && r.err != nil {
+		c.rerun[r.instance] = true // it was we who ended it
+	}
 	if w.do == doFence {
 		c.fenced(r)
 		return
@@ -376,7 +388,7 @@ func (c *converger) settle(r result) {
 		at.err, at.tail = r.err.Error(), r.tail
 		c.Log.Warn("instance not up", "instance", r.instance, "err", r.err, "attempt", at.count)
 	} else {
-		at.err, at.tail = "", nil
+		at.err, at.tail = w.why, nil
 	}
 	c.attempts[r.instance] = at
 }
@@ -405,8 +417,11 @@ func backoff(count int) time.Duration {
 	return d - time.Duration(rand.Int64N(int64(d/4)))
 }
 
-// finish waits for work under way after the context has ended.
+// finish waits for work and probes under way after the context has ended.
 func (c *converger) finish() {
+	for _, p := range c.probes {
+		<-p.done
+	}
 	for len(c.work) > 0 {
 		if r := <-c.results; r.pulling == nil {
 			delete(c.work, r.instance)

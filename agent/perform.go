@@ -20,6 +20,8 @@ func (c *converger) perform(ctx context.Context, name string, want *otto.Instanc
 		return c.update(ctx, *want, st)
 	case doStart:
 		return "", c.start(ctx, *want, st.current.ID)
+	case doRestart:
+		return "", c.restart(ctx, *want, *st.current)
 	case doRecover:
 		return "", c.start(ctx, *want, st.others[0].ID)
 	case doFence:
@@ -75,6 +77,18 @@ func (c *converger) start(ctx context.Context, want otto.Instance, id string) er
 		return errors.New(why)
 	}
 	return c.Runtime.Start(ctx, id)
+}
+
+// restart stops and starts a container. One that may not be started any more is
+// not stopped for it.
+func (c *converger) restart(ctx context.Context, want otto.Instance, ctr otto.Container) error {
+	if why, _ := c.lease.judge(want); why != "" {
+		return errors.New(why)
+	}
+	if err := c.stop(ctx, []otto.Container{ctr}); err != nil {
+		return err
+	}
+	return c.start(ctx, want, ctr.ID)
 }
 
 // update replaces an instance's container. Everything that can fail early (the

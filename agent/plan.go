@@ -34,6 +34,7 @@ const (
 	doStop    verb = "stop"    // stop what runs
 	doRetire  verb = "retire"  // stop and remove containers that are not wanted
 	doRecover verb = "recover" // start the former container again
+	doRestart verb = "restart" // stop and start what runs and is unhealthy
 	doFence   verb = "fence"   // stop at once what has no lease any more
 )
 
@@ -89,6 +90,9 @@ func next(s situation, now time.Time) step {
 	case current != nil && alive(*current):
 		if len(others) > 0 || current.Name != s.want.Name {
 			st.do = doRetire
+		} else if current.Health == unhealthy && mayRestart(s.want.Spec, s.attempt.count) {
+			st.do = doRestart
+			return gated(st, s, now)
 		}
 		return st
 	case current != nil && isFailedUpdate(*s.want, *current) && len(others) > 0:
@@ -170,6 +174,14 @@ func ended(spec otto.ContainerSpec, c otto.Container, retries int) bool {
 	}
 }
 
+// mayRestart reports whether a restart policy lets an unhealthy container be
+// restarted; count is how often it has been started.
+func mayRestart(spec otto.ContainerSpec, count int) bool {
+	policy, limit, _ := strings.Cut(spec.Restart, ":")
+	n, err := strconv.Atoi(limit)
+	return policy != "no" && (err != nil || count < n)
+}
+
 // status is what an agent reports of an instance, from the same situation.
 func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceStatus {
 	current, others := split(*s.want, s.containers)
@@ -188,6 +200,9 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		st.Health, st.ExitCode, st.Restarts, st.Started = shown.Health, shown.ExitCode, shown.Restarts, shown.Started
 		if st.Error == "" && shown.OOM {
 			st.Error = "killed for want of memory"
+		}
+		if shown.Health == unhealthy && alive(*shown) {
+			st.Error = shown.Ailment
 		}
 	}
 	plan := next(s, now)
@@ -235,9 +250,9 @@ func runningState(c otto.Container, now time.Time) otto.InstanceState {
 	switch {
 	case c.State == otto.ContainerRestarting:
 		return otto.InstanceFailed
-	case c.Health == "unhealthy":
+	case c.Health == unhealthy:
 		return otto.InstanceUnhealthy
-	case c.Health == "starting", up >= 0 && up < settling(c):
+	case c.Health == starting, up >= 0 && up < settling(c):
 		return otto.InstanceStarting
 	default:
 		return otto.InstanceRunning

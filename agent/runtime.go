@@ -35,6 +35,10 @@ type Runtime interface {
 	Rename(ctx context.Context, id, name string) error
 	// Remove removes a stopped container and its anonymous volumes, never a named volume.
 	Remove(ctx context.Context, id string) error
+	// Exec runs a command in a running container until ctx ends at the latest.
+	// What it returns as failed says why the command did not succeed; err that the
+	// engine could not tell.
+	Exec(ctx context.Context, id string, command []string) (failed string, err error)
 	// Logs returns the last lines of a container's output, both streams together.
 	Logs(ctx context.Context, id string, lines int) ([]string, error)
 	// Watch calls changed after anything happened to any container of the engine,

@@ -24,6 +24,7 @@ type service struct {
 	dependsAt []pos // of each of DependsOn
 
 	statelessAt *pos // of stateful: false
+	probeAt     pos
 
 	environment map[string]*string // nil: to be taken from the environment, where there is none
 	envFiles    []envFile
@@ -117,6 +118,7 @@ func placementKeys() map[string]key[service] {
 				s.statelessAt = &v.pos
 			}
 		}},
+		"probe":     probeKey(),
 		"resources": nested("Limits of each container.", resources),
 		"cpus":      given("As resources.cpu, in Compose's form.", cores(), cpu),
 		"mem_limit": given("As resources.memory, in Compose's form.", size(minMemory), memory),

@@ -47,6 +47,9 @@ const (
 	// troubleAfter is how long an instance may fail, for all its restarts, before
 	// it is tried on another node if it may move.
 	troubleAfter = time.Minute
+	// wellAfter is how long it must run well before its trouble is over: one that is
+	// restarted because it is unhealthy always runs well for a while.
+	wellAfter = 2 * time.Minute
 )
 
 // place finds a node for every instance, decides who holds the stateful ones, and
@@ -141,7 +144,10 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 func (p *Plane) troubled(now time.Time) map[string]string {
 	list := map[string]string{}
 	for instance, t := range p.troubles {
-		if n := p.nodes[t.node]; n != nil && n.state == otto.NodeReady && p.desired.Placement[instance] == t.node && now.Sub(t.since) > troubleAfter {
+		if !t.well.IsZero() && now.Sub(t.well) > wellAfter {
+			delete(p.troubles, instance)
+		}
+		if n := p.nodes[t.node]; n != nil && n.state == otto.NodeReady && p.desired.Placement[instance] == t.node && t.well.IsZero() && now.Sub(t.since) > troubleAfter {
 			list[instance] = t.why
 		}
 	}
@@ -152,6 +158,7 @@ func (p *Plane) troubled(now time.Time) map[string]string {
 type trouble struct {
 	node, why string
 	since     time.Time
+	well      time.Time // since when it has been running well again; zero if it does not
 }
 
 // noteTroubles takes in from a report which instances fail.
@@ -166,10 +173,17 @@ func (p *Plane) noteTroubles(n *node, now time.Time) {
 		failing := i.State == otto.InstanceFailed || i.State == otto.InstanceUnhealthy
 		t, known := p.troubles[i.Name]
 		switch {
-		case failing && (!known || t.node != n.ID):
+		case failing && (!known || t.node != n.ID || !t.well.IsZero() && now.Sub(t.well) > wellAfter):
 			p.troubles[i.Name] = trouble{node: n.ID, why: string(i.State) + ": " + i.Error, since: now}
-		case !failing && known && t.node == n.ID && (i.State == otto.InstanceRunning || i.State == otto.InstanceCompleted || i.State == otto.InstanceStopped):
+		case failing:
+			t.well = time.Time{}
+			p.troubles[i.Name] = t
+		case !known || t.node != n.ID:
+		case i.State == otto.InstanceCompleted || i.State == otto.InstanceStopped:
 			delete(p.troubles, i.Name)
+		case i.State == otto.InstanceRunning && t.well.IsZero():
+			t.well = now
+			p.troubles[i.Name] = t
 		}
 	}
 	switch {

@@ -2,12 +2,16 @@ package docker
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
 	"github.com/otto-edge/otto"
@@ -65,9 +69,42 @@ func containerOf(in container.InspectResponse) otto.Container {
 		c.Pid = s.Pid
 		if s.Health != nil && s.Health.Status != container.NoHealthcheck {
 			c.Health = string(s.Health.Status)
+			c.Ailment = ailment(s.Health)
 		}
 	}
+	if n := in.NetworkSettings; n != nil {
+		c.Address = address(n.Networks)
+	}
 	return c
+}
+
+// ailment is what a container's own health check said last, if that was bad.
+func ailment(h *container.Health) string {
+	if h.Status != container.Unhealthy {
+		return ""
+	}
+	why := "its health check fails"
+	if len(h.Log) > 0 && h.Log[len(h.Log)-1] != nil {
+		last := h.Log[len(h.Log)-1]
+		why += fmt.Sprintf(": exit code %d", last.ExitCode)
+		if lines := lastLines(last.Output, 1); len(lines) > 0 {
+			why += ": " + tidy(lines[0][max(0, len(lines[0])-execOutput):])
+		}
+	}
+	return why
+}
+
+// address is where a container is reached from its node: an address in any of
+// its networks, the first by name that has one.
+func address(networks map[string]*network.EndpointSettings) string {
+	for _, name := range slices.Sorted(maps.Keys(networks)) {
+		if n := networks[name]; n != nil && n.IPAddress.IsValid() {
+			return n.IPAddress.String()
+		} else if n != nil && n.GlobalIPv6Address.IsValid() {
+			return n.GlobalIPv6Address.String()
+		}
+	}
+	return ""
 }
 
 // when reads the engine's time, whose zero is the year 1, and podman's empty one.

@@ -22,6 +22,7 @@ import (
 	"net"
 	goruntime "runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,7 @@ type Runtime struct {
 	connecting gate
 	networking gate
 	pids       pidCache
+	hanging    sync.Map // by container: the command of an Exec that could not be ended
 }
 
 // New returns the engine at url, for the containers of a cluster. The engine

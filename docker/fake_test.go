@@ -166,6 +166,7 @@ func TestHangingEngine(t *testing.T) {
 		"stop":       func(ctx context.Context) error { return r.Stop(ctx, "x") },
 		"rename":     func(ctx context.Context) error { return r.Rename(ctx, "x", "y") },
 		"remove":     func(ctx context.Context) error { return r.Remove(ctx, "x") },
+		"exec":       func(ctx context.Context) error { _, err := r.Exec(ctx, "x", []string{"true"}); return err },
 		"logs":       func(ctx context.Context) error { _, err := r.Logs(ctx, "x", 1); return err },
 		"watch":      func(ctx context.Context) error { return r.Watch(ctx, func() {}) },
 		"stats": func(ctx context.Context) error {

@@ -175,6 +175,7 @@ func (r *Runtime) Rename(ctx context.Context, id, name string) error {
 func (r *Runtime) Remove(ctx context.Context, id string) error {
 	return r.heavy(ctx, "remove "+short(id), func(ctx context.Context, c *client.Client) error {
 		_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{RemoveVolumes: true})
+		r.hanging.Delete(id)
 		if cerrdefs.IsNotFound(err) {
 			return nil
 		}

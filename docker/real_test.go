@@ -29,6 +29,8 @@ func TestRealEngine(t *testing.T) {
 		{"errors are short", errorsAreShort},
 		{"everything at once", everythingAtOnce},
 		{"changes are noticed", changesAreNoticed},
+		{"commands in a container", commandsInAContainer},
+		{"an address of its own", addressOfItsOwn},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, r) })
 	}
@@ -358,5 +360,58 @@ func changesAreNoticed(t *testing.T, r *Runtime) {
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func commandsInAContainer(t *testing.T, r *Runtime) {
+	inst := instance("shell", "sleep", "600")
+	inst.Spec.StopGrace = time.Second
+	inst.Spec.Healthcheck = &otto.Healthcheck{Test: []string{"CMD-SHELL", "echo no luck; exit 3"}, Interval: 100 * time.Millisecond, Retries: 1}
+	id := start(t, r, inst)
+	for command, want := range map[string]string{
+		"true":                     "",
+		"echo fine >&2; echo more": "",
+		"yes | head -c 1000000; echo the end; exit 4": "exit code 4: the end",
+		"exec >&- 2>&-; sleep 0.3; exit 5":            "exit code 5",
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if failed, err := r.Exec(ctx, id, []string{"sh", "-c", command}); err != nil || failed != want {
+			t.Errorf("%s: %q, %v, want %q", command, failed, err, want)
+		}
+		cancel()
+	}
+	if failed, err := r.Exec(t.Context(), id, []string{"/no/such/program"}); err != nil || !strings.Contains(failed, "no such file") {
+		t.Errorf("a program that is not there: %q, %v", failed, err)
+	}
+	waitFor(t, "unhealthy", func() bool { return inspect(t, r, id).Health == "unhealthy" })
+	if got, want := inspect(t, r, id).Ailment, "its health check fails: exit code 3: no luck"; got != want {
+		t.Errorf("unhealthy because %q, want %q", got, want)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if failed, err := r.Exec(ctx, id, []string{"sleep", "601"}); err != nil || failed != "it did not end in time" {
+		t.Errorf("a command that hangs: %q, %v", failed, err)
+	}
+	if failed, err := r.Exec(t.Context(), id, []string{"sh", "-c", "! pgrep -f 'sleep 601'"}); err != nil || failed != "" {
+		t.Errorf("the command goes on: %q, %v", failed, err)
+	}
+	if err := r.Stop(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if failed, err := r.Exec(t.Context(), id, []string{"true"}); err == nil {
+		t.Errorf("in a stopped container: %q", failed)
+	}
+}
+
+func addressOfItsOwn(t *testing.T, r *Runtime) {
+	inst := instance("addressed", "sleep", "600")
+	inst.Spec.StopGrace = time.Second
+	if c := inspect(t, r, start(t, r, inst)); !strings.HasPrefix(c.Address, "172.") {
+		t.Errorf("address %q", c.Address)
+	}
+	inst.Name, inst.Spec.NetworkMode = "hosted", "host"
+	if c := inspect(t, r, start(t, r, inst)); c.Address != "" {
+		t.Errorf("address %q of a container without a network of its own", c.Address)
 	}
 }

@@ -14,8 +14,8 @@ import (
 // Runtime is a container engine in memory. Containers outlive the agent that
 // made them, as real ones do.
 type Runtime struct {
-	// PullTime, StartTime and StopTime are how long each takes.
-	PullTime, StartTime, StopTime time.Duration
+	// PullTime, StartTime, StopTime and ExecTime are how long each takes.
+	PullTime, StartTime, StopTime, ExecTime time.Duration
 	// FailStart, if set, says why an instance's container does not start.
 	FailStart func(otto.Instance) error
 
@@ -25,8 +25,12 @@ type Runtime struct {
 	containers []*container
 	images     map[string]bool
 	watchers   map[chan struct{}]bool
-	starts     map[string]int // by instance
+	starts     map[string]int    // by instance
+	sick       map[string]string // by instance, why its checks fail
 }
+
+// healthAfter is how long after a start the engine knows a container's health.
+const healthAfter = time.Second
 
 type container struct {
 	otto.Container
@@ -37,7 +41,7 @@ type container struct {
 
 // NewRuntime returns an engine that has the given images.
 func NewRuntime(images ...string) *Runtime {
-	r := &Runtime{images: map[string]bool{}, watchers: map[chan struct{}]bool{}, starts: map[string]int{}}
+	r := &Runtime{images: map[string]bool{}, watchers: map[chan struct{}]bool{}, starts: map[string]int{}, sick: map[string]string{}}
 	for _, i := range images {
 		r.images[i] = true
 	}
@@ -69,6 +73,31 @@ func (r *Runtime) Exit(instance string, code int) {
 		}
 	}
 	r.changed()
+}
+
+// SetSick makes the checks of an instance fail, the engine's own and commands
+// run in it, and go on to fail after a restart; an empty why makes it well.
+func (r *Runtime) SetSick(instance, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sick[instance] = why
+	for _, c := range r.containers {
+		if c.Instance == instance && c.Health != "starting" {
+			r.examine(c)
+		}
+	}
+	r.changed()
+}
+
+// examine is the engine's own health check; the caller holds the lock.
+func (r *Runtime) examine(c *container) {
+	if c.inst.Spec.Healthcheck == nil || c.State != otto.ContainerRunning {
+		return
+	}
+	c.Health, c.Ailment = "healthy", ""
+	if why := r.sick[c.Instance]; why != "" {
+		c.Health, c.Ailment = "unhealthy", "its health check fails: "+why
+	}
 }
 
 // PowerOff ends all containers and the engine at once.
@@ -205,6 +234,10 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 		if c.State != otto.ContainerRunning {
 			c.State, c.Started, c.ExitCode = otto.ContainerRunning, time.Now(), 0
 			r.starts[c.Instance]++
+			if c.inst.Spec.Healthcheck != nil {
+				c.Health, c.Ailment = "starting", ""
+				time.AfterFunc(healthAfter, func() { _ = r.with(id, func(c *container) error { r.examine(c); return nil }) })
+			}
 		}
 		return nil
 	})
@@ -253,6 +286,23 @@ func (r *Runtime) Remove(_ context.Context, id string) error {
 		r.containers = slices.DeleteFunc(r.containers, func(o *container) bool { return o == c })
 		return nil
 	})
+}
+
+// Exec implements agent.Runtime: a command fails in an instance that is sick.
+func (r *Runtime) Exec(ctx context.Context, id string, _ []string) (string, error) {
+	if err := pause(ctx, r.ExecTime); errors.Is(err, context.DeadlineExceeded) {
+		return "it did not end in time", nil
+	} else if err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.ID == id && c.State == otto.ContainerRunning && r.down == "" {
+			return r.sick[c.Instance], nil
+		}
+	}
+	return "", fmt.Errorf("nothing can be run in %s: %s", id, r.down)
 }
 
 // Logs implements agent.Runtime.

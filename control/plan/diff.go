@@ -61,7 +61,7 @@ func fields(a, b reflect.Value) string {
 		switch {
 		case name == "spec":
 			parts = append(parts, fields(fa, fb))
-		case name == "environment", name == "healthcheck", name == "logging", name == "mounts", name == "devices", name == "resources":
+		case name == "environment", name == "healthcheck", name == "probe", name == "logging", name == "mounts", name == "devices", name == "resources":
 			parts = append(parts, name)
 		default:
 			parts = append(parts, name+": "+arrow(fa.Interface(), fb.Interface()))

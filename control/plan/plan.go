@@ -32,7 +32,7 @@ func Assignments(w otto.Wanted, placed Placement, kept, waiting map[string]strin
 			if _, there := all[node]; !ok || !there || waiting[name] != "" {
 				continue
 			}
-			inst := otto.Instance{Name: name, Service: s.Name, Spec: s.Spec, Fenced: s.Stateful() && s.Mobile()}
+			inst := otto.Instance{Name: name, Service: s.Name, Spec: s.Spec, Probe: s.Probe, Fenced: s.Stateful() && s.Mobile()}
 			for _, d := range s.DependsOn {
 				if onlyOn(node, d.Service, w, placed) {
 					inst.DependsOn = append(inst.DependsOn, d)

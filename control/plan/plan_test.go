@@ -160,3 +160,22 @@ func FuzzWanted(f *testing.F) {
 		_ = Refuse(was, now, placed)
 	})
 }
+
+// TestAnotherProbeIsNoOtherContainer: the agent gets the new probe, for the
+// container that is there.
+func TestAnotherProbeIsNoOtherContainer(t *testing.T) {
+	web := service("web", "a", 1)
+	assigned := func() otto.Instance {
+		w := otto.Wanted{Services: []otto.Service{web}}
+		return Assignments(w, Placement{"web": "a"}, nil, nil, []string{"a"}, nil)["a"].Instances[0]
+	}
+	bare := assigned()
+	web.Probe = &otto.Probe{TCP: 80}
+	probed := assigned()
+	if diff := cmp.Diff(web.Probe, probed.Probe); diff != "" || bare.Probe != nil {
+		t.Errorf("without one %v, with one %s", bare.Probe, diff)
+	}
+	if bare.Spec.Hash() != probed.Spec.Hash() {
+		t.Error("the container would be made anew")
+	}
+}

@@ -1,0 +1,270 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"reflect"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// A container's health, in the engine's words.
+const (
+	starting  = "starting"
+	healthy   = "healthy"
+	unhealthy = "unhealthy"
+)
+
+// healed is how long a container with a health check or a probe must have run
+// before its former failures are forgotten: a check takes a while to fail again.
+const healed = 2 * time.Minute
+
+// trial is how long a container must have run before its former failures are
+// forgotten; for ever while it is not well.
+func trial(c otto.Container) time.Duration {
+	switch c.Health {
+	case "":
+		return stable
+	case healthy:
+		return healed
+	default:
+		return 1<<63 - 1
+	}
+}
+
+// prober probes one run of one container, in a goroutine of its own.
+type prober struct {
+	otto.Probe
+	container string
+	started   time.Time // the run that is probed
+	address   string
+	cancel    context.CancelFunc
+	done      chan struct{} // closed when it has ended
+	finding   finding       // the last one, known to the converger
+}
+
+// finding is what a prober has found, told when it changes.
+type finding struct {
+	of      *prober
+	health  string
+	ailment string
+}
+
+// probes reports whether p is for this run of a container.
+func (p *prober) probes(c otto.Container) bool {
+	return p.container == c.ID && p.started.Equal(c.Started) && c.State == otto.ContainerRunning
+}
+
+// probe sees to it that exactly those containers are probed that should be. A
+// prober that follows another one waits for its end.
+func (c *converger) probe(ctx context.Context) {
+	wanted := map[string]bool{}
+	for _, ctr := range c.containers {
+		inst := c.wanted(ctr.Instance)
+		if inst == nil || inst.Probe == nil || c.assignment.Stopped ||
+			ctr.State != otto.ContainerRunning || ctr.SpecHash != inst.Spec.Hash() {
+			continue
+		}
+		address := ctr.Address
+		if inst.Spec.NetworkMode == "host" {
+			address = "127.0.0.1"
+		}
+		wanted[inst.Name] = true
+		probe := inst.Probe.WithDefaults()
+		former := c.probes[inst.Name]
+		if former != nil && former.probes(ctr) && former.address == address && reflect.DeepEqual(former.Probe, probe) {
+			continue
+		}
+		within, cancel := context.WithCancel(ctx)
+		p := &prober{
+			Probe: probe, container: ctr.ID, started: ctr.Started, address: address,
+			cancel: cancel, done: make(chan struct{}), finding: finding{health: starting},
+		}
+		c.probes[inst.Name] = p
+		if former != nil {
+			former.cancel()
+		}
+		go func() {
+			defer close(p.done)
+			if former != nil {
+				<-former.done
+			}
+			c.run(within, p)
+		}()
+	}
+	for name, p := range c.probes {
+		if wanted[name] {
+			continue
+		}
+		p.cancel()
+		select {
+		case <-p.done:
+			delete(c.probes, name)
+		default: // until a later turn, so that somebody waits for it
+		}
+	}
+}
+
+// examined is a container with the health that its probe has found beside that
+// of its own health check: it is well if both say so.
+func (c *converger) examined(ctr otto.Container) otto.Container {
+	inst := c.wanted(ctr.Instance)
+	if inst == nil || inst.Probe == nil || ctr.State != otto.ContainerRunning || ctr.SpecHash != inst.Spec.Hash() || ctr.Health == unhealthy {
+		return ctr
+	}
+	found := finding{health: starting}
+	if p := c.probes[inst.Name]; p != nil && p.probes(ctr) {
+		found = p.finding
+	}
+	if found.health == unhealthy || ctr.Health != starting {
+		ctr.Health, ctr.Ailment = found.health, found.ailment
+	}
+	return ctr
+}
+
+// quick is the time between two probes of what has just started.
+const quick = time.Second
+
+// run probes until ctx ends.
+func (c *converger) run(ctx context.Context, p *prober) {
+	v := newVerdict(p.Probe, time.Now())
+	for ctx.Err() == nil {
+		failed, err := c.look(ctx, p)
+		if ctx.Err() != nil {
+			return
+		}
+		now := time.Now()
+		if err != nil {
+			c.Log.Debug("not probed", "container", p.container, "err", err)
+		} else if v.take(failed, now) {
+			select {
+			case c.probed <- finding{p, v.health, v.ailment}:
+			case <-ctx.Done():
+				return
+			}
+		}
+		wait(ctx, v.next(now))
+	}
+}
+
+// verdict is what the probes of one run of a container amount to.
+type verdict struct {
+	otto.Probe
+	health   string
+	ailment  string
+	passed   bool      // at least once
+	counts   time.Time // from when on failures count even if it has not passed
+	failures int       // that count, in a row
+}
+
+// newVerdict begins with a start. The first interval is part of the start, so
+// that a service without a start period has as long as its engine would give it.
+func newVerdict(p otto.Probe, now time.Time) *verdict {
+	return &verdict{Probe: p, health: starting, counts: now.Add(p.StartPeriod + p.Interval)}
+}
+
+// take takes in a probe that failed for a reason, or passed if there is none, and
+// reports whether the health is another one now.
+func (v *verdict) take(failed string, now time.Time) (changed bool) {
+	was := v.health
+	switch {
+	case failed == "":
+		v.passed, v.failures, v.health, v.ailment = true, 0, healthy, ""
+	case v.starting(now):
+	default:
+		v.failures++
+		if v.failures >= v.Retries && v.health != unhealthy {
+			v.health, v.ailment = unhealthy, fmt.Sprintf("probe %s: %s, %d times", v.Probe, failed, v.failures)
+		}
+	}
+	return v.health != was
+}
+
+// next is how long to wait for the next probe: what has just started is probed
+// often, so that it is known to be up as soon as it is.
+func (v *verdict) next(now time.Time) time.Duration {
+	if v.starting(now) {
+		return min(quick, v.counts.Sub(now))
+	}
+	return v.Interval
+}
+
+func (v *verdict) starting(now time.Time) bool { return !v.passed && now.Before(v.counts) }
+
+// look probes once. failed says why the container does not work; err that this
+// is not known.
+func (c *converger) look(ctx context.Context, p *prober) (failed string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
+	address := func(port uint16) string { return net.JoinHostPort(p.address, strconv.Itoa(int(port))) }
+	switch {
+	case p.HTTP != nil:
+		err = get(ctx, "http://"+address(p.HTTP.Port)+p.HTTP.Path)
+	case p.TCP != 0:
+		err = connect(ctx, address(p.TCP))
+	default:
+		return c.Runtime.Exec(ctx, p.container, p.Exec)
+	}
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return "", err // our own trouble
+	}
+	return plainly(err, p.Timeout), nil
+}
+
+// plainly is an error of the network without the addresses, which differ each time.
+func plainly(err error, timeout time.Duration) string {
+	var errno syscall.Errno
+	var timedOut net.Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timedOut) && timedOut.Timeout():
+		return fmt.Sprintf("no answer within %s", timeout)
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.Is(err, io.EOF):
+		return "it closes the connection without an answer"
+	}
+	for cause := errors.Unwrap(err); cause != nil; cause = errors.Unwrap(cause) {
+		err = cause
+	}
+	text := err.Error()
+	return text[:min(len(text), 200)]
+}
+
+func connect(ctx context.Context, address string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// get asks for a page, over a connection of its own, and does not read it.
+func get(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", "otto-agent")
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	_ = res.Body.Close()
+	if res.StatusCode < 200 || res.StatusCode > 399 {
+		return fmt.Errorf("status %d", res.StatusCode)
+	}
+	return nil
+}
