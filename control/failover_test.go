@@ -212,6 +212,18 @@ func TestMostNodesSilentAtOnceIsOurOwnFault(t *testing.T) {
 	})
 }
 
+// TestLastOfManyHasTimeToComeBack heals the links one after the other.
+func TestLastOfManyHasTimeToComeBack(t *testing.T) {
+	inThree(t, []otto.Service{movable("web", "a"), service("home", "b")}, func(t *testing.T, c *ottotest.Cluster) {
+		c.Cut("a")
+		c.Cut("b")
+		time.Sleep(30 * time.Second)
+		c.Heal("b")
+		time.AfterFunc(5*time.Second, func() { c.Heal("a") })
+		quiet(t, c, time.Minute)
+	})
+}
+
 func TestControlPlaneCutOffMovesNothing(t *testing.T) {
 	inThree(t, []otto.Service{movable("web", "a"), service("home", "b")}, func(t *testing.T, c *ottotest.Cluster) {
 		c.Bus.Cut("control")

@@ -128,6 +128,11 @@ func (p *Plane) doubt(now time.Time) {
 		return
 	}
 	if was := p.doubts; why == "" {
+		// Who is not heard yet has as long to come back as after a start: its link
+		// may recover a moment later than the others'.
+		if !p.watching.IsZero() {
+			p.watching = now
+		}
 		p.event("doubt-over", "", "", "nodes are judged again")
 	} else if was == "" {
 		p.event("doubt", "", "", why+": nothing is moved until most of them are heard again")

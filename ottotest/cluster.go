@@ -118,9 +118,10 @@ type Host struct {
 	// Wrap, if set, comes between the engine and agents that start from now on.
 	Wrap func(agent.Runtime) agent.Runtime
 
-	cut       bool // its network
-	off       bool // its power
-	powered   int  // how often it was switched on again
+	life      chan struct{} // taken by who starts or ends the agent
+	cut       bool          // its network
+	off       bool          // its power
+	powered   int           // how often it was switched on again
 	mu        sync.Mutex
 	enrolment *wire.Enrolment
 	conn      *Conn
@@ -136,7 +137,7 @@ func NewCluster(t *testing.T, hosts []string, images ...string) *Cluster {
 		c.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	for _, h := range hosts {
-		c.Hosts[h] = &Host{Runtime: NewRuntime(images...), Dir: t.TempDir()}
+		c.Hosts[h] = &Host{Runtime: NewRuntime(images...), Dir: t.TempDir(), life: make(chan struct{}, 1)}
 	}
 	t.Cleanup(c.Close)
 	return c
@@ -249,18 +250,29 @@ func AllUp(c *otto.Cluster) bool {
 // KillAgent ends a host's agent as kill -9 would; its containers run on.
 func (c *Cluster) KillAgent(host string) {
 	h := c.Hosts[host]
+	h.life <- struct{}{}
+	defer func() { <-h.life }()
+	if conn, stop := h.unplug(); stop != nil {
+		conn.Break()
+		stop()
+	}
+}
+
+// unplug takes the agent out of the host; whoever does it ends it, without the
+// lock, because the agent may need it to come to its end.
+func (h *Host) unplug() (*Conn, func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.stop != nil {
-		h.conn.Break()
-		h.stop()
-		h.stop = nil
-	}
+	stop := h.stop
+	h.stop = nil
+	return h.conn, stop
 }
 
 // StartAgent starts a host's agent from what is on its disk.
 func (c *Cluster) StartAgent(host string) error {
 	h := c.Hosts[host]
+	h.life <- struct{}{}
+	defer func() { <-h.life }()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.stop != nil || h.enrolment == nil {
@@ -340,10 +352,10 @@ func (c *Cluster) PowerOff(host string) {
 	c.Bus.Cut(host)
 	h.mu.Lock()
 	h.off = true
-	stop := h.stop
-	h.stop = nil
 	h.mu.Unlock()
-	if stop != nil {
+	h.life <- struct{}{}
+	defer func() { <-h.life }()
+	if _, stop := h.unplug(); stop != nil {
 		stop()
 	}
 	h.Runtime.PowerOff()

@@ -65,9 +65,10 @@ func Judge(e Evidence, l Limits, now time.Time) (otto.NodeState, string) {
 		}
 		return e.Was, "not heard now: the control plane is not connected to the broker"
 	}
-	patience := e.Patience
+	patience, parted := e.Patience, l.Floor // how long it may be silent, and how long after a goodbye
 	if e.Heard.Before(e.Watching) {
 		patience = max(patience, l.Grace)
+		parted = patience
 	}
 	silent := now.Sub(later(e.Heard, e.Watching))
 	gone := e.Goodbye.After(e.Heard)
@@ -81,7 +82,7 @@ func Judge(e Evidence, l Limits, now time.Time) (otto.NodeState, string) {
 		return otto.NodeLeft, "stopped"
 	case e.Was == otto.NodeLost && e.Reached == "":
 		return otto.NodeLost, cmp.Or(e.Unreachable, "not heard since")
-	case e.Unreachable != "" && (overdue || gone && silent > l.Floor) && e.Doubt == "":
+	case e.Unreachable != "" && (overdue || gone && silent > parted) && e.Doubt == "":
 		return otto.NodeLost, fmt.Sprintf("silent for %s, and %s", silent.Round(100*time.Millisecond), e.Unreachable)
 	case e.Heard.IsZero():
 		return otto.NodeJoining, "its agent has not reported yet"
