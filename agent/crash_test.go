@@ -140,9 +140,9 @@ func killAt(t *testing.T, from, to otto.Wanted, nth int, after bool, want []stri
 			t.Fatal(err)
 		}
 		c.WaitUp(time.Minute)
-		c.KillAgent("a")
 		engine := &dying{nth: nth, after: after, dead: make(chan struct{})}
 		h.Wrap = func(r agent.Runtime) agent.Runtime { engine.Runtime = r; return engine }
+		c.KillAgent("a")
 		if err := c.StartAgent("a"); err != nil {
 			t.Fatal(err)
 		}

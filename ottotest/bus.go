@@ -7,6 +7,9 @@ package ottotest
 import (
 	"context"
 	"errors"
+	"maps"
+	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,20 +20,28 @@ type Bus struct {
 	mu       sync.Mutex
 	retained map[string][]byte
 	conns    map[*Conn]bool
-	cuts     map[string]time.Time // clients that reach nobody, since when
-	// Drop, if set, decides for each delivery whether it is lost.
-	Drop func(from, to *Conn, topic string) bool
+	cuts     map[string]cut // by client
+	// Route, if set, says for each delivery how long its copies take; without any
+	// it is lost.
+	Route func(from, to *Conn, topic string) []time.Duration
+}
+
+// cut is a network that is broken, in one direction or both.
+type cut struct {
+	since   time.Time
+	in, out bool
 }
 
 // NewBus returns a broker without clients.
 func NewBus() *Bus {
-	return &Bus{retained: map[string][]byte{}, conns: map[*Conn]bool{}, cuts: map[string]time.Time{}}
+	return &Bus{retained: map[string][]byte{}, conns: map[*Conn]bool{}, cuts: map[string]cut{}}
 }
 
 // Conn is one client's connection.
 type Conn struct {
 	Name string
 	bus  *Bus
+	by   *Process // nil for a client of the test's own
 
 	mu        sync.Mutex
 	subs      map[string]func(string, []byte)
@@ -63,18 +74,21 @@ const KeepAlive = 15 * time.Second
 
 // Cut takes a client's network away. What it and others send meanwhile arrives
 // late if Heal comes within KeepAlive, as TCP has it, and else never.
-func (b *Bus) Cut(name string) {
+func (b *Bus) Cut(name string) { b.CutOneWay(name, true, true) }
+
+// CutOneWay takes away what a client receives, what it sends, or both.
+func (b *Bus) CutOneWay(name string, in, out bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, cut := b.cuts[name]; !cut {
-		b.cuts[name] = time.Now()
+	if _, already := b.cuts[name]; !already {
+		b.cuts[name] = cut{time.Now(), in, out}
 	}
 }
 
 // Heal ends a cut.
 func (b *Bus) Heal(name string) {
 	b.mu.Lock()
-	since, cut := b.cuts[name]
+	was, cut := b.cuts[name]
 	delete(b.cuts, name)
 	var conns []*Conn
 	for c := range b.conns {
@@ -91,7 +105,7 @@ func (b *Bus) Heal(name string) {
 		out, in := c.lateOut, c.lateIn
 		c.lateOut, c.lateIn = nil, nil
 		c.mu.Unlock()
-		if time.Since(since) > KeepAlive {
+		if time.Since(was.since) > KeepAlive {
 			c.Break()
 			c.Connect()
 			continue
@@ -109,7 +123,7 @@ func (b *Bus) Heal(name string) {
 // does; the caller holds the lock.
 func (b *Bus) expire() (broken []*Conn) {
 	for c := range b.conns {
-		if since, cut := b.cuts[c.Name]; cut && time.Since(since) > KeepAlive && !c.willSent {
+		if was, cut := b.cuts[c.Name]; cut && time.Since(was.since) > KeepAlive && !c.willSent {
 			c.willSent = true
 			broken = append(broken, c)
 		}
@@ -158,7 +172,7 @@ func (c *Conn) Connect() {
 	}
 	c.mu.Unlock()
 	for filter, handle := range subs {
-		c.deliverRetained(filter, handle)
+		c.deliverRetained(session, filter, handle)
 	}
 	if c.onConnect != nil {
 		c.onConnect(session)
@@ -184,49 +198,79 @@ func (c *Conn) disconnect() {
 
 // Publish implements the Conn of agent and control.
 func (c *Conn) Publish(ctx context.Context, topic string, qos byte, retain bool, payload []byte) error {
+	if c.by == nil {
+		return c.publish(ctx, topic, qos, retain, payload)
+	}
+	return c.by.do("publish "+path.Base(topic), func() error { return c.publish(ctx, topic, qos, retain, payload) })
+}
+
+func (c *Conn) publish(ctx context.Context, topic string, qos byte, retain bool, payload []byte) error {
 	c.mu.Lock()
 	up := c.up
 	c.mu.Unlock()
 	c.bus.mu.Lock()
-	_, cut := c.bus.cuts[c.Name]
+	cut := c.bus.cuts[c.Name]
 	c.bus.mu.Unlock()
 	switch {
 	case !up:
 		return errors.New("not connected")
-	case cut:
+	case cut.out:
 		c.mu.Lock()
 		c.lateOut = append(c.lateOut, late{topic, retain, payload})
 		c.mu.Unlock()
-		if qos == 0 {
-			return nil
-		}
-		within, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
-		<-within.Done() // nobody acknowledges
-		return errors.New("not acknowledged")
+	default:
+		c.bus.publish(c, topic, retain, payload)
 	}
-	c.bus.publish(c, topic, retain, payload)
-	return nil
+	if qos == 0 || !cut.in && !cut.out {
+		return nil
+	}
+	within, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	<-within.Done()
+	return errors.New("not acknowledged")
 }
 
 // Subscribe implements the Conn of agent and control.
 func (c *Conn) Subscribe(filter string, handle func(string, []byte)) {
 	c.mu.Lock()
 	c.subs[filter] = handle
-	up := c.up
+	up, session := c.up, c.session
 	c.mu.Unlock()
 	if up {
-		c.deliverRetained(filter, handle)
+		c.deliverRetained(session, filter, handle)
 	}
 }
 
-func (c *Conn) deliverRetained(filter string, handle func(string, []byte)) {
+func (c *Conn) deliverRetained(session uint64, filter string, handle func(string, []byte)) {
 	c.bus.mu.Lock()
 	defer c.bus.mu.Unlock()
-	for topic, payload := range c.bus.retained {
+	for _, topic := range slices.Sorted(maps.Keys(c.bus.retained)) {
 		if Match(filter, topic) {
-			c.queue <- delivery{handle, topic, payload}
+			c.bus.send(nil, c, session, delivery{handle, topic, c.bus.retained[topic]})
 		}
+	}
+}
+
+// send puts a message on its way to a client.
+func (b *Bus) send(from, to *Conn, session uint64, d delivery) {
+	if b.Route == nil {
+		to.queue <- d
+		return
+	}
+	for _, delay := range b.Route(from, to, d.topic) {
+		time.AfterFunc(delay, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			to.mu.Lock()
+			defer to.mu.Unlock()
+			switch {
+			case !to.up || to.session != session:
+			case b.cuts[to.Name].in:
+				to.lateIn = append(to.lateIn, d)
+			default:
+				to.queue <- d
+			}
+		})
 	}
 }
 
@@ -252,19 +296,15 @@ func (b *Bus) deliver(from *Conn, topic string, retain bool, payload []byte) {
 			b.retained[topic] = payload
 		}
 	}
-	for c := range b.conns {
-		if b.Drop != nil && b.Drop(from, c, topic) {
-			continue
-		}
-		_, cut := b.cuts[c.Name]
+	for _, c := range slices.SortedFunc(maps.Keys(b.conns), func(x, y *Conn) int { return strings.Compare(x.Name, y.Name) }) {
 		c.mu.Lock()
 		for filter, handle := range c.subs {
 			switch {
 			case !Match(filter, topic):
-			case cut:
+			case b.cuts[c.Name].in:
 				c.lateIn = append(c.lateIn, delivery{handle, topic, payload})
 			default:
-				c.queue <- delivery{handle, topic, payload}
+				b.send(from, c, c.session, delivery{handle, topic, payload})
 			}
 		}
 		c.mu.Unlock()

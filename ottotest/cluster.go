@@ -76,11 +76,11 @@ func (s *Store) Put(_ context.Context, key string, value any) error {
 }
 
 // Sampler is an agent.Sampler that reads the same from every node.
-type Sampler struct{}
+type Sampler struct{ of *Host }
 
 // Node implements agent.Sampler.
-func (Sampler) Node(now time.Time) (otto.NodeSample, error) {
-	return otto.NodeSample{Time: now, CPUPercent: 7, MemoryUsed: 1 << 30, MemoryTotal: 4 << 30, DiskUsed: 1 << 30, DiskTotal: 8 << 30}, nil
+func (s Sampler) Node(now time.Time) (otto.NodeSample, error) {
+	return otto.NodeSample{Time: now.Add(s.of.Skew), CPUPercent: 7, MemoryUsed: 1 << 30, MemoryTotal: 4 << 30, DiskUsed: 1 << 30, DiskTotal: 8 << 30}, nil
 }
 
 // Containers implements agent.Sampler.
@@ -102,6 +102,10 @@ type Cluster struct {
 	// Journal, if set, is that of control planes that start from now on.
 	Journal *journal.Journal
 
+	// AtEffect, if set, is called before and after everything that control planes
+	// and agents that start from now on do to the world.
+	AtEffect func(p *Process, point string)
+
 	Log       *slog.Logger
 	booted    time.Time
 	atEnd     []func()
@@ -115,6 +119,8 @@ type Host struct {
 	Dir     string
 	// Unreachable is why SSH does not work; nil when it does.
 	Unreachable error
+	// Skew is how far its wall clock is off.
+	Skew time.Duration
 	// Wrap, if set, comes between the engine and agents that start from now on.
 	Wrap func(agent.Runtime) agent.Runtime
 
@@ -177,8 +183,9 @@ func (c *Cluster) SecondPlane() *control.Plane {
 func (c *Cluster) plane(name string, store *Store) (*control.Plane, *Conn, func()) {
 	c.T.Helper()
 	conn := c.Bus.Client(name)
+	conn.by = c.process(name)
 	p, err := control.New(context.Background(), control.Options{
-		Name: "test", Version: "test", Store: store, Create: store.Empty(), Conn: conn, Reach: reach{c}, Log: c.Log.With("who", name),
+		Name: "test", Version: "test", Store: held{store, conn.by}, Create: store.Empty(), Conn: conn, Reach: reach{c}, Log: c.Log.With("who", name),
 		Broker:  control.Broker{Addresses: []string{"127.0.0.1:1883"}, Description: "the test's bus"},
 		Journal: c.Journal,
 	})
@@ -195,6 +202,7 @@ func (c *Cluster) KillPlane() {
 	if c.stopPlane == nil {
 		return
 	}
+	c.planeConn.by.Kill()
 	c.planeConn.Break()
 	c.stopPlane()
 	c.stopPlane = nil
@@ -253,6 +261,7 @@ func (c *Cluster) KillAgent(host string) {
 	h.life <- struct{}{}
 	defer func() { <-h.life }()
 	if conn, stop := h.unplug(); stop != nil {
+		conn.by.Kill()
 		conn.Break()
 		stop()
 	}
@@ -282,13 +291,14 @@ func (c *Cluster) StartAgent(host string) error {
 	e := *h.enrolment
 	boot := host + "-boot-" + strconv.Itoa(h.boots)
 	conn := c.Bus.Client(host)
-	var engine agent.Runtime = h.Runtime
+	conn.by = c.process(host)
+	var runtime agent.Runtime = engine{h.Runtime, conn.by}
 	if h.Wrap != nil {
-		engine = h.Wrap(engine)
+		runtime = h.Wrap(runtime)
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: "amd64"}, StateDir: h.Dir,
-		Runtime: engine, Conn: conn, Sampler: Sampler{}, Clock: h.clock(c.booted), Knock: c.knock(host), Log: c.Log.With("who", host),
+		Runtime: runtime, Conn: conn, Sampler: Sampler{h}, Clock: h.clock(c.booted), Knock: c.knock(host), Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return err
@@ -355,7 +365,8 @@ func (c *Cluster) PowerOff(host string) {
 	h.mu.Unlock()
 	h.life <- struct{}{}
 	defer func() { <-h.life }()
-	if _, stop := h.unplug(); stop != nil {
+	if conn, stop := h.unplug(); stop != nil {
+		conn.by.Kill()
 		stop()
 	}
 	h.Runtime.PowerOff()

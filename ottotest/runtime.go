@@ -16,11 +16,18 @@ import (
 type Runtime struct {
 	// PullTime, StartTime, StopTime and ExecTime are how long each takes.
 	PullTime, StartTime, StopTime, ExecTime time.Duration
+	// Detached makes the engine finish what it was asked to do although who asked
+	// has gone, as real engines do.
+	Detached bool
+	// Observe, if set, is called whenever a container begins or ends to run.
+	Observe func(otto.Container)
 	// FailStart, if set, says why an instance's container does not start.
 	FailStart func(otto.Instance) error
 
 	mu         sync.Mutex
-	down       string // why the engine does not answer
+	down       string        // why the engine does not answer
+	hung       chan struct{} // closed when it answers again; nil while it does
+	powered    int           // how often its power was cut
 	seq        int
 	containers []*container
 	images     map[string]bool
@@ -37,6 +44,7 @@ type container struct {
 	inst    otto.Instance
 	foreign bool
 	cut     bool // ran when the power went
+	ran     bool // when it was observed last
 }
 
 // NewRuntime returns an engine that has the given images.
@@ -56,11 +64,47 @@ func (r *Runtime) SetDown(why string) {
 	r.changed()
 }
 
+// SetHung makes the engine answer nothing at all, until it is called again.
+func (r *Runtime) SetHung(hung bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case hung && r.hung == nil:
+		r.hung = make(chan struct{})
+	case !hung && r.hung != nil:
+		close(r.hung)
+		r.hung = nil
+		r.changed()
+	}
+}
+
+// answer waits until the engine answers.
+func (r *Runtime) answer(ctx context.Context) error {
+	r.mu.Lock()
+	hung := r.hung
+	r.mu.Unlock()
+	if hung == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	select {
+	case <-hung:
+		return nil
+	case <-ctx.Done():
+		return errors.New("the engine does not answer")
+	}
+}
+
+// deadline is that of each call to the engine.
+const deadline = 5 * time.Second
+
 // AddForeign adds a running container that is not Otto's.
 func (r *Runtime) AddForeign(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.add(otto.Instance{Name: name}, name).foreign = true
+	c := r.add(otto.Instance{Name: name}, name)
+	c.foreign, c.Instance, c.SpecHash = true, "", ""
 }
 
 // Exit ends an instance's running container with an exit code, by itself.
@@ -105,6 +149,7 @@ func (r *Runtime) PowerOff() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.down = "the power is off"
+	r.powered++
 	for _, c := range r.containers {
 		if c.State == otto.ContainerRunning {
 			c.State, c.ExitCode, c.Finished, c.cut = otto.ContainerExited, 137, time.Now(), true
@@ -146,14 +191,20 @@ func (r *Runtime) Starts(instance string) int {
 }
 
 // Engine implements agent.Runtime.
-func (r *Runtime) Engine(context.Context) otto.Engine {
+func (r *Runtime) Engine(ctx context.Context) otto.Engine {
+	if err := r.answer(ctx); err != nil {
+		return otto.Engine{Problem: err.Error()}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return otto.Engine{Name: "Docker", Version: "20.10", API: "1.41", Problem: r.down}
 }
 
 // Containers implements agent.Runtime.
-func (r *Runtime) Containers(context.Context) ([]otto.Container, error) {
+func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
+	if err := r.answer(ctx); err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.down != "" {
@@ -169,7 +220,10 @@ func (r *Runtime) Containers(context.Context) ([]otto.Container, error) {
 }
 
 // Running implements agent.Runtime.
-func (r *Runtime) Running(context.Context) ([]otto.RunningContainer, error) {
+func (r *Runtime) Running(ctx context.Context) ([]otto.RunningContainer, error) {
+	if err := r.answer(ctx); err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var list []otto.RunningContainer
@@ -196,9 +250,15 @@ func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (string, er
 }
 
 // Create implements agent.Runtime.
-func (r *Runtime) Create(_ context.Context, inst otto.Instance, name string) (string, error) {
+func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (string, error) {
+	if err := r.answer(ctx); err != nil {
+		return "", err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.down != "" {
+		return "", errors.New(r.down)
+	}
 	for _, c := range r.containers {
 		if c.Name == name {
 			return "", fmt.Errorf("%s: %w", name, otto.ErrNameTaken)
@@ -222,10 +282,7 @@ func (r *Runtime) add(inst otto.Instance, name string) *container {
 
 // Start implements agent.Runtime.
 func (r *Runtime) Start(ctx context.Context, id string) error {
-	if err := pause(ctx, r.StartTime); err != nil {
-		return err
-	}
-	return r.with(id, func(c *container) error {
+	return r.with(ctx, r.StartTime, id, func(c *container) error {
 		if r.FailStart != nil {
 			if err := r.FailStart(c.inst); err != nil {
 				return err
@@ -236,7 +293,7 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 			r.starts[c.Instance]++
 			if c.inst.Spec.Healthcheck != nil {
 				c.Health, c.Ailment = "starting", ""
-				time.AfterFunc(healthAfter, func() { _ = r.with(id, func(c *container) error { r.examine(c); return nil }) })
+				time.AfterFunc(healthAfter, func() { _ = r.change(id, func(c *container) error { r.examine(c); return nil }) })
 			}
 		}
 		return nil
@@ -245,10 +302,7 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 
 // Stop implements agent.Runtime.
 func (r *Runtime) Stop(ctx context.Context, id string) error {
-	if err := pause(ctx, r.StopTime); err != nil {
-		return err
-	}
-	return r.with(id, func(c *container) error {
+	return r.with(ctx, r.StopTime, id, func(c *container) error {
 		if c.State == otto.ContainerRunning {
 			c.State, c.Finished = otto.ContainerExited, time.Now()
 		}
@@ -273,13 +327,13 @@ func (r *Runtime) Kill(ctx context.Context, ctr otto.Container, grace time.Durat
 }
 
 // Rename implements agent.Runtime.
-func (r *Runtime) Rename(_ context.Context, id, name string) error {
-	return r.with(id, func(c *container) error { c.Name = name; return nil })
+func (r *Runtime) Rename(ctx context.Context, id, name string) error {
+	return r.with(ctx, 0, id, func(c *container) error { c.Name = name; return nil })
 }
 
 // Remove implements agent.Runtime.
-func (r *Runtime) Remove(_ context.Context, id string) error {
-	return r.with(id, func(c *container) error {
+func (r *Runtime) Remove(ctx context.Context, id string) error {
+	return r.with(ctx, 0, id, func(c *container) error {
 		if c.State == otto.ContainerRunning {
 			return errors.New("container is running")
 		}
@@ -290,6 +344,9 @@ func (r *Runtime) Remove(_ context.Context, id string) error {
 
 // Exec implements agent.Runtime: a command fails in an instance that is sick.
 func (r *Runtime) Exec(ctx context.Context, id string, _ []string) (string, error) {
+	if err := r.answer(ctx); err != nil {
+		return "", err
+	}
 	if err := pause(ctx, r.ExecTime); errors.Is(err, context.DeadlineExceeded) {
 		return "it did not end in time", nil
 	} else if err != nil {
@@ -342,14 +399,48 @@ func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 	}
 }
 
-func (r *Runtime) with(id string, f func(*container) error) error {
+// with changes a container when the engine has worked on it for a time.
+func (r *Runtime) with(ctx context.Context, after time.Duration, id string, f func(*container) error) error {
+	if err := r.answer(ctx); err != nil {
+		return err
+	}
+	if !r.Detached || after == 0 {
+		if err := pause(ctx, after); err != nil {
+			return err
+		}
+		return r.change(id, f)
+	}
+	r.mu.Lock()
+	powered := r.powered
+	r.mu.Unlock()
+	done := make(chan error, 1)
+	time.AfterFunc(after, func() {
+		r.mu.Lock()
+		same := r.powered == powered
+		r.mu.Unlock()
+		if same {
+			done <- r.change(id, f)
+		} else {
+			done <- errors.New("the power was cut")
+		}
+	})
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// change changes a container, Otto's or not: an engine does what it is told.
+func (r *Runtime) change(id string, f func(*container) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.down != "" {
 		return errors.New(r.down)
 	}
 	for _, c := range r.containers {
-		if c.ID == id && !c.foreign {
+		if c.ID == id {
 			defer r.changed()
 			return f(c)
 		}
@@ -357,8 +448,16 @@ func (r *Runtime) with(id string, f func(*container) error) error {
 	return fmt.Errorf("no such container: %s", id)
 }
 
-// changed tells the watchers; the caller holds the lock.
+// changed tells the observer and the watchers; the caller holds the lock.
 func (r *Runtime) changed() {
+	for _, c := range r.containers {
+		if runs := c.State == otto.ContainerRunning; runs != c.ran {
+			c.ran = runs
+			if r.Observe != nil {
+				r.Observe(c.Container)
+			}
+		}
+	}
 	for ch := range r.watchers {
 		select {
 		case ch <- struct{}{}:

@@ -1,0 +1,94 @@
+package ottotest
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/agent"
+	"github.com/otto-edge/otto/control"
+)
+
+// Process is one run of a control plane or of an agent. What it does to the
+// world goes through it, so that a test can end it between any two effects, as
+// kill -9 does.
+type Process struct {
+	Name string // "control" or the host
+	// at, if set, is called before and after each effect.
+	at   func(p *Process, point string)
+	dead atomic.Bool
+}
+
+var errKilled = errors.New("the process has been killed")
+
+// Kill makes that nothing of what the process does has any effect from now on.
+func (p *Process) Kill() { p.dead.Store(true) }
+
+// Dead reports whether it has been killed.
+func (p *Process) Dead() bool { return p.dead.Load() }
+
+// do has an effect on the world unless the process has been killed.
+func (p *Process) do(effect string, f func() error) error {
+	p.pass("before " + effect)
+	if p.Dead() {
+		return errKilled
+	}
+	err := f()
+	p.pass("after " + effect)
+	if p.Dead() {
+		return errKilled
+	}
+	return err
+}
+
+func (p *Process) pass(point string) {
+	if p.at != nil && !p.Dead() {
+		p.at(p, point)
+	}
+}
+
+// process returns a new run of a control plane or an agent.
+func (c *Cluster) process(name string) *Process { return &Process{Name: name, at: c.AtEffect} }
+
+// held is the store in the hands of a process.
+type held struct {
+	control.Store
+	by *Process
+}
+
+func (h held) Put(ctx context.Context, key string, value any) error {
+	return h.by.do("store "+key, func() error { return h.Store.Put(ctx, key, value) })
+}
+
+// engine is a container engine in the hands of a process.
+type engine struct {
+	agent.Runtime
+	by *Process
+}
+
+func (e engine) Create(ctx context.Context, i otto.Instance, name string) (id string, err error) {
+	err = e.by.do("create", func() error { id, err = e.Runtime.Create(ctx, i, name); return err })
+	return id, err
+}
+
+func (e engine) Start(ctx context.Context, id string) error {
+	return e.by.do("start", func() error { return e.Runtime.Start(ctx, id) })
+}
+
+func (e engine) Stop(ctx context.Context, id string) error {
+	return e.by.do("stop", func() error { return e.Runtime.Stop(ctx, id) })
+}
+
+func (e engine) Kill(ctx context.Context, c otto.Container, grace time.Duration) error {
+	return e.by.do("kill", func() error { return e.Runtime.Kill(ctx, c, grace) })
+}
+
+func (e engine) Rename(ctx context.Context, id, name string) error {
+	return e.by.do("rename", func() error { return e.Runtime.Rename(ctx, id, name) })
+}
+
+func (e engine) Remove(ctx context.Context, id string) error {
+	return e.by.do("remove", func() error { return e.Runtime.Remove(ctx, id) })
+}
