@@ -8,7 +8,11 @@
 // command; what travels over MQTT is defined in package wire.
 package otto
 
-import "errors"
+import (
+	"errors"
+	"hash/fnv"
+	"time"
+)
 
 // Errors that a caller acts on. All others are only shown.
 var (
@@ -33,3 +37,11 @@ const (
 	LabelInstance = "otto.instance" // name of the instance, which is the container's name too
 	LabelSpec     = "otto.spec"     // ContainerSpec.Hash of what the container was made from
 )
+
+// Spread returns d less up to a quarter of it. How much depends on key alone:
+// what failed together, with keys of its own, is not tried again together.
+func Spread(d time.Duration, key string) time.Duration {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key))
+	return d - time.Duration(float64(d)/4*float64(h.Sum32())/(1<<32))
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -35,6 +34,7 @@ type converger struct {
 	attempts   map[string]attempt // by instance
 	rerun      map[string]bool    // instances to start even if they have ended
 	reported   string             // the last report, to send only what is new
+	reports    uint64             // sent so far
 	events     events
 	fenceAt    time.Time          // when to try again to stop what has no lease
 	probes     map[string]*prober // by instance
@@ -105,7 +105,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		c.probe(ctx)
 		again := c.pass(ctx, now)
 		c.report(ctx, now)
-		timer.Reset(min(again, max(c.refreshAt.Sub(now), 0)))
+		timer.Reset(min(again, max(c.refreshAt.Sub(now), c.rest.Sub(now), 0)))
 	}
 }
 
@@ -193,7 +193,9 @@ func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duratio
 	if c.assignment == nil {
 		return again // nothing is known to be wrong
 	}
-	for name, s := range c.situations() {
+	all := c.situations()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		s := all[name]
 		if s.want != nil && s.want.Fenced {
 			if left := c.lease.left(); left > 0 {
 				again = min(again, left)
@@ -248,6 +250,9 @@ func (c *converger) situations() map[string]situation {
 	for _, ctr := range c.containers {
 		s := all[ctr.Instance]
 		s.containers = append(s.containers, c.examined(ctr))
+		if at := c.attempts[ctr.Instance]; at.hash == "" {
+			s.attempt = at // to be rid of it
+		}
 		all[ctr.Instance] = s
 	}
 	leaving := ""
@@ -266,7 +271,7 @@ func (c *converger) situations() map[string]situation {
 			s.attempt = attempt{}
 		}
 		s.blocked = blocked(*inst, leaving, reports)
-		if why, stop := c.lease.judge(*inst); why != "" {
+		if why, stop := c.lease.judge(*inst, c.assignment.Revision); why != "" {
 			s.blocked, s.fenced = why, stop
 		}
 		all[inst.Name] = s
@@ -297,10 +302,10 @@ func (c *converger) statuses(all map[string]situation, now time.Time) []otto.Ins
 		inst := &c.assignment.Instances[i]
 		s := all[inst.Name]
 		s.want, s.stopped, s.rerun = inst, c.assignment.Stopped, c.rerun[inst.Name]
-		if at := c.attempts[inst.Name]; at.hash == inst.Spec.Hash() {
-			s.attempt = at
+		if s.attempt = c.attempts[inst.Name]; s.attempt.hash != inst.Spec.Hash() {
+			s.attempt = attempt{}
 		}
-		if why, stop := c.lease.judge(*inst); why != "" {
+		if why, stop := c.lease.judge(*inst, c.assignment.Revision); why != "" {
 			s.blocked, s.fenced = why, stop
 		}
 		var do verb
@@ -333,7 +338,9 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 		w.why = "it was unhealthy and has been restarted: " + st.current.Ailment
 	}
 	r := result{instance: name}
+	asked := wish{of: c.assignment.Revision}
 	if want != nil {
+		asked.Instance = *want
 		w.hash = want.Spec.Hash()
 		r.hash = w.hash
 	}
@@ -341,7 +348,7 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 	c.Log.Info("converging", "instance", name, "step", string(st.do))
 	go func() {
 		defer cancel()
-		r.warning, r.err = c.perform(ctx, name, want, st)
+		r.warning, r.err = c.perform(ctx, name, asked, st)
 		if r.err != nil && st.current != nil && st.do != doRetire {
 			r.tail, _ = c.Runtime.Logs(ctx, st.current.ID, tailLines)
 		}
@@ -370,7 +377,10 @@ func (c *converger) settle(r result) {
 		if r.err != nil {
 			c.Log.Warn("not stopped", "instance", r.instance, "err", r.err)
 		}
-		if r.err == nil || w.hash == "" {
+		if r.err == nil {
+			if w.hash == "" {
+				delete(c.attempts, r.instance) // it is gone
+			}
 			return
 		}
 	}
@@ -380,7 +390,7 @@ func (c *converger) settle(r result) {
 	}
 	at.warning = r.warning
 	at.count++
-	at.next = time.Now().Add(backoff(at.count))
+	at.next = time.Now().Add(backoff(at.count, c.Enrolment.NodeID+r.instance))
 	if r.err != nil {
 		if at.err != r.err.Error() {
 			c.note("instance-not-up", r.instance, r.err.Error())
@@ -410,11 +420,10 @@ func (c *converger) fenced(r result) {
 	}
 }
 
-// backoff grows from one second to a minute, with a jitter of a quarter so that
-// nodes that failed together do not try again together.
-func backoff(count int) time.Duration {
-	d := min(backoffMin<<min(count-1, 10), backoffMax)
-	return d - time.Duration(rand.Int64N(int64(d/4)))
+// backoff grows from one second to a minute, and differs by key so that what
+// failed together is not tried again together.
+func backoff(count int, key string) time.Duration {
+	return otto.Spread(min(backoffMin<<min(count-1, 10), backoffMax), fmt.Sprint(key, count))
 }
 
 // finish waits for work and probes under way after the context has ended.
@@ -483,7 +492,7 @@ func (c *converger) report(ctx context.Context, now time.Time) {
 		r.Revision, r.Warrant = c.assignment.Revision, c.assignment.Warrant
 		all := c.situations()
 		r.Instances = c.statuses(all, now)
-		r.Strays = strays(all)
+		r.Strays = c.strays(all)
 		r.Settled = c.engine.Problem == "" && len(c.work) == 0 && c.settled(all, now)
 	}
 	b, err := wire.Encode(r)
@@ -494,16 +503,29 @@ func (c *converger) report(ctx context.Context, now time.Time) {
 	if string(b) == c.reported {
 		return
 	}
+	c.reports++
+	r.Seq = c.reports
+	said := string(b)
+	if b, err = wire.Encode(r); err != nil {
+		c.Log.Error("report", "err", err)
+		return
+	}
 	if err := c.Conn.Publish(ctx, c.topic(wire.KindInstances), 1, true, b); err != nil {
 		return // said again after the next connect
 	}
-	c.reported = string(b)
+	c.reported = said
 }
 
-// strays are the instances that are not wanted and run.
-func strays(all map[string]situation) (names []string) {
+// strays are the instances that are not wanted and run, or may: what was begun
+// for one before it was known to be unwanted can still start it.
+func (c *converger) strays(all map[string]situation) (names []string) {
 	for name, s := range all {
-		if s.want == nil && slices.ContainsFunc(s.containers, alive) {
+		if s.want == nil && (slices.ContainsFunc(s.containers, alive) || c.work[name] != nil) {
+			names = append(names, name)
+		}
+	}
+	for name := range c.work {
+		if _, known := all[name]; !known {
 			names = append(names, name)
 		}
 	}

@@ -32,6 +32,7 @@ type lease struct {
 	mu    sync.Mutex
 	sent  [sentKept]sentBeat // a ring by sequence number
 	until time.Duration      // on the clock; 0 if there was none since the boot
+	of    otto.Revision      // of the assignment that it was granted for
 	saved time.Duration      // until, as it is in the file
 	ended bool               // as told last by tick
 }
@@ -51,6 +52,7 @@ const (
 type savedLease struct {
 	Boot  string        `json:"boot"`
 	Until time.Duration `json:"until_ns"`
+	Of    otto.Revision `json:"of"`
 }
 
 // openLease takes up the lease that the former agent had. An unreadable file is
@@ -69,7 +71,7 @@ func openLease(dir string, clock Clock) (*lease, error) {
 		return l, fmt.Errorf("the lease is unknown: %w", err)
 	}
 	if s.Boot == clock.Boot {
-		l.until, l.saved = s.Until, s.Until
+		l.until, l.saved, l.of = s.Until, s.Until, s.Of
 	}
 	return l, nil
 }
@@ -93,8 +95,9 @@ func (l *lease) renew(granted wire.Lease) error {
 	if until <= l.until {
 		return nil
 	}
-	l.until = until
-	if l.until-l.saved < granted.Duration/6 {
+	fresh := l.of != granted.Revision
+	l.until, l.of = until, granted.Revision
+	if l.until-l.saved < granted.Duration/6 && !fresh {
 		return nil
 	}
 	return l.save()
@@ -103,7 +106,7 @@ func (l *lease) renew(granted wire.Lease) error {
 // save writes the file without forcing it to disk: it need not survive a power
 // cut, which ends the lease.
 func (l *lease) save() error {
-	b, err := json.Marshal(savedLease{l.clock.Boot, l.until})
+	b, err := json.Marshal(savedLease{l.clock.Boot, l.until, l.of})
 	if err != nil {
 		return err
 	}
@@ -141,8 +144,9 @@ func (l *lease) tick() bool {
 }
 
 // judge says why an instance must not be started now, and whether it must not
-// even run.
-func (l *lease) judge(inst otto.Instance) (reason string, stop bool) {
+// even run. A lease says nothing of assignments older than the one it was granted
+// for: what they ask for may run on another node by now.
+func (l *lease) judge(inst otto.Instance, by otto.Revision) (reason string, stop bool) {
 	if !inst.Spec.Stateful() {
 		return "", false
 	}
@@ -151,6 +155,9 @@ func (l *lease) judge(inst otto.Instance) (reason string, stop bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if by.Before(l.of) {
+		return "there is a newer assignment", false
+	}
 	if l.until == 0 {
 		return "this machine has restarted: waiting for the control plane to say that no other node runs it", false
 	}

@@ -11,19 +11,25 @@ import (
 	"github.com/otto-edge/otto"
 )
 
+// wish is an instance as an assignment asks for it.
+type wish struct {
+	otto.Instance
+	of otto.Revision // of the assignment
+}
+
 // perform does a step. Each part is harmless when done again.
-func (c *converger) perform(ctx context.Context, name string, want *otto.Instance, st step) (warning string, err error) {
+func (c *converger) perform(ctx context.Context, name string, want wish, st step) (warning string, err error) {
 	switch st.do {
 	case doDeploy:
-		return c.deploy(ctx, *want)
+		return c.deploy(ctx, want)
 	case doUpdate:
-		return c.update(ctx, *want, st)
+		return c.update(ctx, want, st)
 	case doStart:
-		return "", c.start(ctx, *want, st.current.ID)
+		return "", c.start(ctx, want, st.current.ID)
 	case doRestart:
-		return "", c.restart(ctx, *want, *st.current)
+		return "", c.restart(ctx, want, *st.current)
 	case doRecover:
-		return "", c.start(ctx, *want, st.others[0].ID)
+		return "", c.start(ctx, want, st.others[0].ID)
 	case doFence:
 		return "", c.kill(ctx, append(slices.Clone(st.others), current(st)...))
 	case doStop:
@@ -59,11 +65,11 @@ func (c *converger) kill(ctx context.Context, list []otto.Container) error {
 	return errors.Join(errs...)
 }
 
-func (c *converger) deploy(ctx context.Context, want otto.Instance) (warning string, err error) {
+func (c *converger) deploy(ctx context.Context, want wish) (warning string, err error) {
 	if warning, err = c.pull(ctx, want); err != nil {
 		return warning, err
 	}
-	id, err := c.Runtime.Create(ctx, want, want.Name)
+	id, err := c.Runtime.Create(ctx, want.Instance, want.Name)
 	if err != nil {
 		return warning, err
 	}
@@ -72,8 +78,8 @@ func (c *converger) deploy(ctx context.Context, want otto.Instance) (warning str
 
 // start starts a container if the instance may still run: a pull can outlast a
 // lease.
-func (c *converger) start(ctx context.Context, want otto.Instance, id string) error {
-	if why, _ := c.lease.judge(want); why != "" {
+func (c *converger) start(ctx context.Context, want wish, id string) error {
+	if why, _ := c.lease.judge(want.Instance, want.of); why != "" {
 		return errors.New(why)
 	}
 	return c.Runtime.Start(ctx, id)
@@ -81,8 +87,8 @@ func (c *converger) start(ctx context.Context, want otto.Instance, id string) er
 
 // restart stops and starts a container. One that may not be started any more is
 // not stopped for it.
-func (c *converger) restart(ctx context.Context, want otto.Instance, ctr otto.Container) error {
-	if why, _ := c.lease.judge(want); why != "" {
+func (c *converger) restart(ctx context.Context, want wish, ctr otto.Container) error {
+	if why, _ := c.lease.judge(want.Instance, want.of); why != "" {
 		return errors.New(why)
 	}
 	if err := c.stop(ctx, []otto.Container{ctr}); err != nil {
@@ -94,7 +100,7 @@ func (c *converger) restart(ctx context.Context, want otto.Instance, ctr otto.Co
 // update replaces an instance's container. Everything that can fail early (the
 // pull, the creation) is done while the former one serves; if the new one does
 // not start, it is kept aside for its logs and the former one comes back.
-func (c *converger) update(ctx context.Context, want otto.Instance, st step) (warning string, err error) {
+func (c *converger) update(ctx context.Context, want wish, st step) (warning string, err error) {
 	var id string
 	if st.current != nil {
 		id = st.current.ID // made before the agent was interrupted
@@ -102,10 +108,10 @@ func (c *converger) update(ctx context.Context, want otto.Instance, st step) (wa
 		if warning, err = c.pull(ctx, want); err != nil {
 			return warning, err
 		}
-		if err := c.retire(ctx, leftovers(want, st.others)); err != nil {
+		if err := c.retire(ctx, leftovers(want.Instance, st.others)); err != nil {
 			return warning, err
 		}
-		if id, err = c.Runtime.Create(ctx, want, want.Name+suffixNext); err != nil {
+		if id, err = c.Runtime.Create(ctx, want.Instance, want.Name+suffixNext); err != nil {
 			return warning, err
 		}
 	}
@@ -127,7 +133,7 @@ func (c *converger) update(ctx context.Context, want otto.Instance, st step) (wa
 }
 
 // staysUp waits until a new container has run for a moment.
-func (c *converger) staysUp(ctx context.Context, want otto.Instance, id string) error {
+func (c *converger) staysUp(ctx context.Context, want wish, id string) error {
 	wait(ctx, steady)
 	list, err := c.Runtime.Containers(ctx)
 	if err != nil { // unknown is no reason to go back
@@ -153,7 +159,7 @@ func leftovers(want otto.Instance, others []otto.Container) []otto.Container {
 	return slices.DeleteFunc(slices.Clone(others), func(o otto.Container) bool { return o.Name == want.Name || alive(o) })
 }
 
-func (c *converger) pull(ctx context.Context, want otto.Instance) (warning string, err error) {
+func (c *converger) pull(ctx context.Context, want wish) (warning string, err error) {
 	c.progress(want.Name, true)
 	defer c.progress(want.Name, false)
 	return c.Runtime.Pull(ctx, want.Spec)

@@ -74,7 +74,7 @@ type situation struct {
 // arguments, so that an agent killed at any point goes on from what it finds.
 func next(s situation, now time.Time) step {
 	if s.want == nil {
-		return step{do: doRetire, others: s.containers}
+		return patient(step{do: doRetire, others: s.containers}, s, now)
 	}
 	current, others := split(*s.want, s.containers)
 	st := step{current: current, others: others}
@@ -86,10 +86,11 @@ func next(s situation, now time.Time) step {
 		if slices.ContainsFunc(s.containers, alive) {
 			st.do = doStop
 		}
-		return st
+		return patient(st, s, now)
 	case current != nil && alive(*current):
 		if len(others) > 0 || current.Name != s.want.Name {
 			st.do = doRetire
+			return patient(st, s, now)
 		} else if current.Health == unhealthy && mayRestart(s.want.Spec, s.attempt.count) {
 			st.do = doRestart
 			return gated(st, s, now)
@@ -118,7 +119,12 @@ func gated(st step, s situation, now time.Time) step {
 	if s.blocked != "" {
 		return step{current: st.current, others: st.others, reason: s.blocked}
 	}
-	if wait := s.attempt.next.Sub(now); wait > 0 {
+	return patient(st, s, now)
+}
+
+// patient holds a step back for a while after one that failed.
+func patient(st step, s situation, now time.Time) step {
+	if wait := s.attempt.next.Sub(now); wait > 0 && st.do != doNothing {
 		return step{current: st.current, others: st.others, reason: "trying again soon", again: wait}
 	}
 	return st

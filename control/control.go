@@ -212,9 +212,10 @@ func (p *Plane) Run(ctx context.Context) error {
 			p.publishView()
 			continue
 		}
-		p.slept(last, time.Now())
+		now := time.Now()
+		p.slept(last, now)
+		last = now
 		timer.Reset(p.pass())
-		last = time.Now()
 		if !p.viewStale {
 			p.viewStale = true
 			view.Reset(viewDelay)

@@ -67,6 +67,17 @@ func (p *Plane) older(warrant []byte, where string) bool {
 	return true
 }
 
+// obeys takes in by whose warrant a node has its assignment. One of our own epoch
+// that is not ours is of a control plane that has decided since our state was
+// copied: whoever of the two is right, nodes do not obey us.
+func (p *Plane) obeys(node string, warrant []byte) {
+	p.older(warrant, "node "+node+" has its assignment from there")
+	w, err := wire.OpenWarrant(p.identity.publicKey(), p.identity.ClusterID, warrant)
+	if err == nil && w.Epoch == p.own.Epoch && w.Process != p.own.Process {
+		p.stepDown(w.Epoch, "node "+node+" has its assignment from there, and the state here is an older copy")
+	}
+}
+
 func (p *Plane) stepDown(newer uint64, why string) {
 	if p.deposed.By > 0 {
 		return
@@ -85,7 +96,7 @@ func (p *Plane) stepDown(newer uint64, why string) {
 }
 
 func (d deposed) String() string {
-	return fmt.Sprintf("another one of this cluster, with epoch %d, is newer (%s)", d.By, d.Why)
+	return fmt.Sprintf("another one of this cluster, with epoch %d, is newer: %s", d.By, d.Why)
 }
 
 // deciding is nil if this control plane decides.

@@ -29,6 +29,7 @@ type node struct {
 	twins    time.Time // when two agents last took turns
 	facts    otto.NodeFacts
 	report   *wire.Report
+	early    *wire.Report     // of an agent that has not been heard yet
 	events   *wire.NodeEvents // that are not kept yet
 	skewed   time.Duration    // how far its clock is off
 	sample   *otto.NodeSample
@@ -46,13 +47,14 @@ type node struct {
 	reached     string    // what it has found
 	unreachable string
 
-	published string // content of the last assignment, without its revision
-	revision  otto.Revision
-	stateful  []string  // instances in it
-	leased    time.Time // when the last lease was granted
-	leaseOf   otto.Revision
-	leaseBoot string
-	leaseEnd  time.Time // of the longest one
+	published   string // content of the last assignment, without its revision
+	publishedAt time.Time
+	revision    otto.Revision
+	stateful    []string  // instances in it
+	leased      time.Time // when the last lease was granted
+	leaseOf     otto.Revision
+	leaseBoot   string
+	leaseEnd    time.Time // of the longest one
 
 	sick     time.Time          // since when its engine does not work
 	failures map[string]failure // by service
@@ -113,6 +115,10 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 		var h wire.Heartbeat
 		if h, err = wire.DecodeHeartbeat(payload); err == nil {
 			n.beat(h, now, p.patience(n))
+			if r := n.early; r != nil && r.BootID == n.bootID {
+				n.early = nil
+				p.takeReport(n, *r, now)
+			}
 			p.notice(n)
 			p.renew(n, h, now)
 		}
@@ -125,10 +131,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 	case wire.KindInstances:
 		var r wire.Report
 		if r, err = wire.DecodeReport(id, payload); err == nil {
-			n.report = &r
-			p.older(r.Warrant, "node "+id+" has its assignment from there")
-			p.noteTroubles(n, now)
-			p.dirty = true
+			p.takeReport(n, r, now)
 		}
 	case wire.KindNodeMetrics:
 		var s otto.NodeSample
@@ -158,6 +161,24 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 	if err != nil {
 		p.Log.Warn("message dropped", "topic", topic, "err", err)
 	}
+}
+
+// takeReport takes in what a node says that it runs, unless a later report has
+// overtaken it. One of another agent than the one heard last waits until that is
+// heard: it may have just started, or it has ended and this comes late.
+func (p *Plane) takeReport(n *node, r wire.Report, now time.Time) {
+	switch was := n.report; {
+	case was == nil:
+	case was.BootID == r.BootID && r.Seq < was.Seq:
+		return
+	case was.BootID == n.bootID && r.BootID != n.bootID:
+		n.early = &r
+		return
+	}
+	n.report = &r
+	p.obeys(n.ID, r.Warrant)
+	p.noteTroubles(n, now)
+	p.dirty = true
 }
 
 // live takes in a sign of life: a message that is never retained.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -87,7 +86,7 @@ func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enr
 			}
 			continue
 		}
-		t := time.NewTimer(delay + rand.N(delay/4))
+		t := time.NewTimer(otto.Spread(delay, fmt.Sprint(spec.ID, delay)))
 		select {
 		case <-t.C:
 		case <-wake:

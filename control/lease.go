@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -127,4 +128,53 @@ func (p *Plane) unreleased(instance, holder string, now time.Time) string {
 		return fmt.Sprintf("waiting for %s to stop it", holder)
 	}
 	return ""
+}
+
+// unsure says of each instance that could run elsewhere why it must not be started
+// yet. What is stored may be old: a copy of yesterday that was put back, after
+// which another node was told to run it. So, at first, every node says what it
+// runs, or its lease has ended.
+func (p *Plane) unsure(now time.Time) map[string]string {
+	list := map[string]string{}
+	if p.Create || now.After(p.started.Add(p.desired.Lease+leaseMargin)) {
+		return list
+	}
+	for instance, holder := range p.desired.Holders {
+		s, wanted := p.owner(instance)
+		if at, _ := p.live(holder); !wanted || !s.Mobile() || at.runs(instance) {
+			continue
+		}
+		for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
+			if other, heard := p.live(id); id != holder && (!heard || other.may(instance)) {
+				list[instance] = fmt.Sprintf("not started before %s has said that it does not run it", id)
+			}
+		}
+	}
+	return list
+}
+
+// said is what a node reports.
+type said struct{ wire.Report }
+
+// live is what the agent heard last reports of its node.
+func (p *Plane) live(id string) (s said, heard bool) {
+	n := p.nodes[id]
+	if n == nil || n.report == nil || n.report.BootID != n.bootID {
+		return s, false
+	}
+	return said{*n.report}, true
+}
+
+// runs reports whether an instance runs, or is about to.
+func (s said) runs(instance string) bool {
+	return slices.ContainsFunc(s.Instances, func(i otto.InstanceStatus) bool {
+		return i.Name == instance && (i.State == otto.InstanceRunning || i.State == otto.InstanceStarting || i.State == otto.InstanceUnhealthy)
+	})
+}
+
+// may reports whether an instance may run, now or soon.
+func (s said) may(instance string) bool {
+	return slices.Contains(s.Strays, instance) || slices.ContainsFunc(s.Instances, func(i otto.InstanceStatus) bool {
+		return i.Name == instance && !i.Fenced
+	})
 }

@@ -31,7 +31,7 @@ func (p *Plane) pass() (next time.Duration) {
 		}
 	}
 	p.place(now)
-	p.assign()
+	p.assign(now)
 	p.summarize()
 	p.part()
 	return next
@@ -229,7 +229,7 @@ func homed(w otto.Wanted, instance string) bool {
 }
 
 // assign publishes the assignment of every node for which it has changed.
-func (p *Plane) assign() {
+func (p *Plane) assign(now time.Time) {
 	if p.watching.IsZero() {
 		return
 	}
@@ -240,14 +240,15 @@ func (p *Plane) assign() {
 		}
 	}
 	ids := slices.Sorted(maps.Keys(p.nodes))
-	for id, a := range plan.Assignments(p.desired.Wanted, p.desired.Placement, p.keptAt(), p.held, ids, reports) {
-		n := p.nodes[id]
+	all := plan.Assignments(p.desired.Wanted, p.desired.Placement, p.keptAt(), p.held, p.unsure(now), ids, reports)
+	for _, id := range ids {
+		n, a := p.nodes[id], all[id]
 		content, err := json.Marshal(a)
 		if err != nil {
 			p.Log.Error("assignment", "node", id, "err", err)
 			continue
 		}
-		if string(content) == n.published {
+		if string(content) == n.published && !p.missed(n, now) {
 			continue
 		}
 		p.number++
@@ -263,13 +264,23 @@ func (p *Plane) assign() {
 			p.Log.Warn("assignment not published", "node", id, "err", err)
 			continue
 		}
-		n.published, n.revision, n.stateful = string(content), a.Revision, nil
+		n.published, n.publishedAt, n.revision, n.stateful = string(content), now, a.Revision, nil
 		for _, i := range a.Instances {
 			if i.Spec.Stateful() {
 				n.stateful = append(n.stateful, i.Name)
 			}
 		}
 	}
+}
+
+// missedAfter is how long a node may say that it obeys an older assignment.
+const missedAfter = 5 * time.Second
+
+// missed reports whether a node seems not to have got its assignment: the broker
+// may have been put back to what it retained before.
+func (p *Plane) missed(n *node, now time.Time) bool {
+	said, heard := p.live(n.ID)
+	return heard && n.state == otto.NodeReady && said.Revision.Before(n.revision) && now.Sub(n.publishedAt) > missedAfter
 }
 
 // part takes leave of nodes that are no longer wanted: first their containers

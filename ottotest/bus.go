@@ -24,6 +24,16 @@ type Bus struct {
 	// Route, if set, says for each delivery how long its copies take; without any
 	// it is lost.
 	Route func(from, to *Conn, topic string) []time.Duration
+	// Retain, if set, is called with each message that is to be retained.
+	Retain func(topic string, payload []byte)
+	held   map[string]int
+}
+
+// Held is how many messages a client's cuts have held up so far.
+func (b *Bus) Held(name string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held[name]
 }
 
 // cut is a network that is broken, in one direction or both.
@@ -34,7 +44,7 @@ type cut struct {
 
 // NewBus returns a broker without clients.
 func NewBus() *Bus {
-	return &Bus{retained: map[string][]byte{}, conns: map[*Conn]bool{}, cuts: map[string]cut{}}
+	return &Bus{retained: map[string][]byte{}, conns: map[*Conn]bool{}, cuts: map[string]cut{}, held: map[string]int{}}
 }
 
 // Conn is one client's connection.
@@ -46,6 +56,7 @@ type Conn struct {
 	mu        sync.Mutex
 	subs      map[string]func(string, []byte)
 	up        bool
+	ended     bool // for good
 	session   uint64
 	queue     chan delivery
 	onConnect func(uint64)
@@ -147,6 +158,11 @@ func (c *Conn) Will(topic string, payload []byte) { c.willTopic, c.will = topic,
 func (c *Conn) Run(ctx context.Context) error {
 	c.Connect()
 	defer c.disconnect()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.ended = true
+	}()
 	for {
 		select {
 		case d := <-c.queue:
@@ -157,9 +173,19 @@ func (c *Conn) Run(ctx context.Context) error {
 	}
 }
 
+// reconnectAfter is how long a client that was thrown out stays away.
+const reconnectAfter = time.Second
+
 // Connect begins a session: subscriptions are made, retained messages delivered.
+// It throws out who is connected by the same name, as brokers do; he comes back.
 func (c *Conn) Connect() {
 	c.bus.mu.Lock()
+	for other := range c.bus.conns {
+		if other != c && other.Name == c.Name {
+			delete(c.bus.conns, other)
+			other.thrownOut()
+		}
+	}
 	c.bus.conns[c] = true
 	c.bus.mu.Unlock()
 	c.mu.Lock()
@@ -177,6 +203,20 @@ func (c *Conn) Connect() {
 	if c.onConnect != nil {
 		c.onConnect(session)
 	}
+}
+
+func (c *Conn) thrownOut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.up = false
+	time.AfterFunc(reconnectAfter, func() {
+		c.mu.Lock()
+		back := !c.ended && !c.up
+		c.mu.Unlock()
+		if back {
+			c.Connect()
+		}
+	})
 }
 
 // Break cuts the connection; the broker publishes the will.
@@ -210,6 +250,9 @@ func (c *Conn) publish(ctx context.Context, topic string, qos byte, retain bool,
 	c.mu.Unlock()
 	c.bus.mu.Lock()
 	cut := c.bus.cuts[c.Name]
+	if cut.out {
+		c.bus.held[c.Name]++
+	}
 	c.bus.mu.Unlock()
 	switch {
 	case !up:
@@ -290,6 +333,9 @@ func (b *Bus) deliver(from *Conn, topic string, retain bool, payload []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if retain {
+		if b.Retain != nil {
+			b.Retain(topic, payload)
+		}
 		if len(payload) == 0 {
 			delete(b.retained, topic)
 		} else {
@@ -302,6 +348,7 @@ func (b *Bus) deliver(from *Conn, topic string, retain bool, payload []byte) {
 			switch {
 			case !Match(filter, topic):
 			case b.cuts[c.Name].in:
+				b.held[c.Name]++
 				c.lateIn = append(c.lateIn, delivery{handle, topic, payload})
 			default:
 				b.send(from, c, c.session, delivery{handle, topic, payload})

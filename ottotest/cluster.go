@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -25,24 +26,40 @@ type Store struct {
 	mu   sync.Mutex
 	docs map[string][]byte
 	// Fail, if set, is what Put returns.
-	Fail error
+	Fail   error
+	failed int
+}
+
+// Failed is how often Put has failed.
+func (s *Store) Failed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// SetFail makes Put fail, or work again.
+func (s *Store) SetFail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Fail = err
 }
 
 // NewStore returns an empty store.
 func NewStore() *Store { return &Store{docs: map[string][]byte{}} }
-
-// Empty reports whether nothing has ever been written.
-func (s *Store) Empty() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.docs) == 0
-}
 
 // Copy returns a store with the same documents.
 func (s *Store) Copy() *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &Store{docs: maps.Clone(s.docs)}
+}
+
+// Become makes the store hold what another one does.
+func (s *Store) Become(other *Store) {
+	docs := other.Copy().docs
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.docs = docs
 }
 
 // Lose loses a document, as a damaged disk may.
@@ -68,6 +85,7 @@ func (s *Store) Put(_ context.Context, key string, value any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.Fail != nil {
+		s.failed++
 		return s.Fail
 	}
 	b, err := json.Marshal(value)
@@ -80,7 +98,9 @@ type Sampler struct{ of *Host }
 
 // Node implements agent.Sampler.
 func (s Sampler) Node(now time.Time) (otto.NodeSample, error) {
-	return otto.NodeSample{Time: now.Add(s.of.Skew), CPUPercent: 7, MemoryUsed: 1 << 30, MemoryTotal: 4 << 30, DiskUsed: 1 << 30, DiskTotal: 8 << 30}, nil
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	return otto.NodeSample{Time: now.Add(s.of.skew), CPUPercent: 7, MemoryUsed: 1 << 30, MemoryTotal: 4 << 30, DiskUsed: 1 << 30, DiskTotal: 8 << 30}, nil
 }
 
 // Containers implements agent.Sampler.
@@ -99,6 +119,8 @@ type Cluster struct {
 	Store *Store
 	Plane *control.Plane
 	Hosts map[string]*Host
+	// Created says that there has been a control plane, so that the store must not be empty.
+	Created bool
 	// Journal, if set, is that of control planes that start from now on.
 	Journal *journal.Journal
 
@@ -117,10 +139,10 @@ type Cluster struct {
 type Host struct {
 	Runtime *Runtime
 	Dir     string
+	// SSHTime is how long it takes to do anything there over SSH.
+	SSHTime time.Duration
 	// Unreachable is why SSH does not work; nil when it does.
 	Unreachable error
-	// Skew is how far its wall clock is off.
-	Skew time.Duration
 	// Wrap, if set, comes between the engine and agents that start from now on.
 	Wrap func(agent.Runtime) agent.Runtime
 
@@ -128,6 +150,7 @@ type Host struct {
 	cut       bool          // its network
 	off       bool          // its power
 	powered   int           // how often it was switched on again
+	skew      time.Duration // of its wall clock
 	mu        sync.Mutex
 	enrolment *wire.Enrolment
 	conn      *Conn
@@ -165,14 +188,28 @@ func (c *Cluster) Close() {
 // StartPlane starts a control plane on the cluster's store.
 func (c *Cluster) StartPlane() {
 	c.T.Helper()
-	c.Plane, c.planeConn, c.stopPlane = c.plane("control", c.Store)
+	if err := c.TryPlane(); err != nil {
+		c.T.Fatal(err)
+	}
+}
+
+// TryPlane is StartPlane where that may fail.
+func (c *Cluster) TryPlane() error {
+	p, conn, stop, err := c.plane("control", c.Store)
+	if err == nil {
+		c.Plane, c.planeConn, c.stopPlane = p, conn, stop
+	}
+	return err
 }
 
 // SecondPlane starts another control plane, on a copy of the store as a copied
 // directory has. It runs until the end of the test.
 func (c *Cluster) SecondPlane() *control.Plane {
 	c.T.Helper()
-	p, conn, stop := c.plane("control-2", c.Store.Copy())
+	p, conn, stop, err := c.plane("control-2", c.Store.Copy())
+	if err != nil {
+		c.T.Fatal(err)
+	}
 	c.atEnd = append(c.atEnd, func() {
 		conn.Break()
 		stop()
@@ -180,21 +217,21 @@ func (c *Cluster) SecondPlane() *control.Plane {
 	return p
 }
 
-func (c *Cluster) plane(name string, store *Store) (*control.Plane, *Conn, func()) {
-	c.T.Helper()
+func (c *Cluster) plane(name string, store *Store) (*control.Plane, *Conn, func(), error) {
 	conn := c.Bus.Client(name)
 	conn.by = c.process(name)
 	p, err := control.New(context.Background(), control.Options{
-		Name: "test", Version: "test", Store: held{store, conn.by}, Create: store.Empty(), Conn: conn, Reach: reach{c}, Log: c.Log.With("who", name),
+		Name: "test", Version: "test", Store: held{store, conn.by}, Create: !c.Created, Conn: conn, Reach: reach{c}, Log: c.Log.With("who", name),
 		Broker:  control.Broker{Addresses: []string{"127.0.0.1:1883"}, Description: "the test's bus"},
 		Journal: c.Journal,
 	})
 	if err != nil {
-		c.T.Fatal(err)
+		return nil, nil, nil, err
 	}
+	c.Created = true
 	conn.OnConnect(p.Connected)
 	conn.Will(p.Will())
-	return p, conn, run(p.Run, conn.Run)
+	return p, conn, run(p.Run, conn.Run), nil
 }
 
 // KillPlane ends the control plane as kill -9 would.
@@ -284,9 +321,43 @@ func (c *Cluster) StartAgent(host string) error {
 	defer func() { <-h.life }()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.stop != nil || h.enrolment == nil {
+	if h.stop != nil || h.enrolment == nil || h.off {
 		return nil
 	}
+	conn, stop, err := c.agent(host, h.Dir)
+	if err == nil {
+		h.conn, h.stop = conn, stop
+	}
+	return err
+}
+
+// Twin starts a second agent of a host, from a copy of its disk, and returns what
+// ends it; nil where there is none to be doubled.
+func (c *Cluster) Twin(host string) (stop func(), err error) {
+	h := c.Hosts[host]
+	dir := c.T.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(h.Dir)); err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stop == nil {
+		return nil, nil
+	}
+	conn, end, err := c.agent(host, dir)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		conn.by.Kill()
+		conn.Break()
+		end()
+	}, nil
+}
+
+// agent starts an agent; the caller holds the host's lock.
+func (c *Cluster) agent(host, dir string) (*Conn, func(), error) {
+	h := c.Hosts[host]
 	h.boots++
 	e := *h.enrolment
 	boot := host + "-boot-" + strconv.Itoa(h.boots)
@@ -297,16 +368,15 @@ func (c *Cluster) StartAgent(host string) error {
 		runtime = h.Wrap(runtime)
 	}
 	a, err := agent.New(agent.Options{
-		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: "amd64"}, StateDir: h.Dir,
+		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: "amd64"}, StateDir: dir,
 		Runtime: runtime, Conn: conn, Sampler: Sampler{h}, Clock: h.clock(c.booted), Knock: c.knock(host), Log: c.Log.With("who", host),
 	})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	conn.OnConnect(a.Connected)
 	conn.Will(agent.Will(host, boot))
-	h.conn, h.stop = conn, run(a.Run, conn.Run)
-	return nil
+	return conn, run(a.Run, conn.Run), nil
 }
 
 // clock is the host's, which has been running since all time began.
@@ -338,12 +408,16 @@ func (c *Cluster) knock(from string) func(context.Context, string) error {
 }
 
 // Cut pulls a host's network cable.
-func (c *Cluster) Cut(host string) {
+func (c *Cluster) Cut(host string) { c.CutOneWay(host, true, true) }
+
+// CutOneWay breaks what a host receives, what it sends, or both. Nobody gets an
+// answer from it in either case.
+func (c *Cluster) CutOneWay(host string, in, out bool) {
 	h := c.Hosts[host]
 	h.mu.Lock()
 	h.cut = true
 	h.mu.Unlock()
-	c.Bus.Cut(host)
+	c.Bus.CutOneWay(host, in, out)
 }
 
 // Heal puts the cable back.
@@ -388,6 +462,15 @@ func (c *Cluster) PowerOn(host string, withAgent bool) error {
 	return nil
 }
 
+// Up reports whether a control plane runs.
+func (c *Cluster) Up() bool { return c.stopPlane != nil }
+
+// PlaneProcess is the control plane's run.
+func (c *Cluster) PlaneProcess() *Process { return c.planeConn.by }
+
+// ClusterID is the cluster's, as its nodes know it.
+func (c *Cluster) ClusterID() string { return c.Plane.Cluster().ID }
+
 // Running returns the hosts on which an instance runs, in truth.
 func (c *Cluster) Running(instance string) (hosts []string) {
 	for id, h := range c.Hosts {
@@ -428,6 +511,27 @@ func (h *Host) Conn() *Conn {
 	return h.conn
 }
 
+// Alive reports whether the host's agent runs.
+func (h *Host) Alive() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stop != nil
+}
+
+// SetUnreachable says why SSH does not work, or with nil that it does.
+func (h *Host) SetUnreachable(why error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.Unreachable = why
+}
+
+// SetSkew sets how far the host's wall clock is off.
+func (h *Host) SetSkew(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.skew = d
+}
+
 // Boots is how often the host's agent has been started.
 func (h *Host) Boots() int {
 	h.mu.Lock()
@@ -457,7 +561,7 @@ func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step f
 		return nil, fmt.Errorf("no host %s", n.ID)
 	}
 	step("connecting")
-	if err := r.ssh(n.ID); err != nil {
+	if err := errors.Join(pause(ctx, h.SSHTime), r.ssh(n.ID)); err != nil {
 		return nil, err
 	}
 	h.mu.Lock()

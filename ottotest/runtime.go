@@ -2,6 +2,7 @@ package ottotest
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +17,8 @@ import (
 type Runtime struct {
 	// PullTime, StartTime, StopTime and ExecTime are how long each takes.
 	PullTime, StartTime, StopTime, ExecTime time.Duration
+	// Delay, if set, is how much longer a change of a container takes.
+	Delay func(instance, change string) time.Duration
 	// Detached makes the engine finish what it was asked to do although who asked
 	// has gone, as real engines do.
 	Detached bool
@@ -25,10 +28,10 @@ type Runtime struct {
 	FailStart func(otto.Instance) error
 
 	mu         sync.Mutex
-	down       string        // why the engine does not answer
-	hung       chan struct{} // closed when it answers again; nil while it does
-	powered    int           // how often its power was cut
-	seq        int
+	down       string         // why the engine does not answer
+	hung       chan struct{}  // closed when it answers again; nil while it does
+	powered    int            // how often its power was cut
+	seq        map[string]int // containers made so far, by name
 	containers []*container
 	images     map[string]bool
 	watchers   map[chan struct{}]bool
@@ -49,7 +52,7 @@ type container struct {
 
 // NewRuntime returns an engine that has the given images.
 func NewRuntime(images ...string) *Runtime {
-	r := &Runtime{images: map[string]bool{}, watchers: map[chan struct{}]bool{}, starts: map[string]int{}, sick: map[string]string{}}
+	r := &Runtime{seq: map[string]int{}, images: map[string]bool{}, watchers: map[chan struct{}]bool{}, starts: map[string]int{}, sick: map[string]string{}}
 	for _, i := range images {
 		r.images[i] = true
 	}
@@ -271,9 +274,9 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 }
 
 func (r *Runtime) add(inst otto.Instance, name string) *container {
-	r.seq++
+	r.seq[name]++
 	c := &container{inst: inst, Container: otto.Container{
-		ID: fmt.Sprintf("%064x", r.seq), Name: name, Service: inst.Service, Instance: inst.Name,
+		ID: fmt.Sprintf("%064x", sha256.Sum256(fmt.Append(nil, name, r.seq[name]))), Name: name, Service: inst.Service, Instance: inst.Name,
 		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, State: otto.ContainerRunning, Started: time.Now(),
 	}}
 	r.containers = append(r.containers, c)
@@ -282,7 +285,7 @@ func (r *Runtime) add(inst otto.Instance, name string) *container {
 
 // Start implements agent.Runtime.
 func (r *Runtime) Start(ctx context.Context, id string) error {
-	return r.with(ctx, r.StartTime, id, func(c *container) error {
+	return r.with(ctx, r.took(id, "start", r.StartTime), id, func(c *container) error {
 		if r.FailStart != nil {
 			if err := r.FailStart(c.inst); err != nil {
 				return err
@@ -302,7 +305,7 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 
 // Stop implements agent.Runtime.
 func (r *Runtime) Stop(ctx context.Context, id string) error {
-	return r.with(ctx, r.StopTime, id, func(c *container) error {
+	return r.with(ctx, r.took(id, "stop", r.StopTime), id, func(c *container) error {
 		if c.State == otto.ContainerRunning {
 			c.State, c.Finished = otto.ContainerExited, time.Now()
 		}
@@ -397,6 +400,18 @@ func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 			changed()
 		}
 	}
+}
+
+// took is how long a change of a container takes.
+func (r *Runtime) took(id, change string, least time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.ID == id && r.Delay != nil {
+			return least + r.Delay(c.Instance, change)
+		}
+	}
+	return least
 }
 
 // with changes a container when the engine has worked on it for a time.

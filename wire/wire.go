@@ -121,6 +121,7 @@ type Status struct {
 type Report struct {
 	NodeID   string        `json:"node_id"`
 	BootID   string        `json:"boot_id"`
+	Seq      uint64        `json:"seq"`      // counts the reports of a boot: one that comes late is of no use
 	Revision otto.Revision `json:"revision"` // of the assignment in force
 	Warrant  []byte        `json:"warrant"`  // of it
 	// Settled says that there is nothing left to do for this revision.

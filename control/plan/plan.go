@@ -13,11 +13,12 @@ import (
 )
 
 // Assignments returns what each node should run, without revision. An instance
-// in waiting is not to be run yet: it may still run elsewhere. One in kept runs
-// on that node, too, until it is known to be needless there. reports hold, for
-// every node that has reported, what runs there: a dependency on another node
-// holds an instance back until it is met.
-func Assignments(w otto.Wanted, placed Placement, kept, waiting map[string]string, nodes []string, reports map[string][]otto.InstanceStatus) map[string]otto.Assignment {
+// in waiting is not to be run yet: it may still run elsewhere. One in unsure may
+// run on if it does, and is not to be started. One in kept runs on that node, too,
+// until it is known to be needless there. reports hold, for every node that has
+// reported, what runs there: a dependency on another node holds an instance back
+// until it is met.
+func Assignments(w otto.Wanted, placed Placement, kept, waiting, unsure map[string]string, nodes []string, reports map[string][]otto.InstanceStatus) map[string]otto.Assignment {
 	all := map[string]otto.Assignment{}
 	for _, n := range nodes {
 		all[n] = otto.Assignment{Node: n, Stopped: w.Stopped, Instances: []otto.Instance{}}
@@ -32,7 +33,7 @@ func Assignments(w otto.Wanted, placed Placement, kept, waiting map[string]strin
 			if _, there := all[node]; !ok || !there || waiting[name] != "" {
 				continue
 			}
-			inst := otto.Instance{Name: name, Service: s.Name, Spec: s.Spec, Probe: s.Probe, Fenced: s.Stateful() && s.Mobile()}
+			inst := otto.Instance{Name: name, Service: s.Name, Spec: s.Spec, Probe: s.Probe, Fenced: s.Stateful() && s.Mobile(), Hold: unsure[name]}
 			for _, d := range s.DependsOn {
 				if onlyOn(node, d.Service, w, placed) {
 					inst.DependsOn = append(inst.DependsOn, d)

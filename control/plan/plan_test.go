@@ -83,7 +83,7 @@ func TestAssignments(t *testing.T) {
 	}
 	w := otto.Wanted{Services: []otto.Service{db, near, far}}
 	placed := Placement{"db": "a", "near": "a", "far": "b"}
-	all := Assignments(w, placed, nil, nil, []string{"a", "b", "c"}, nil)
+	all := Assignments(w, placed, nil, nil, nil, []string{"a", "b", "c"}, nil)
 	if len(all) != 3 || all["c"].Instances == nil || len(all["c"].Instances) != 0 {
 		t.Fatalf("a node with nothing to run needs an empty assignment: %+v", all["c"])
 	}
@@ -93,7 +93,7 @@ func TestAssignments(t *testing.T) {
 	if i := all["b"].Instances[0]; i.Hold == "" || len(i.DependsOn) != 0 {
 		t.Errorf("a dependency on another node is not waited for: %+v", i)
 	}
-	all = Assignments(w, placed, nil, nil, []string{"a", "b"}, map[string][]otto.InstanceStatus{"a": {{Name: "db", Service: "db", State: otto.InstanceRunning, Started: time.Unix(1, 0)}}})
+	all = Assignments(w, placed, nil, nil, nil, []string{"a", "b"}, map[string][]otto.InstanceStatus{"a": {{Name: "db", Service: "db", State: otto.InstanceRunning, Started: time.Unix(1, 0)}}})
 	if i := all["b"].Instances[0]; i.Hold != "" {
 		t.Errorf("it is held although db runs: %s", i.Hold)
 	}
@@ -155,7 +155,7 @@ func FuzzWanted(f *testing.F) {
 			nodes, ids = append(nodes, Node{ID: n.ID}), append(ids, n.ID)
 		}
 		placed := Place(now, nil, nodes, nil).Placement
-		_ = Assignments(now, placed, nil, nil, ids, nil)
+		_ = Assignments(now, placed, nil, nil, nil, ids, nil)
 		_ = Diff(was, now)
 		_ = Refuse(was, now, placed)
 	})
@@ -167,7 +167,7 @@ func TestAnotherProbeIsNoOtherContainer(t *testing.T) {
 	web := service("web", "a", 1)
 	assigned := func() otto.Instance {
 		w := otto.Wanted{Services: []otto.Service{web}}
-		return Assignments(w, Placement{"web": "a"}, nil, nil, []string{"a"}, nil)["a"].Instances[0]
+		return Assignments(w, Placement{"web": "a"}, nil, nil, nil, []string{"a"}, nil)["a"].Instances[0]
 	}
 	bare := assigned()
 	web.Probe = &otto.Probe{TCP: 80}
