@@ -1,0 +1,67 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// hosts are the machines of every history.
+func hosts() []string { return []string{"a", "b", "c"} }
+
+// menu are the services that a history may ask for; one for each promise.
+func menu() map[string]otto.Service {
+	data := func(s otto.Service) otto.Service {
+		s.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: s.Name, Target: "/data"}}
+		return s
+	}
+	list := []otto.Service{
+		{Name: "web"},  // anywhere, and on
+		{Name: "pair"}, // two of it
+		{Name: "home", Node: "a"},
+		{Name: "guest", Node: "b", Failover: otto.FailoverMove, Rejoin: otto.RejoinHome},
+		data(otto.Service{Name: "data", Node: "c"}),
+		data(otto.Service{Name: "kept"}), // where it once was, for its data
+		data(otto.Service{Name: "cache", Data: otto.DataDisposable}),
+		{Name: "lone", Node: "a", Failover: otto.FailoverMove, Data: otto.DataDisposable, Spec: otto.ContainerSpec{Exclusive: true}},
+	}
+	all := map[string]otto.Service{}
+	for _, s := range list {
+		s.Replicas = 1
+		if s.Name == "pair" {
+			s.Replicas = 2
+		}
+		s.Spec.Image = "image"
+		all[s.Name] = s
+	}
+	return all
+}
+
+// order makes a wanted state of an order from the menu, such as web or web@2,
+// which is another version of it.
+func order(names []string) (otto.Wanted, error) {
+	w := otto.Wanted{Interval: 5 * time.Second}
+	for _, id := range hosts() {
+		w.Nodes = append(w.Nodes, otto.Node{ID: id, Host: id, DockerURL: "unix:///var/run/docker.sock"})
+	}
+	for _, n := range names {
+		name, version, _ := strings.Cut(n, "@")
+		s, ok := menu()[name]
+		if !ok {
+			return w, fmt.Errorf("no service %s: there are %s", name, strings.Join(slices.Sorted(maps.Keys(menu())), ", "))
+		}
+		if version != "" {
+			if _, err := strconv.Atoi(version); err != nil {
+				return w, err
+			}
+			s.Spec.Environment = map[string]string{"VERSION": version}
+		}
+		w.Services = append(w.Services, s)
+	}
+	return w, nil
+}

@@ -1,0 +1,400 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/otto-edge/otto"
+)
+
+var (
+	simFor  = flag.Duration("sim.for", 20*time.Second, "how long to run random histories")
+	simSeed = flag.Uint64("sim.seed", 0, "run the history of this seed, and show it")
+	simFrom = flag.Uint64("sim.from", 1, "the first seed of the random histories")
+)
+
+const (
+	aftermath  = 15 * time.Second // of the last fault: longer than a lease
+	healWithin = 5 * time.Minute  // after it everything runs
+	quietFor   = 30 * time.Second // and nothing happens any more
+)
+
+// outcome is what a history showed.
+type outcome struct {
+	wrong   []string
+	told    []string
+	did     map[string]int // effects of faults
+	applied int
+	events  map[string]int // kinds of events, how often
+	points  map[string]int // things that processes did, how often
+	healed  time.Duration  // from the end of the last fault
+}
+
+// run runs a history in a world of its own.
+func run(t *testing.T, h history) (o outcome) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, h.seed)
+		if err := w.play(h); err != nil {
+			w.truth.broken("%v", err)
+		}
+		w.mend()
+		o = w.judge()
+		w.pending.Wait()
+		w.Close()
+	})
+	return o
+}
+
+// judge waits until everything is as it should be, or should have been for long.
+func (w *world) judge() outcome {
+	time.Sleep(aftermath)
+	mended := time.Now()
+	why := w.whole(healWithin)
+	o := outcome{healed: time.Since(mended), events: map[string]int{}}
+	if why != "" {
+		w.truth.broken("not whole %s after the last fault: %s", healWithin, why)
+	} else {
+		starts := w.truth.count()
+		time.Sleep(quietFor)
+		if n := w.truth.count() - starts; n > 0 {
+			w.truth.broken("%d containers were started although nothing was wrong", n)
+		}
+		if why := w.whole(10 * time.Second); why != "" { // the guest may be on its way
+			w.truth.broken("it did not stay whole: %s", why)
+		}
+	}
+	w.checkEvents(o.events)
+	w.checkFiles()
+	w.truth.mu.Lock()
+	defer w.truth.mu.Unlock()
+	w.net.mu.Lock()
+	defer w.net.mu.Unlock()
+	o.wrong, o.told, o.did, o.points, o.applied = w.truth.wrong, w.truth.told, maps.Clone(w.net.did), w.points, w.applied
+	return o
+}
+
+// whole waits until nothing is amiss, and says what is if that takes too long.
+func (w *world) whole(within time.Duration) (why string) {
+	for began := time.Now(); ; time.Sleep(time.Second) {
+		if why = w.amiss(); why == "" || time.Since(began) > within {
+			return why
+		}
+	}
+}
+
+// amiss says what is not as it should be, by truth and by what the control plane
+// believes.
+func (w *world) amiss() string {
+	if !w.Up() {
+		return "no control plane runs"
+	}
+	view := w.Plane.Cluster()
+	if view.Problem != "" {
+		return view.Problem
+	}
+	got := otto.Wanted{}
+	instances := map[string]bool{}
+	for _, s := range view.Services {
+		got.Services = append(got.Services, s.Service)
+		for _, i := range s.Instances {
+			instances[i.Name] = true
+			if !i.Up() {
+				return fmt.Sprintf("%s is %s: %s %s", i.Name, i.State, i.Reason, i.Error)
+			}
+			if hosts := w.truth.hostsOf(i.Name); !slices.Equal(hosts, []string{i.Node}) {
+				return fmt.Sprintf("%s runs on %v, not on %s", i.Name, hosts, i.Node)
+			}
+		}
+	}
+	for _, n := range view.Nodes {
+		if n.State != otto.NodeReady {
+			return fmt.Sprintf("node %s is %s: %s %s", n.ID, n.State, n.Reason, n.Problem)
+		}
+	}
+	w.truth.mu.Lock()
+	defer w.truth.mu.Unlock()
+	for name, list := range w.truth.running {
+		if len(list) > 0 && !instances[name] {
+			return fmt.Sprintf("%s runs on %v and is not wanted", name, list)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.ContainsFunc(append(w.possible, w.accepted), func(p otto.Wanted) bool { return same(p, got) }) {
+		return fmt.Sprintf("what was acknowledged is lost: wanted %s, but the control plane has %s", services(w.accepted), services(got))
+	}
+	return ""
+}
+
+func services(w otto.Wanted) string {
+	var names []string
+	for _, s := range w.Services {
+		names = append(names, s.Name+"@"+s.Spec.Environment["VERSION"])
+	}
+	return strings.Join(names, " ")
+}
+
+// checkEvents looks at the decisions: each has its reason, and there are not more
+// of them than what happened can explain.
+func (w *world) checkEvents(kinds map[string]int) {
+	list, _ := w.Journal.After(0)
+	moves := 0
+	for _, e := range list {
+		kinds[e.Kind]++
+		if e.Kind != "service-moved" && e.Kind != "service-stand-in" {
+			continue
+		}
+		moves++
+		if _, reason, ok := strings.Cut(e.Message, ": "); !ok || strings.TrimSpace(reason) == "" {
+			w.truth.broken("a move without a reason: %s", e.Message)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if limit := 6 * (w.troubles + 2); moves > limit {
+		w.truth.broken("%d moves, and what happened explains %d", moves, limit)
+	}
+}
+
+// maxFiles is how many files an agent may leave in its directory.
+const maxFiles = 8
+
+func (w *world) checkFiles() {
+	for _, id := range hosts() {
+		if list, err := os.ReadDir(w.Hosts[id].Dir); err != nil || len(list) > maxFiles {
+			w.truth.broken("%d files in the agent's directory on %s: %v", len(list), id, err)
+		}
+	}
+}
+
+// TestScenarios runs the histories that people wrote.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/scenarios/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scenarios", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(file)
+			if err != nil || len(a.Files) != 1 || a.Files[0].Name != "history" {
+				t.Fatalf("%s: one file, named history: %v", file, err)
+			}
+			h, err := parse(string(a.Files[0].Data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(t, h).mustHold(t, h)
+		})
+	}
+}
+
+// TestSeeds runs the random histories that once went wrong.
+func TestSeeds(t *testing.T) {
+	b, err := os.ReadFile("testdata/seeds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		seed, err := strconv.ParseUint(line, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := draw(seed)
+		run(t, h).mustHold(t, h)
+	}
+}
+
+func (o outcome) mustHold(t *testing.T, h history) {
+	t.Helper()
+	if len(o.wrong) > 0 {
+		t.Errorf("%s\n%s\nwhat happened:\n%s", strings.Join(o.wrong, "\n"), h, strings.Join(o.told, "\n"))
+	}
+}
+
+// errand is a history that does a little of everything.
+const errand = `
+0s   apply web cache kept pair
+12s  apply web@1 cache@1 kept@1
+16s  off b
+24s  on b
+36s  cut a
+55s  heal a
+70s  drain c
+75s  undrain c
+90s  kill control
+`
+
+// TestKilledAtEveryPoint kills control plane and agents before and after each
+// thing that they do to the world in an errand: each state that is written, each
+// message, each container that is made, started, stopped and removed.
+func TestKilledAtEveryPoint(t *testing.T) {
+	h, err := parse(errand)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calm := run(t, h)
+	calm.mustHold(t, h)
+	kinds := map[string]int{}
+	var deaths []string
+	for _, point := range slices.Sorted(maps.Keys(calm.points)) {
+		kinds[strings.Fields(point)[2]]++
+		for nth := 1; nth <= calm.points[point]; nth = nth*3 + 1 {
+			deaths = append(deaths, fmt.Sprintf("%s #%d", point, nth))
+		}
+	}
+	for _, kind := range []string{"store", "publish", "create", "start", "stop", "remove"} {
+		if kinds[kind] < 2 {
+			t.Errorf("the errand has no %s to be killed at", kind)
+		}
+	}
+	if testing.Short() {
+		deaths = deaths[:10]
+	}
+	var missed atomic.Int64
+	t.Run("deaths", func(t *testing.T) {
+		for half := range 2 {
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				for i, d := range deaths {
+					if i%2 != half {
+						continue
+					}
+					h, err := parse("0s die " + d + errand)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					o := run(t, h)
+					o.mustHold(t, h)
+					if o.did["die"] == 0 {
+						missed.Add(1)
+					}
+				}
+			})
+		}
+	})
+	t.Logf("killed at %d points", len(deaths)-int(missed.Load()))
+	if missed.Load() > int64(len(deaths)/4) {
+		t.Errorf("%d of %d deaths did not come about", missed.Load(), len(deaths))
+	}
+}
+
+// TestRandomHistories runs as many histories as there is time for.
+func TestRandomHistories(t *testing.T) {
+	if *simSeed != 0 {
+		h := draw(*simSeed)
+		o := run(t, h)
+		t.Logf("%s\n%s\n%v", h, strings.Join(o.told, "\n"), o.did)
+		for _, wrong := range o.wrong {
+			t.Error(wrong)
+		}
+		return
+	}
+	sum := outcome{did: map[string]int{}, events: map[string]int{}}
+	var mu sync.Mutex
+	var histories int
+	var next atomic.Uint64
+	next.Store(*simFrom - 1)
+	began := time.Now()
+	t.Run("histories", func(t *testing.T) {
+		for range 2 {
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				for time.Since(began) < *simFor && !t.Failed() {
+					h := draw(next.Add(1))
+					o := run(t, h)
+					if len(o.wrong) > 0 {
+						t.Errorf("seed %d: %s\n%s", h.seed, strings.Join(o.wrong, "\n"), h)
+					}
+					mu.Lock()
+					histories++
+					sum.add(o)
+					mu.Unlock()
+				}
+			})
+		}
+	})
+	t.Logf("%d histories in %s, longest until all was well: %s\nfaults: %v\nevents: %v", histories, time.Since(began).Round(time.Second), sum.healed, sum.did, sum.events)
+	if histories >= 40 {
+		sum.checkEffects(t, histories)
+	}
+}
+
+func (o *outcome) add(other outcome) {
+	for k, n := range other.did {
+		o.did[k] += n
+	}
+	for k, n := range other.events {
+		o.events[k] += n
+	}
+	o.applied += other.applied
+	o.healed = max(o.healed, other.healed)
+}
+
+// checkEffects fails a run that has shown nothing.
+func (o *outcome) checkEffects(t *testing.T, histories int) {
+	for _, fault := range []string{
+		"cut", "cut in", "cut out", "off", "tear", "kill host", "kill control", "pause", "engine down", "engine hung", "disk host", "disk control",
+		"ssh", "clock", "twin", "exit", "drain", "net slow", "net lossy", "net doubled", "net shuffled", "replay", "forge", "lose", "restore", "die",
+	} {
+		if o.did[fault] == 0 {
+			t.Errorf("the fault %q has never had an effect", fault)
+		}
+	}
+	for _, event := range []string{"node-lost", "node-suspect", "doubt", "asleep", "service-moved", "service-stand-in", "service-kept", "service-waiting", "stepped-down", "instance-fenced", "engine-lost"} {
+		if o.events[event] == 0 {
+			t.Errorf("no history has led to %q", event)
+		}
+	}
+	if o.applied < histories || o.did["message"] < 500*histories {
+		t.Errorf("%d orders acknowledged and %d messages in %d histories: too few to show anything", o.applied, o.did["message"], histories)
+	}
+}
+
+// TestHistoryReplaysExactly: what a seed shows once it shows again. On several
+// cores two things of the same moment may change places, rarely.
+func TestHistoryReplaysExactly(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for seed := range uint64(5) {
+		h := draw(1000 + seed)
+		first, again := run(t, h).course(), run(t, h).course()
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Errorf("seed %d goes another way:\n%s", h.seed, diff)
+		}
+	}
+}
+
+// course is what happened on each host, and in what order.
+func (o outcome) course() map[string][]string {
+	all := map[string][]string{}
+	for _, line := range o.told {
+		_, what, _ := strings.Cut(line, " ")
+		what = strings.TrimSpace(what)
+		host := ""
+		if f := strings.Fields(what); len(f) == 5 && f[2] == "on" {
+			host = f[0]
+		}
+		all[host] = append(all[host], what)
+	}
+	return all
+}

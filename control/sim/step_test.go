@@ -1,0 +1,101 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// step is one line of a history: when, counted from its beginning, what, and to
+// whom. These are all there are:
+//
+//	apply SERVICE...         ask for these services, all of them: see menu
+//	cut HOST [in|out]        pull its cable, or break one direction of its link
+//	heal HOST                the cable is back
+//	off HOST, on HOST        its power
+//	tear HOST                what it wrote last is torn, when its power was cut
+//	kill HOST                kill -9 its agent
+//	pause HOST TIME          its agent is stopped for that time
+//	engine HOST down|hung|up
+//	disk HOST full|ok
+//	ssh HOST refused|ok      nor does another node reach it
+//	clock HOST TIME          its wall clock is set off by that
+//	twin HOST                a second agent starts from the same disk
+//	exit INSTANCE            its container ends by itself, wherever it runs
+//	drain HOST, undrain HOST
+//	net slow|lossy|doubled|shuffled|ok
+//	replay HOST              an assignment of before comes again, and is retained
+//	forge HOST               assignments come that nobody has signed, or not for it
+//	die WHO POINT [#N]       WHO, a host or control, is killed at its next, or Nth, such effect
+//
+// and for the control plane, with the same meaning:
+//
+//	cut, heal, pause, disk control
+//	kill control             it is started again a second later
+//	lose DOCUMENT            the store loses it: nothing must stop, nothing start
+//	keep, restore            what it has stored is copied; the copy is put back, and takes over
+//
+// In scenarios only:
+//
+//	runs INSTANCE HOST|nowhere   fails unless it does
+type step struct {
+	at   time.Duration
+	verb string
+	args []string
+}
+
+func (s step) String() string {
+	return strings.TrimSpace(fmt.Sprintf("%-9s %s %s", s.at, s.verb, strings.Join(s.args, " ")))
+}
+
+// arg is the nth argument, or empty.
+func (s step) arg(n int) string {
+	if n < len(s.args) {
+		return s.args[n]
+	}
+	return ""
+}
+
+// history is everything that happens to a cluster from outside.
+type history struct {
+	seed  uint64 // of what is random in the network
+	steps []step
+}
+
+func (h history) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d\n", h.seed)
+	for _, s := range h.steps {
+		fmt.Fprintln(&b, s)
+	}
+	return b.String()
+}
+
+// parse reads a history; "#" begins a comment.
+func parse(text string) (h history, err error) {
+	for n, line := range strings.Split(text, "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		f := strings.Fields(line)
+		switch {
+		case len(f) == 0:
+			continue
+		case f[0] == "seed" && len(f) == 2:
+			if _, err := fmt.Sscan(f[1], &h.seed); err != nil {
+				return h, fmt.Errorf("line %d: seed %s: %w", n+1, f[1], err)
+			}
+			continue
+		case len(f) < 2:
+			return h, fmt.Errorf("line %d: no step: %s", n+1, line)
+		}
+		at, err := time.ParseDuration(f[0])
+		if err != nil {
+			return h, fmt.Errorf("line %d: %w", n+1, err)
+		}
+		h.steps = append(h.steps, step{at, f[1], f[2:]})
+	}
+	if !slices.IsSortedFunc(h.steps, func(a, b step) int { return int(a.at - b.at) }) {
+		return h, fmt.Errorf("steps are not in the order of their times")
+	}
+	return h, nil
+}

@@ -1,0 +1,110 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// truth is what really happens, whatever control plane and agents believe. It is
+// told of each container at the moment when it begins or ends to run.
+type truth struct {
+	mu       sync.Mutex
+	began    time.Time
+	running  map[string][]string // containers that run, by instance: host and id
+	starts   int
+	wrong    []string // promises that were broken
+	told     []string // everything that happened, for a person to read
+	services map[string]otto.Service
+	dark     map[string]bool // hosts without power
+}
+
+func newTruth() *truth {
+	return &truth{began: time.Now(), running: map[string][]string{}, services: menu(), dark: map[string]bool{}}
+}
+
+// tell notes something that happened.
+func (t *truth) tell(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.note(fmt.Sprintf(format, args...))
+}
+
+func (t *truth) note(what string) {
+	line := fmt.Sprintf("%-14s %s", time.Since(t.began), what)
+	t.told = append(t.told, line)
+}
+
+// broken notes a promise that was not kept.
+func (t *truth) broken(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.breach(fmt.Sprintf(format, args...))
+}
+
+func (t *truth) breach(what string) {
+	t.note("BROKEN: " + what)
+	t.wrong = append(t.wrong, fmt.Sprintf("%s: %s", time.Since(t.began), what))
+}
+
+// observe takes in that a container has begun or ended to run.
+func (t *truth) observe(host string, c otto.Container) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	me := host + " " + c.ID[56:]
+	runs := c.State == otto.ContainerRunning
+	if c.Instance == "" {
+		if !runs && !t.dark[host] {
+			t.breach("a container that is not Otto's was stopped on " + host)
+		}
+		return
+	}
+	list := slices.DeleteFunc(slices.Clone(t.running[c.Instance]), func(o string) bool { return o == me })
+	if runs {
+		list = append(list, me)
+		if c.Instance != "guest" {
+			t.starts++
+		}
+	}
+	t.running[c.Instance] = list
+	t.note(fmt.Sprintf("%s %s on %s", c.Instance, c.State, me))
+	s, known := t.services[c.Service]
+	switch {
+	case runs && !known:
+		t.breach(fmt.Sprintf("%s was started, which nobody has asked for", c.Instance))
+	case runs && s.Stateful() && len(list) > 1:
+		t.breach(fmt.Sprintf("%s runs twice: %s", c.Instance, strings.Join(list, " and ")))
+	}
+}
+
+// power notes that a host has power, or has none.
+func (t *truth) power(host string, on bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dark[host] = !on
+}
+
+// hostsOf are the hosts where an instance runs.
+func (t *truth) hostsOf(instance string) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []string
+	for _, c := range t.running[instance] {
+		host, _, _ := strings.Cut(c, " ")
+		list = append(list, host)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// count is how many containers have been started so far, without those of the
+// guest, which goes home when it thinks that it is time.
+func (t *truth) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.starts
+}
