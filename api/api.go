@@ -10,6 +10,8 @@
 //	DELETE /v1/nodes/ID      takes a node out of the cluster at once
 //	GET  /v1/events?after=N  the events numbered above N, one JSON a line; with &follow also those to come
 //	POST /v1/lead            makes a control plane that has stepped down decide again
+//	GET  /v1/process         the control plane as a process, as Process
+//	GET  /v1/goroutines      what each of its goroutines does, as text
 //	POST /v1/exit            ends the control plane
 //
 // The header Otto-By says who asks, for the events.

@@ -40,6 +40,8 @@ func NewServer(plane Plane, exit func()) *Server {
 	mux.HandleFunc("DELETE /v1/nodes/{id}", s.remove)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("POST /v1/lead", s.lead)
+	mux.HandleFunc("GET /v1/process", s.process)
+	mux.HandleFunc("GET /v1/goroutines", s.goroutines)
 	mux.HandleFunc("POST /v1/exit", s.leave)
 	s.http = &http.Server{Handler: identified(mux), ReadHeaderTimeout: 10 * time.Second}
 	return s

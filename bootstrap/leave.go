@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
-	"github.com/otto-edge/otto/wire"
 )
 
 // Stop ends the agent of a cluster on the node, so that a reboot does not bring
@@ -54,21 +53,9 @@ func (f *Fleet) Uninstall(ctx context.Context, node otto.Node, cluster string, v
 }
 
 func (f *Fleet) leave(ctx context.Context, node otto.Node, cluster string, within time.Duration, do func(context.Context, host, facts) error) error {
-	if !wire.ValidID(cluster) {
-		return fmt.Errorf("%q is not the name of a cluster", cluster)
-	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	h, err := f.connect(ctx, node)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	found, err := probe(ctx, h, cluster, node.DockerURL)
-	if err != nil {
-		return err
-	}
-	return do(ctx, h, found)
+	return f.look(ctx, node, cluster, func(h host, found facts) error { return do(ctx, h, found) })
 }
 
 // anyAgent is the path of an agent on the host: the one that runs, else any.

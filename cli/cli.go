@@ -34,6 +34,9 @@ const (
 // been printed.
 var errPart = errors.New("not everything is as asked for")
 
+// errFound says that doctor has found a problem, which has been printed.
+var errFound = errors.New("there are problems")
+
 // errUsage marks a command that was not understood.
 var errUsage = errors.New("usage")
 
@@ -60,6 +63,8 @@ func Main(version string, args []string, in io.Reader, out, errOut io.Writer) in
 		return exitOK
 	case errors.Is(err, errPart):
 		return exitPart
+	case errors.Is(err, errFound):
+		return exitFailed
 	case errors.As(err, &problems):
 		fmt.Fprintln(errOut, err)
 		return exitUsage
@@ -100,7 +105,7 @@ Exit codes:
 	flags.StringVarP(&a.config, "config", "c", "otto.yaml", "file that describes the cluster")
 	flags.StringVarP(&a.output, "output", "o", "text", "how to show things: text or json")
 	flags.StringVar(&a.logLevel, "log-level", "info", "what the control plane logs: debug, info, warn or error")
-	root.AddCommand(newCluster(a), newNode(a), newEvents(a), newVersion(a), newControlPlane(a))
+	root.AddCommand(newCluster(a), newNode(a), newEvents(a), newDoctor(a), newDebug(a), newVersion(a), newControlPlane(a))
 	return root
 }
 

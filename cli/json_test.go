@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/doctor"
 )
 
 // TestEveryFieldOfTheJSONOutputIsDocumented walks the types that commands print.
@@ -16,7 +17,7 @@ func TestEveryFieldOfTheJSONOutputIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths := jsonPaths(reflect.TypeFor[otto.Cluster](), "")
+	paths := append(jsonPaths(reflect.TypeFor[otto.Cluster](), ""), jsonPaths(reflect.TypeFor[doctor.Finding](), "[].")...)
 	for _, path := range paths {
 		if !strings.Contains(string(doc), "`"+path+"`") {
 			t.Errorf("docs/json.md does not have `%s`", path)

@@ -338,3 +338,13 @@ func waitFor(t *testing.T, what string, met func() bool) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+func TestEngineTellsHowItIsSetUp(t *testing.T) {
+	f := &fakeEngine{handlers: map[string]http.HandlerFunc{
+		"GET /info": says(`{"Driver": "overlay2", "LoggingDriver": "json-file", "DockerRootDir": "/data", "MemoryLimit": true}`),
+	}}
+	got, err := fake(t, f).Details(t.Context())
+	if want := (Details{Storage: "overlay2", LogDriver: "json-file", RootDir: "/data", MemoryLimit: true}); err != nil || got != want {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}

@@ -24,6 +24,8 @@ const usage = `usage: otto-agent COMMAND
   stop --dir DIR                   stop the agent, and the containers of its cluster
   uninstall --dir DIR [--volumes]  remove the cluster's containers, its network and the agent
   reach HOST:PORT...               print which of the addresses can be reached
+  examine --dir DIR                print what there is to know of this machine, as JSON
+  collect --dir DIR                print what a maintainer needs of it, without secrets, as JSON
   version
 `
 
@@ -55,6 +57,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case *dir == "":
 		fmt.Fprint(stderr, usage)
 		return 2
+	case args[0] == "examine":
+		err = examineNode(ctx, *dir, stdout)
+	case args[0] == "collect":
+		err = collect(ctx, *dir, stdout)
 	case args[0] == "run":
 		err = runAgent(ctx, *dir, stderr)
 	case args[0] == "start":

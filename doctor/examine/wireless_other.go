@@ -1,0 +1,5 @@
+//go:build !linux
+
+package examine
+
+func powerSave(string) (on, known bool) { return false, false }
