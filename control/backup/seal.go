@@ -87,3 +87,6 @@ func Open(k Key, sealed []byte) ([]byte, error) {
 	}
 	return content, nil
 }
+
+// Sealed reports whether content is a sealed backup, whole or not.
+func Sealed(content []byte) bool { return bytes.HasPrefix(content, []byte(magic)) }
