@@ -66,6 +66,10 @@ type Restored struct {
 // meets a newer epoch than its own steps down.
 const unseenEpochs = 1000
 
+// outOfSight holds what may have been moved to a node that the backup does not
+// know, or that could not be looked at: it is started when no lease can be left.
+const outOfSight = "a node out of sight"
+
 // RestoreNodes are the nodes to look at before a backup is restored for what w
 // wants; nil means what the backup wants.
 func RestoreNodes(b backup.Backup, w *otto.Wanted) ([]otto.Node, error) {
@@ -196,10 +200,13 @@ func (r *reconciling) adopt(w otto.Wanted) desired {
 			if !s.Stateful() {
 				continue
 			}
-			// A former holder that could not be looked at may still run it: it is
-			// waited for, unless somebody else runs it, who cannot without its release.
-			if holder := d.Holders[name]; running || holder == "" || r.sights[holder].why == "" && r.known(holder) {
+			switch holder := d.Holders[name]; {
+			case running || !s.Mobile():
 				d.Holders[name] = at
+			case holder != "" && (!r.known(holder) || r.sights[holder].why != ""):
+				// It may still run there: it is waited for.
+			default:
+				d.Holders[name] = outOfSight
 			}
 		}
 	}

@@ -141,6 +141,30 @@ func TestRestoreMovesNothingFromANodeOutOfSight(t *testing.T) {
 	})
 }
 
+// TestRestoreStartsNothingThatMayRunOutOfSight has a service under a lease moved to
+// a node that cannot be looked at, and the old backup know nothing of that.
+func TestRestoreStartsNothingThatMayRunOutOfSight(t *testing.T) {
+	services := []otto.Service{disposable("db", "a")}
+	inThree(t, services, func(t *testing.T, c *ottotest.Cluster) {
+		old := c.Backup()
+		c.PowerOff("a")
+		runsOn(t, c, "db", "b", 30*time.Second)
+		if err := c.PowerOn("a", true); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitUp(30 * time.Second)
+		c.KillPlane()
+		c.Cut("b")
+		r := c.Restore(old)
+		if diff := cmp.Diff([]string{"unseen b/", "starts a/db"}, verdicts(r)); diff != "" {
+			t.Error(diff)
+		}
+		c.StartPlane()
+		apply(t, c, three(services...))
+		runsOn(t, c, "db", "a", time.Minute) // and never on both, as is watched all the time
+	})
+}
+
 // TestRestoredControlPlaneAndTheOldOne has the machine that was thought dead come back.
 func TestRestoredControlPlaneAndTheOldOne(t *testing.T) {
 	services := []otto.Service{movable("web", "a"), disposable("db", "b")}
