@@ -57,21 +57,6 @@ func openState(dir string, log *slog.Logger, open func([]byte) (otto.Assignment,
 	return s, nil
 }
 
-// Stored returns the newest assignment in dir, which is an agent's, that open
-// accepts; nil if there is none. It changes nothing.
-func Stored(dir string, open func([]byte) (otto.Assignment, error)) []byte {
-	for _, name := range []string{currentFile, previousFile} {
-		b, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			continue
-		}
-		if _, err := open(b); err == nil {
-			return b
-		}
-	}
-	return nil
-}
-
 // accept makes asg the one in force if it is newer, and reports whether it is.
 // It is in force also if an error says that it could not be written to disk.
 func (s *state) accept(asg otto.Assignment, signed []byte) (fresh bool, err error) {

@@ -126,7 +126,7 @@ func (a *app) restore(ctx context.Context, file string, o restoreOptions) error 
 	if o.dryRun {
 		return nil
 	}
-	if yes, err := a.agreed(b.Cluster, o); err != nil || !yes {
+	if err := a.agreed(b.Cluster, o); err != nil {
 		return err
 	}
 	if err := a.writeRestored(ctx, d, b, r); err != nil {
@@ -360,21 +360,23 @@ func (a *app) writeConfig(b backup.Backup) (written bool, err error) {
 	return true, replaceFile(a.config, []byte(text), 0o600)
 }
 
-// agreed asks whether to go on.
-func (a *app) agreed(cluster string, o restoreOptions) (bool, error) {
+// agreed asks whether to go on; an error says that nobody wants that.
+func (a *app) agreed(cluster string, o restoreOptions) error {
 	if o.yes {
-		return true, nil
+		return nil
 	}
 	if !isTerminal(a.in) {
-		return false, errors.New("nothing was restored: run this in a terminal to be asked, or pass --yes")
+		return errors.New("nothing was restored: run this in a terminal to be asked, or pass --yes")
 	}
 	fmt.Fprintf(a.err, "Restore %s like this? [y/N] ", cluster)
 	line, err := bufio.NewReader(a.in).ReadString('\n')
 	if err != nil {
-		return false, err
+		return err
 	}
-	answer := strings.ToLower(strings.TrimSpace(line))
-	return answer == "y" || answer == "yes", nil
+	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
+		return errors.New("nothing was restored")
+	}
+	return nil
 }
 
 // writeRestored writes everything; the store last and in one step. Killed before
