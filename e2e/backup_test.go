@@ -46,6 +46,7 @@ func backupYAML(l *lab.Lab, more string) string {
 		fmt.Fprintf(&nodes, "  - {id: %s, host: %s, user: otto, identity_file: %s}\n", n, l.Host(n).IP, l.Key)
 	}
 	return fmt.Sprintf(`cluster: {name: backed-up}
+mqtt: {port: 1893}
 nodes:
 %sservices:
   - {name: web, image: "otto-echo:1", node: n1, failover: move, ports: ["8080:8080"]}
@@ -183,7 +184,7 @@ func TestControlPlaneWithAnotherAddressIsFound(t *testing.T) {
 			if n.State != otto.NodeReady || n.Problem != "" {
 				t.Errorf("%s is %s: %s", n.ID, n.State, n.Problem)
 			}
-			if json := l.Host(n.ID).SSH("cat .local/share/otto/backed-up/agent.json"); !strings.Contains(json, `"`+to+`:1883"`) {
+			if json := l.Host(n.ID).SSH("cat .local/share/otto/backed-up/agent.json"); !strings.Contains(json, `"`+to+`:1893"`) {
 				t.Errorf("%s does not know the new address: %s", n.ID, json)
 			}
 		}
