@@ -61,6 +61,15 @@ type Cluster struct {
 	Problem  string          `json:"problem,omitempty"` // why the control plane does not decide
 	Nodes    []NodeStatus    `json:"nodes"`
 	Services []ServiceStatus `json:"services"`
+	// Snapshots are where sealed backups of the control plane are.
+	Snapshots []Snapshot `json:"snapshots,omitempty"`
+}
+
+// Snapshot is a sealed backup of the control plane on one of its nodes.
+type Snapshot struct {
+	Node    string    `json:"node"`
+	Time    time.Time `json:"time"`              // when it was made; zero if none has arrived
+	Problem string    `json:"problem,omitempty"` // why the newest one has not arrived
 }
 
 // ServiceStatus is a service with the instances it should have.

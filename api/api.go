@@ -9,6 +9,7 @@
 //	PUT  /v1/nodes/ID/intent what a person wants of a node, as otto.Intent
 //	DELETE /v1/nodes/ID      takes a node out of the cluster at once
 //	GET  /v1/events?after=N  the events numbered above N, one JSON a line; with &follow also those to come
+//	GET  /v1/backup          everything kept, as a backup's file
 //	POST /v1/lead            makes a control plane that has stepped down decide again
 //	GET  /v1/process         the control plane as a process, as Process
 //	GET  /v1/goroutines      what each of its goroutines does, as text
@@ -42,6 +43,7 @@ type Plane interface {
 	Remove(ctx context.Context, node string) error
 	TakeOver(ctx context.Context) error
 	Events(after uint64) ([]otto.Event, <-chan struct{})
+	Backup(ctx context.Context) ([]byte, error)
 }
 
 // headerBy names who asks.

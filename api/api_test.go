@@ -74,7 +74,10 @@ func (p *plane) Intend(ctx context.Context, node string, i otto.Intent) error {
 	return p.called("intend %s %+v by %s", node, i, otto.By(ctx))
 }
 func (p *plane) Remove(_ context.Context, node string) error { return p.called("remove %s", node) }
-func (p *plane) TakeOver(context.Context) error              { return p.called("take over") }
+func (p *plane) Backup(context.Context) ([]byte, error) {
+	return []byte("backup\n"), p.called("backup")
+}
+func (p *plane) TakeOver(context.Context) error { return p.called("take over") }
 func (p *plane) Events(after uint64) ([]otto.Event, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,6 +118,9 @@ func TestClientAndServer(t *testing.T) {
 	if err != nil || len(changes) != 1 || changes[0].Name != "a" {
 		t.Errorf("changes: %+v, %v", changes, err)
 	}
+	if content, err := c.Backup(t.Context()); err != nil || string(content) != "backup\n" {
+		t.Errorf("backup: %q, %v", content, err)
+	}
 	for _, do := range []func() error{
 		func() error { return c.Stop(t.Context()) },
 		func() error { return c.Uninstall(t.Context(), true) },
@@ -129,7 +135,7 @@ func TestClientAndServer(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff([]string{
-		"apply base=7 dry=true", "stop", "uninstall volumes=true", "uninstall volumes=false",
+		"apply base=7 dry=true", "backup", "stop", "uninstall volumes=true", "uninstall volumes=false",
 		"intend pi-1 {Cordoned:true Draining:false By:} by me", "remove pi-1", "take over",
 	}, p.calls); diff != "" {
 		t.Error(diff)

@@ -121,6 +121,20 @@ func (c *Client) Events(ctx context.Context, after uint64, follow bool, f func(o
 	}
 }
 
+// Backup returns everything that the control plane keeps, as a backup's file.
+func (c *Client) Backup(ctx context.Context) ([]byte, error) {
+	resp, err := c.send(ctx, http.MethodGet, "/v1/backup", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, ErrNotRunning // it ended in the middle
+	}
+	return content, nil
+}
+
 // TakeOver makes a control plane that has stepped down decide again.
 func (c *Client) TakeOver(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/v1/lead", nil, nil)

@@ -39,6 +39,7 @@ func NewServer(plane Plane, exit func()) *Server {
 	mux.HandleFunc("PUT /v1/nodes/{id}/intent", s.intend)
 	mux.HandleFunc("DELETE /v1/nodes/{id}", s.remove)
 	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("GET /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/lead", s.lead)
 	mux.HandleFunc("GET /v1/process", s.process)
 	mux.HandleFunc("GET /v1/goroutines", s.goroutines)
@@ -177,6 +178,15 @@ func (s *Server) intend(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) remove(w http.ResponseWriter, r *http.Request) {
 	answerError(w, s.plane.Remove(r.Context(), r.PathValue("id")))
+}
+
+func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
+	content, err := s.plane.Backup(r.Context())
+	if answerError(w, err) {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(content)
 }
 
 func (s *Server) lead(w http.ResponseWriter, r *http.Request) {

@@ -21,6 +21,8 @@ type host interface {
 	// put writes a file in one step: whoever looks sees the former content or the
 	// new one, also after a crash. The directory must exist.
 	put(ctx context.Context, path string, mode fs.FileMode, content io.Reader) error
+	// get reads a file of at most limit bytes; fs.ErrNotExist says that there is none.
+	get(ctx context.Context, path string, limit int64) ([]byte, error)
 	// seenFrom is the address by which the node can answer this machine, empty if
 	// it is not known. sshConnection is that variable's value in the node's shell.
 	seenFrom(sshConnection string) string
@@ -36,7 +38,7 @@ const (
 cd "$dir/agents" || exit
 for hash in *; do case "$hash" in "$keep"|"$former") ;; *) rm -rf "./$hash";; esac; done`
 	removeScript = `IFS= read -r dir; [ -d "$dir" ] || exit 0
-rm -rf "$dir/agents" "$dir/state" "$dir"/agent.* || exit
+rm -rf "$dir/agents" "$dir/state" "$dir"/agent.* "$dir"/snapshot* || exit
 rmdir "$dir" "${dir%/*}" 2>/dev/null; exit 0`
 	logScript = `IFS= read -r dir; tail -n 3 "$dir/agent.log"`
 )
@@ -111,6 +113,23 @@ func (l local) put(_ context.Context, path string, mode fs.FileMode, content io.
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func (local) get(_ context.Context, path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAtMost(f, limit)
+}
+
+func readAtMost(r io.Reader, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("it is larger than %s", megabytes(limit))
+	}
+	return b, err
 }
 
 func (local) seenFrom(string) string { return "127.0.0.1" }

@@ -263,6 +263,21 @@ func (r *remote) put(ctx context.Context, path string, mode fs.FileMode, content
 	return err
 }
 
+func (r *remote) get(ctx context.Context, path string, limit int64) ([]byte, error) {
+	defer context.AfterFunc(ctx, func() { r.Client.Close() })()
+	c, err := sftp.NewClient(r.Client)
+	if err != nil {
+		return nil, lost(ctx, fmt.Errorf("SFTP: %w", err))
+	}
+	defer c.Close()
+	f, err := c.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAtMost(f, limit)
+}
+
 const uploadConcurrency = 64 // packets of 32 KiB under way
 
 func upload(c *sftp.Client, path string, mode fs.FileMode, content io.Reader) error {

@@ -63,6 +63,16 @@ func agentMain(verb string, args []string) error {
 		return service.Stop(args[1])
 	case "uninstall":
 		return service.Remove(args[1])
+	case "look":
+		b, err := os.ReadFile(filepath.Join(args[1], "agent.json"))
+		if err != nil {
+			return err
+		}
+		e, err := wire.DecodeEnrolment(b)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(wire.Look{ClusterID: e.ClusterID, NodeID: e.NodeID})
 	case "reach":
 		for _, addr := range service.Reachable(context.Background(), args) {
 			if !blocked(addr) {

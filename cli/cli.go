@@ -111,7 +111,7 @@ Exit codes:
 
 func newCluster(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "cluster", Short: "Start, look at and stop a cluster", Args: noArgs, RunE: help}
-	c.AddCommand(newInit(a), newStart(a), newStatus(a), newStop(a), newUninstall(a))
+	c.AddCommand(newInit(a), newStart(a), newStatus(a), newStop(a), newUninstall(a), newBackup(a), newRestore(a))
 	return c
 }
 

@@ -93,6 +93,7 @@ func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready fu
 	plane, err = control.New(ctx, control.Options{
 		Name: settings.Name, Version: settings.Version, Store: kept, Create: create, Conn: conn,
 		Reach: fleet{reach, plan.port}, Broker: plan.nodes, Journal: events, Kick: served.Disconnect, Log: log,
+		Files: d.files, Snapshots: snapshots{d, reach},
 	})
 	if err != nil {
 		return explainLost(d, err)
@@ -168,7 +169,7 @@ func explainLost(d stateDir, err error) error {
 	if !errors.Is(err, otto.ErrStateLost) {
 		return err
 	}
-	return fmt.Errorf("%w (%s): nothing was changed and services run on. Put the directory back from a copy, or run `otto cluster start --new-state` to take otto.yaml as the truth", err, d.path(dirStore))
+	return fmt.Errorf("%w (%s): nothing was changed and services run on. Move that directory away and run `otto cluster restore`, or run `otto cluster start --new-state` to take otto.yaml as the truth", err, d.path(dirStore))
 }
 
 // authorizer says who may do what at our broker. It is asked from several

@@ -29,6 +29,7 @@ const (
 	fileView        = "view.json"    // the last otto.Cluster, for when no control plane runs
 	fileEvents      = "events.jsonl" // what has happened
 	fileLog         = "control.log"  // of the control plane
+	fileRecoveryKey = "recovery.key" // that snapshots are sealed with
 	fileLock        = "start.lock"   // held by the command that changes something
 	fileControlLock = "control.lock" // held by the control plane
 	dirStore        = "store"

@@ -82,9 +82,15 @@ func (a *app) start(ctx context.Context, o startOptions) error {
 	if err != nil {
 		return err
 	}
+	remote := slices.ContainsFunc(f.Wanted.Nodes, func(n otto.Node) bool { return !n.IsLocal() })
+	if remote {
+		if err := a.ensureRecoveryKey(d); err != nil {
+			return err
+		}
+	}
 	settings := controlFile{
 		Version: a.version, Name: f.Name, MQTT: f.MQTT, Nodes: len(f.Wanted.Nodes), TakeOver: o.newState, LogLevel: level,
-		Remote: slices.ContainsFunc(f.Wanted.Nodes, func(n otto.Node) bool { return !n.IsLocal() }),
+		Remote: remote,
 	}
 	if o.foreground {
 		return a.startForeground(ctx, d, settings, f, o.timeout)

@@ -120,6 +120,15 @@ func (a *app) printStatus(w io.Writer, c *otto.Cluster, running bool, now time.T
 		}
 	}
 	table(w, a.colour(), 1, rows)
+	var kept []string
+	for _, s := range c.Snapshots {
+		if !s.Time.IsZero() {
+			kept = append(kept, fmt.Sprintf("%s (%s ago)", s.Node, age(now, s.Time)))
+		}
+	}
+	if len(kept) > 0 {
+		fmt.Fprintf(w, "\nSnapshots of the control plane: %s\n", strings.Join(kept, ", "))
+	}
 	a.printTroubles(w, c)
 }
 
@@ -177,6 +186,11 @@ func (a *app) printTroubles(w io.Writer, c *otto.Cluster) {
 			if i.Error != "" || i.Reason != "" {
 				lines = append(lines, fmt.Sprintf("service %s is %s", i.Name, describe(i)))
 			}
+		}
+	}
+	for _, s := range c.Snapshots {
+		if s.Problem != "" {
+			lines = append(lines, fmt.Sprintf("node %s: the snapshot of the control plane was not left there: %s", s.Node, s.Problem))
 		}
 	}
 	if len(lines) > 0 {

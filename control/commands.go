@@ -38,7 +38,7 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 		for _, n := range p.nodes {
 			n.wake()
 		}
-		if len(changes) > 0 || was.Stopped || was.Revision == 0 {
+		if len(changes) > 0 || was.Stopped || was.Revision == 0 || p.desired.Restored {
 			if err := p.want(ctx, w); err != nil {
 				return err
 			}
@@ -50,30 +50,9 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 
 // want writes down a new wanted state and follows it.
 func (p *Plane) want(ctx context.Context, w otto.Wanted) error {
-	next := p.desired
-	w.Revision = next.Wanted.Revision + 1
-	next.Leaving = slices.Clone(next.Leaving)
-	for _, n := range next.Wanted.Nodes {
-		if !hasNode(w.Nodes, n.ID) && !hasNode(next.Leaving, n.ID) {
-			next.Leaving = append(next.Leaving, n)
-		}
-	}
-	next.Leaving = slices.DeleteFunc(next.Leaving, func(n otto.Node) bool { return hasNode(w.Nodes, n.ID) })
-	enrolment := w.Interval != next.Wanted.Interval || w.Health.Heartbeat != next.Wanted.Health.Heartbeat
-	for _, s := range w.Services { // a new home is where it goes, wherever it was
-		if moved(next.Wanted, s) {
-			next.Placement = maps.Clone(next.Placement)
-			for _, name := range s.InstanceNames() {
-				delete(next.Placement, name)
-			}
-		}
-	}
-	next.Intents = maps.Clone(next.Intents)
-	maps.DeleteFunc(next.Intents, func(id string, _ otto.Intent) bool { return !hasNode(w.Nodes, id) })
-	next.Wanted = w
-	for _, n := range w.Nodes {
-		next.Lease = max(next.Lease, w.LeaseOf(n))
-	}
+	next := p.desired.with(w)
+	w = next.Wanted
+	enrolment := w.Interval != p.desired.Wanted.Interval || w.Health.Heartbeat != p.desired.Wanted.Health.Heartbeat
 	if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
 		return err
 	}
@@ -102,6 +81,35 @@ func (p *Plane) want(ctx context.Context, w otto.Wanted) error {
 	p.pass()
 	p.publishView() // who has asked for it finds it in the view
 	return nil
+}
+
+// with is what is desired once w is wanted.
+func (d desired) with(w otto.Wanted) desired {
+	next := d
+	next.Restored = false
+	w.Revision = d.Wanted.Revision + 1
+	next.Leaving = slices.Clone(d.Leaving)
+	for _, n := range d.Wanted.Nodes {
+		if !hasNode(w.Nodes, n.ID) && !hasNode(next.Leaving, n.ID) {
+			next.Leaving = append(next.Leaving, n)
+		}
+	}
+	next.Leaving = slices.DeleteFunc(next.Leaving, func(n otto.Node) bool { return hasNode(w.Nodes, n.ID) })
+	for _, s := range w.Services { // a new home is where it goes, wherever it was
+		if moved(d.Wanted, s) {
+			next.Placement = maps.Clone(next.Placement)
+			for _, name := range s.InstanceNames() {
+				delete(next.Placement, name)
+			}
+		}
+	}
+	next.Intents = maps.Clone(d.Intents)
+	maps.DeleteFunc(next.Intents, func(id string, _ otto.Intent) bool { return !hasNode(w.Nodes, id) })
+	next.Wanted = w
+	for _, n := range w.Nodes {
+		next.Lease = max(next.Lease, w.LeaseOf(n))
+	}
+	return next
 }
 
 // moved reports whether a service has another home than before.

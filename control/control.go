@@ -81,7 +81,11 @@ type Options struct {
 	Journal *journal.Journal
 	// Kick ends a node's connections to the broker; nil where Otto does not serve it.
 	Kick func(node string)
-	Log  *slog.Logger
+	// Snapshots, if there is one, takes sealed backups to nodes, and Files is what
+	// is kept beside the store and belongs into each backup.
+	Snapshots Snapshots
+	Files     func() (map[string]string, error)
+	Log       *slog.Logger
 }
 
 // Plane is the control plane of one cluster.
@@ -118,6 +122,8 @@ type Plane struct {
 	summaries  map[string]string    // of services, as published last
 	told       map[string]string    // state of services, as in their last event
 	foreign    string               // another cluster on the same broker
+	stored     *noting              // the store, with what is written to it
+	snapshots  snapshots
 	viewStale  bool
 	background sync.WaitGroup
 }
@@ -144,6 +150,8 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 		Options: o, inbox: make(chan func(), 64), ended: make(chan struct{}), watch: make(chan struct{}),
 		nodes: map[string]*node{}, troubles: map[string]trouble{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, standIns: map[string]standIn{}, started: time.Now(),
 	}
+	p.stored = &noting{Store: o.Store}
+	p.Store = p.stored
 	if err := p.load(ctx); err != nil {
 		return nil, err
 	}

@@ -52,6 +52,9 @@ type desired struct {
 	Intents map[string]otto.Intent `json:"intents,omitempty"`
 	// Leaving are nodes that are no longer wanted and still have Otto on them.
 	Leaving []otto.Node `json:"leaving,omitempty"`
+	// Restored says that this is from a backup, and that nobody has said since what
+	// is wanted: nothing is decided until then.
+	Restored bool `json:"restored,omitempty"`
 }
 
 // secrets are a node's own, made at its enrolment and stable for life.

@@ -18,9 +18,10 @@ import (
 func (p *Plane) pass() (next time.Duration) {
 	now := time.Now()
 	next = p.judge(now)
-	if p.deciding() != nil {
+	if p.deciding() != nil || p.desired.Restored {
 		return next
 	}
+	p.snapshot(now)
 	if !p.dirty && now.Before(p.again) {
 		return min(next, p.again.Sub(now))
 	}

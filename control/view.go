@@ -17,9 +17,12 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 	c := &otto.Cluster{
 		Name: p.Name, ID: p.identity.ClusterID, Version: p.Version, Time: now.UTC(), Started: p.started.UTC(),
 		Epoch: p.epoch, Broker: p.Broker.Description, Revision: w.Revision, Stopped: w.Stopped,
-		Nodes: []otto.NodeStatus{}, Services: p.services(),
+		Nodes: []otto.NodeStatus{}, Services: p.services(), Snapshots: p.snapshots.view(),
 	}
 	c.Problem = p.doubts
+	if p.desired.Restored {
+		c.Problem = "restored from a backup: nothing is decided until `otto cluster start` says what is wanted"
+	}
 	if err := p.deciding(); err != nil {
 		c.Problem = err.Error()
 	}

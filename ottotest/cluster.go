@@ -123,6 +123,8 @@ type Cluster struct {
 	Created bool
 	// Journal, if set, is that of control planes that start from now on.
 	Journal *journal.Journal
+	// Snapshots, if set, is what such control planes leave them by.
+	Snapshots control.Snapshots
 
 	// AtEffect, if set, is called before and after everything that control planes
 	// and agents that start from now on do to the world.
@@ -223,7 +225,7 @@ func (c *Cluster) plane(name string, store *Store) (*control.Plane, *Conn, func(
 	p, err := control.New(context.Background(), control.Options{
 		Name: "test", Version: "test", Store: held{store, conn.by}, Create: !c.Created, Conn: conn, Reach: reach{c}, Log: c.Log.With("who", name),
 		Broker:  control.Broker{Addresses: []string{"127.0.0.1:1883"}, Description: "the test's bus"},
-		Journal: c.Journal,
+		Journal: c.Journal, Snapshots: c.Snapshots,
 	})
 	if err != nil {
 		return nil, nil, nil, err

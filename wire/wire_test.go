@@ -204,6 +204,7 @@ func FuzzDecoders(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		_, _ = wire.DecodeLook(b)
 		if s, err := wire.DecodeNodeSample("n", b); err == nil {
 			again, err := wire.EncodeNodeSample("n", s)
 			if err != nil && s.Time.Year() < 10000 && s.Load == nil && s.Pressure == nil {

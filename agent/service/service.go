@@ -164,7 +164,7 @@ func Remove(dir string) error {
 	if err := unitOf(dir).remove(); err != nil {
 		return err
 	}
-	for _, pattern := range []string{"agents", "state", "agent.*"} {
+	for _, pattern := range []string{"agents", "state", "agent.*", "snapshot*"} {
 		paths, err := filepath.Glob(filepath.Join(globQuote(dir), pattern))
 		if err != nil {
 			return err

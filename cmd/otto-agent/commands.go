@@ -23,6 +23,7 @@ const usage = `usage: otto-agent COMMAND
   start --dir DIR                  start the agent in the background
   stop --dir DIR                   stop the agent, and the containers of its cluster
   uninstall --dir DIR [--volumes]  remove the cluster's containers, its network and the agent
+  look --dir DIR                   print what runs and what should, as JSON; change nothing
   reach HOST:PORT...               print which of the addresses can be reached
   examine --dir DIR                print what there is to know of this machine, as JSON
   collect --dir DIR                print what a maintainer needs of it, without secrets, as JSON
@@ -67,6 +68,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = service.Start(*dir)
 	case args[0] == "stop":
 		err = errors.Join(service.Stop(*dir), stopContainers(ctx, *dir))
+	case args[0] == "look":
+		err = look(ctx, *dir, stdout)
 	case args[0] == "uninstall":
 		err = uninstall(ctx, *dir, *volumes)
 	default:

@@ -130,3 +130,29 @@ func want(t *testing.T, list []otto.Event, lines ...string) {
 		t.Errorf("(-want +got):\n%s", strings.TrimSpace(diff))
 	}
 }
+
+func TestRestoredJournalGoesOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	if err := Restore(path, []otto.Event{{Seq: 4, Message: "four"}, {Seq: 5, Message: "five"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Restore(path, []otto.Event{{Seq: 1, Message: "older"}}); err != nil { // what is there is newer
+		t.Fatal(err)
+	}
+	j, err := Open(path, Limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if _, err := j.Add(otto.Event{Message: "six"}); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	list, _ := j.After(0)
+	for _, e := range list {
+		got = append(got, fmt.Sprint(e.Seq, e.Message))
+	}
+	if fmt.Sprint(got) != "[4four 5five 6six]" {
+		t.Errorf("%q", got)
+	}
+}

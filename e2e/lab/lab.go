@@ -140,6 +140,9 @@ func (l *Lab) Host(name string) *Host {
 	return &Host{Name: name, IP: fmt.Sprintf("10.77.0.%d", 10+number), lab: l}
 }
 
+// Address gives this machine another address in the network of the hosts.
+func (l *Lab) Address(ip string) { l.t.Helper(); l.Run("address", ip) }
+
 // Engine makes sure that this machine itself has a Docker engine at
 // /var/run/docker.sock: the one that is there, or one that ends with the lab.
 func (l *Lab) Engine() { l.t.Helper(); l.Run("engine", "up") }

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/agent"
+	"github.com/otto-edge/otto/docker"
+	"github.com/otto-edge/otto/wire"
+)
+
+// look prints what there is of a cluster on this node, as a wire.Look. The agent
+// need not run for it.
+func look(ctx context.Context, dir string, stdout io.Writer) error {
+	e, err := readEnrolment(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return json.NewEncoder(stdout).Encode(wire.Look{})
+	}
+	if err != nil {
+		return err
+	}
+	rt, err := docker.New(e.DockerURL, e.Cluster, newLog(io.Discard))
+	if err != nil {
+		return err
+	}
+	defer rt.Close()
+	l := wire.Look{ClusterID: e.ClusterID, NodeID: e.NodeID, Containers: []wire.Seen{}}
+	l.Assignment = agent.Stored(filepath.Join(dir, "state"), func(b []byte) (otto.Assignment, error) {
+		return wire.OpenAssignment(e.ControlKey, e.ClusterID, e.NodeID, b)
+	})
+	list, err := rt.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		l.Containers = append(l.Containers, wire.Seen{
+			Name: c.Name, Service: c.Service, Instance: c.Instance, SpecHash: c.SpecHash, Image: c.Image, State: c.State,
+		})
+	}
+	if l.Volumes, err = rt.Volumes(ctx); err != nil {
+		return err
+	}
+	return json.NewEncoder(stdout).Encode(l)
+}

@@ -1,0 +1,442 @@
+package control
+
+import (
+	"cmp"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/backup"
+	"github.com/otto-edge/otto/control/plan"
+	"github.com/otto-edge/otto/wire"
+)
+
+// A backup says what was so when it was made. Since then instances may have been
+// moved, services changed, and other control plane epochs begun. So a restore
+// first looks at every node, and what really runs counts more than the backup:
+// an instance has its place where it runs. The restored control plane decides
+// nothing until it is told what is wanted.
+
+// Sight is what was found when a node was looked at, or why it could not be.
+type Sight struct {
+	wire.Look
+	Err error
+}
+
+// Verdict is what becomes of something after a restore.
+type Verdict string
+
+// What becomes of an instance, and of a node.
+const (
+	Keeps   Verdict = "keeps"   // it runs where the backup has it, as wanted
+	Adopts  Verdict = "adopts"  // it runs elsewhere, and stays there
+	Starts  Verdict = "starts"  // it does not run
+	Changes Verdict = "changes" // it runs in another version
+	Stops   Verdict = "stops"   // it is not wanted, or not there
+	Waits   Verdict = "waits"   // there is no place for it
+	Unseen  Verdict = "unseen"  // its node could not be looked at
+	Lacks   Verdict = "lacks"   // it would start on empty data
+	Joins   Verdict = "joins"   // a node that has no agent
+	Leaves  Verdict = "leaves"  // a node that is taken out
+)
+
+// Finding is one thing that a restore leads to once `otto cluster start` goes on.
+type Finding struct {
+	Verdict  Verdict `json:"verdict"`
+	Node     string  `json:"node,omitempty"`
+	Instance string  `json:"instance,omitempty"` // empty if it is about the node
+	Reason   string  `json:"reason,omitempty"`
+}
+
+// Restored is a backup brought in line with what really runs.
+type Restored struct {
+	Documents map[string]json.RawMessage
+	Findings  []Finding
+	// Seen is the highest epoch that anybody has; the next one begins above it.
+	Seen uint64
+}
+
+// unseenEpochs is how many epochs may have begun of which only nodes know that
+// could not be looked at. Numbers are cheap, and a restored control plane that
+// meets a newer epoch than its own steps down.
+const unseenEpochs = 1000
+
+// outOfSight holds what may have been moved to a node that the backup does not
+// know, or that could not be looked at: it is started when no lease can be left.
+const outOfSight = "a node out of sight"
+
+// RestoreNodes are the nodes to look at before a backup is restored for what w
+// wants; nil means what the backup wants.
+func RestoreNodes(b backup.Backup, w *otto.Wanted) ([]otto.Node, error) {
+	d, err := decodeDocuments(b.Documents)
+	if err != nil {
+		return nil, err
+	}
+	var nodes []otto.Node
+	if w != nil { // how to reach a node is as the file says now
+		nodes = slices.Clone(w.Nodes)
+	}
+	for _, n := range slices.Concat(d.desired.Wanted.Nodes, d.desired.Leaving) {
+		if !hasNode(nodes, n.ID) {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes, nil
+}
+
+// Reconcile brings a backup in line with what was found on the nodes, by their
+// ids, and tells what follows when w is wanted; nil means what the backup wants.
+// It is pure.
+func Reconcile(b backup.Backup, w *otto.Wanted, sights map[string]Sight) (Restored, error) {
+	d, err := decodeDocuments(b.Documents)
+	if err != nil {
+		return Restored{}, err
+	}
+	r := reconciling{was: d, sights: map[string]sight{}}
+	if w == nil {
+		w = &d.desired.Wanted
+	}
+	r.seen = max(d.epoch, d.deposed.By)
+	for id, s := range sights {
+		r.sights[id] = r.open(id, s)
+	}
+	nodes, err := RestoreNodes(b, w)
+	if err != nil {
+		return Restored{}, err
+	}
+	for _, n := range nodes {
+		if s, ok := r.sights[n.ID]; !ok || s.why != "" {
+			r.blind = true
+		}
+	}
+	next := d
+	next.epoch, next.deposed = r.seen, deposed{}
+	if r.blind {
+		next.epoch += unseenEpochs
+	}
+	next.desired = r.adopt(*w)
+	if err := plan.Refuse(d.desired.Wanted, *w, next.desired.Placement); err != nil {
+		return Restored{}, err
+	}
+	findings := r.tell(next.desired.with(*w), nodes)
+	documents, err := encodeDocuments(next)
+	return Restored{Documents: documents, Findings: findings, Seen: r.seen}, err
+}
+
+// sight is a Sight that has been checked.
+type sight struct {
+	why        string // the node could not be looked at; empty if it could
+	bare       bool   // no agent of the cluster is there
+	assignment *otto.Assignment
+	containers []wire.Seen
+	volumes    map[string]bool
+}
+
+// runs is the container that runs an instance, nil for none.
+func (s sight) runs(instance string) *wire.Seen {
+	i := slices.IndexFunc(s.containers, func(c wire.Seen) bool { return c.Instance == instance && c.Runs() })
+	if i < 0 {
+		return nil
+	}
+	return &s.containers[i]
+}
+
+// reconciling is a restore in the making.
+type reconciling struct {
+	was    documents
+	sights map[string]sight
+	seen   uint64
+	blind  bool // not every node could be looked at
+}
+
+func (r *reconciling) open(node string, s Sight) sight {
+	switch {
+	case s.Err != nil:
+		return sight{why: s.Err.Error()}
+	case s.ClusterID == "":
+		return sight{bare: true}
+	case s.ClusterID != r.was.identity.ClusterID || s.NodeID != node:
+		return sight{why: "it belongs to another cluster, or is another node of this one"}
+	}
+	out := sight{containers: s.Containers, volumes: map[string]bool{}}
+	for _, v := range s.Volumes {
+		out.volumes[v] = true
+	}
+	a, err := wire.OpenAssignment(r.was.identity.publicKey(), r.was.identity.ClusterID, node, s.Assignment)
+	if err != nil {
+		return out // it never got one, or lost it: what runs there is known all the same
+	}
+	out.assignment = &a
+	r.seen = max(r.seen, a.Revision.Epoch)
+	if w, err := wire.OpenWarrant(r.was.identity.publicKey(), r.was.identity.ClusterID, a.Warrant); err == nil {
+		r.seen = max(r.seen, w.Epoch)
+	}
+	return out
+}
+
+// adopt is what was desired, with every instance where it really is.
+func (r *reconciling) adopt(w otto.Wanted) desired {
+	d := r.was.desired
+	d.Restored = true
+	d.Placement, d.Holders = maps.Clone(d.Placement), maps.Clone(d.Holders)
+	if d.Placement == nil {
+		d.Placement = plan.Placement{}
+	}
+	if d.Holders == nil {
+		d.Holders = map[string]string{}
+	}
+	for _, s := range slices.Concat(d.Wanted.Services, w.Services) {
+		for _, name := range s.InstanceNames() {
+			at, running := r.whereabouts(name)
+			if at == "" {
+				continue
+			}
+			d.Placement[name] = at
+			if !s.Stateful() {
+				continue
+			}
+			switch holder := d.Holders[name]; {
+			case running || !s.Mobile():
+				d.Holders[name] = at
+			case holder != "" && (!r.known(holder) || r.sights[holder].why != ""):
+				// It may still run there: it is waited for.
+			default:
+				d.Holders[name] = outOfSight
+			}
+		}
+	}
+	return d
+}
+
+func (r *reconciling) known(node string) bool {
+	_, ok := r.sights[node]
+	return ok
+}
+
+// whereabouts is the node that an instance is on, by the best that is known:
+// where it runs, else who was told last to run it, else as the backup has it.
+func (r *reconciling) whereabouts(instance string) (node string, running bool) {
+	type trace struct {
+		node    string
+		running bool
+		told    otto.Revision
+		former  bool // the backup has it there
+	}
+	var best trace
+	for _, id := range slices.Sorted(maps.Keys(r.sights)) {
+		s := r.sights[id]
+		t := trace{node: id, running: s.runs(instance) != nil, former: r.was.desired.Placement[instance] == id}
+		if s.assignment != nil && slices.ContainsFunc(s.assignment.Instances, func(i otto.Instance) bool { return i.Name == instance }) {
+			t.told = s.assignment.Revision
+		}
+		if !t.running && t.told.Epoch < r.was.epoch {
+			continue // the backup is newer than that
+		}
+		order := cmp.Or(
+			compareBool(t.running, best.running),
+			compareRevision(t.told, best.told),
+			compareBool(t.former, best.former),
+		)
+		if best.node == "" || order > 0 {
+			best = t
+		}
+	}
+	if best.node == "" || !best.running && best.told == (otto.Revision{}) {
+		return r.was.desired.Placement[instance], false
+	}
+	return best.node, best.running
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+func compareRevision(a, b otto.Revision) int {
+	return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Number, b.Number))
+}
+
+// tell finds out what the control plane will do first, by the same function that
+// it decides with.
+func (r *reconciling) tell(d desired, nodes []otto.Node) []Finding {
+	var candidates []plan.Node
+	for _, n := range d.Wanted.Nodes {
+		c := plan.Node{ID: n.ID}
+		switch intent := d.Intents[n.ID]; {
+		case !r.known(n.ID) || r.sights[n.ID].why != "":
+			c.Refuse = "it could not be looked at"
+		case intent.Draining:
+			c.Refuse, c.Gone = "cordoned", "is being drained"
+		case intent.Cordoned:
+			c.Refuse = "cordoned"
+		}
+		candidates = append(candidates, c)
+	}
+	placed := plan.Place(d.Wanted, d.Placement, candidates, nil)
+	findings := r.aboutNodes(d, nodes)
+	for _, s := range d.Wanted.Services {
+		for _, name := range s.InstanceNames() {
+			at, ok := placed.Placement[name]
+			if !ok {
+				findings = append(findings, Finding{Waits, "", name, placed.Waiting[name]})
+				continue
+			}
+			findings = append(findings, r.aboutInstance(s, name, at))
+		}
+	}
+	return append(findings, r.aboutStrays(placed.Placement, nodes)...)
+}
+
+func (r *reconciling) aboutNodes(d desired, nodes []otto.Node) (findings []Finding) {
+	for _, n := range nodes {
+		s, known := r.sights[n.ID]
+		switch {
+		case !known || s.why != "":
+			findings = append(findings, Finding{Unseen, n.ID, "", cmp.Or(s.why, "it was not looked at") + ": what is there is neither moved nor taken for dead"})
+		case !hasNode(d.Wanted.Nodes, n.ID):
+			findings = append(findings, Finding{Leaves, n.ID, "", "it is not wanted any more: Otto is taken off it"})
+		case s.bare:
+			findings = append(findings, Finding{Joins, n.ID, "", "no agent of this cluster is there: it is brought there"})
+		}
+	}
+	return findings
+}
+
+func (r *reconciling) aboutInstance(s otto.Service, name, at string) Finding {
+	f := Finding{Node: at, Instance: name}
+	here, known := r.sights[at]
+	was := r.was.desired.Placement[name]
+	running := here.runs(name)
+	switch {
+	case !known || here.why != "":
+		f.Verdict, f.Reason = Unseen, "it keeps its place"
+	case running != nil && running.SpecHash != s.Spec.Hash():
+		f.Verdict, f.Reason = Changes, fmt.Sprintf("it runs in another version (%s) than is wanted (%s)", running.Image, s.Spec.Image)
+	case running != nil && was == at:
+		f.Verdict = Keeps
+	case running != nil:
+		f.Verdict, f.Reason = Adopts, "it runs there; the backup "+hasIt(was)
+	case ended(s, name, here):
+		f.Verdict, f.Reason = Keeps, "it has ended there"
+	default:
+		f.Verdict, f.Reason = Starts, "it does not run there"
+		if elsewhere := r.running(name); len(elsewhere) > 0 {
+			f.Reason = "it is to be there, and runs on " + strings.Join(elsewhere, " and ")
+		}
+		if why := r.lacksData(s, name, here); why != "" {
+			f.Verdict, f.Reason = Lacks, why
+		}
+	}
+	return f
+}
+
+func hasIt(was string) string {
+	if was == "" {
+		return "does not know it"
+	}
+	return "has it on " + was
+}
+
+// ended reports whether an instance is left as it is because it has done its work.
+func ended(s otto.Service, instance string, on sight) bool {
+	policy, _, _ := strings.Cut(s.Spec.Restart, ":")
+	return (policy == "no" || policy == "on-failure") && slices.ContainsFunc(on.containers, func(c wire.Seen) bool {
+		return c.Instance == instance && c.SpecHash == s.Spec.Hash() && c.State == otto.ContainerExited
+	})
+}
+
+// running are the nodes that run an instance.
+func (r *reconciling) running(instance string) (nodes []string) {
+	for _, id := range slices.Sorted(maps.Keys(r.sights)) {
+		if r.sights[id].runs(instance) != nil {
+			nodes = append(nodes, id)
+		}
+	}
+	return nodes
+}
+
+// lacksData says why a service that was placed before would start without its data.
+func (r *reconciling) lacksData(s otto.Service, instance string, on sight) string {
+	if !s.Stateful() || s.Data == otto.DataDisposable || r.was.desired.Placement[instance] == "" {
+		return ""
+	}
+	if on.bare {
+		return "its data was on this node, and the machine that is reached by its name now has never been that node"
+	}
+	for _, m := range s.Spec.Mounts {
+		if m.Type == otto.MountVolume && m.Source != "" && !on.volumes[m.Source] {
+			why := fmt.Sprintf("its volume %s is not there", m.Source)
+			for _, id := range slices.Sorted(maps.Keys(r.sights)) {
+				if r.sights[id].volumes[m.Source] {
+					why += ", but on " + id
+				}
+			}
+			return why
+		}
+	}
+	return ""
+}
+
+// aboutStrays names what runs and will not any more.
+func (r *reconciling) aboutStrays(placed plan.Placement, nodes []otto.Node) (findings []Finding) {
+	for _, n := range nodes {
+		var names []string
+		for _, c := range r.sights[n.ID].containers {
+			if c.Runs() && placed[c.Instance] != n.ID {
+				names = append(names, c.Instance)
+			}
+		}
+		slices.Sort(names)
+		for _, name := range slices.Compact(names) {
+			f := Finding{Stops, n.ID, name, "its place is " + placed[name]}
+			if placed[name] == "" {
+				f.Reason = "what is wanted does not have it: put it into otto.yaml if it should run on"
+			}
+			findings = append(findings, f)
+		}
+	}
+	return findings
+}
+
+// decodeDocuments reads the documents of a store.
+func decodeDocuments(raw map[string]json.RawMessage) (documents, error) {
+	var d documents
+	for key, into := range map[string]any{keyIdentity: &d.identity, keyEpoch: &d.epoch, keyDesired: &d.desired, keyEnrolled: &d.enrolled, keyDeposed: &d.deposed} {
+		b, ok := raw[key]
+		if !ok && key == keyDeposed {
+			continue
+		}
+		if !ok {
+			return d, fmt.Errorf("the backup lacks the document %s", key)
+		}
+		if err := json.Unmarshal(b, into); err != nil {
+			return d, fmt.Errorf("the backup's document %s is unreadable: %w", key, err)
+		}
+	}
+	if len(d.identity.Key) != ed25519.PrivateKeySize || d.identity.ClusterID == "" {
+		return d, errors.New("the backup has no signing key of its cluster")
+	}
+	return d, nil
+}
+
+func encodeDocuments(d documents) (map[string]json.RawMessage, error) {
+	raw := map[string]json.RawMessage{}
+	for key, value := range map[string]any{keyIdentity: d.identity, keyEpoch: d.epoch, keyDesired: d.desired, keyEnrolled: d.enrolled, keyDeposed: d.deposed} {
+		b, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		raw[key] = b
+	}
+	return raw, nil
+}

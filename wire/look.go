@@ -1,0 +1,45 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/otto-edge/otto"
+)
+
+// Look is what a node says of itself over SSH, when there is no control plane
+// that it could report to.
+type Look struct {
+	ClusterID string `json:"cluster_id"`
+	NodeID    string `json:"node_id"`
+	// Assignment is the newest that the agent keeps, signed, as it came; empty if
+	// there is none.
+	Assignment []byte `json:"assignment,omitempty"`
+	// Containers are those of the cluster, running or not, and Volumes its volumes.
+	Containers []Seen   `json:"containers"`
+	Volumes    []string `json:"volumes"`
+}
+
+// Seen is a container that is there.
+type Seen struct {
+	Name     string              `json:"name"`
+	Service  string              `json:"service"`
+	Instance string              `json:"instance"`
+	SpecHash string              `json:"spec_hash"`
+	Image    string              `json:"image"`
+	State    otto.ContainerState `json:"state"`
+}
+
+// Runs reports whether the container runs, or will again without anybody's help.
+func (s Seen) Runs() bool {
+	return s.State == otto.ContainerRunning || s.State == otto.ContainerRestarting || s.State == otto.ContainerPaused
+}
+
+// DecodeLook reads what a node says of itself.
+func DecodeLook(b []byte) (Look, error) {
+	var l Look
+	if err := json.Unmarshal(b, &l); err != nil {
+		return l, fmt.Errorf("what the node says of itself: %w", err)
+	}
+	return l, nil
+}
