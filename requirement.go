@@ -157,9 +157,9 @@ func (r Requirement) String() string {
 		b.WriteString(" of limit")
 	}
 	if r.Over > 0 {
-		b.WriteString(" over " + shortDuration(r.Over))
+		b.WriteString(" over " + ShortDuration(r.Over))
 	}
-	b.WriteString(" for " + shortDuration(r.For))
+	b.WriteString(" for " + ShortDuration(r.For))
 	if r.Clear != r.DefaultClear() {
 		b.WriteString(" clear " + r.Unit.Format(r.Clear))
 	}
@@ -183,8 +183,8 @@ func (r Requirement) DefaultAggregate() string {
 	return AggregateAvg
 }
 
-// shortDuration leaves out what Duration.String adds in zeros.
-func shortDuration(d time.Duration) string {
+// ShortDuration writes a duration as a user would: it leaves out what Duration.String adds in zeros.
+func ShortDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
