@@ -97,6 +97,7 @@ type Cluster struct {
 type ServiceStatus struct {
 	Service
 	Instances []PlacedInstance `json:"instances"`
+	Verdicts  []Verdict        `json:"verdicts,omitempty"` // on its requirements, of each instance
 }
 
 // PlacedInstance is an instance on the node it was given to.

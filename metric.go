@@ -3,9 +3,9 @@ package otto
 import (
 	"cmp"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Metric is something that can be required of a service or a node.
@@ -167,13 +167,18 @@ func FindMetric(name string) (Metric, bool) {
 		_, err := ParseMQTTMetric(name)
 		return Metric{Name: name}, err == nil
 	}
-	all := Metrics()
-	i := slices.IndexFunc(all, func(m Metric) bool { return m.Name == name })
-	if i < 0 {
-		return Metric{}, false
-	}
-	return all[i], true
+	m, ok := byName()[name]
+	return m, ok
 }
+
+// byName finds a metric without making the whole table again.
+var byName = sync.OnceValue(func() map[string]Metric { //nolint:gochecknoglobals // a table that never changes
+	all := map[string]Metric{}
+	for _, m := range Metrics() {
+		all[m.Name] = m
+	}
+	return all
+})
 
 // MQTTPrefix begins the name of a metric that an application publishes itself.
 const MQTTPrefix = "mqtt:"

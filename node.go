@@ -99,4 +99,6 @@ type NodeStatus struct {
 	// Current says that it is the newest there is, and that nothing runs on the
 	// node that is not in it.
 	Current bool `json:"current"`
+	// Verdicts are on its own requirements, not on those of services that name it.
+	Verdicts []Verdict `json:"verdicts,omitempty"`
 }

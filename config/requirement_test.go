@@ -1,6 +1,8 @@
 package config
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -167,4 +169,17 @@ func FuzzRequirement(f *testing.F) {
 			t.Errorf("%q became %q: %v\n%s", text, r.String(), problems, diff)
 		}
 	})
+}
+
+func TestExampleOfTheDocsLoads(t *testing.T) {
+	doc, err := os.ReadFile("../docs/requirements.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(doc), "```yaml\n")
+	example, _, _ := strings.Cut(rest, "```")
+	f := parse(t, example)
+	if n := len(f.Wanted.Services[0].Requirements); n != 6 {
+		t.Errorf("%d requirements", n)
+	}
 }

@@ -21,6 +21,7 @@ func (p *Plane) pass() (next time.Duration) {
 	if p.deciding() != nil {
 		return next
 	}
+	p.evaluate(now)
 	if !p.dirty && now.Before(p.again) {
 		return min(next, p.again.Sub(now))
 	}
@@ -31,6 +32,7 @@ func (p *Plane) pass() (next time.Duration) {
 		}
 	}
 	p.place(now)
+	p.require()
 	p.assign()
 	p.summarize()
 	p.part()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,6 +124,8 @@ type Host struct {
 	Skew time.Duration
 	// Wrap, if set, comes between the engine and agents that start from now on.
 	Wrap func(agent.Runtime) agent.Runtime
+
+	measure atomic.Pointer[func(*otto.NodeSample, []otto.ContainerSample)]
 
 	life      chan struct{} // taken by who starts or ends the agent
 	cut       bool          // its network
@@ -298,7 +301,7 @@ func (c *Cluster) StartAgent(host string) error {
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: "amd64"}, StateDir: h.Dir,
-		Runtime: runtime, Conn: conn, Sampler: Sampler{h}, Clock: h.clock(c.booted), Knock: c.knock(host), Log: c.Log.With("who", host),
+		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: h.clock(c.booted), Knock: c.knock(host), Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return err

@@ -70,8 +70,8 @@ func (s *Series) read(r otto.Requirement, now time.Time) (m *reading, missing st
 	if !s.filled {
 		return nil, "nothing is measured yet"
 	}
-	if silent := s.silent(now); silent > s.stale {
-		return nil, "nothing has been measured for " + about(silent)
+	if s.Missing(now) {
+		return nil, "nothing has been measured for " + about(s.silent(now))
 	}
 	counting := r.Aggregate == otto.AggregateCount
 	// What has risen too much in a part of the window has done so in all of it.

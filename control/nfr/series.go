@@ -122,6 +122,10 @@ func (s *Series) put(value float64, at, took time.Duration) {
 	c.min, c.max, c.last = min(c.min, value), max(c.max, value), value
 }
 
+// Missing reports whether there has been no sample for so long that nothing can
+// be judged.
+func (s *Series) Missing(now time.Time) bool { return !s.filled || s.silent(now) > s.stale }
+
 // silent is how long there has been no sample.
 func (s *Series) silent(now time.Time) time.Duration { return now.Sub(s.base) - s.last }
 
