@@ -255,6 +255,9 @@ func (p *Plane) measureContainers(n *node, list []otto.ContainerSample, now time
 	for i := range list {
 		s := &list[i]
 		for _, f := range p.required.feedsOf[subject{node: n.ID, instance: s.Name}] {
+			if f.Probe {
+				f.probed(s.Probes, now)
+			}
 			if f.FromContainer == nil {
 				continue
 			}
@@ -265,7 +268,49 @@ func (p *Plane) measureContainers(n *node, list []otto.ContainerSample, now time
 			}
 		}
 	}
+	for _, j := range p.required.onNode[n.ID] {
+		if j.feed.Name == otto.MetricAvailability && !n.runs(j.instance) {
+			j.feed.add(0, now)
+		}
+	}
 	p.evaluateThose(p.required.onNode[n.ID], now) // here, so that all of them together are not much
+}
+
+// probed takes in how probes went.
+func (f *feed) probed(list []otto.Probed, now time.Time) {
+	if len(list) == 0 {
+		return
+	}
+	for _, probe := range list {
+		switch at := now.Add(-probe.Ago); {
+		case f.Name == otto.MetricAvailability && probe.Failed:
+			f.add(0, at)
+		case f.Name == otto.MetricAvailability:
+			f.add(100, at)
+		case !probe.Failed:
+			f.add(probe.Took.Seconds(), at)
+		}
+	}
+	f.fed = now // it is new, however long ago it was
+}
+
+// runs reports whether the node says that an instance runs, well or not; who is
+// not known to be down may run.
+func (n *node) runs(instance string) bool {
+	if n.report == nil {
+		return true
+	}
+	for _, s := range n.report.Instances {
+		if s.Name == instance {
+			switch s.State {
+			case otto.InstanceWaiting, otto.InstancePulling, otto.InstanceFailed:
+				return false
+			case otto.InstanceStarting:
+				return s.Health != ""
+			}
+		}
+	}
+	return true
 }
 
 // measureSelf takes in what needs no sample: how long nodes are silent, and how

@@ -250,3 +250,49 @@ func TestNotifyRunsCommandsAndWebhooks(t *testing.T) {
 		return err == nil && json.Valid(b)
 	})
 }
+
+func TestLatencyAndAvailabilityAreWhatProbesFind(t *testing.T) {
+	web := probed(movable("web", "a"))
+	web.Failover = otto.FailoverStay
+	web.Probe.Interval = time.Second
+	web.Probe.Timeout = time.Second
+	slow := required("latency", 0.15, otto.ActionMigrate)
+	slow.Aggregate, slow.Over = "p95", 30*time.Second
+	there := otto.Requirement{
+		Metric: "availability", Aggregate: "avg", Over: time.Minute, Operator: ">=", Limit: 90, Unit: "%", Clear: 91, For: 10 * time.Second, Action: otto.ActionEvent,
+	}
+	web.Requirements = []otto.Requirement{slow, there}
+	inThree(t, []otto.Service{web}, func(t *testing.T, c *ottotest.Cluster) {
+		engine := c.Hosts["a"].Runtime
+		c.Wait(time.Minute, "quick and there", func(v *otto.Cluster) bool {
+			list := v.Services[0].Verdicts
+			return list[0].State == otto.RequirementOK && list[1].State == otto.RequirementOK && *list[1].Value == 100
+		})
+		engine.SetExecTime(200 * time.Millisecond)
+		v := verdict(c.Wait(2*time.Minute, "slow", inState(otto.RequirementViolated)))
+		if *v.Value < 0.19 || *v.Value > 0.21 {
+			t.Errorf("p95 is %v s, 0.2 is right", *v.Value)
+		}
+		engine.SetExecTime(10 * time.Millisecond)
+		c.Wait(2*time.Minute, "quick again", inState(otto.RequirementOK))
+		engine.SetSick("web", "no answer")
+		v = c.Wait(3*time.Minute, "not there", func(v *otto.Cluster) bool { return v.Services[0].Verdicts[1].Acts() }).Services[0].Verdicts[1]
+		if *v.Value >= 90 || *v.Margin >= 0 {
+			t.Errorf("got %v %%", *v.Value)
+		}
+	})
+}
+
+func TestServiceThatIsDownIsNotAvailable(t *testing.T) {
+	web := probed(movable("web", "a"))
+	web.Failover = otto.FailoverStay
+	web.Spec.Restart = "no"
+	web.Requirements = []otto.Requirement{{
+		Metric: "availability", Aggregate: "avg", Over: time.Minute, Operator: ">=", Limit: 50, Unit: "%", Clear: 55, For: 10 * time.Second, Action: otto.ActionEvent,
+	}}
+	inThree(t, []otto.Service{web}, func(t *testing.T, c *ottotest.Cluster) {
+		c.Wait(time.Minute, "there", inState(otto.RequirementOK))
+		c.Hosts["a"].Runtime.Exit("web", 1)
+		c.Wait(2*time.Minute, "not there", inState(otto.RequirementViolated))
+	})
+}
