@@ -30,7 +30,7 @@ func newStatus(a *app) *cobra.Command {
 				return err
 			}
 			if watch {
-				return a.watchStatus(c.Context(), d)
+				return a.watch(c.Context(), d, a.printStatus, func(c *otto.Cluster) any { return c })
 			}
 			return a.status(c.Context(), d)
 		},
@@ -66,7 +66,9 @@ func (a *app) status(ctx context.Context, d stateDir) error {
 	return nil
 }
 
-func (a *app) watchStatus(ctx context.Context, d stateDir) error {
+// watch shows what is known once a second: print is for people, data what is
+// printed as JSON.
+func (a *app) watch(ctx context.Context, d stateDir, print func(io.Writer, *otto.Cluster, bool, time.Time), data func(*otto.Cluster) any) error {
 	const home, clear = "\x1b[H", "\x1b[J"
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -77,12 +79,12 @@ func (a *app) watchStatus(ctx context.Context, d stateDir) error {
 		case err != nil:
 			return err
 		case a.json():
-			err = a.printJSON(c)
+			err = a.printJSON(data(c))
 		case isTerminal(a.out):
-			a.printStatus(&page, c, running, time.Now())
+			print(&page, c, running, time.Now())
 			_, err = io.WriteString(a.out, home+strings.ReplaceAll(page.String(), "\n", "\x1b[K\n")+clear)
 		default:
-			a.printStatus(&page, c, running, time.Now())
+			print(&page, c, running, time.Now())
 			_, err = fmt.Fprintln(a.out, page.String())
 		}
 		if err != nil {
