@@ -181,9 +181,21 @@ func (a *app) printTroubles(w io.Writer, c *otto.Cluster) {
 			}
 		}
 	}
+	for _, v := range verdicts(c) {
+		if troubling(v) {
+			lines = append(lines, fmt.Sprintf("requirement of %s is %s: %s", cmpOr(v.Instance, "node "+v.Node), v.State, cmpOr(v.Reason, v.Requirement.String())))
+		}
+	}
 	if len(lines) > 0 {
 		fmt.Fprintf(w, "\n%s\n", strings.Join(lines, "\n"))
 	}
+}
+
+// troubling is a violation, and what cannot be judged although there was time to
+// measure: the node may not have such a metric.
+func troubling(v otto.Verdict) bool {
+	blind := v.State == otto.RequirementUnknown && v.Evaluated.Sub(v.Since) > v.Requirement.Over/2+time.Minute
+	return v.Standing() || blind
 }
 
 func dash(s string) string { return cmpOr(s, "-") }
