@@ -2,6 +2,7 @@ package otto
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -15,6 +16,35 @@ type Wanted struct {
 	// Interval is how often agents sample; 0 means DefaultInterval.
 	Interval time.Duration `json:"interval_ns,omitempty"`
 	Health   Health        `json:"health,omitzero"`
+	// Requirements are those of all services, or of all nodes.
+	Requirements []Requirement `json:"requirements,omitempty"`
+}
+
+// IntervalOf is the time between two samples of a node and its containers.
+func (w Wanted) IntervalOf() time.Duration { return cmp.Or(w.Interval, DefaultInterval) }
+
+// RequirementsOf are all that concern a service: its own, and those for all
+// services that it can be held to.
+func (w Wanted) RequirementsOf(s Service) []Requirement {
+	list := slices.Clone(s.Requirements)
+	for _, r := range w.Requirements {
+		m, _ := FindMetric(r.Metric)
+		if !m.Node && (!m.Probe || s.Probe != nil) && (!r.OfLimit || s.Limits(r.Metric)) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// RequirementsOn are all that concern a node: its own, and those for all nodes.
+func (w Wanted) RequirementsOn(n Node) []Requirement {
+	list := slices.Clone(n.Requirements)
+	for _, r := range w.Requirements {
+		if m, _ := FindMetric(r.Metric); m.Node {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // Health is how the nodes of a cluster are watched. Each zero means its default.
@@ -76,6 +106,7 @@ type Snapshot struct {
 type ServiceStatus struct {
 	Service
 	Instances []PlacedInstance `json:"instances"`
+	Verdicts  []Verdict        `json:"verdicts,omitempty"` // on its requirements, of each instance
 }
 
 // PlacedInstance is an instance on the node it was given to.

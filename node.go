@@ -18,6 +18,8 @@ type Node struct {
 	Labels       map[string]string `json:"labels,omitempty"`
 	// Heartbeat is the time between two of its heartbeats; 0 means the cluster's.
 	Heartbeat time.Duration `json:"heartbeat_ns,omitempty"`
+	// Requirements are its own; Wanted.RequirementsOn has all that concern it.
+	Requirements []Requirement `json:"requirements,omitempty"`
 }
 
 // IsLocal reports whether the node is the machine that Otto itself runs on,
@@ -97,4 +99,6 @@ type NodeStatus struct {
 	// Current says that it is the newest there is, and that nothing runs on the
 	// node that is not in it.
 	Current bool `json:"current"`
+	// Verdicts are on its own requirements, not on those of services that name it.
+	Verdicts []Verdict `json:"verdicts,omitempty"`
 }

@@ -58,6 +58,15 @@ type ContainerSample struct {
 	NetSent     uint64  `json:"net_sent"`
 	BlockRead   uint64  `json:"block_read"` // bytes since the container started
 	BlockWrite  uint64  `json:"block_write"`
+	// Probes are what its probe found since the sample before, oldest first.
+	Probes []Probed `json:"probes,omitempty"`
+}
+
+// Probed is how one probe of a container went.
+type Probed struct {
+	Ago    time.Duration `json:"ago_ns"`  // before the sample, when it ended
+	Took   time.Duration `json:"took_ns"` // until the answer, or until it was given up
+	Failed bool          `json:"failed,omitempty"`
 }
 
 // MemoryPercent is the share of the limit in use, 0 when the limit is unknown.

@@ -27,6 +27,8 @@ type Service struct {
 	Data  string        `json:"data,omitempty"`
 	Probe *Probe        `json:"probe,omitempty"` // beside the engine's own health check
 	Spec  ContainerSpec `json:"spec"`
+	// Requirements are its own; Wanted.RequirementsOf has all that concern it.
+	Requirements []Requirement `json:"requirements,omitempty"`
 }
 
 // Values of a Service's Failover, Rejoin and Data.
@@ -58,6 +60,11 @@ func (s Service) Stays() string {
 		return "its data is there, and it is not data: disposable"
 	}
 	return ""
+}
+
+// Limits reports whether the service has a limit of its own for cpu or memory.
+func (s Service) Limits(metric string) bool {
+	return metric == "cpu" && s.Spec.Resources.CPU > 0 || metric == "memory" && s.Spec.Resources.MemoryBytes > 0
 }
 
 // InstanceNames returns the names of the service's instances: name, name-2,

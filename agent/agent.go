@@ -75,6 +75,7 @@ type Agent struct {
 	results     chan result
 	began       time.Time
 	probed      chan finding
+	diary       diary
 }
 
 // New returns an agent that does nothing until Run. It fails only when its
@@ -270,7 +271,9 @@ func (a *Agent) sample(ctx context.Context) error {
 		} else if b, err := wire.EncodeNodeSample(a.Enrolment.NodeID, s); err == nil {
 			_ = a.Conn.Publish(ctx, a.topic(wire.KindNodeMetrics), 0, false, b)
 		}
-		b, err := wire.EncodeContainerSamples(a.Enrolment.NodeID, now, a.Sampler.Containers(now, running))
+		samples := a.Sampler.Containers(now, running)
+		a.diary.into(samples, time.Now())
+		b, err := wire.EncodeContainerSamples(a.Enrolment.NodeID, now, samples)
 		if err != nil {
 			a.Log.Warn("containers not sampled", "err", err)
 			continue

@@ -136,11 +136,15 @@ const quick = time.Second
 func (c *converger) run(ctx context.Context, p *prober) {
 	v := newVerdict(p.Probe, time.Now())
 	for ctx.Err() == nil {
+		began := time.Now()
 		failed, err := c.look(ctx, p)
 		if ctx.Err() != nil {
 			return
 		}
 		now := time.Now()
+		if err == nil {
+			c.diary.write(p.container, entry{now, now.Sub(began), failed != ""})
+		}
 		if err != nil {
 			c.Log.Debug("not probed", "container", p.container, "err", err)
 		} else if v.take(failed, now) {

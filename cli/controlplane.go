@@ -176,22 +176,31 @@ func explainLost(d stateDir, err error) error {
 // goroutines.
 type authorizer struct {
 	password               string // of the control plane
-	viewer, viewerPassword string // mqtt.username and mqtt.password, which may only read
+	viewer, viewerPassword string // mqtt.username and mqtt.password, which may read, and publish as applications do
 	plane                  atomic.Pointer[control.Plane]
 }
 
 func (a *authorizer) authorize(username, password string) (broker.Permissions, bool) {
+	p := a.plane.Load()
 	switch {
 	case username == controlUser:
-		return broker.Permissions{Publish: []string{wire.Root + "/#"}, Subscribe: []string{wire.Root + "/#"}}, control.SecretEqual(a.password, password)
+		return broker.Permissions{Publish: []string{wire.Root + "/#"}, ReadAll: true}, control.SecretEqual(a.password, password)
 	case username == "" && a.viewer == "":
-		return broker.Permissions{Subscribe: wire.MetricsFilters()}, true
+		return broker.Permissions{Publish: metricTopics(p), Subscribe: wire.MetricsFilters()}, true
 	case username == a.viewer && username != "":
-		return broker.Permissions{Subscribe: wire.PublicFilters()}, control.SecretEqual(a.viewerPassword, password)
+		return broker.Permissions{Publish: metricTopics(p), Subscribe: wire.PublicFilters()}, control.SecretEqual(a.viewerPassword, password)
 	}
 	publish, subscribe := wire.NodePermissions(username)
-	p := a.plane.Load()
 	return broker.Permissions{Publish: publish, Subscribe: subscribe}, p != nil && wire.ValidID(username) && p.Authorize(username, password)
+}
+
+// metricTopics are where applications may publish: exactly where a requirement
+// wants a number from.
+func metricTopics(p *control.Plane) []string {
+	if p == nil {
+		return nil
+	}
+	return p.MetricTopics()
 }
 
 // saveView keeps the last view on disk, for a status without a control plane.

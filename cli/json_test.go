@@ -18,6 +18,8 @@ func TestEveryFieldOfTheJSONOutputIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	paths := append(jsonPaths(reflect.TypeFor[otto.Cluster](), ""), jsonPaths(reflect.TypeFor[doctor.Finding](), "[].")...)
+	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Requirement](), "requirement.")...)
+	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Verdict](), "verdict.")...)
 	for _, path := range paths {
 		if !strings.Contains(string(doc), "`"+path+"`") {
 			t.Errorf("docs/json.md does not have `%s`", path)
@@ -41,7 +43,8 @@ func contains(list []string, s string) bool {
 }
 
 // jsonPaths are the fields of a type as JSON names them, [] for each element of
-// a list.
+// a list. Requirements and verdicts, which stand in several places, have rows
+// of their own.
 func jsonPaths(of reflect.Type, prefix string) (paths []string) {
 	for i := range of.NumField() {
 		f := of.Field(i)
@@ -58,7 +61,7 @@ func jsonPaths(of reflect.Type, prefix string) (paths []string) {
 			inner = inner.Elem()
 		}
 		paths = append(paths, path)
-		if inner.Kind() == reflect.Struct && inner != reflect.TypeFor[time.Time]() {
+		if inner.Kind() == reflect.Struct && inner != reflect.TypeFor[time.Time]() && inner != reflect.TypeFor[otto.Requirement]() && inner != reflect.TypeFor[otto.Verdict]() {
 			paths = append(paths, jsonPaths(inner, path+".")...)
 		}
 	}

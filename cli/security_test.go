@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -24,6 +25,7 @@ import (
 type guarded struct {
 	addr     string
 	password string // of the control plane
+	plane    *control.Plane
 
 	mu       sync.Mutex
 	enrolled map[string]wire.Enrolment
@@ -76,6 +78,7 @@ func guard(t *testing.T, viewer, viewerPassword string) *guarded {
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.plane = plane
 	auth.plane.Store(plane)
 	conn.Client = mqtt.NewClient(mqtt.ClientOptions{
 		Brokers: []string{g.addr}, ClientID: "plane", Username: controlUser, Password: g.password, OnConnect: plane.Connected,
@@ -85,7 +88,8 @@ func guard(t *testing.T, viewer, viewerPassword string) *guarded {
 	running.Go(func() { _ = conn.Run(ctx) })
 	running.Go(func() { _ = plane.Run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait() })
-	w := otto.Wanted{Nodes: []otto.Node{{ID: "n1", Host: "n1"}, {ID: "n2", Host: "n2"}}}
+	queue := otto.Requirement{Metric: "mqtt:shop/queue", Aggregate: otto.AggregateLast, Operator: "<", Limit: 9, Action: otto.ActionEvent}
+	w := otto.Wanted{Nodes: []otto.Node{{ID: "n1", Host: "n1", Requirements: []otto.Requirement{queue}}, {ID: "n2", Host: "n2"}}}
 	if _, err := plane.Apply(t.Context(), w, 0, false); err != nil {
 		t.Fatal(err)
 	}
@@ -108,9 +112,10 @@ func (g *guarded) target(who string) mqtttest.Target {
 	return mqtttest.Target{Addr: g.addr}
 }
 
-// topics are all that there are, for two nodes and one service.
+// topics are all that there are, for two nodes, one service, and an application
+// of which one number is required.
 func topics() []string {
-	list := []string{wire.TopicControlStatus, wire.TopicEvents, wire.ServiceTopic("web")}
+	list := []string{wire.TopicControlStatus, wire.TopicEvents, wire.ServiceTopic("web"), wire.RequirementTopic("web", ""), wire.RequirementTopic("", "n1"), "shop/queue", "shop/other"}
 	for _, node := range []string{"n1", "n2"} {
 		for _, k := range append(wire.ReportKinds(), wire.OrderKinds()...) {
 			list = append(list, wire.NodeTopic(node, k))
@@ -136,7 +141,9 @@ func TestWhoMayPublishAndReadWhat(t *testing.T) {
 		"otto/nodes/n1/metrics/containers", "otto/nodes/n1/metrics/node",
 		"otto/nodes/n2/metrics/containers", "otto/nodes/n2/metrics/node",
 	}
-	public := slices.Concat([]string{"otto/control/status", "otto/events"}, reports("n1")[1:], reports("n2")[1:], []string{"otto/services/web"})
+	public := slices.Concat([]string{"otto/control/status", "otto/events"}, reports("n1")[1:], reports("n2")[1:], []string{"otto/requirements/nodes/n1", "otto/requirements/services/web", "otto/services/web"})
+	queue := []string{"shop/queue"}
+	ours := slices.DeleteFunc(topics(), func(t string) bool { return !strings.HasPrefix(t, "otto/") })
 	tests := []struct {
 		who           string
 		viewer        bool // mqtt.username is set
@@ -145,10 +152,10 @@ func TestWhoMayPublishAndReadWhat(t *testing.T) {
 	}{
 		{who: "n1", publish: reports("n1"), read: orders("n1"), mark: "otto/control/status"},
 		{who: "n2", publish: reports("n2"), read: orders("n2"), mark: "otto/control/status"},
-		{who: "anybody", read: metrics, mark: metrics[0]},
-		{who: "viewer", viewer: true, read: public, mark: metrics[0]},
+		{who: "anybody", publish: queue, read: metrics, mark: metrics[0]},
+		{who: "viewer", viewer: true, publish: queue, read: public, mark: metrics[0]},
 		{who: "n1", viewer: true, publish: reports("n1"), read: orders("n1"), mark: "otto/control/status"},
-		{who: "control", publish: topics(), read: topics(), mark: "otto/control/status"},
+		{who: "control", publish: ours, read: ours, mark: "otto/control/status"},
 	}
 	plain, viewed := guard(t, "", ""), guard(t, "viewer", "may look")
 	for _, tt := range tests {
@@ -157,7 +164,7 @@ func TestWhoMayPublishAndReadWhat(t *testing.T) {
 			g = viewed
 		}
 		t.Run(fmt.Sprintf("%s viewer=%t", tt.who, tt.viewer), func(t *testing.T) {
-			control, seen := mqtttest.Subscribed(t, g.target("control").Options("observer"), "otto/#")
+			control, seen := mqtttest.Subscribed(t, g.target("control").Options("observer"), "#")
 			actor := mqtttest.Connected(t, g.target(tt.who).Options("actor"), nil)
 			if diff := cmp.Diff(tt.publish, published(t, actor, control, seen)); diff != "" {
 				t.Errorf("may publish (-want +got):\n%s", diff)
@@ -295,4 +302,17 @@ func TestNameOfANodeIsNoClientID(t *testing.T) {
 		t.Errorf("n1 was thrown out: %v", err)
 	default:
 	}
+}
+
+// TestApplicationMetricsArrive is the way of a number from an application
+// without credentials through our broker to a verdict, also of a requirement
+// that is added while the control plane is connected.
+func TestApplicationMetricsArrive(t *testing.T) {
+	g := guard(t, "", "")
+	app := mqtttest.Connected(t, g.target("anybody").Options("app"), nil)
+	mqtttest.WaitUntil(t, "judged", func() bool {
+		app.Send(t, "shop/queue", 1, false, "5")
+		v := g.plane.Cluster().Nodes[0].Verdicts
+		return len(v) == 1 && v[0].State == otto.RequirementOK && *v[0].Value == 5
+	})
 }

@@ -30,7 +30,7 @@ func newStatus(a *app) *cobra.Command {
 				return err
 			}
 			if watch {
-				return a.watchStatus(c.Context(), d)
+				return a.watch(c.Context(), d, a.printStatus, func(c *otto.Cluster) any { return c })
 			}
 			return a.status(c.Context(), d)
 		},
@@ -66,7 +66,9 @@ func (a *app) status(ctx context.Context, d stateDir) error {
 	return nil
 }
 
-func (a *app) watchStatus(ctx context.Context, d stateDir) error {
+// watch shows what is known once a second: print is for people, data what is
+// printed as JSON.
+func (a *app) watch(ctx context.Context, d stateDir, print func(io.Writer, *otto.Cluster, bool, time.Time), data func(*otto.Cluster) any) error {
 	const home, clear = "\x1b[H", "\x1b[J"
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -77,12 +79,12 @@ func (a *app) watchStatus(ctx context.Context, d stateDir) error {
 		case err != nil:
 			return err
 		case a.json():
-			err = a.printJSON(c)
+			err = a.printJSON(data(c))
 		case isTerminal(a.out):
-			a.printStatus(&page, c, running, time.Now())
+			print(&page, c, running, time.Now())
 			_, err = io.WriteString(a.out, home+strings.ReplaceAll(page.String(), "\n", "\x1b[K\n")+clear)
 		default:
-			a.printStatus(&page, c, running, time.Now())
+			print(&page, c, running, time.Now())
 			_, err = fmt.Fprintln(a.out, page.String())
 		}
 		if err != nil {
@@ -193,9 +195,21 @@ func (a *app) printTroubles(w io.Writer, c *otto.Cluster) {
 			lines = append(lines, fmt.Sprintf("node %s: the snapshot of the control plane was not left there: %s", s.Node, s.Problem))
 		}
 	}
+	for _, v := range verdicts(c) {
+		if troubling(v) {
+			lines = append(lines, fmt.Sprintf("requirement of %s is %s: %s", cmpOr(v.Instance, "node "+v.Node), v.State, cmpOr(v.Reason, v.Requirement.String())))
+		}
+	}
 	if len(lines) > 0 {
 		fmt.Fprintf(w, "\n%s\n", strings.Join(lines, "\n"))
 	}
+}
+
+// troubling is a violation, and what cannot be judged although there was time to
+// measure: the node may not have such a metric.
+func troubling(v otto.Verdict) bool {
+	blind := v.State == otto.RequirementUnknown && v.Evaluated.Sub(v.Since) > v.Requirement.Over/2+time.Minute
+	return v.Standing() || blind
 }
 
 func dash(s string) string { return cmpOr(s, "-") }

@@ -37,6 +37,13 @@ func TestStatus(t *testing.T) {
 			},
 		}},
 	}
+	whole.Nodes[0].Verdicts = []otto.Verdict{
+		{Node: "pi", State: otto.RequirementUnknown, Reason: "nothing is measured yet", Since: now.Add(-2 * time.Minute), Evaluated: now},
+		{Node: "pi", State: otto.RequirementUnknown, Reason: "measured for 40s of 1h so far", Requirement: otto.Requirement{Over: time.Hour}, Since: now.Add(-2 * time.Minute), Evaluated: now},
+	}
+	whole.Services[0].Verdicts = []otto.Verdict{
+		{Instance: "web", Node: "pi", State: otto.RequirementViolated, Violated: now, Reason: "latency is 210ms and should be < 150ms"}, {Instance: "web", Node: "pi", State: otto.RequirementPending},
+	}
 	stopped := *whole
 	stopped.Stopped = true
 	tests := []struct {
@@ -59,6 +66,8 @@ node nas: silent for 12s, and it refuses connections
 service web-2 is failed on nas: ended with exit code 7
       | no such file
       | giving up
+requirement of node pi is unknown: nothing is measured yet
+requirement of web is violated: latency is 210ms and should be < 150ms
 `},
 		{"without a control plane", whole, false, "The control plane of home is not running; services run on. This is from 0s ago.\n"},
 		{"stopped", &stopped, false, "home is stopped, since 0s ago.\n"},

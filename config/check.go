@@ -23,6 +23,7 @@ func (d *document) check(r *reader) {
 	}
 	d.checkPorts(r)
 	d.checkDependencies(r)
+	d.checkRequirements(r)
 }
 
 func (d *document) checkBroker(r *reader) {

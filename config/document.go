@@ -18,6 +18,8 @@ type document struct {
 	interval time.Duration
 	health   otto.Health
 	healthAt pos
+
+	requirements []requirement // of all services, or all nodes
 }
 
 const defaultName = "otto"
@@ -34,7 +36,9 @@ func documentObject() object[document] {
 			"health":   healthKey(),
 			"nodes":    nodesKey(),
 			"services": servicesKey(),
-			"volumes":  volumesKey(),
+			"requirements": requirementsKey("What must hold for each service or on each node, whichever its metric is of.", ofAll,
+				func(d *document) *[]requirement { return &d.requirements }),
+			"volumes": volumesKey(),
 		},
 		later: append(composeKeys[types.Project](), "include"),
 	}
@@ -144,10 +148,13 @@ func (d *document) complete() {
 
 func (d *document) wanted() otto.Wanted {
 	w := otto.Wanted{Nodes: []otto.Node{}, Services: []otto.Service{}, Interval: d.interval, Health: d.health}
+	w.Requirements = plainly(d.requirements)
 	for _, n := range d.nodes {
+		n.Requirements = plainly(n.requirements)
 		w.Nodes = append(w.Nodes, n.Node)
 	}
 	for _, s := range d.services {
+		s.Requirements = plainly(s.requirements)
 		w.Services = append(w.Services, s.Service)
 	}
 	return w

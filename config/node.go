@@ -16,6 +16,7 @@ const defaultDockerURL = "unix:///var/run/docker.sock"
 type node struct {
 	otto.Node
 	pos
+	requirements []requirement
 }
 
 func nodesKey() key[document] {
@@ -50,6 +51,8 @@ func nodeObject() object[node] {
 				checked(defaultDockerURL+" or tcp://127.0.0.1:2375", isDockerURL), func(n *node) *string { return &n.DockerURL }),
 			"heartbeat": as("Time between two of its heartbeats; more for a metered link.", heartbeat(), func(n *node) *time.Duration { return &n.Heartbeat }),
 			"labels":    as("Labels of the node.", pairs(), func(n *node) *map[string]string { return &n.Labels }),
+			"requirements": requirementsKey("What must hold on the node, such as node.temperature < 75C for 60s.", ofNode,
+				func(n *node) *[]requirement { return &n.requirements }),
 			"identity_file": as("Private key for SSH, relative to this file.", localPath(),
 				func(n *node) *string { return &n.IdentityFile }),
 		},

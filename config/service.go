@@ -26,6 +26,8 @@ type service struct {
 	statelessAt *pos // of stateful: false
 	probeAt     pos
 
+	requirements []requirement
+
 	environment map[string]*string // nil: to be taken from the environment, where there is none
 	envFiles    []envFile
 }
@@ -118,7 +120,9 @@ func placementKeys() map[string]key[service] {
 				s.statelessAt = &v.pos
 			}
 		}},
-		"probe":     probeKey(),
+		"probe": probeKey(),
+		"requirements": requirementsKey("What must hold while it runs, such as latency p95 < 150ms over 30s -> migrate.", ofService,
+			func(s *service) *[]requirement { return &s.requirements }),
 		"resources": nested("Limits of each container.", resources),
 		"cpus":      given("As resources.cpu, in Compose's form.", cores(), cpu),
 		"mem_limit": given("As resources.memory, in Compose's form.", size(minMemory), memory),

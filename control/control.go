@@ -98,7 +98,8 @@ type Plane struct {
 	watchMu sync.Mutex
 	watch   chan struct{} // closed when there is a new view
 
-	users sync.Map // of enrolled nodes: id to secret, for the broker to ask at any time
+	users        sync.Map                 // of enrolled nodes: id to secret, for the broker to ask at any time
+	metricTopics atomic.Pointer[[]string] // likewise
 
 	// Everything below belongs to the loop.
 	ctx        context.Context // of Run
@@ -124,6 +125,8 @@ type Plane struct {
 	foreign    string               // another cluster on the same broker
 	stored     *noting              // the store, with what is written to it
 	snapshots  snapshots
+	required   requirements
+	notices    chan struct{} // has an element for each one under way
 	viewStale  bool
 	background sync.WaitGroup
 }
@@ -149,6 +152,7 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 	p := &Plane{
 		Options: o, inbox: make(chan func(), 64), ended: make(chan struct{}), watch: make(chan struct{}),
 		nodes: map[string]*node{}, troubles: map[string]trouble{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, standIns: map[string]standIn{}, started: time.Now(),
+		notices: make(chan struct{}, maxNotices),
 	}
 	p.stored = &noting{Store: o.Store}
 	p.Store = p.stored

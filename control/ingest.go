@@ -139,12 +139,14 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 			n.sample, n.sampled = &s, now
 			n.skewed = s.Time.Sub(now)
 			n.live(now)
+			p.measureNode(n, s, now)
 		}
 	case wire.KindContainerMetrics:
 		var list []otto.ContainerSample
 		if _, list, err = wire.DecodeContainerSamples(id, payload); err == nil {
 			n.samples = list
 			n.live(now)
+			p.measureContainers(n, list, now)
 		}
 	case wire.KindEvents:
 		var e wire.NodeEvents

@@ -22,6 +22,7 @@ func (p *Plane) pass() (next time.Duration) {
 		return next
 	}
 	p.snapshot(now)
+	p.evaluate(now)
 	if !p.dirty && now.Before(p.again) {
 		return min(next, p.again.Sub(now))
 	}
@@ -32,6 +33,7 @@ func (p *Plane) pass() (next time.Duration) {
 		}
 	}
 	p.place(now)
+	p.require()
 	p.assign(now)
 	p.summarize()
 	p.part()

@@ -34,7 +34,9 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 		order[n.ID] = i
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
-		c.Nodes = append(c.Nodes, p.nodes[id].status(p.desired.Intents[id], now))
+		status := p.nodes[id].status(p.desired.Intents[id], now)
+		status.Verdicts = p.required.verdicts(owner{node: id})
+		c.Nodes = append(c.Nodes, status)
 	}
 	slices.SortStableFunc(c.Nodes, func(a, b otto.NodeStatus) int { return cmp.Compare(order[a.ID], order[b.ID]) })
 	return c
@@ -78,7 +80,7 @@ func (n *node) status(intent otto.Intent, now time.Time) otto.NodeStatus {
 func (p *Plane) services() []otto.ServiceStatus {
 	list := make([]otto.ServiceStatus, 0, len(p.desired.Wanted.Services))
 	for _, svc := range p.desired.Wanted.Services {
-		s := otto.ServiceStatus{Service: svc, Instances: make([]otto.PlacedInstance, 0, svc.Replicas)}
+		s := otto.ServiceStatus{Service: svc, Instances: make([]otto.PlacedInstance, 0, svc.Replicas), Verdicts: p.required.verdicts(owner{service: svc.Name})}
 		for _, name := range svc.InstanceNames() {
 			s.Instances = append(s.Instances, p.instance(svc, name))
 		}

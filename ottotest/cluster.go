@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,6 +148,8 @@ type Host struct {
 	Unreachable error
 	// Wrap, if set, comes between the engine and agents that start from now on.
 	Wrap func(agent.Runtime) agent.Runtime
+
+	measure atomic.Pointer[func(*otto.NodeSample, []otto.ContainerSample)]
 
 	life      chan struct{} // taken by who starts or ends the agent
 	cut       bool          // its network
@@ -371,7 +374,7 @@ func (c *Cluster) agent(host, dir string) (*Conn, func(), error) {
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: "amd64"}, StateDir: dir,
-		Runtime: runtime, Conn: conn, Sampler: Sampler{h}, Clock: h.clock(c.booted), Knock: c.knock(host), Log: c.Log.With("who", host),
+		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: h.clock(c.booted), Knock: c.knock(host), Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -122,6 +122,13 @@ func (r *Runtime) Exit(instance string, code int) {
 	r.changed()
 }
 
+// SetExecTime changes ExecTime while the engine is in use.
+func (r *Runtime) SetExecTime(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ExecTime = d
+}
+
 // SetSick makes the checks of an instance fail, the engine's own and commands
 // run in it, and go on to fail after a restart; an empty why makes it well.
 func (r *Runtime) SetSick(instance, why string) {
@@ -350,7 +357,10 @@ func (r *Runtime) Exec(ctx context.Context, id string, _ []string) (string, erro
 	if err := r.answer(ctx); err != nil {
 		return "", err
 	}
-	if err := pause(ctx, r.ExecTime); errors.Is(err, context.DeadlineExceeded) {
+	r.mu.Lock()
+	takes := r.ExecTime
+	r.mu.Unlock()
+	if err := pause(ctx, takes); errors.Is(err, context.DeadlineExceeded) {
 		return "it did not end in time", nil
 	} else if err != nil {
 		return "", err

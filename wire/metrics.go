@@ -55,7 +55,19 @@ type ContainerUsage struct {
 	NetworkTxBytes  uint64  `json:"network_tx_bytes"`
 	BlockReadBytes  uint64  `json:"block_read_bytes"`
 	BlockWriteBytes uint64  `json:"block_write_bytes"`
+
+	Probes []ProbeResult `json:"probes,omitempty"` // since the message before, oldest first
 }
+
+// ProbeResult is one probe in a ContainerUsage.
+type ProbeResult struct {
+	AgoMS  float64 `json:"ago_ms"`  // before the message's timestamp
+	TookMS float64 `json:"took_ms"` // until the answer, or until it was given up
+	Failed bool    `json:"failed"`
+}
+
+// MaxProbes are in one ContainerUsage at most, the newest ones.
+const MaxProbes = 32
 
 const timestampLayout = "2006-01-02T15:04:05.000000Z07:00"
 
@@ -95,6 +107,7 @@ func EncodeContainerSamples(node string, at time.Time, samples []otto.ContainerS
 			NetworkTxBytes:  s.NetSent,
 			BlockReadBytes:  s.BlockRead,
 			BlockWriteBytes: s.BlockWrite,
+			Probes:          encodeProbes(s.Probes),
 		}
 	}
 	return Encode(m)
@@ -148,9 +161,31 @@ func DecodeContainerSamples(node string, b []byte) (at time.Time, samples []otto
 			NetSent:     c.NetworkTxBytes,
 			BlockRead:   c.BlockReadBytes,
 			BlockWrite:  c.BlockWriteBytes,
+			Probes:      decodeProbes(c.Probes),
 		}
 	}
 	return at, samples, err
+}
+
+func encodeProbes(list []otto.Probed) (out []ProbeResult) {
+	for _, p := range list[max(len(list)-MaxProbes, 0):] {
+		out = append(out, ProbeResult{AgoMS: ms(p.Ago), TookMS: ms(p.Took), Failed: p.Failed})
+	}
+	return out
+}
+
+func decodeProbes(list []ProbeResult) (out []otto.Probed) {
+	for _, p := range list[max(len(list)-MaxProbes, 0):] {
+		out = append(out, otto.Probed{Ago: fromMS(p.AgoMS), Took: fromMS(p.TookMS), Failed: p.Failed})
+	}
+	return out
+}
+
+func ms(d time.Duration) float64 { return round(d.Seconds() * 1000) }
+
+// fromMS is a duration of no less than nothing and no more than a day.
+func fromMS(f float64) time.Duration {
+	return time.Duration(min(max(f, 0), 24*3600*1000) * float64(time.Millisecond))
 }
 
 func timestamp(t time.Time) string { return t.UTC().Format(timestampLayout) }

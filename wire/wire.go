@@ -69,6 +69,15 @@ func NodeFilter(kind Kind) string { return NodeTopic("+", kind) }
 // ServiceTopic is the topic of a service's summary.
 func ServiceTopic(service string) string { return Root + "/services/" + service }
 
+// RequirementTopic is where verdicts on a service's requirement are published,
+// or without a service those on a node's.
+func RequirementTopic(service, node string) string {
+	if service != "" {
+		return Root + "/requirements/services/" + service
+	}
+	return Root + "/requirements/nodes/" + node
+}
+
 // ParseNodeTopic is the inverse of NodeTopic. ok is false for every other topic.
 func ParseNodeTopic(topic string) (node string, kind Kind, ok bool) {
 	rest, ok := strings.CutPrefix(topic, Root+"/nodes/")
@@ -178,7 +187,7 @@ type ServiceSummary struct {
 	Error   string   `json:"error"`
 }
 
-// Encode is the JSON of a message of this package or of an otto.Event.
+// Encode is the JSON of a message of this package, of an otto.Event or of an otto.Verdict.
 func Encode(message any) ([]byte, error) {
 	b, err := json.Marshal(message)
 	if err == nil && len(b) > MaxMessage {
@@ -271,7 +280,7 @@ func MetricsFilters() []string {
 // PublicFilters match everything that is there to be read: all but assignments,
 // which hold the environments of services.
 func PublicFilters() []string {
-	filters := []string{TopicControlStatus, TopicEvents, ServiceTopic("+")}
+	filters := []string{TopicControlStatus, TopicEvents, ServiceTopic("+"), RequirementTopic("+", ""), RequirementTopic("", "+")}
 	for _, k := range []Kind{KindHeartbeat, KindStatus, KindInstances, KindEvents} {
 		filters = append(filters, NodeFilter(k))
 	}

@@ -29,7 +29,9 @@ var (
 		Temperature: &celsius, Pressure: &otto.Pressure{CPU: 1, Memory: 2, IO: 3},
 	}
 	containers = []otto.ContainerSample{
-		{ID: strings.Repeat("ab", 32), Name: "web", CPUPercent: 187.5, MemoryUsed: 64 << 20, MemoryLimit: 128 << 20, NetRecv: 1, NetSent: 2, BlockRead: 3, BlockWrite: 4},
+		{ID: strings.Repeat("ab", 32), Name: "web", CPUPercent: 187.5, MemoryUsed: 64 << 20, MemoryLimit: 128 << 20, NetRecv: 1, NetSent: 2, BlockRead: 3, BlockWrite: 4, Probes: []otto.Probed{
+			{Ago: 1200 * time.Millisecond, Took: 12500 * time.Microsecond}, {Ago: 200 * time.Millisecond, Took: 3 * time.Second, Failed: true},
+		}},
 	}
 )
 

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/shirou/gopsutil/v4/cpu"
-	"golang.org/x/sys/unix"
 )
 
 // cpuTimes are seconds since boot, summed over the cores that count.
@@ -15,27 +14,24 @@ type cpuTimes struct {
 	busy, total float64
 }
 
-// readCPU sums the cores this process may use: inside LXC, or on a machine that
-// is shared by cpusets, the others are not this node's.
+// readCPU sums the cores that this process may use, as its cpuset and its
+// affinity say: inside LXC, or where a machine is shared by cpusets, the others
+// are not this node's.
 func (s *Sampler) readCPU() (cpuTimes, error) {
 	cores, err := cpu.TimesWithContext(s.ctx, true)
 	if err != nil {
 		return cpuTimes{}, err
 	}
-	mine := func(int) bool { return true }
-	if s.root == "/" {
-		var set unix.CPUSet
-		if err := unix.SchedGetaffinity(0, &set); err == nil {
-			mine = set.IsSet
-		}
-	}
+	allowed := allowedCores(s.contents(&s.node.status))
+	// Who shows us no more cores than we may use, as lxcfs does, has chosen them
+	// already, and numbered them anew.
+	all := allowed.Count() == 0 || len(cores) <= allowed.Count()
 	var sum cpuTimes
 	for _, c := range cores {
 		n, err := strconv.Atoi(strings.TrimPrefix(c.CPU, "cpu"))
-		if err != nil || !mine(n) {
-			continue
+		if all || err == nil && allowed.IsSet(n) {
+			sum.add(c)
 		}
-		sum.add(c)
 	}
 	if sum.cores == 0 {
 		return sum, errors.New("/proc/stat names no core of this process")

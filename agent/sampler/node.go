@@ -13,7 +13,7 @@ import (
 // nodeFiles are the files of a node that are kept open.
 type nodeFiles struct {
 	ready bool
-	net, load, uptime,
+	net, load, uptime, status,
 	pressureCPU, pressureMemory, pressureIO file
 	zones []file // temperatures
 }
@@ -22,6 +22,7 @@ type nodeFiles struct {
 // read; CPU is 0 in the first reading.
 func (s *Sampler) Node(now time.Time) (otto.NodeSample, error) {
 	sample := otto.NodeSample{Time: now}
+	s.node.status.path = s.path("/proc/self/status")
 	times, err := s.readCPU()
 	if err != nil {
 		return sample, fmt.Errorf("sample CPU: %w", err)
@@ -102,7 +103,7 @@ func (s *Sampler) readPressure() *otto.Pressure {
 }
 
 func (n *nodeFiles) close(files *opener) {
-	for _, f := range []*file{&n.net, &n.load, &n.uptime, &n.pressureCPU, &n.pressureMemory, &n.pressureIO} {
+	for _, f := range []*file{&n.net, &n.load, &n.uptime, &n.status, &n.pressureCPU, &n.pressureMemory, &n.pressureIO} {
 		files.close(f)
 	}
 	for i := range n.zones {

@@ -1,6 +1,10 @@
 package sampler
 
-import "bytes"
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+)
 
 // The parsers here allocate nothing and take anything: what they do not
 // understand counts as absent.
@@ -49,6 +53,33 @@ func word(b []byte) (first, rest []byte) {
 	}
 	return b, nil
 }
+
+// allowedCores are those of Cpus_allowed_list in a process's status, such as
+// "0-2,5"; none if it does not say.
+func allowedCores(b []byte) (set unix.CPUSet) {
+	for len(b) > 0 {
+		var l []byte
+		l, b = line(b)
+		list, ok := bytes.CutPrefix(l, []byte("Cpus_allowed_list:"))
+		if !ok {
+			continue
+		}
+		for part := range bytes.SplitSeq(bytes.TrimSpace(list), []byte{','}) {
+			first, last, isRange := bytes.Cut(part, []byte{'-'})
+			from, ok := number(first)
+			to := from
+			if isRange {
+				to, _ = number(last)
+			}
+			for n := from; ok && n <= to && n < maxCores; n++ {
+				set.Set(int(n))
+			}
+		}
+	}
+	return set
+}
+
+const maxCores = 1024 // that a unix.CPUSet holds
 
 // field finds the number after a key at the beginning of a line, as in
 // "usage_usec 1234".

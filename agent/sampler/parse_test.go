@@ -41,6 +41,26 @@ func TestFieldIsAWholeWordAtALinesBeginning(t *testing.T) {
 }
 
 // seed gives every file of testdata to a fuzz test.
+func TestAllowedCores(t *testing.T) {
+	for in, want := range map[string][]int{
+		"Name:\totto-agent\nCpus_allowed:\tff\nCpus_allowed_list:\t0-2,5\n": {0, 1, 2, 5},
+		"Cpus_allowed_list:\t7\nMems_allowed:\t1":                           {7},
+		"Cpus_allowed_list:\t1022-99999999999":                              {1022, 1023},
+		"Cpus_allowed_list:\t3-1,x,-2":                                      nil,
+		"":                                                                  nil,
+	} {
+		set := allowedCores([]byte(in))
+		for _, n := range want {
+			if !set.IsSet(n) {
+				t.Errorf("%q: core %d is not allowed", in, n)
+			}
+		}
+		if set.Count() != len(want) {
+			t.Errorf("%q: %d cores, want %v", in, set.Count(), want)
+		}
+	}
+}
+
 func seed(f *testing.F) {
 	err := filepath.WalkDir("testdata", func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.Contains(path, "fuzz") {
@@ -69,6 +89,7 @@ func FuzzKernelFiles(f *testing.F) {
 		}
 		loadAverage(b)
 		memoryLimit(b, 1<<30)
+		allowedCores(b)
 		cpuUsage(b, true)
 		cpuUsage(b, false)
 	})

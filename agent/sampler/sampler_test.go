@@ -207,6 +207,45 @@ func TestNode(t *testing.T) {
 	}
 }
 
+// TestOnlyTheNodesOwnCoresCount has four cores, of which two are busy.
+func TestOnlyTheNodesOwnCoresCount(t *testing.T) {
+	for name, tt := range map[string]struct {
+		status string // of this process
+		want   float64
+	}{
+		"a busy one":                      {"Cpus_allowed_list:\t1\n", 100},
+		"an idle one":                     {"Cpus_allowed_list:\t2\n", 0},
+		"one of each":                     {"Cpus_allowed_list:\t1-2\n", 50},
+		"all":                             {"Cpus_allowed_list:\t0-3\n", 50},
+		"not known":                       {"", 50},
+		"numbered otherwise, as by LXCFS": {"Cpus_allowed_list:\t8-11\n", 50},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := copyTree(t, "testdata/v2")
+			if tt.status != "" {
+				writeFile(t, filepath.Join(root, "proc/self/status"), tt.status)
+			}
+			cores := func(busy, idle int) string {
+				const rest = " 0 0 0 0 0 0\n"
+				mine, other := fmt.Sprintf(" %d 0 0 1000", busy), fmt.Sprintf(" 100 0 0 %d", idle)
+				return "cpu 0 0 0 0" + rest + "cpu0" + mine + rest + "cpu1" + mine + rest + "cpu2" + other + rest + "cpu3" + other + rest
+			}
+			stat := filepath.Join(root, "proc/stat")
+			writeFile(t, stat, cores(100, 1000))
+			s := New(Options{Root: root})
+			defer s.Close()
+			if _, err := s.Node(start); err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, stat, cores(200, 1100))
+			got, err := s.Node(start.Add(time.Second))
+			if err != nil || got.CPUPercent != tt.want {
+				t.Errorf("CPU %v, %v; want %v", got.CPUPercent, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestNodeWithoutExtrasIsStillRead(t *testing.T) {
 	s := New(Options{Root: "testdata/v1"})
 	defer s.Close()

@@ -17,6 +17,9 @@ func Diff(was, now otto.Wanted) []otto.Change {
 	if was.Interval != now.Interval {
 		changes = append(changes, otto.Change{Kind: "change", Noun: "metrics", Name: "interval", Detail: arrow(was.Interval, now.Interval)})
 	}
+	if !sameRequirements(was.Requirements, now.Requirements) {
+		changes = append(changes, otto.Change{Kind: "change", Noun: "requirements", Name: "all"})
+	}
 	if d := fields(reflect.ValueOf(was.Health), reflect.ValueOf(now.Health)); d != "" {
 		changes = append(changes, otto.Change{Kind: "change", Noun: "health", Name: "nodes", Detail: d})
 	}
@@ -56,18 +59,29 @@ func fields(a, b reflect.Value) string {
 		if reflect.DeepEqual(fa.Interface(), fb.Interface()) || empty(fa) && empty(fb) {
 			continue
 		}
+		if list, ok := fa.Interface().([]otto.Requirement); ok && sameRequirements(list, fb.Interface().([]otto.Requirement)) {
+			continue
+		}
 		name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
 		name = strings.TrimSuffix(name, "_ns")
 		switch {
 		case name == "spec":
 			parts = append(parts, fields(fa, fb))
-		case name == "environment", name == "healthcheck", name == "probe", name == "logging", name == "mounts", name == "devices", name == "resources":
+		case name == "environment", name == "healthcheck", name == "probe", name == "logging", name == "mounts", name == "devices", name == "resources", name == "requirements":
 			parts = append(parts, name)
 		default:
 			parts = append(parts, name+": "+arrow(fa.Interface(), fb.Interface()))
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// sameRequirements compares all but the places in the file.
+func sameRequirements(a, b []otto.Requirement) bool {
+	return slices.EqualFunc(a, b, func(a, b otto.Requirement) bool {
+		a.At, b.At = "", ""
+		return reflect.DeepEqual(a, b)
+	})
 }
 
 // empty reports whether v is nil or without elements, which mean the same.

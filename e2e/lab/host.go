@@ -129,6 +129,16 @@ func (h *Host) ReadOnly() { h.lab.t.Helper(); h.lab.Run("readonly", h.Name) }
 // Writable ends ReadOnly.
 func (h *Host) Writable() { h.lab.t.Helper(); h.lab.Run("writable", h.Name) }
 
+// Cores has the host, and what its engine starts from then on, use only these
+// cores of the machine, such as "0" or "0-1".
+func (h *Host) Cores(list string) { h.lab.t.Helper(); h.lab.Run("cpus", h.Name, list) }
+
+// Heat gives the host's CPU a temperature, in degrees Celsius; at boot it has 40.
+func (h *Host) Heat(degrees float64) {
+	h.lab.t.Helper()
+	h.lab.Run("temp", h.Name, fmt.Sprint(degrees))
+}
+
 // Rekey gives the host another host key; KnownHosts keeps the old one.
 func (h *Host) Rekey() { h.lab.t.Helper(); h.lab.Run("rekey", h.Name) }
 

@@ -101,6 +101,39 @@ func TestImagesRunAndAnswer(t *testing.T) {
 	}
 }
 
+func TestHostHasCoresAndATemperatureOfItsOwn(t *testing.T) {
+	l := lab.Up(t, 1)
+	h := l.Host("n1")
+	l.Images()
+	h.Load("redis:alpine")
+	allowed := func(process string) string {
+		return h.Exec("sh", "-c", "grep Cpus_allowed_list /proc/"+process+"/status | cut -f2")
+	}
+	if all := allowed("self"); all == "1" {
+		t.Skip("this machine has too few cores to share out")
+	}
+	h.Cores("1")
+	h.Docker("run", "-d", "--name", "redis", "redis:alpine")
+	check := func() {
+		t.Helper()
+		if n := h.SSH("nproc"); n != "1" {
+			t.Errorf("what SSH starts may use %s cores", n)
+		}
+		if got := allowed("$(docker inspect -f '{{.State.Pid}}' redis)"); got != "1" {
+			t.Errorf("a container may use the cores %s", got)
+		}
+	}
+	check()
+	h.Kill()
+	h.Boot()
+	h.Docker("start", "redis")
+	check()
+	h.Heat(81.5)
+	if got := h.SSH("cat /sys/class/thermal/thermal_zone0/temp"); got != "81500" {
+		t.Errorf("it has %s", got)
+	}
+}
+
 func TestDownLeavesNothing(t *testing.T) {
 	var before []string
 	t.Cleanup(func() { // runs after the lab's own clean-up

@@ -17,6 +17,9 @@ import (
 // the broker's own "$" topics.
 type Permissions struct {
 	Publish, Subscribe []string
+	// ReadAll allows all subscriptions. It is for who holds the broker anyway, and
+	// learns while connected what there is to be read.
+	ReadAll bool
 }
 
 const storeUser = "store"
@@ -92,6 +95,9 @@ func (p Permissions) server() (*server.Permissions, error) {
 	publish, err := subjectPermission(p.Publish)
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
+	}
+	if p.ReadAll {
+		return &server.Permissions{Publish: publish}, nil
 	}
 	subscribe, err := subjectPermission(p.Subscribe)
 	if err != nil {

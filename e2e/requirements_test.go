@@ -1,0 +1,89 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/e2e/lab"
+	"github.com/otto-edge/otto/mqtt/mqtttest"
+)
+
+// TestRequirementsAreMeasured has real figures on their whole way: the load of a
+// host's own core, a thermal zone, a probe, and a number that an application publishes.
+func TestRequirementsAreMeasured(t *testing.T) {
+	l := lab.Up(t, 1)
+	h := l.Host("n1")
+	l.Images()
+	h.Load("otto-echo:1")
+	h.Cores("1")
+	c := lab.NewCluster(t, fmt.Sprintf(`
+metrics: {interval: 1s}
+nodes:
+  - {id: n1, host: %s, user: otto, identity_file: %s}
+requirements: [node.temperature < 75C for 2s]
+services:
+  web:
+    image: otto-echo:1
+    ports: ["8081:8080"]
+    probe: {http: ":8080/", interval: 1s}
+    requirements:
+      - node.cpu < 90%% over 5s for 2s
+      - latency p95 < 2s over 10s
+      - availability >= 50%% over 10s
+      - mqtt:shop/queue#.length < 100 for 2s
+`, h.IP, l.Key))
+	c.Know(l)
+	c.Start()
+	app := mqtttest.Connected(t, mqtttest.Target{Addr: "10.77.0.1:1883"}.Options("app"), nil)
+	say := func(length int) { app.Send(t, "shop/queue", 1, false, fmt.Sprintf(`{"length": %d}`, length)) }
+	states := func() string {
+		var list []otto.Verdict
+		if err := json.Unmarshal([]byte(c.Run("requirements", "--output", "json")), &list); err != nil {
+			t.Fatal(err)
+		}
+		var words []string
+		for _, v := range list {
+			words = append(words, v.Requirement.Metric+" "+string(v.State)+" "+v.Reason)
+		}
+		return strings.Join(words, ", ")
+	}
+	now := ""
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(now)
+		}
+	})
+	is := func(metric string, state otto.RequirementState, while func()) {
+		t.Helper()
+		lab.Until(t, metric+" is "+string(state), func() bool {
+			while()
+			now = states()
+			return strings.Contains(now, metric+" "+string(state))
+		})
+	}
+	nothing := func() {}
+	for _, metric := range []string{"node.temperature", "latency", "availability"} {
+		is(metric, otto.RequirementOK, nothing)
+	}
+	is("mqtt:shop/queue#.length", otto.RequirementOK, func() { say(7) })
+
+	h.Heat(88)
+	is("node.temperature", otto.RequirementViolated, nothing)
+	h.Heat(40)
+	stop := h.Background("sh", "-c", "while :; do :; done")
+	is("node.cpu", otto.RequirementViolated, nothing) // of two cores it would be half of that
+	stop()
+	is("mqtt:shop/queue#.length", otto.RequirementViolated, func() { say(700) })
+	is("node.temperature", otto.RequirementOK, nothing)
+
+	t.Log("\n" + c.Run("requirements"))
+	events := c.Run("events")
+	for _, want := range []string{"node.temperature is 88C and should be < 75C", "requirement-met", "shop/queue#.length is 700"} {
+		if !strings.Contains(events, want) {
+			t.Errorf("no event says %q:\n%s", want, events)
+		}
+	}
+}
