@@ -15,6 +15,8 @@ type Wanted struct {
 	// Interval is how often agents sample; 0 means DefaultInterval.
 	Interval time.Duration `json:"interval_ns,omitempty"`
 	Health   Health        `json:"health,omitzero"`
+	// Scheduler is how nodes are chosen for what has no home.
+	Scheduler Scheduler `json:"scheduler,omitzero"`
 }
 
 // Health is how the nodes of a cluster are watched. Each zero means its default.

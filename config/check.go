@@ -55,8 +55,9 @@ func (d *document) checkNodes(r *reader) {
 // checkNames finds containers that would have the same name.
 func (d *document) checkNames(r *reader) {
 	owners := map[string]service{}
+	w := d.wanted()
 	for _, s := range d.services {
-		for _, name := range s.InstanceNames() {
+		for _, name := range w.InstanceNames(s.Service) {
 			owner, taken := owners[name]
 			switch {
 			case s.Name == "":

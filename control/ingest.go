@@ -6,6 +6,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/health"
+	"github.com/otto-edge/otto/control/scheduler"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -34,7 +35,9 @@ type node struct {
 	sample   *otto.NodeSample
 	sampled  time.Time
 	samples  []otto.ContainerSample
-	firstMsg chan struct{} // closed when it is heard for the first time after an installation
+	cpu, mem scheduler.Load    // shares of the machine
+	labels   map[string]string // for placement; nil until they are asked for
+	firstMsg chan struct{}     // closed when it is heard for the first time after an installation
 
 	keeper   *keeper
 	step     string // what its keeper is doing
@@ -133,7 +136,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 	case wire.KindNodeMetrics:
 		var s otto.NodeSample
 		if s, err = wire.DecodeNodeSample(id, payload); err == nil {
-			n.sample, n.sampled = &s, now
+			n.measure(s, now)
 			n.skewed = s.Time.Sub(now)
 			n.live(now)
 		}
@@ -190,7 +193,7 @@ func (n *node) beat(h wire.Heartbeat, now time.Time, patience time.Duration) {
 // so a birth proves nothing, and a will counts only for the agent heard last.
 func (n *node) birth(s wire.Status, now time.Time) {
 	if s.Online {
-		n.facts = s.Facts
+		n.facts, n.labels = s.Facts, nil
 		return
 	}
 	if s.BootID == n.bootID {

@@ -106,7 +106,7 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 		sick = n.report.Engine.Problem
 	}
 	out := plan.Node{
-		ID: n.ID, Memory: n.facts.MemoryBytes, Failures: n.failing(now),
+		ID: n.ID, Memory: n.facts.MemoryBytes, Failures: n.failing(now), Machine: n.machine(),
 		Stable: n.state == otto.NodeReady && now.Sub(n.since) > stableAfter && sick == "" && !intent.Cordoned && !n.flaps.Suppressed(now),
 	}
 	switch {
@@ -216,7 +216,7 @@ func (p *Plane) tellWaiting(instance, node, why string) {
 		return
 	}
 	for _, s := range p.desired.Wanted.Services {
-		if slices.Contains(s.InstanceNames(), instance) {
+		if slices.Contains(p.desired.Wanted.InstanceNames(s), instance) {
 			p.event("service-waiting", node, s.Name, instance+": "+why)
 		}
 	}
@@ -224,7 +224,7 @@ func (p *Plane) tellWaiting(instance, node, why string) {
 
 func homed(w otto.Wanted, instance string) bool {
 	return slices.ContainsFunc(w.Services, func(s otto.Service) bool {
-		return s.Node != "" && slices.Contains(s.InstanceNames(), instance)
+		return (s.Node != "" || s.Global()) && slices.Contains(w.InstanceNames(s), instance)
 	})
 }
 
@@ -322,7 +322,7 @@ func (p *Plane) summarize() {
 		return
 	}
 	for _, s := range p.services() {
-		sum := wire.ServiceSummary{Service: s.Name, State: string(otto.InstanceRunning), Nodes: []string{}, Wanted: s.Replicas}
+		sum := wire.ServiceSummary{Service: s.Name, State: string(otto.InstanceRunning), Nodes: []string{}, Wanted: len(s.Instances)}
 		for _, i := range s.Instances {
 			if i.Node != "" && !slices.Contains(sum.Nodes, i.Node) {
 				sum.Nodes = append(sum.Nodes, i.Node)

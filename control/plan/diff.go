@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -16,6 +17,9 @@ func Diff(was, now otto.Wanted) []otto.Change {
 	changes = append(changes, diff("service", was.Services, now.Services, func(s otto.Service) string { return s.Name }, serviceDetail)...)
 	if was.Interval != now.Interval {
 		changes = append(changes, otto.Change{Kind: "change", Noun: "metrics", Name: "interval", Detail: arrow(was.Interval, now.Interval)})
+	}
+	if !maps.Equal(was.Scheduler.Weights, now.Scheduler.Weights) {
+		changes = append(changes, otto.Change{Kind: "change", Noun: "scheduler", Name: "weights"})
 	}
 	if d := fields(reflect.ValueOf(was.Health), reflect.ValueOf(now.Health)); d != "" {
 		changes = append(changes, otto.Change{Kind: "change", Noun: "health", Name: "nodes", Detail: d})
@@ -61,7 +65,8 @@ func fields(a, b reflect.Value) string {
 		switch {
 		case name == "spec":
 			parts = append(parts, fields(fa, fb))
-		case name == "environment", name == "healthcheck", name == "probe", name == "logging", name == "mounts", name == "devices", name == "resources":
+		case name == "environment", name == "healthcheck", name == "probe", name == "logging", name == "mounts", name == "devices", name == "resources",
+			name == "placement", name == "reserve":
 			parts = append(parts, name)
 		default:
 			parts = append(parts, name+": "+arrow(fa.Interface(), fb.Interface()))

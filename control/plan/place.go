@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/otto-edge/otto"
@@ -27,6 +26,7 @@ type Node struct {
 	Stable   bool
 	Memory   uint64             // in bytes; 0 if unknown
 	Failures map[string]float64 // how much each service's failures there weigh
+	scheduler.Machine
 }
 
 // Move is an instance that changes its node, and why.
@@ -47,37 +47,45 @@ type Placed struct {
 
 // Place returns the placement for what is wanted. An instance keeps its node
 // for as long as that node exists and nothing drives it away; one that may not
-// move is at home whatever happens; for the others a node is picked. troubled
-// says, by instance, why it does not work where it is.
+// move is at home whatever happens; for the others a node is picked. A global
+// service has an instance on every node that fits, and none on the others.
+// troubled says, by instance, why it does not work where it is.
 func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]string) Placed {
-	p := placing{Placed: Placed{Placement: Placement{}, Waiting: map[string]string{}}, index: map[string]int{}, nodes: nodes}
-	for i, n := range nodes {
-		p.index[n.ID] = i
-		p.candidates = append(p.candidates, scheduler.Candidate{ID: n.ID, Refuse: n.Refuse, Memory: n.Memory, Failures: n.Failures})
-	}
+	p := newPlacing(w, nodes)
 	var homeless, leaving []instance
-	for _, s := range w.Services {
-		for _, name := range s.InstanceNames() {
+	for k := range w.Services {
+		s := &w.Services[k]
+		if s.Global() {
+			p.everywhere(w, s, was)
+			continue
+		}
+		for _, name := range w.InstanceNames(*s) {
 			i := p.consider(s, name, was[name], troubled[name])
-			switch {
-			case i.at == "":
+			if i.at == "" {
 				homeless = append(homeless, i)
-			case i.reason != "":
-				leaving = append(leaving, i)
-				p.put(i, i.at) // until another one takes it
-			default:
-				p.put(i, i.at)
+				continue
 			}
+			if i.reason != "" || ruled(s) {
+				leaving = append(leaving, i)
+			}
+			p.put(i, i.at) // until another one takes it
 		}
 	}
 	for _, i := range leaving {
-		p.leave(i)
+		if i.reason == "" || i.homing {
+			if breaks := p.breaks(i); breaks != "" {
+				i.reason, i.homing = fmt.Sprintf("it may not be on node %s: %s", i.at, breaks), false
+			}
+		}
+		if i.reason != "" {
+			p.leave(i)
+		}
 	}
 	for _, i := range homeless {
-		if node, refused := p.pick(i, nil); node != "" {
+		if node, ok := p.state.Pick(scheduler.Ask{Service: i.of}); ok {
 			p.move(i, node)
 		} else {
-			p.Waiting[i.name] = "no node can take it: " + strings.Join(refused, "; ")
+			p.Waiting[i.name] = "no node can take it: " + strings.Join(p.refusals(i, nil), "; ")
 		}
 	}
 	return p.Placed
@@ -86,22 +94,56 @@ func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]strin
 // placing is a placement in the making.
 type placing struct {
 	Placed
-	nodes      []Node
-	candidates []scheduler.Candidate
-	index      map[string]int // of nodes and candidates, by id
+	nodes []Node
+	state *scheduler.State
+	index map[string]int // of nodes, by id
+}
+
+func newPlacing(w otto.Wanted, nodes []Node) *placing {
+	p := &placing{Placed: Placed{Placement: Placement{}, Waiting: map[string]string{}}, index: map[string]int{}, nodes: nodes}
+	candidates := make([]scheduler.Candidate, 0, len(nodes))
+	for i, n := range nodes {
+		p.index[n.ID] = i
+		candidates = append(candidates, scheduler.Candidate{ID: n.ID, Refuse: n.Refuse, Memory: n.Memory, Failures: n.Failures, Machine: n.Machine})
+	}
+	p.state = scheduler.New(candidates, w.Scheduler.Weights)
+	return p
 }
 
 // instance is an instance on its way to a place.
 type instance struct {
 	name   string
-	of     otto.Service
+	of     *otto.Service
 	at     string // where it is; empty without a place
 	reason string // why it leaves; empty if it stays
 	homing bool   // it leaves only to go home
 }
 
+// everywhere places a global service. Its instances stay on nodes that are lost
+// or drained, as there is nowhere else for them, and are taken off nodes that do
+// not fit any more.
+func (p *placing) everywhere(w otto.Wanted, s *otto.Service, was Placement) {
+	for _, n := range w.Nodes {
+		i := instance{name: s.InstanceOn(n.ID), of: s}
+		k, there := p.index[n.ID]
+		switch breaks := p.state.Breaks(s, n.ID); {
+		case !there:
+		case was[i.name] == n.ID && breaks == "":
+			p.put(i, n.ID)
+		case was[i.name] == n.ID || breaks != "":
+		default:
+			on := scheduler.Ask{Service: s, Only: n.ID}
+			if _, ok := p.state.Pick(on); ok {
+				p.move(i, n.ID)
+			} else if p.nodes[k].Refuse != "" {
+				p.Waiting[i.name] = fmt.Sprintf("node %s cannot take it: %s", n.ID, p.nodes[k].Refuse)
+			}
+		}
+	}
+}
+
 // consider says where an instance is and whether it has to leave.
-func (p *placing) consider(s otto.Service, name, was, trouble string) instance {
+func (p *placing) consider(s *otto.Service, name, was, trouble string) instance {
 	i := instance{name: name, of: s, at: was}
 	_, there := p.index[i.at]
 	_, hasHome := p.index[s.Node]
@@ -134,45 +176,69 @@ func (p *placing) goesHome(i instance) bool {
 		p.nodes[home].Stable && p.nodes[home].Failures[i.of.Name] == 0
 }
 
+// ruled reports whether a service that may move can be where the file says that it
+// may not be.
+func ruled(s *otto.Service) bool {
+	r := s.Placement
+	return s.Mobile() && (len(r.Require)+len(r.ApartFrom)+r.MaxPerNode > 0 || s.Platform != "")
+}
+
+// breaks says why an instance may not be where it is, by what the file says.
+func (p *placing) breaks(i instance) string {
+	if !ruled(i.of) {
+		return ""
+	}
+	p.state.Take(i.of, i.at)
+	defer p.state.Put(i.of, i.at)
+	return p.state.Breaks(i.of, i.at)
+}
+
 // leave finds another node for an instance that has to leave the one it is on.
 func (p *placing) leave(i instance) {
 	if why := p.nodes[p.index[i.at]].Unfenced; why != "" && i.of.Stateful() {
 		p.Waiting[i.name] = fmt.Sprintf("%s; it %s", i.reason, why)
 		return
 	}
-	var node string
-	var refused []string
+	p.state.Take(i.of, i.at)
+	node, ok := "", false
+	elsewhere := func(node string) string {
+		if node == i.at {
+			return "it has to leave it"
+		}
+		return ""
+	}
 	if p.goesHome(i) {
-		node, refused = p.pick(i, func(n Node) bool { return n.ID == i.of.Node })
+		node, ok = p.state.Pick(scheduler.Ask{Service: i.of, Only: i.of.Node})
 	}
-	if node == "" && !i.homing {
-		node, refused = p.pick(i, func(n Node) bool { return n.ID != i.at })
+	if !ok && !i.homing {
+		node, ok = p.state.Pick(scheduler.Ask{Service: i.of, Also: elsewhere})
 	}
-	if node == "" {
+	if !ok {
 		p.Waiting[i.name] = i.reason + ", but no other node can take it"
-		if len(refused) > 0 {
+		if refused := p.refusals(i, elsewhere); len(refused) > 0 {
 			p.Waiting[i.name] += ": " + strings.Join(refused, "; ")
 		}
+		p.state.Put(i.of, i.at)
 		return
 	}
 	if from := p.nodes[p.index[i.at]]; from.Gone == "" && p.nodes[p.index[node]].Failures[i.of.Name] > 0 {
 		p.Waiting[i.name] = i.reason + ", but it has failed on every other node that can take it"
+		p.state.Put(i.of, i.at)
 		return
 	}
-	c := &p.candidates[p.index[i.at]]
-	k := slices.IndexFunc(c.Placed, func(o scheduler.Placed) bool { return o.Service == i.of.Name })
-	c.Placed = slices.Delete(c.Placed, k, k+1)
 	p.move(i, node)
 }
 
-func (p *placing) pick(i instance, may func(Node) bool) (node string, refused []string) {
-	var list []scheduler.Candidate
-	for k, c := range p.candidates {
-		if may == nil || may(p.nodes[k]) {
-			list = append(list, c)
+// refusals says why no node can take an instance, one reason a node; not of the
+// one that it is on.
+func (p *placing) refusals(i instance, also func(string) string) (lines []string) {
+	_, refused := p.state.Explain(scheduler.Ask{Service: i.of, Also: also})
+	for k, r := range refused {
+		if r.Node != i.at && (k == 0 || refused[k-1].Node != r.Node) {
+			lines = append(lines, r.Node+": "+r.Reason)
 		}
 	}
-	return scheduler.Pick(takes(i.of), list)
+	return lines
 }
 
 func (p *placing) move(i instance, node string) {
@@ -182,10 +248,5 @@ func (p *placing) move(i instance, node string) {
 
 func (p *placing) put(i instance, node string) {
 	p.Placement[i.name] = node
-	c := &p.candidates[p.index[node]]
-	c.Placed = append(c.Placed, takes(i.of))
-}
-
-func takes(s otto.Service) scheduler.Placed {
-	return scheduler.Placed{Service: s.Name, Ports: s.Spec.Ports, Memory: s.Spec.Resources.MemoryBytes}
+	p.state.Put(i.of, node)
 }
