@@ -18,6 +18,7 @@ type document struct {
 	interval time.Duration
 	health   otto.Health
 	healthAt pos
+	weights  map[string]float64
 }
 
 const defaultName = "otto"
@@ -26,15 +27,16 @@ func documentObject() object[document] {
 	return object[document]{
 		noun: "the file",
 		keys: map[string]key[document]{
-			"cluster":  clusterKey(),
-			"name":     given("Name of the cluster, as Compose names a project.", id("home-cluster"), func(d *document) *string { return &d.name }),
-			"version":  as("Compose's; it has no meaning any more.", text("nothing"), func(*document) *string { return new(string) }),
-			"mqtt":     as("The broker that the cluster meets at.", mqttObject().one(), func(d *document) *mqtt { return &d.mqtt }),
-			"metrics":  metricsKey(),
-			"health":   healthKey(),
-			"nodes":    nodesKey(),
-			"services": servicesKey(),
-			"volumes":  volumesKey(),
+			"cluster":   clusterKey(),
+			"name":      given("Name of the cluster, as Compose names a project.", id("home-cluster"), func(d *document) *string { return &d.name }),
+			"version":   as("Compose's; it has no meaning any more.", text("nothing"), func(*document) *string { return new(string) }),
+			"mqtt":      as("The broker that the cluster meets at.", mqttObject().one(), func(d *document) *mqtt { return &d.mqtt }),
+			"metrics":   metricsKey(),
+			"health":    healthKey(),
+			"scheduler": schedulerKey(),
+			"nodes":     nodesKey(),
+			"services":  servicesKey(),
+			"volumes":   volumesKey(),
 		},
 		later: append(composeKeys[types.Project](), "include"),
 	}
@@ -143,7 +145,7 @@ func (d *document) complete() {
 }
 
 func (d *document) wanted() otto.Wanted {
-	w := otto.Wanted{Nodes: []otto.Node{}, Services: []otto.Service{}, Interval: d.interval, Health: d.health}
+	w := otto.Wanted{Nodes: []otto.Node{}, Services: []otto.Service{}, Interval: d.interval, Health: d.health, Scheduler: otto.Scheduler{Weights: d.weights}}
 	for _, n := range d.nodes {
 		w.Nodes = append(w.Nodes, n.Node)
 	}
