@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/otto-edge/otto"
@@ -56,7 +57,7 @@ func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]strin
 	for k := range w.Services {
 		s := &w.Services[k]
 		if s.Global() {
-			p.everywhere(w, s, was)
+			p.keep(w, s, was)
 			continue
 		}
 		for _, name := range w.InstanceNames(*s) {
@@ -71,15 +72,14 @@ func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]strin
 			p.put(i, i.at) // until another one takes it
 		}
 	}
-	for _, i := range leaving {
-		if i.reason == "" || i.homing {
-			if breaks := p.breaks(i); breaks != "" {
-				i.reason, i.homing = fmt.Sprintf("it may not be on node %s: %s", i.at, breaks), false
-			}
+	for changed := true; changed; { // what leaves makes room for others
+		changed = p.leaveAll(leaving)
+		for k := range w.Services {
+			changed = p.unfit(w, &w.Services[k]) || changed
 		}
-		if i.reason != "" {
-			p.leave(i)
-		}
+	}
+	for k := range w.Services {
+		p.join(w, &w.Services[k])
 	}
 	for _, i := range homeless {
 		if node, ok := p.state.Pick(scheduler.Ask{Service: i.of}); ok {
@@ -119,26 +119,48 @@ type instance struct {
 	homing bool   // it leaves only to go home
 }
 
-// everywhere places a global service. Its instances stay on nodes that are lost
-// or drained, as there is nowhere else for them, and are taken off nodes that do
-// not fit any more.
-func (p *placing) everywhere(w otto.Wanted, s *otto.Service, was Placement) {
+// keep puts the instances of a global service where they are.
+func (p *placing) keep(w otto.Wanted, s *otto.Service, was Placement) {
 	for _, n := range w.Nodes {
 		i := instance{name: s.InstanceOn(n.ID), of: s}
-		k, there := p.index[n.ID]
-		switch breaks := p.state.Breaks(s, n.ID); {
-		case !there:
-		case was[i.name] == n.ID && breaks == "":
+		if _, there := p.index[n.ID]; there && was[i.name] == n.ID {
 			p.put(i, n.ID)
-		case was[i.name] == n.ID || breaks != "":
-		default:
-			on := scheduler.Ask{Service: s, Only: n.ID}
-			if _, ok := p.state.Pick(on); ok {
-				p.move(i, n.ID)
-			} else if p.nodes[k].Refuse != "" {
-				p.Waiting[i.name] = fmt.Sprintf("node %s cannot take it: %s", n.ID, p.nodes[k].Refuse)
-			}
 		}
+	}
+}
+
+// unfit takes the instances of a global service off nodes that do not fit any
+// more, and reports whether there were any. On nodes that are lost or drained they
+// stay, as there is nowhere else for them.
+func (p *placing) unfit(w otto.Wanted, s *otto.Service) (changed bool) {
+	for _, n := range w.Nodes {
+		i := instance{name: s.InstanceOn(n.ID), of: s, at: n.ID}
+		if _, there := p.Placement[i.name]; s.Global() && there && p.breaks(i) != "" {
+			p.state.Take(s, n.ID)
+			delete(p.Placement, i.name)
+			changed = true
+		}
+	}
+	return changed
+}
+
+// join gives a global service an instance on each node that fits and has none, or
+// says why that waits.
+func (p *placing) join(w otto.Wanted, s *otto.Service) {
+	for _, n := range w.Nodes {
+		i := instance{name: s.InstanceOn(n.ID), of: s}
+		_, known := p.index[n.ID]
+		if _, there := p.Placement[i.name]; !s.Global() || !known || there || p.state.Breaks(s, n.ID) != "" {
+			continue
+		}
+		only := scheduler.Ask{Service: s, Only: n.ID}
+		if _, ok := p.state.Pick(only); ok {
+			p.move(i, n.ID)
+			continue
+		}
+		_, refusals := p.state.Explain(only)
+		k := slices.IndexFunc(refusals, func(r otto.Refusal) bool { return r.Node == n.ID })
+		p.Waiting[i.name] = fmt.Sprintf("node %s cannot take it: %s", n.ID, refusals[k].Reason)
 	}
 }
 
@@ -176,11 +198,11 @@ func (p *placing) goesHome(i instance) bool {
 		p.nodes[home].Stable && p.nodes[home].Failures[i.of.Name] == 0
 }
 
-// ruled reports whether a service that may move can be where the file says that it
-// may not be.
+// ruled reports whether a service can be where the file says that it may not be,
+// and has to leave then.
 func ruled(s *otto.Service) bool {
 	r := s.Placement
-	return s.Mobile() && (len(r.Require)+len(r.ApartFrom)+r.MaxPerNode > 0 || s.Platform != "")
+	return (s.Mobile() || s.Global()) && (len(r.Require)+len(r.ApartFrom)+r.MaxPerNode > 0 || s.Platform != "")
 }
 
 // breaks says why an instance may not be where it is, by what the file says.
@@ -193,11 +215,32 @@ func (p *placing) breaks(i instance) string {
 	return p.state.Breaks(i.of, i.at)
 }
 
-// leave finds another node for an instance that has to leave the one it is on.
-func (p *placing) leave(i instance) {
+// leaveAll has each instance leave that has to and has not yet, and reports
+// whether any did.
+func (p *placing) leaveAll(leaving []instance) (changed bool) {
+	for _, i := range leaving {
+		if p.Placement[i.name] != i.at {
+			continue
+		}
+		delete(p.Waiting, i.name)
+		if i.reason == "" || i.homing {
+			if breaks := p.breaks(i); breaks != "" {
+				i.reason, i.homing = fmt.Sprintf("it may not be on node %s: %s", i.at, breaks), false
+			}
+		}
+		if i.reason != "" {
+			changed = p.leave(i) || changed
+		}
+	}
+	return changed
+}
+
+// leave finds another node for an instance that has to leave the one it is on, and
+// reports whether there is one.
+func (p *placing) leave(i instance) bool {
 	if why := p.nodes[p.index[i.at]].Unfenced; why != "" && i.of.Stateful() {
 		p.Waiting[i.name] = fmt.Sprintf("%s; it %s", i.reason, why)
-		return
+		return false
 	}
 	p.state.Take(i.of, i.at)
 	node, ok := "", false
@@ -219,14 +262,15 @@ func (p *placing) leave(i instance) {
 			p.Waiting[i.name] += ": " + strings.Join(refused, "; ")
 		}
 		p.state.Put(i.of, i.at)
-		return
+		return false
 	}
 	if from := p.nodes[p.index[i.at]]; from.Gone == "" && p.nodes[p.index[node]].Failures[i.of.Name] > 0 {
 		p.Waiting[i.name] = i.reason + ", but it has failed on every other node that can take it"
 		p.state.Put(i.of, i.at)
-		return
+		return false
 	}
 	p.move(i, node)
+	return true
 }
 
 // refusals says why no node can take an instance, one reason a node; not of the

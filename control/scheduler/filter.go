@@ -49,15 +49,15 @@ func filters() []filter {
 			why:     whyUnmet,
 		},
 		{
-			name: "memory", applies: func(s *State) bool { return s.memory > 0 || s.Service.Spec.Resources.MemoryBytes > 0 },
-			refuses: func(s *State, i int32) bool { return s.tooSmall(i) || s.memory > s.freeMemory(i) },
+			name: "memory", applies: func(s *State) bool { return s.reserve.memory > 0 || s.Service.Spec.Resources.MemoryBytes > 0 },
+			refuses: func(s *State, i int32) bool { return s.tooSmall(i) || s.reserve.memory > 0 && s.reserve.bytes() > s.freeMemory(i) },
 			why:     whyMemory,
 		},
 		{
-			name: "cpu", applies: func(s *State) bool { return s.cpu > 0 },
-			refuses: func(s *State, i int32) bool { return s.cpu > s.freeCPU(i) },
+			name: "cpu", applies: func(s *State) bool { return s.reserve.cpu > 0 },
+			refuses: func(s *State, i int32) bool { return s.reserve.cores() > s.freeCPU(i) },
 			why: func(s *State, i int32) string {
-				return fmt.Sprintf("%s of its %g cores are free, and %s reserves %g", short(s.freeCPU(i)), s.nodes[i].Cores, s.Service.Name, s.cpu)
+				return fmt.Sprintf("%s of its %g cores are free, and %s reserves %g", short(s.freeCPU(i)), s.nodes[i].Cores, s.Service.Name, s.reserve.cores())
 			},
 		},
 		{
@@ -143,17 +143,17 @@ func (s *State) tooSmall(i int32) bool {
 func (s *State) freeMemory(i int32) float64 {
 	n := &s.nodes[i]
 	if n.Memory == 0 {
-		return s.memory
+		return s.reserve.bytes()
 	}
-	return float64(n.Memory) - max(n.memory, n.MemoryUse.Mean*float64(n.Memory))
+	return float64(n.Memory) - max(n.reserved.bytes(), n.MemoryUse.Mean*float64(n.Memory))
 }
 
 func (s *State) freeCPU(i int32) float64 {
 	n := &s.nodes[i]
 	if n.Cores == 0 {
-		return s.cpu
+		return s.reserve.cores()
 	}
-	return n.Cores - max(n.cpu, n.CPU.Mean*n.Cores)
+	return n.Cores - max(n.reserved.cores(), n.CPU.Mean*n.Cores)
 }
 
 func whyMemory(s *State, i int32) string {
@@ -161,7 +161,7 @@ func whyMemory(s *State, i int32) string {
 	if s.tooSmall(i) {
 		return fmt.Sprintf("it has %d MiB of memory, and %s may take %d", n.Memory>>20, s.Service.Name, s.Service.Spec.Resources.MemoryBytes>>20)
 	}
-	return fmt.Sprintf("%.0f of its %d MiB of memory are free, and %s reserves %.0f", max(s.freeMemory(i), 0)/(1<<20), n.Memory>>20, s.Service.Name, s.memory/(1<<20))
+	return fmt.Sprintf("%.0f of its %d MiB of memory are free, and %s reserves %.0f", max(s.freeMemory(i), 0)/(1<<20), n.Memory>>20, s.Service.Name, s.reserve.bytes()/(1<<20))
 }
 
 // clash is the first port that the service wants and the node does not have, and

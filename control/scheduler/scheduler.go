@@ -80,11 +80,26 @@ type State struct {
 
 type node struct {
 	*Candidate
-	cpu, memory float64 // reserved, in cores and bytes
-	instances   int
-	ports       []taken
-	score       float64 // the base parts, weighted
+	reserved  amount
+	instances int
+	ports     []taken
+	score     float64 // the base parts, weighted
 }
+
+// amount is what is reserved, in whole numbers so that sums do not depend on
+// their order.
+type amount struct {
+	cpu    int64 // millionths of a core
+	memory int64 // bytes
+}
+
+func amountOf(r otto.Resources) amount {
+	return amount{int64(math.Round(r.CPU * 1e6)), r.MemoryBytes}
+}
+
+func (a amount) cores() float64 { return float64(a.cpu) / 1e6 }
+
+func (a amount) bytes() float64 { return float64(a.memory) }
 
 type taken struct {
 	otto.Port
@@ -178,8 +193,9 @@ func (s *State) change(svc *otto.Service, id string, by int) {
 		k.places = slices.Delete(k.places, p, p+1)
 	}
 	n.instances += by
-	n.cpu += float64(by) * svc.Reserve.CPU
-	n.memory += float64(by) * float64(svc.Reserve.MemoryBytes)
+	reserve := amountOf(svc.Reserve)
+	n.reserved.cpu += int64(by) * reserve.cpu
+	n.reserved.memory += int64(by) * reserve.memory
 	for _, port := range svc.Spec.Ports {
 		if t := (taken{port, k}); port.Host != 0 && by > 0 {
 			n.ports = append(n.ports, t)
@@ -300,14 +316,14 @@ func (s *State) Breaks(svc *otto.Service, node string) string {
 // ask is an Ask with what it means for nodes.
 type ask struct {
 	Ask
-	of          *service
-	arch        string
-	cpu, memory float64  // reserved
-	wanted      int      // services that it wants to be near and that are somewhere
-	refusing    []filter // that can refuse it
-	scoring     []part   // of more, that differ between nodes
-	most        []float64
-	group       groups
+	of       *service
+	arch     string
+	reserve  amount
+	wanted   int      // services that it wants to be near and that are somewhere
+	refusing []filter // that can refuse it
+	scoring  []part   // of more, that differ between nodes
+	most     []float64
+	group    groups
 }
 
 // prepare makes an ask the one that is being answered.
@@ -315,7 +331,7 @@ func (s *State) prepare(a Ask) {
 	svc := a.Service
 	k := s.introduce(svc)
 	s.ask = ask{
-		Ask: a, of: k, arch: svc.Arch(), cpu: svc.Reserve.CPU, memory: float64(svc.Reserve.MemoryBytes),
+		Ask: a, of: k, arch: svc.Arch(), reserve: amountOf(svc.Reserve),
 		refusing: s.refusing[:0], scoring: s.scoring[:0], most: s.most[:0],
 	}
 	for _, p := range k.places {
@@ -417,7 +433,7 @@ func (s *State) refuses(i int32) bool {
 func (s *State) total(i int32) float64 {
 	n := &s.nodes[i]
 	t := n.score
-	if s.cpu > 0 || s.memory > 0 {
+	if s.reserve != (amount{}) {
 		t = s.baseScore(&s.ask, n)
 	}
 	for k := range s.scoring {

@@ -27,13 +27,17 @@ func baseParts(weights map[string]float64) []part {
 	return []part{
 		{
 			name: otto.ScoreCPU, weight: weights[otto.ScoreCPU],
-			of:  func(a *ask, n *node) float64 { return safety(n.CPU, n.cpu, a.cpu, n.Cores) },
-			why: func(a *ask, n *node) string { return sayLoad(n.CPU, n.cpu, a.cpu, n.Cores) },
+			of:  func(a *ask, n *node) float64 { return safety(n.CPU, n.reserved.cores(), a.reserve.cores(), n.Cores) },
+			why: func(a *ask, n *node) string { return sayLoad(n.CPU, n.reserved.cores(), a.reserve.cores(), n.Cores) },
 		},
 		{
 			name: otto.ScoreMemory, weight: weights[otto.ScoreMemory],
-			of:  func(a *ask, n *node) float64 { return safety(n.MemoryUse, n.memory, a.memory, float64(n.Memory)) },
-			why: func(a *ask, n *node) string { return sayLoad(n.MemoryUse, n.memory, a.memory, float64(n.Memory)) },
+			of: func(a *ask, n *node) float64 {
+				return safety(n.MemoryUse, n.reserved.bytes(), a.reserve.bytes(), float64(n.Memory))
+			},
+			why: func(a *ask, n *node) string {
+				return sayLoad(n.MemoryUse, n.reserved.bytes(), a.reserve.bytes(), float64(n.Memory))
+			},
 		},
 		{
 			name: otto.ScoreHeat, weight: weights[otto.ScoreHeat],
