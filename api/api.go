@@ -9,6 +9,8 @@
 //	PUT  /v1/nodes/ID/intent what a person wants of a node, as otto.Intent
 //	DELETE /v1/nodes/ID      takes a node out of the cluster at once
 //	GET  /v1/events?after=N  the events numbered above N, one JSON a line; with &follow also those to come
+//	GET  /v1/services/NAME/explanation  why a service is where it is, as otto.Explanation
+//	GET  /v1/nodes/ID/explanation       why a node is as it is, likewise
 //	POST /v1/lead            makes a control plane that has stepped down decide again
 //	POST /v1/exit            ends the control plane
 //
@@ -39,6 +41,8 @@ type Plane interface {
 	Intend(ctx context.Context, node string, intent otto.Intent) error
 	Remove(ctx context.Context, node string) error
 	TakeOver(ctx context.Context) error
+	ExplainService(ctx context.Context, name string) (otto.Explanation, error)
+	ExplainNode(ctx context.Context, id string) (otto.Explanation, error)
 	Events(after uint64) ([]otto.Event, <-chan struct{})
 }
 

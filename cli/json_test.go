@@ -16,7 +16,7 @@ func TestEveryFieldOfTheJSONOutputIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths := jsonPaths(reflect.TypeFor[otto.Cluster](), "")
+	paths := append(jsonPaths(reflect.TypeFor[otto.Cluster](), ""), jsonPaths(reflect.TypeFor[otto.Explanation](), "")...)
 	for _, path := range paths {
 		if !strings.Contains(string(doc), "`"+path+"`") {
 			t.Errorf("docs/json.md does not have `%s`", path)

@@ -59,15 +59,13 @@ func (p *Plane) place(now time.Time) {
 	if w.Stopped {
 		return
 	}
-	var nodes []plan.Node
 	settled := now.Sub(p.started) > placeAfter
 	undecided := false
 	for _, n := range w.Nodes {
 		known := p.nodes[n.ID]
-		nodes = append(nodes, p.planned(known, now))
 		undecided = undecided || known.problem == "" && (known.state == otto.NodeJoining || known.report == nil)
 	}
-	placed := plan.Place(w, p.recalled(now), nodes, p.troubled(now))
+	placed := plan.Place(w, p.recalled(now), p.plannedNodes(now), p.troubled(now))
 	if undecided && !settled { // more nodes may come: keep to homes and former places
 		for name := range placed.Placement {
 			if p.desired.Placement[name] == "" && !homed(w, name) {

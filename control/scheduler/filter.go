@@ -50,8 +50,10 @@ func filters() []filter {
 		},
 		{
 			name: "memory", applies: func(s *State) bool { return s.reserve.memory > 0 || s.Service.Spec.Resources.MemoryBytes > 0 },
-			refuses: func(s *State, i int32) bool { return s.tooSmall(i) || s.reserve.memory > 0 && s.reserve.bytes() > s.freeMemory(i) },
-			why:     whyMemory,
+			refuses: func(s *State, i int32) bool {
+				return s.tooSmall(i) || s.reserve.memory > 0 && s.reserve.bytes() > s.freeMemory(i)
+			},
+			why: whyMemory,
 		},
 		{
 			name: "cpu", applies: func(s *State) bool { return s.reserve.cpu > 0 },

@@ -245,6 +245,21 @@ func (s *State) named(name string) *service {
 	return k
 }
 
+// Has is how many instances of a service are on a node.
+func (s *State) Has(name, node string) int {
+	i, ok := s.index[node]
+	k := s.services[name]
+	if !ok || k == nil {
+		return 0
+	}
+	for _, p := range k.places {
+		if p.node == i {
+			return int(p.count)
+		}
+	}
+	return 0
+}
+
 // Pick returns the node for one more instance, or false if there is none.
 func (s *State) Pick(a Ask) (node string, ok bool) {
 	s.arrange()

@@ -162,21 +162,29 @@ func moreParts(weights map[string]float64) []part {
 // pkg/trimaran/loadvariationriskbalancing/analysis.go) with margin and
 // sensitivity 1: of two nodes with the same load the steadier one is better.
 func safety(l Load, reserved, ask, all float64) float64 {
-	if l.Samples == 0 || all == 0 {
+	if l.Samples == 0 {
 		return unknown
 	}
-	return 1 - (clamp(max(l.Mean, reserved/all)+ask/all)+clamp(l.Dev()))/2
+	return 1 - (clamp(max(l.Mean, share(reserved, all))+share(ask, all))+clamp(l.Dev()))/2
+}
+
+// share is a part of all, and nothing where all is not known.
+func share(part, all float64) float64 {
+	if all == 0 {
+		return 0
+	}
+	return part / all
 }
 
 func sayLoad(l Load, reserved, ask, all float64) string {
-	if l.Samples == 0 || all == 0 {
+	if l.Samples == 0 {
 		return "its use is not known"
 	}
 	text := fmt.Sprintf("%.0f%% ± %.0f%% in use", 100*l.Mean, 100*l.Dev())
-	if reserved > 0 {
+	if reserved > 0 && all > 0 {
 		text += fmt.Sprintf(", %.0f%% reserved", 100*reserved/all)
 	}
-	if ask > 0 {
+	if ask > 0 && all > 0 {
 		text += fmt.Sprintf(", and this adds %.0f%%", 100*ask/all)
 	}
 	return text
