@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,9 @@ func TestExplain(t *testing.T) {
 			t.Errorf("rules: %+v", i.Rules)
 		}
 		for _, p := range i.Scores[0].Parts {
+			if p.Name == otto.ScoreImage && p.Reason != "the image is there" {
+				t.Errorf("an image is not seen: %+v", p)
+			}
 			if p.Name == otto.ScoreCPU && !strings.HasPrefix(p.Reason, "7% ± 0% in use") {
 				t.Errorf("what is measured does not count: %+v", p)
 			}
@@ -65,6 +69,11 @@ func TestGlobalServiceFollowsTheNodes(t *testing.T) {
 			runsOn(t, c, "web-"+id, id, time.Second)
 		}
 		id := c.Hosts["a"].Runtime.List()[0].ID
+		if e, err := c.Plane.ExplainService(t.Context(), "web"); err != nil || !slices.ContainsFunc(e.Service.Instances[0].Refusals, func(r otto.Refusal) bool {
+			return r.Filter == "stays" && r.Reason == "it stays on a: it runs on every node that fits"
+		}) {
+			t.Errorf("%+v, %v", e.Service, err)
+		}
 		c.PowerOff("c")
 		c.Wait(20*time.Second, "c is lost", func(v *otto.Cluster) bool { return v.Nodes[2].State == otto.NodeLost })
 		if err := c.Plane.Remove(t.Context(), "c"); err != nil {

@@ -37,6 +37,7 @@ type node struct {
 	samples  []otto.ContainerSample
 	cpu, mem scheduler.Load    // shares of the machine
 	labels   map[string]string // for placement; nil until they are asked for
+	images   map[string]bool   // that are there; nil if unknown
 	firstMsg chan struct{}     // closed when it is heard for the first time after an installation
 
 	keeper   *keeper
@@ -129,6 +130,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 		var r wire.Report
 		if r, err = wire.DecodeReport(id, payload); err == nil {
 			n.report = &r
+			n.images = imagesOf(r.Images)
 			p.older(r.Warrant, "node "+id+" has its assignment from there")
 			p.noteTroubles(n, now)
 			p.dirty = true

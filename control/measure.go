@@ -17,6 +17,18 @@ func (n *node) measure(s otto.NodeSample, now time.Time) {
 	n.sample, n.sampled = &s, now
 }
 
+// imagesOf is a set of images; nil for none, as of an agent that does not say.
+func imagesOf(names []string) map[string]bool {
+	if len(names) == 0 {
+		return nil
+	}
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
+}
+
 // machine is what placement depends on, as far as it is known.
 func (n *node) machine() scheduler.Machine {
 	if n.labels == nil {
@@ -24,6 +36,7 @@ func (n *node) machine() scheduler.Machine {
 	}
 	m := scheduler.Machine{
 		Labels: n.labels, Arch: n.facts.Arch, Cores: float64(n.facts.CPUs), CPU: n.cpu, MemoryUse: n.mem,
+		Images: n.images,
 	}
 	if n.sample != nil {
 		m.Temperature = n.sample.Temperature

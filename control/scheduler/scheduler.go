@@ -18,6 +18,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/otto-edge/otto"
 )
@@ -42,7 +43,7 @@ type Machine struct {
 	// CPU and MemoryUse are measured, as shares of the machine.
 	CPU, MemoryUse Load
 	Temperature    *float64        // degrees Celsius
-	Images         map[string]bool // that are there; nil if unknown
+	Images         map[string]bool // that are there, as Docker lists them; nil if unknown
 	Devices        map[string]bool // paths that are there; nil if unknown
 	Bans           map[string]string
 }
@@ -333,6 +334,7 @@ type ask struct {
 	Ask
 	of       *service
 	arch     string
+	image    string // as in Machine.Images
 	reserve  amount
 	wanted   int      // services that it wants to be near and that are somewhere
 	refusing []filter // that can refuse it
@@ -346,7 +348,7 @@ func (s *State) prepare(a Ask) {
 	svc := a.Service
 	k := s.introduce(svc)
 	s.ask = ask{
-		Ask: a, of: k, arch: svc.Arch(), reserve: amountOf(svc.Reserve),
+		Ask: a, of: k, arch: svc.Arch(), image: s.listed(svc.Spec.Image), reserve: amountOf(svc.Reserve),
 		refusing: s.refusing[:0], scoring: s.scoring[:0], most: s.most[:0],
 	}
 	for _, p := range k.places {
@@ -385,6 +387,19 @@ func (s *State) prepare(a Ask) {
 			s.most = append(s.most, p.weight*p.most(s))
 		}
 	}
+}
+
+// listed is an image as Docker lists it: without the name of its own registry, and
+// with a tag.
+func (s *State) listed(image string) string {
+	if !s.images {
+		return ""
+	}
+	image = strings.TrimPrefix(strings.TrimPrefix(image, "docker.io/"), "library/")
+	if tagged := image[strings.LastIndexByte(image, '/')+1:]; !strings.ContainsAny(tagged, ":@") {
+		image += ":latest"
+	}
+	return image
 }
 
 func (s *State) mark(o *service) {

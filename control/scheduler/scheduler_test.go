@@ -95,7 +95,7 @@ func TestPick(t *testing.T) {
 		{name: "to the cooler one", ask: web, nodes: []Candidate{{ID: "a", Machine: Machine{Temperature: &hot}}, b}, node: "b"},
 		{
 			name: "where the image is", ask: web,
-			nodes: []Candidate{{ID: "a", Machine: Machine{Images: map[string]bool{}}}, {ID: "b", Machine: Machine{Images: map[string]bool{"web": true}}}}, node: "b",
+			nodes: []Candidate{{ID: "a", Machine: Machine{Images: map[string]bool{}}}, {ID: "b", Machine: Machine{Images: map[string]bool{"web:latest": true}}}}, node: "b",
 		},
 		{name: "where it has not failed", ask: web, nodes: []Candidate{{ID: "a", Failures: map[string]float64{"web": 1}}, b}, node: "b"},
 		{
@@ -259,6 +259,17 @@ func TestBreaksIsOnlyWhatLasts(t *testing.T) {
 	} {
 		if got := s.Breaks(svc("web", rules(otto.PlacementRules{Require: expr(t, tt.require)})), "a"); got != tt.want {
 			t.Errorf("%s: says %q, want %q", tt.require, got, tt.want)
+		}
+	}
+}
+
+func TestImagesAreFoundByAnyOfTheirNames(t *testing.T) {
+	for image, want := range map[string]string{
+		"nginx": "nginx:latest", "nginx:1": "nginx:1", "docker.io/library/nginx": "nginx:latest", "library/nginx:1": "nginx:1",
+		"registry:5000/a/b": "registry:5000/a/b:latest", "docker.io/me/x:2": "me/x:2", "x@sha256:00": "x@sha256:00",
+	} {
+		if got := (&State{images: true}).listed(image); got != want {
+			t.Errorf("%s: got %s, want %s", image, got, want)
 		}
 	}
 }

@@ -125,7 +125,7 @@ func moreParts(weights map[string]float64) []part {
 				switch images := s.nodes[i].Images; {
 				case images == nil:
 					return unknown
-				case images[s.Service.Spec.Image]:
+				case images[s.image]:
 					return 1
 				}
 				return 0
@@ -134,7 +134,7 @@ func moreParts(weights map[string]float64) []part {
 				switch images := s.nodes[i].Images; {
 				case images == nil:
 					return "its images are not known"
-				case images[s.Service.Spec.Image]:
+				case images[s.image]:
 					return "the image is there"
 				}
 				return "the image is not there"
