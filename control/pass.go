@@ -128,7 +128,7 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 			out.Unfenced = "may still run there, until its lease ends"
 		}
 	case n.state == otto.NodeDraining:
-		out.Gone = "is being drained"
+		out.Gone, out.Drained = "is being drained", true
 	case n.state == otto.NodeReady && !n.sick.IsZero() && now.Sub(n.sick) > sickAfter:
 		out.Gone = "has an engine that does not work: " + sick
 		if !n.leaseOver(now) {

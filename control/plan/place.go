@@ -20,6 +20,8 @@ type Node struct {
 	// Gone says why what is there has to leave if it may: the node is lost, or
 	// being drained. Empty when it may stay.
 	Gone string
+	// Drained says that it is to be left by everything, by global services too.
+	Drained bool
 	// Unfenced says why stateful services that are there may not be started
 	// elsewhere yet: they may still run.
 	Unfenced string
@@ -130,12 +132,12 @@ func (p *placing) keep(w otto.Wanted, s *otto.Service, was Placement) {
 }
 
 // unfit takes the instances of a global service off nodes that do not fit any
-// more, and reports whether there were any. On nodes that are lost or drained they
-// stay, as there is nowhere else for them.
+// more, and reports whether there were any. On nodes that are lost they stay, as
+// there is nowhere else for them.
 func (p *placing) unfit(w otto.Wanted, s *otto.Service) (changed bool) {
 	for _, n := range w.Nodes {
 		i := instance{name: s.InstanceOn(n.ID), of: s, at: n.ID}
-		if _, there := p.Placement[i.name]; s.Global() && there && p.breaks(i) != "" {
+		if _, there := p.Placement[i.name]; s.Global() && there && (p.drained(n.ID) || p.breaks(i) != "") {
 			p.state.Take(s, n.ID)
 			delete(p.Placement, i.name)
 			changed = true
@@ -144,13 +146,18 @@ func (p *placing) unfit(w otto.Wanted, s *otto.Service) (changed bool) {
 	return changed
 }
 
+func (p *placing) drained(id string) bool {
+	k, known := p.index[id]
+	return known && p.nodes[k].Drained
+}
+
 // join gives a global service an instance on each node that fits and has none, or
 // says why that waits.
 func (p *placing) join(w otto.Wanted, s *otto.Service) {
 	for _, n := range w.Nodes {
 		i := instance{name: s.InstanceOn(n.ID), of: s}
 		_, known := p.index[n.ID]
-		if _, there := p.Placement[i.name]; !s.Global() || !known || there || p.state.Breaks(s, n.ID) != "" {
+		if _, there := p.Placement[i.name]; !s.Global() || !known || there || p.drained(n.ID) || p.state.Breaks(s, n.ID) != "" {
 			continue
 		}
 		only := scheduler.Ask{Service: s, Only: n.ID}

@@ -80,6 +80,11 @@ func TestGlobalServiceIsWhereItFits(t *testing.T) {
 	if len(again.Waiting) > 0 {
 		t.Errorf("waits: %v", again.Waiting)
 	}
+	b.Refuse, b.Gone, b.Drained = "draining", "is being drained", true
+	last := Place(w, again.Placement, []Node{a, b, c, d, zoned("e", "attic")}, nil)
+	if diff := cmp.Diff(Placement{"exporter-a": "a", "exporter-e": "e"}, last.Placement); diff != "" || len(last.Waiting) > 0 {
+		t.Errorf("a drained node is not empty: %v %s", last.Waiting, diff)
+	}
 }
 
 // TestPlacementWithRules draws services with rules and places them twice: what is
