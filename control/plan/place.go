@@ -55,10 +55,13 @@ type Placed struct {
 // troubled says, by instance, why it does not work where it is.
 func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]string) Placed {
 	p := newPlacing(w, nodes)
+	p.Placement = make(Placement, len(was))
 	var homeless, leaving []instance
+	var global []*otto.Service
 	for k := range w.Services {
 		s := &w.Services[k]
 		if s.Global() {
+			global = append(global, s)
 			p.keep(w, s, was)
 			continue
 		}
@@ -76,12 +79,12 @@ func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]strin
 	}
 	for changed := true; changed; { // what leaves makes room for others
 		changed = p.leaveAll(leaving)
-		for k := range w.Services {
-			changed = p.unfit(w, &w.Services[k]) || changed
+		for _, s := range global {
+			changed = p.unfit(w, s) || changed
 		}
 	}
-	for k := range w.Services {
-		p.join(w, &w.Services[k])
+	for _, s := range global {
+		p.join(w, s)
 	}
 	for _, i := range homeless {
 		if node, ok := p.state.Pick(scheduler.Ask{Service: i.of}); ok {
@@ -137,7 +140,7 @@ func (p *placing) keep(w otto.Wanted, s *otto.Service, was Placement) {
 func (p *placing) unfit(w otto.Wanted, s *otto.Service) (changed bool) {
 	for _, n := range w.Nodes {
 		i := instance{name: s.InstanceOn(n.ID), of: s, at: n.ID}
-		if _, there := p.Placement[i.name]; s.Global() && there && (p.drained(n.ID) || p.breaks(i) != "") {
+		if _, there := p.Placement[i.name]; there && (p.drained(n.ID) || p.breaks(i) != "") {
 			p.state.Take(s, n.ID)
 			delete(p.Placement, i.name)
 			changed = true
@@ -157,7 +160,7 @@ func (p *placing) join(w otto.Wanted, s *otto.Service) {
 	for _, n := range w.Nodes {
 		i := instance{name: s.InstanceOn(n.ID), of: s}
 		_, known := p.index[n.ID]
-		if _, there := p.Placement[i.name]; !s.Global() || !known || there || p.drained(n.ID) || p.state.Breaks(s, n.ID) != "" {
+		if _, there := p.Placement[i.name]; !known || there || p.drained(n.ID) || p.state.Breaks(s, n.ID) != "" {
 			continue
 		}
 		only := scheduler.Ask{Service: s, Only: n.ID}
@@ -208,8 +211,8 @@ func (p *placing) goesHome(i instance) bool {
 // ruled reports whether a service can be where the file says that it may not be,
 // and has to leave then.
 func ruled(s *otto.Service) bool {
-	r := s.Placement
-	return (s.Mobile() || s.Global()) && (len(r.Require)+len(r.ApartFrom)+r.MaxPerNode > 0 || s.Platform != "")
+	r := &s.Placement
+	return (len(r.Require)+len(r.ApartFrom)+r.MaxPerNode > 0 || s.Platform != "") && (s.Mobile() || s.Global())
 }
 
 // breaks says why an instance may not be where it is, by what the file says.
