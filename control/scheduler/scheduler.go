@@ -266,17 +266,15 @@ func (s *State) Pick(a Ask) (node string, ok bool) {
 	s.arrange()
 	s.prepare(a)
 	defer s.forget()
-	best, most := int32(-1), 0.0
+	best, most := int32(-1), math.Inf(-1)
 	for _, i := range s.order {
 		if best >= 0 {
-			if bound := s.atMost(i); bound < most || bound == most && best < i {
+			if bound := s.bound(s.nodes[i].score, 0); bound < most || bound == most && best < i {
 				break // no node behind is better, or as good and first by id
 			}
 		}
-		if s.refuses(i) {
-			continue
-		}
-		if t := s.total(i); best < 0 || t > most || t == most && i < best {
+		t, ok := s.total(i, most)
+		if ok && (best < 0 || t > most || t == most && i < best) && !s.refuses(i) {
 			best, most = i, t
 		}
 	}
@@ -304,7 +302,7 @@ func (s *State) Explain(a Ask) ([]otto.Score, []otto.Refusal) {
 		}
 		if len(refusals) == before {
 			scores = append(scores, s.explainScore(at))
-			totals[n.ID] = s.total(at)
+			totals[n.ID], _ = s.total(at, math.Inf(-1))
 		}
 	}
 	slices.SortStableFunc(scores, func(a, b otto.Score) int { return cmp.Compare(totals[b.Node], totals[a.Node]) })
@@ -459,25 +457,35 @@ func (s *State) refuses(i int32) bool {
 	return false
 }
 
-// total is the weighted sum of a node's parts.
-func (s *State) total(i int32) float64 {
+// total is the weighted sum of a node's parts. It is given up as soon as it cannot
+// reach least any more: what is reserved only takes from a base score, and no part
+// is above its most. Sums are made in the same order everywhere, so that rounding
+// cannot turn that round.
+func (s *State) total(i int32, least float64) (t float64, ok bool) {
 	n := &s.nodes[i]
-	t := n.score
+	t = n.score
 	if s.reserve != (amount{}) {
+		if len(s.scoring) > 0 && s.bound(t+s.weighed(0, i), 1) < least {
+			return 0, false
+		}
 		t = s.baseScore(&s.ask, n)
 	}
 	for k := range s.scoring {
-		t += s.scoring[k].weight * s.scoring[k].value(s, i)
+		t += s.weighed(k, i)
+		if s.bound(t, k+1) < least {
+			return 0, false
+		}
 	}
-	return t
+	return t, true
 }
 
-// atMost is at least the total of a node and of all behind it in the order: what
-// is reserved only takes from a base score. Sums are made in the same order, so
-// that rounding cannot turn that round.
-func (s *State) atMost(i int32) float64 {
-	t := s.nodes[i].score
-	for _, m := range s.most {
+func (s *State) weighed(k int, i int32) float64 {
+	return s.scoring[k].weight * s.scoring[k].value(s, i)
+}
+
+// bound is the most that a sum can become with the parts from k on.
+func (s *State) bound(t float64, k int) float64 {
+	for _, m := range s.most[k:] {
 		t += m
 	}
 	return t

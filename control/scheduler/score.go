@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/otto-edge/otto"
@@ -69,7 +70,7 @@ const (
 	tooHot = 85
 )
 
-// moreParts are those that depend on the service in other ways.
+// moreParts are those that depend on the service in other ways, cheap ones first.
 func moreParts(weights map[string]float64) []part {
 	always := func(*State) bool { return true }
 	one := func(*State) float64 { return 1 }
@@ -90,25 +91,6 @@ func moreParts(weights map[string]float64) []part {
 				}
 				return text
 			},
-		},
-		{
-			name: otto.ScorePrefer, weight: weights[otto.ScorePrefer], most: one,
-			applies: func(s *State) bool { return len(s.Service.Placement.Prefer)+len(s.Service.Placement.Avoid) > 0 },
-			value: func(s *State, i int32) float64 {
-				p, met := &s.Service.Placement, 0
-				for k := range p.Prefer {
-					if p.Prefer[k].Matches(s.nodes[i].Labels) {
-						met++
-					}
-				}
-				for k := range p.Avoid {
-					if !p.Avoid[k].Matches(s.nodes[i].Labels) {
-						met++
-					}
-				}
-				return float64(met) / float64(len(p.Prefer)+len(p.Avoid))
-			},
-			reason: whyPreferred,
 		},
 		{
 			name: otto.ScoreNear, weight: weights[otto.ScoreNear], most: one,
@@ -152,6 +134,25 @@ func moreParts(weights map[string]float64) []part {
 				}
 				return "it has not failed there lately"
 			},
+		},
+		{
+			name: otto.ScorePrefer, weight: weights[otto.ScorePrefer], most: one,
+			applies: func(s *State) bool { return len(s.Service.Placement.Prefer)+len(s.Service.Placement.Avoid) > 0 },
+			value: func(s *State, i int32) float64 {
+				p, met := &s.Service.Placement, 0
+				for k := range p.Prefer {
+					if p.Prefer[k].Matches(s.nodes[i].Labels) {
+						met++
+					}
+				}
+				for k := range p.Avoid {
+					if !p.Avoid[k].Matches(s.nodes[i].Labels) {
+						met++
+					}
+				}
+				return float64(met) / float64(len(p.Prefer)+len(p.Avoid))
+			},
+			reason: whyPreferred,
 		},
 	}
 }
@@ -222,7 +223,8 @@ func (s *State) explainScore(i int32) otto.Score {
 		weights += p.weight
 	}
 	if weights > 0 {
-		score.Total = s.total(i) / weights
+		total, _ := s.total(i, math.Inf(-1))
+		score.Total = total / weights
 	}
 	return score
 }
