@@ -44,7 +44,7 @@ func filters() []filter {
 			},
 		},
 		{
-			name: filterRequire, lasts: true, applies: func(s *State) bool { return len(s.Service.Placement.Require) > 0 },
+			name: filterRequire, lasts: true, applies: func(s *State) bool { return len(s.require) > 0 },
 			refuses: func(s *State, i int32) bool { return s.unmet(i) >= 0 },
 			why:     whyUnmet,
 		},
@@ -106,9 +106,8 @@ func filters() []filter {
 
 // unmet is the first expression that a node does not meet, or -1.
 func (s *State) unmet(i int32) int {
-	require := s.Service.Placement.Require
-	for k := range require {
-		if !require[k].Matches(s.nodes[i].Labels) {
+	for k := range s.require {
+		if !s.require[k][i] {
 			return k
 		}
 	}

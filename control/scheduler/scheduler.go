@@ -15,7 +15,6 @@ package scheduler
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -65,6 +64,8 @@ type State struct {
 	ordered  bool             // not before the first pick: what is put until then is cheap
 	services map[string]*service
 	groups   map[string]groups // of nodes, by label
+	met      map[string][]bool // whether each node meets an expression, by its text
+	text     []byte            // of an expression, while it is looked for
 	filters  []filter
 	base     []part // of the score, the same for all services that reserve nothing
 	more     []part
@@ -95,7 +96,7 @@ type amount struct {
 }
 
 func amountOf(r otto.Resources) amount {
-	return amount{int64(math.Round(r.CPU * 1e6)), r.MemoryBytes}
+	return amount{int64(math.Round(max(r.CPU, 0) * 1e6)), max(r.MemoryBytes, 0)}
 }
 
 func (a amount) cores() float64 { return float64(a.cpu) / 1e6 }
@@ -131,11 +132,13 @@ type groups struct {
 func New(candidates []Candidate, weights map[string]float64) *State {
 	s := &State{
 		nodes: make([]node, len(candidates)), order: make([]int32, len(candidates)), index: make(map[string]int32, len(candidates)),
-		services: map[string]*service{}, groups: map[string]groups{}, filters: filters(), failing: map[string]bool{},
+		services: map[string]*service{}, groups: map[string]groups{}, met: map[string][]bool{}, filters: filters(), failing: map[string]bool{},
 		own: make([]uint16, len(candidates)), near: make([]uint16, len(candidates)), apart: make([]*service, len(candidates)),
 	}
 	all := otto.DefaultWeights()
-	maps.Copy(all, weights)
+	for name, w := range weights {
+		all[name] = max(w, 0)
+	}
 	s.base, s.more = baseParts(all), moreParts(all)
 	for i := range candidates {
 		s.nodes[i].Candidate = &candidates[i]
@@ -273,8 +276,10 @@ func (s *State) Pick(a Ask) (node string, ok bool) {
 				break // no node behind is better, or as good and first by id
 			}
 		}
-		t, ok := s.total(i, most)
-		if ok && (best < 0 || t > most || t == most && i < best) && !s.refuses(i) {
+		if s.refuses(i) {
+			continue
+		}
+		if t, ok := s.total(i, most); ok && (best < 0 || t > most || t == most && i < best) {
 			best, most = i, t
 		}
 	}
@@ -339,6 +344,9 @@ type ask struct {
 	scoring  []part   // of more, that differ between nodes
 	most     []float64
 	group    groups
+	require  [][]bool // of State.met, for each of the service's expressions
+	prefer   [][]bool
+	avoid    [][]bool
 }
 
 // prepare makes an ask the one that is being answered.
@@ -348,6 +356,9 @@ func (s *State) prepare(a Ask) {
 	s.ask = ask{
 		Ask: a, of: k, arch: svc.Arch(), image: s.listed(svc.Spec.Image), reserve: amountOf(svc.Reserve),
 		refusing: s.refusing[:0], scoring: s.scoring[:0], most: s.most[:0],
+		require: s.meeting(svc.Placement.Require, s.require[:0]),
+		prefer:  s.meeting(svc.Placement.Prefer, s.prefer[:0]),
+		avoid:   s.meeting(svc.Placement.Avoid, s.avoid[:0]),
 	}
 	for _, p := range k.places {
 		s.own[p.node] = p.count
@@ -385,6 +396,27 @@ func (s *State) prepare(a Ask) {
 			s.most = append(s.most, p.weight*p.most(s))
 		}
 	}
+}
+
+// meeting appends for each expression which nodes meet it. Services share their
+// expressions, so that each is read once for each node.
+func (s *State) meeting(list []otto.Expression, met [][]bool) [][]bool {
+	for _, e := range list {
+		s.text = append(append(append(s.text[:0], e.Label...), 0), e.Op...)
+		for _, v := range e.Values {
+			s.text = append(append(s.text, 0), v...)
+		}
+		nodes, known := s.met[string(s.text)]
+		if !known {
+			nodes = make([]bool, len(s.nodes))
+			for i := range s.nodes {
+				nodes[i] = e.Matches(s.nodes[i].Labels)
+			}
+			s.met[string(s.text)] = nodes
+		}
+		met = append(met, nodes)
+	}
+	return met
 }
 
 // listed is an image as Docker lists it: without the name of its own registry, and

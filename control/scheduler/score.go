@@ -137,20 +137,20 @@ func moreParts(weights map[string]float64) []part {
 		},
 		{
 			name: otto.ScorePrefer, weight: weights[otto.ScorePrefer], most: one,
-			applies: func(s *State) bool { return len(s.Service.Placement.Prefer)+len(s.Service.Placement.Avoid) > 0 },
+			applies: func(s *State) bool { return len(s.prefer)+len(s.avoid) > 0 },
 			value: func(s *State, i int32) float64 {
-				p, met := &s.Service.Placement, 0
-				for k := range p.Prefer {
-					if p.Prefer[k].Matches(s.nodes[i].Labels) {
+				met := 0
+				for k := range s.prefer {
+					if s.prefer[k][i] {
 						met++
 					}
 				}
-				for k := range p.Avoid {
-					if !p.Avoid[k].Matches(s.nodes[i].Labels) {
+				for k := range s.avoid {
+					if !s.avoid[k][i] {
 						met++
 					}
 				}
-				return float64(met) / float64(len(p.Prefer)+len(p.Avoid))
+				return float64(met) / float64(len(s.prefer)+len(s.avoid))
 			},
 			reason: whyPreferred,
 		},
@@ -192,13 +192,12 @@ func sayLoad(l Load, reserved, ask, all float64) string {
 }
 
 func whyPreferred(s *State, i int32) string {
-	p := &s.Service.Placement
 	var parts []string
-	for _, e := range p.Prefer {
-		parts = append(parts, says(e.Matches(s.nodes[i].Labels), "prefer", e))
+	for k, e := range s.Service.Placement.Prefer {
+		parts = append(parts, says(s.prefer[k][i], "prefer", e))
 	}
-	for _, e := range p.Avoid {
-		parts = append(parts, says(!e.Matches(s.nodes[i].Labels), "avoid", e))
+	for k, e := range s.Service.Placement.Avoid {
+		parts = append(parts, says(!s.avoid[k][i], "avoid", e))
 	}
 	return strings.Join(parts, ", ")
 }
