@@ -149,10 +149,15 @@ func (s *State) freeMemory(i int32) float64 {
 	return float64(n.Memory) - max(n.reserved.bytes(), n.MemoryUse.Mean*float64(n.Memory))
 }
 
+// freeCPU is the same of cores. A processor that is busy for a moment is not taken:
+// a service whose node is lost must not wait for that.
 func (s *State) freeCPU(i int32) float64 {
 	n := &s.nodes[i]
-	if n.Cores == 0 {
+	switch {
+	case n.Cores == 0:
 		return s.reserve.cores()
+	case !n.CPU.steady():
+		return n.Cores - n.reserved.cores()
 	}
 	return n.Cores - max(n.reserved.cores(), n.CPU.Mean*n.Cores)
 }

@@ -11,6 +11,7 @@ type Load struct {
 	Mean     float64
 	Variance float64
 	Samples  int
+	Span     time.Duration // from the first of them to the last
 }
 
 // loadMemory is the time in which a sample's weight falls to 1/e.
@@ -32,8 +33,13 @@ func (l Load) Add(x float64, after time.Duration) Load {
 		Mean:     l.Mean + step,
 		Variance: (1 - alpha) * (l.Variance + (x-l.Mean)*step),
 		Samples:  min(l.Samples+1, math.MaxInt32),
+		Span:     min(l.Span+max(after, 0), loadMemory),
 	}
 }
+
+// steady reports whether the mean is more than that of a passing moment, such as
+// the start of what has just been placed.
+func (l Load) steady() bool { return l.Span >= loadMemory }
 
 // Dev is the standard deviation.
 func (l Load) Dev() float64 { return math.Sqrt(max(l.Variance, 0)) }

@@ -47,7 +47,9 @@ func labelled(id string, pairs ...string) Candidate {
 	return c
 }
 
-func used(mean, dev float64) Load { return Load{Mean: mean, Variance: dev * dev, Samples: 9} }
+func used(mean, dev float64) Load {
+	return Load{Mean: mean, Variance: dev * dev, Samples: 9, Span: loadMemory}
+}
 
 // machine is a node with memory in MiB, four cores, and its measured use.
 func machine(id string, memory uint64, cpu, mem Load) Candidate {
@@ -152,6 +154,11 @@ func TestPick(t *testing.T) {
 			name: "cores that are reserved", ask: svc("web", reserves(1, 0)), nodes: []Candidate{machine("a", 1, Load{}, Load{})},
 			placed: []put{{"a", svc("db", reserves(3.5, 0))}}, refused: "a cpu: 0.5 of its 4 cores are free, and web reserves 1",
 		},
+		{
+			name: "cores that have been in use for long", ask: svc("web", reserves(1, 0)), nodes: []Candidate{machine("a", 1, used(.9, 0), Load{})},
+			refused: "a cpu: 0.4 of its 4 cores are free, and web reserves 1",
+		},
+		{name: "cores that are in use for a moment", ask: svc("web", reserves(1, 0)), nodes: []Candidate{machine("a", 1, Load{}.Add(1, 0), Load{})}, node: "a"},
 		{
 			name: "of two idle ones the larger, for what it reserves", ask: svc("web", reserves(0, 400)),
 			nodes: []Candidate{machine("a", 1000, used(0, 0), used(.1, 0)), machine("b", 4000, used(0, 0), used(.1, 0))}, node: "b",
