@@ -29,9 +29,9 @@ type converger struct {
 	assignment *otto.Assignment
 	containers []otto.Container
 	engine     otto.Engine
-	sickSaid   bool // that the engine does not work
-	known      bool // whether containers are as the engine has them now
-	images     []string
+	sickSaid   bool               // that the engine does not work
+	known      bool               // whether containers are as the engine has them now
+	images     []string           // that are there
 	imagesAt   time.Time          // when to list them next
 	refreshAt  time.Time          // when to look at the engine next, without an event
 	rest       time.Time          // until when not to look at it, whatever happens

@@ -17,14 +17,15 @@ type Load struct {
 // loadMemory is the time in which a sample's weight falls to 1/e.
 const loadMemory = 2 * time.Minute
 
-// Add takes in a measurement that was made some time after the last one. Mean and
+// Add takes in a measurement that was made some time after the last one; after a
+// long gap, in which the machine may have been started anew, it begins anew. Mean and
 // variance are exponentially weighted, as in T. Finch, Incremental calculation of
 // weighted mean and variance (2009), section 9.
 func (l Load) Add(x float64, after time.Duration) Load {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return l
 	}
-	if l.Samples == 0 {
+	if l.Samples == 0 || after > loadMemory {
 		return Load{Mean: x, Samples: 1}
 	}
 	alpha := 1 - math.Exp(-max(after, 0).Seconds()/loadMemory.Seconds())

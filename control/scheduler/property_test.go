@@ -222,6 +222,17 @@ func TestLoadFollowsAndForgets(t *testing.T) {
 
 const rapidSeconds = 5e9
 
+func TestLoadBeginsAnewAfterAGap(t *testing.T) {
+	idle := Load{}
+	for range 100 {
+		idle = idle.Add(0.1, 5e9)
+	}
+	busy := idle.Add(1, 3600e9)
+	if !idle.steady() || busy.steady() || busy.Mean != 1 {
+		t.Errorf("%+v becomes %+v", idle, busy)
+	}
+}
+
 func TestLoadOfAlternation(t *testing.T) {
 	var l Load
 	for i := range 10_000 {
