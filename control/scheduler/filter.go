@@ -2,6 +2,8 @@ package scheduler
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/otto-edge/otto"
@@ -205,7 +207,8 @@ func (s *State) missing(i int32) string {
 	return ""
 }
 
-// short is a number of cores without needless digits.
+// short is a number of cores without needless digits, rounded down: what is almost
+// enough must not read as enough.
 func short(x float64) string {
-	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.2f", max(x, 0)), "0"), ".")
+	return strconv.FormatFloat(math.Floor(100*max(x, 0)+1e-6)/100, 'f', -1, 64)
 }

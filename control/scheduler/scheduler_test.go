@@ -158,6 +158,10 @@ func TestPick(t *testing.T) {
 			name: "cores that have been in use for long", ask: svc("web", reserves(1, 0)), nodes: []Candidate{machine("a", 1, used(.9, 0), Load{})},
 			refused: "a cpu: 0.4 of its 4 cores are free, and web reserves 1",
 		},
+		{
+			name: "almost enough cores", ask: svc("web", reserves(0.1, 0)), nodes: []Candidate{machine("a", 1, used(.976, 0), Load{})},
+			refused: "a cpu: 0.09 of its 4 cores are free, and web reserves 0.1",
+		},
 		{name: "cores that are in use for a moment", ask: svc("web", reserves(1, 0)), nodes: []Candidate{machine("a", 1, Load{}.Add(1, 0), Load{})}, node: "a"},
 		{
 			name: "of two idle ones the larger, for what it reserves", ask: svc("web", reserves(0, 400)),
