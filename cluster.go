@@ -16,6 +16,8 @@ type Wanted struct {
 	// Interval is how often agents sample; 0 means DefaultInterval.
 	Interval time.Duration `json:"interval_ns,omitempty"`
 	Health   Health        `json:"health,omitzero"`
+	// Scheduler is how nodes are chosen for what has no home.
+	Scheduler Scheduler `json:"scheduler,omitzero"`
 	// Requirements are those of all services, or of all nodes.
 	Requirements []Requirement `json:"requirements,omitempty"`
 }

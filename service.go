@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type Service struct {
 	Name string `json:"name"`
 	// Node is the service's home; empty means that Otto chooses.
 	Node      string       `json:"node,omitempty"`
+	Mode      string       `json:"mode,omitempty"` // ModeGlobal, or empty for Replicas
 	Replicas  int          `json:"replicas"`
 	DependsOn []Dependency `json:"depends_on,omitempty"`
 	// Failover says whether it may be started elsewhere when its node is lost:
@@ -24,15 +26,21 @@ type Service struct {
 	// which is the default.
 	Rejoin string `json:"rejoin,omitempty"`
 	// Data is DataDisposable if a stateful service may start anew without its data.
-	Data  string        `json:"data,omitempty"`
-	Probe *Probe        `json:"probe,omitempty"` // beside the engine's own health check
-	Spec  ContainerSpec `json:"spec"`
+	Data  string `json:"data,omitempty"`
+	Probe *Probe `json:"probe,omitempty"` // beside the engine's own health check
+	// Placement, Platform and Reserve are about the choice of a node. They are no
+	// part of ContainerSpec: another place does not make another container.
+	Placement PlacementRules `json:"placement,omitzero"`
+	Platform  string         `json:"platform,omitempty"` // such as linux/arm64; "" means any
+	Reserve   Resources      `json:"reserve,omitzero"`   // that a node must have free for each instance
+	Spec      ContainerSpec  `json:"spec"`
 	// Requirements are its own; Wanted.RequirementsOf has all that concern it.
 	Requirements []Requirement `json:"requirements,omitempty"`
 }
 
-// Values of a Service's Failover, Rejoin and Data.
+// Values of a Service's Mode, Failover, Rejoin and Data.
 const (
+	ModeGlobal     = "global" // an instance on every node that fits
 	FailoverMove   = "move"
 	FailoverStay   = "stay"
 	RejoinKeep     = "keep" // it stays where it is
@@ -52,6 +60,8 @@ func (s Service) Mobile() bool { return s.Stays() == "" }
 // may. A service with data may not, unless it needs none of it.
 func (s Service) Stays() string {
 	switch {
+	case s.Global():
+		return "it runs on every node that fits"
 	case s.Failover == FailoverStay:
 		return "it has failover: stay"
 	case s.Failover == "" && s.Node != "":
@@ -67,9 +77,31 @@ func (s Service) Limits(metric string) bool {
 	return metric == "cpu" && s.Spec.Resources.CPU > 0 || metric == "memory" && s.Spec.Resources.MemoryBytes > 0
 }
 
-// InstanceNames returns the names of the service's instances: name, name-2,
-// name-3 and so on.
-func (s Service) InstanceNames() []string {
+// Global reports whether the service has an instance on every node that fits.
+func (s Service) Global() bool { return s.Mode == ModeGlobal }
+
+// InstanceOn is the name of a global service's instance on a node. It says where
+// it is, so that nothing is renamed when other nodes come and go.
+func (s Service) InstanceOn(node string) string { return s.Name + "-" + node }
+
+// Arch is the architecture that the service's platform asks for, as
+// NodeFacts.Arch; empty for any.
+func (s Service) Arch() string {
+	_, arch, _ := strings.Cut(s.Platform, "/")
+	arch, _, _ = strings.Cut(arch, "/") // a variant
+	return arch
+}
+
+// InstanceNames returns the names of a service's instances: name, name-2, name-3
+// and so on; of a global one, whether the node fits or not, that of each node.
+func (w Wanted) InstanceNames(s Service) []string {
+	if s.Global() {
+		names := make([]string, 0, len(w.Nodes))
+		for _, n := range w.Nodes {
+			names = append(names, s.InstanceOn(n.ID))
+		}
+		return names
+	}
 	names := make([]string, 0, s.Replicas)
 	for i := range s.Replicas {
 		name := s.Name

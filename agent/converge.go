@@ -12,12 +12,14 @@ import (
 )
 
 const (
-	resync     = time.Minute     // between two looks at the engine without any event
-	engineWait = 2 * time.Second // between two looks at an engine that does not answer
-	backoffMin = time.Second     // after a start that failed; doubles
-	backoffMax = time.Minute
-	fenceRetry = 500 * time.Millisecond
-	tailLines  = 10
+	resync      = time.Minute     // between two looks at the engine without any event
+	engineWait  = 2 * time.Second // between two looks at an engine that does not answer
+	backoffMin  = time.Second     // after a start that failed; doubles
+	backoffMax  = time.Minute
+	fenceRetry  = 500 * time.Millisecond
+	tailLines   = 10
+	imagesEvery = 5 * time.Minute // between two looks at what images there are, without a pull
+	maxImages   = 200
 )
 
 // converger is the state of the goroutine that owns it.
@@ -28,6 +30,8 @@ type converger struct {
 	engine     otto.Engine
 	sickSaid   bool               // that the engine does not work
 	known      bool               // whether containers are as the engine has them now
+	images     []string           // that are there
+	imagesAt   time.Time          // when to list them next
 	refreshAt  time.Time          // when to look at the engine next, without an event
 	rest       time.Time          // until when not to look at it, whatever happens
 	work       map[string]*work   // under way, by instance
@@ -149,9 +153,25 @@ func (c *converger) refresh(ctx context.Context) {
 	}
 	c.containers, c.known = list, true
 	c.refreshAt = time.Now().Add(resync)
+	if !time.Now().Before(c.imagesAt) {
+		c.list(ctx)
+	}
 	for _, ctr := range list {
 		c.inspect(ctx, ctr)
 	}
+}
+
+// list asks the engine for its images, of which the control plane is told so that
+// services go where theirs are. Too many are too long a story.
+func (c *converger) list(ctx context.Context) {
+	c.imagesAt = time.Now().Add(imagesEvery)
+	images, err := c.Runtime.Images(ctx)
+	if err != nil {
+		c.Log.Warn("images not listed", "err", err)
+		return
+	}
+	slices.Sort(images)
+	c.images = images[:min(len(images), maxImages)]
 }
 
 // inspect notes why a container does not stay up, and forgets it once it does.
@@ -361,6 +381,7 @@ func (c *converger) settle(r result) {
 	w := c.work[r.instance]
 	if r.pulling != nil {
 		w.pulling = *r.pulling
+		c.imagesAt = time.Time{} // there may be one more
 		return
 	}
 	delete(c.work, r.instance)
@@ -486,7 +507,7 @@ func (c *converger) report(ctx context.Context, now time.Time) {
 	c.tell(ctx)
 	r := wire.Report{
 		NodeID: c.Enrolment.NodeID, BootID: c.BootID, Engine: c.engine,
-		Problem: c.problem.Load().(string), Instances: []otto.InstanceStatus{},
+		Problem: c.problem.Load().(string), Images: c.images, Instances: []otto.InstanceStatus{},
 	}
 	if c.assignment != nil {
 		r.Revision, r.Warrant = c.assignment.Revision, c.assignment.Warrant

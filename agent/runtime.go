@@ -18,6 +18,8 @@ type Runtime interface {
 	// Running returns all running containers of the engine, foreign ones too, for
 	// the sampler.
 	Running(ctx context.Context) ([]otto.RunningContainer, error)
+	// Images returns the names of the images that are there, as the engine has them.
+	Images(ctx context.Context) ([]string, error)
 	// Pull makes the image of spec present as its pull policy asks. A pull that
 	// fails while a usable image is there is only a warning.
 	Pull(ctx context.Context, spec otto.ContainerSpec) (warning string, err error)

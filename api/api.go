@@ -10,6 +10,8 @@
 //	DELETE /v1/nodes/ID      takes a node out of the cluster at once
 //	GET  /v1/events?after=N  the events numbered above N, one JSON a line; with &follow also those to come
 //	GET  /v1/backup          everything kept, as a backup's file
+//	GET  /v1/services/NAME/explanation  why a service is where it is, as otto.Explanation
+//	GET  /v1/nodes/ID/explanation       why a node is as it is, likewise
 //	POST /v1/lead            makes a control plane that has stepped down decide again
 //	GET  /v1/process         the control plane as a process, as Process
 //	GET  /v1/goroutines      what each of its goroutines does, as text
@@ -42,6 +44,8 @@ type Plane interface {
 	Intend(ctx context.Context, node string, intent otto.Intent) error
 	Remove(ctx context.Context, node string) error
 	TakeOver(ctx context.Context) error
+	ExplainService(ctx context.Context, name string) (otto.Explanation, error)
+	ExplainNode(ctx context.Context, id string) (otto.Explanation, error)
 	Events(after uint64) ([]otto.Event, <-chan struct{})
 	Backup(ctx context.Context) ([]byte, error)
 }

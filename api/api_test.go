@@ -73,6 +73,14 @@ func (p *plane) Uninstall(_ context.Context, volumes bool) error {
 func (p *plane) Intend(ctx context.Context, node string, i otto.Intent) error {
 	return p.called("intend %s %+v by %s", node, i, otto.By(ctx))
 }
+
+func (p *plane) ExplainService(_ context.Context, name string) (otto.Explanation, error) {
+	return otto.Explanation{Service: &otto.ServiceExplanation{Name: name}}, p.called("explain service %s", name)
+}
+
+func (p *plane) ExplainNode(_ context.Context, id string) (otto.Explanation, error) {
+	return otto.Explanation{Node: &otto.NodeExplanation{ID: id}}, p.called("explain node %s", id)
+}
 func (p *plane) Remove(_ context.Context, node string) error { return p.called("remove %s", node) }
 func (p *plane) Backup(context.Context) ([]byte, error) {
 	return []byte("backup\n"), p.called("backup")
@@ -138,6 +146,24 @@ func TestClientAndServer(t *testing.T) {
 		"apply base=7 dry=true", "backup", "stop", "uninstall volumes=true", "uninstall volumes=false",
 		"intend pi-1 {Cordoned:true Draining:false By:} by me", "remove pi-1", "take over",
 	}, p.calls); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestExplanationsArrive(t *testing.T) {
+	p := newPlane()
+	c, _ := serve(t, p)
+	if e, err := c.ExplainService(t.Context(), "web"); err != nil || e.Service == nil || e.Service.Name != "web" || e.Node != nil {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	if e, err := c.ExplainNode(t.Context(), "pi-1"); err != nil || e.Node == nil || e.Node.ID != "pi-1" || e.Service != nil {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	p.err = errors.New("no service \"x\"")
+	if _, err := c.ExplainService(t.Context(), "x"); err == nil || err.Error() != p.err.Error() {
+		t.Errorf("got %v", err)
+	}
+	if diff := cmp.Diff([]string{"explain service web", "explain node pi-1", "explain service x"}, p.calls); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -135,6 +135,16 @@ func (c *Client) Backup(ctx context.Context) ([]byte, error) {
 	return content, nil
 }
 
+// ExplainService says why a service is where it is.
+func (c *Client) ExplainService(ctx context.Context, name string) (e otto.Explanation, err error) {
+	return e, c.do(ctx, http.MethodGet, "/v1/services/"+url.PathEscape(name)+"/explanation", nil, &e)
+}
+
+// ExplainNode says why a node is as it is.
+func (c *Client) ExplainNode(ctx context.Context, id string) (e otto.Explanation, err error) {
+	return e, c.do(ctx, http.MethodGet, "/v1/nodes/"+url.PathEscape(id)+"/explanation", nil, &e)
+}
+
 // TakeOver makes a control plane that has stepped down decide again.
 func (c *Client) TakeOver(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/v1/lead", nil, nil)

@@ -38,6 +38,8 @@ func NewServer(plane Plane, exit func()) *Server {
 	mux.HandleFunc("POST /v1/uninstall", s.uninstall)
 	mux.HandleFunc("PUT /v1/nodes/{id}/intent", s.intend)
 	mux.HandleFunc("DELETE /v1/nodes/{id}", s.remove)
+	mux.HandleFunc("GET /v1/services/{id}/explanation", explanation(plane.ExplainService))
+	mux.HandleFunc("GET /v1/nodes/{id}/explanation", explanation(plane.ExplainNode))
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("GET /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/lead", s.lead)
@@ -187,6 +189,17 @@ func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(content)
+}
+
+func explanation(of func(context.Context, string) (otto.Explanation, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		e, err := of(r.Context(), r.PathValue("id"))
+		if answerError(w, err) {
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(e)
+	}
 }
 
 func (s *Server) lead(w http.ResponseWriter, r *http.Request) {

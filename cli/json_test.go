@@ -20,6 +20,7 @@ func TestEveryFieldOfTheJSONOutputIsDocumented(t *testing.T) {
 	paths := append(jsonPaths(reflect.TypeFor[otto.Cluster](), ""), jsonPaths(reflect.TypeFor[doctor.Finding](), "[].")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Requirement](), "requirement.")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Verdict](), "verdict.")...)
+	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Explanation](), "")...)
 	for _, path := range paths {
 		if !strings.Contains(string(doc), "`"+path+"`") {
 			t.Errorf("docs/json.md does not have `%s`", path)

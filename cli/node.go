@@ -283,7 +283,7 @@ func drainOf(c *otto.Cluster, node string, there []string) (now drained, going b
 				going = true
 				now.Left = append(now.Left, stay{i.Name, "it is leaving, and " + describe(i)})
 			case i.Node != node:
-			case why != "":
+			case why != "" && !s.Global():
 				now.Left = append(now.Left, stay{i.Name, why})
 			default:
 				going = true

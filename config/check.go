@@ -24,6 +24,7 @@ func (d *document) check(r *reader) {
 	d.checkPorts(r)
 	d.checkDependencies(r)
 	d.checkRequirements(r)
+	d.checkPlacement(r)
 }
 
 func (d *document) checkBroker(r *reader) {
@@ -56,8 +57,9 @@ func (d *document) checkNodes(r *reader) {
 // checkNames finds containers that would have the same name.
 func (d *document) checkNames(r *reader) {
 	owners := map[string]service{}
+	w := d.wanted()
 	for _, s := range d.services {
-		for _, name := range s.InstanceNames() {
+		for _, name := range w.InstanceNames(s.Service) {
 			owner, taken := owners[name]
 			switch {
 			case s.Name == "":
@@ -253,7 +255,7 @@ func (d *document) checkPort(r *reader, all []hostPort) {
 			r.reject(p.pos, "write another host port", "%s is taken by service %s in line %d", what, o.Name, o.line)
 			continue
 		}
-		if free := d.freeNodes(before, p); p.Node == "" && p.Replicas > free {
+		if free := d.freeNodes(before, p); p.Node == "" && !p.Global() && p.Replicas > free {
 			r.reject(p.pos, "leave the host port out, or ask for fewer replicas", "%s is free on %d nodes, too few for %d of %s", what, free, p.Replicas, p.Name)
 		}
 	}

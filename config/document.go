@@ -11,15 +11,15 @@ import (
 
 // document is otto.yaml as it is being read.
 type document struct {
-	name     string
-	mqtt     mqtt
-	nodes    []node
-	services []service
-	interval time.Duration
-	health   otto.Health
-	healthAt pos
-
+	name         string
+	mqtt         mqtt
+	nodes        []node
+	services     []service
+	interval     time.Duration
+	health       otto.Health
+	healthAt     pos
 	requirements []requirement // of all services, or all nodes
+	weights      map[string]float64
 }
 
 const defaultName = "otto"
@@ -28,14 +28,15 @@ func documentObject() object[document] {
 	return object[document]{
 		noun: "the file",
 		keys: map[string]key[document]{
-			"cluster":  clusterKey(),
-			"name":     given("Name of the cluster, as Compose names a project.", id("home-cluster"), func(d *document) *string { return &d.name }),
-			"version":  as("Compose's; it has no meaning any more.", text("nothing"), func(*document) *string { return new(string) }),
-			"mqtt":     as("The broker that the cluster meets at.", mqttObject().one(), func(d *document) *mqtt { return &d.mqtt }),
-			"metrics":  metricsKey(),
-			"health":   healthKey(),
-			"nodes":    nodesKey(),
-			"services": servicesKey(),
+			"cluster":   clusterKey(),
+			"name":      given("Name of the cluster, as Compose names a project.", id("home-cluster"), func(d *document) *string { return &d.name }),
+			"version":   as("Compose's; it has no meaning any more.", text("nothing"), func(*document) *string { return new(string) }),
+			"mqtt":      as("The broker that the cluster meets at.", mqttObject().one(), func(d *document) *mqtt { return &d.mqtt }),
+			"metrics":   metricsKey(),
+			"health":    healthKey(),
+			"scheduler": schedulerKey(),
+			"nodes":     nodesKey(),
+			"services":  servicesKey(),
 			"requirements": requirementsKey("What must hold for each service or on each node, whichever its metric is of.", ofAll,
 				func(d *document) *[]requirement { return &d.requirements }),
 			"volumes": volumesKey(),
@@ -147,7 +148,7 @@ func (d *document) complete() {
 }
 
 func (d *document) wanted() otto.Wanted {
-	w := otto.Wanted{Nodes: []otto.Node{}, Services: []otto.Service{}, Interval: d.interval, Health: d.health}
+	w := otto.Wanted{Nodes: []otto.Node{}, Services: []otto.Service{}, Interval: d.interval, Health: d.health, Scheduler: otto.Scheduler{Weights: d.weights}}
 	w.Requirements = plainly(d.requirements)
 	for _, n := range d.nodes {
 		n.Requirements = plainly(n.requirements)

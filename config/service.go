@@ -25,6 +25,8 @@ type service struct {
 
 	statelessAt *pos // of stateful: false
 	probeAt     pos
+	replicasAt  *pos // where their number is given
+	placed      placed
 
 	requirements []requirement
 
@@ -62,6 +64,7 @@ func serviceObject(named bool) object[service] {
 		required: map[string]string{"image": "image: nginx:alpine"},
 		later:    composeKeys[types.ServiceConfig](),
 	}
+	maps.Copy(o.keys, wholeKeys())
 	maps.Copy(o.keys, placementKeys())
 	maps.Copy(o.keys, containerKeys())
 	maps.Copy(o.keys, isolationKeys())
@@ -78,26 +81,37 @@ func serviceObject(named bool) object[service] {
 	return o
 }
 
-// placementKeys are those that concern the service as a whole.
-func placementKeys() map[string]key[service] {
-	replicas := func(s *service) *int { return &s.Replicas }
+// wholeKeys are those that concern the service as a whole.
+func wholeKeys() map[string]key[service] {
 	cpu := func(s *service) *float64 { return &s.Spec.Resources.CPU }
 	memory := func(s *service) *int64 { return &s.Spec.Resources.MemoryBytes }
-	count := integer(1, maxReplicas)
+	reserveCPU := func(s *service) *float64 { return &s.Reserve.CPU }
+	reserveMemory := func(s *service) *int64 { return &s.Reserve.MemoryBytes }
 
 	resources := object[service]{noun: "resources", keys: map[string]key[service]{
 		"cpu":    given("Processor cores at most.", cores(), cpu),
 		"memory": given("Memory at most, such as 256m.", size(minMemory), memory),
+		"reserve": nested("What a node must have free for each container.", object[service]{noun: "reserve", keys: map[string]key[service]{
+			"cpu":    given("Processor cores, such as 0.5.", cores(), reserveCPU),
+			"memory": given("Memory, such as 256m.", size(1), reserveMemory),
+		}}),
 	}}
 	limits := object[service]{noun: "limits", later: composeKeys[types.Resource](), keys: map[string]key[service]{
 		"cpus":   given("Processor cores at most.", cores(), cpu),
 		"memory": given("Memory at most, such as 256m.", size(minMemory), memory),
 	}}
+	reservations := object[service]{noun: "reservations", later: composeKeys[types.Resource](), keys: map[string]key[service]{
+		"cpus":   given("Processor cores, such as 0.5.", cores(), reserveCPU),
+		"memory": given("Memory, such as 256m.", size(1), reserveMemory),
+	}}
 	deployResources := object[service]{noun: "resources", later: composeKeys[types.Resources](), keys: map[string]key[service]{
-		"limits": nested("Limits of each container.", limits),
+		"limits":       nested("Limits of each container.", limits),
+		"reservations": nested("What a node must have free for each container.", reservations),
 	}}
 	deploy := object[service]{noun: "deploy", later: composeKeys[types.DeployConfig](), keys: map[string]key[service]{
-		"replicas":  given("Number of containers.", count, replicas),
+		"mode":      modeKey(),
+		"placement": deployPlacementKey(),
+		"replicas":  replicasKey("Number of containers."),
 		"resources": nested("As resources, in Compose's form.", deployResources),
 	}}
 	return map[string]key[service]{
@@ -105,8 +119,8 @@ func placementKeys() map[string]key[service] {
 			s.nodeAt = v.pos
 			s.Node, _ = text("the id of a node").read(r, v)
 		}},
-		"replicas":   given("Number of containers, 1 by default.", count, replicas),
-		"scale":      given("As replicas, in Compose's form.", count, replicas),
+		"replicas":   replicasKey("Number of containers, 1 by default."),
+		"scale":      replicasKey("As replicas, in Compose's form."),
 		"depends_on": dependsOnKey(),
 		"failover": as("move or stay when its node is lost; a service with a home stays, one without moves.",
 			choice(otto.FailoverMove, otto.FailoverStay), func(s *service) *string { return &s.Failover }),
@@ -126,8 +140,18 @@ func placementKeys() map[string]key[service] {
 		"resources": nested("Limits of each container.", resources),
 		"cpus":      given("As resources.cpu, in Compose's form.", cores(), cpu),
 		"mem_limit": given("As resources.memory, in Compose's form.", size(minMemory), memory),
-		"deploy":    nested("Compose's form of replicas and resources.", deploy),
+		"deploy":    nested("Compose's form of mode, placement, replicas and resources.", deploy),
 	}
+}
+
+func replicasKey(doc string) key[service] {
+	k := given(doc, integer(1, maxReplicas), func(s *service) *int { return &s.Replicas })
+	read := k.read
+	k.read = func(r *reader, v value, s *service) {
+		s.replicasAt = &v.pos
+		read(r, v, s)
+	}
+	return k
 }
 
 // nested is a key whose own keys set fields of the same thing.

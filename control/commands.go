@@ -68,7 +68,7 @@ func (p *Plane) want(ctx context.Context, w otto.Wanted) error {
 		case n == nil:
 			p.nodes[spec.ID] = newNode(spec)
 		case enrolment || plan.Diff(otto.Wanted{Nodes: []otto.Node{n.Node}}, otto.Wanted{Nodes: []otto.Node{spec}}) != nil:
-			n.Node, n.leaving = spec, false
+			n.Node, n.labels, n.leaving = spec, nil, false
 			k := n.keeper
 			n.keeper = nil // the next pass makes one for what is wanted now
 			p.background.Go(k.release)
@@ -98,7 +98,7 @@ func (d desired) with(w otto.Wanted) desired {
 	for _, s := range w.Services { // a new home is where it goes, wherever it was
 		if moved(d.Wanted, s) {
 			next.Placement = maps.Clone(next.Placement)
-			for _, name := range s.InstanceNames() {
+			for _, name := range w.InstanceNames(s) {
 				delete(next.Placement, name)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/health"
+	"github.com/otto-edge/otto/control/scheduler"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -35,7 +36,10 @@ type node struct {
 	sample   *otto.NodeSample
 	sampled  time.Time
 	samples  []otto.ContainerSample
-	firstMsg chan struct{} // closed when it is heard for the first time after an installation
+	cpu, mem scheduler.Load    // shares of the machine
+	labels   map[string]string // for placement; nil until they are asked for
+	images   map[string]bool   // that are there; nil if unknown
+	firstMsg chan struct{}     // closed when it is heard for the first time after an installation
 
 	keeper   *keeper
 	step     string // what its keeper is doing
@@ -136,7 +140,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 	case wire.KindNodeMetrics:
 		var s otto.NodeSample
 		if s, err = wire.DecodeNodeSample(id, payload); err == nil {
-			n.sample, n.sampled = &s, now
+			n.measure(s, now)
 			n.skewed = s.Time.Sub(now)
 			n.live(now)
 			p.measureNode(n, s, now)
@@ -177,7 +181,7 @@ func (p *Plane) takeReport(n *node, r wire.Report, now time.Time) {
 		n.early = &r
 		return
 	}
-	n.report = &r
+	n.report, n.images = &r, imagesOf(r.Images)
 	p.obeys(n.ID, r.Warrant)
 	p.noteTroubles(n, now)
 	p.dirty = true
@@ -213,7 +217,7 @@ func (n *node) beat(h wire.Heartbeat, now time.Time, patience time.Duration) {
 // so a birth proves nothing, and a will counts only for the agent heard last.
 func (n *node) birth(s wire.Status, now time.Time) {
 	if s.Online {
-		n.facts = s.Facts
+		n.facts, n.labels = s.Facts, nil
 		return
 	}
 	if s.BootID == n.bootID {

@@ -84,7 +84,7 @@ func (p *Plane) hold(w otto.Wanted, placed map[string]string, now time.Time) (ho
 		if !s.Stateful() {
 			continue
 		}
-		for _, i := range s.InstanceNames() {
+		for _, i := range w.InstanceNames(s) {
 			at, holder := placed[i], holders[i]
 			switch {
 			case at == "":

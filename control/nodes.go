@@ -70,8 +70,8 @@ func (p *Plane) Remove(ctx context.Context, id string) error {
 			if s.Node == id {
 				return fmt.Errorf("service %s has its home on %s: give it another one in otto.yaml, or take it out, before the node goes", s.Name, id)
 			}
-			for _, i := range s.InstanceNames() {
-				if p.desired.Placement[i] == id && !s.Mobile() {
+			for _, i := range w.InstanceNames(s) {
+				if p.desired.Placement[i] == id && !s.Mobile() && !s.Global() {
 					return fmt.Errorf("service %s is on %s and cannot leave it: %s", i, id, s.Stays())
 				}
 			}

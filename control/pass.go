@@ -62,15 +62,13 @@ func (p *Plane) place(now time.Time) {
 	if w.Stopped {
 		return
 	}
-	var nodes []plan.Node
 	settled := now.Sub(p.started) > placeAfter
 	undecided := false
 	for _, n := range w.Nodes {
 		known := p.nodes[n.ID]
-		nodes = append(nodes, p.planned(known, now))
 		undecided = undecided || known.problem == "" && (known.state == otto.NodeJoining || known.report == nil)
 	}
-	placed := plan.Place(w, p.recalled(now), nodes, p.troubled(now))
+	placed := plan.Place(w, p.recalled(now), p.plannedNodes(now), p.troubled(now))
 	if undecided && !settled { // more nodes may come: keep to homes and former places
 		for name := range placed.Placement {
 			if p.desired.Placement[name] == "" && !homed(w, name) {
@@ -109,7 +107,7 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 		sick = n.report.Engine.Problem
 	}
 	out := plan.Node{
-		ID: n.ID, Memory: n.facts.MemoryBytes, Failures: n.failing(now),
+		ID: n.ID, Memory: n.facts.MemoryBytes, Failures: n.failing(now), Machine: n.machine(),
 		Stable: n.state == otto.NodeReady && now.Sub(n.since) > stableAfter && sick == "" && !intent.Cordoned && !n.flaps.Suppressed(now),
 	}
 	switch {
@@ -133,7 +131,7 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 			out.Unfenced = "may still run there, until its lease ends"
 		}
 	case n.state == otto.NodeDraining:
-		out.Gone = "is being drained"
+		out.Gone, out.Drained = "is being drained", true
 	case n.state == otto.NodeReady && !n.sick.IsZero() && now.Sub(n.sick) > sickAfter:
 		out.Gone = "has an engine that does not work: " + sick
 		if !n.leaseOver(now) {
@@ -219,7 +217,7 @@ func (p *Plane) tellWaiting(instance, node, why string) {
 		return
 	}
 	for _, s := range p.desired.Wanted.Services {
-		if slices.Contains(s.InstanceNames(), instance) {
+		if slices.Contains(p.desired.Wanted.InstanceNames(s), instance) {
 			p.event("service-waiting", node, s.Name, instance+": "+why)
 		}
 	}
@@ -227,7 +225,7 @@ func (p *Plane) tellWaiting(instance, node, why string) {
 
 func homed(w otto.Wanted, instance string) bool {
 	return slices.ContainsFunc(w.Services, func(s otto.Service) bool {
-		return s.Node != "" && slices.Contains(s.InstanceNames(), instance)
+		return (s.Node != "" || s.Global()) && slices.Contains(w.InstanceNames(s), instance)
 	})
 }
 
@@ -336,7 +334,7 @@ func (p *Plane) summarize() {
 		return
 	}
 	for _, s := range p.services() {
-		sum := wire.ServiceSummary{Service: s.Name, State: string(otto.InstanceRunning), Nodes: []string{}, Wanted: s.Replicas}
+		sum := wire.ServiceSummary{Service: s.Name, State: string(otto.InstanceRunning), Nodes: []string{}, Wanted: len(s.Instances)}
 		for _, i := range s.Instances {
 			if i.Node != "" && !slices.Contains(sum.Nodes, i.Node) {
 				sum.Nodes = append(sum.Nodes, i.Node)

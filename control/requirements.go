@@ -127,7 +127,7 @@ func (p *Plane) require() {
 		}
 		for _, s := range w.Services {
 			list := w.RequirementsOf(s)
-			for _, name := range s.InstanceNames() {
+			for _, name := range w.InstanceNames(s) {
 				node := p.nodes[placement[name]]
 				if node == nil {
 					continue

@@ -13,6 +13,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/backup"
 	"github.com/otto-edge/otto/control/plan"
+	"github.com/otto-edge/otto/control/scheduler"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -190,8 +191,9 @@ func (r *reconciling) adopt(w otto.Wanted) desired {
 	if d.Holders == nil {
 		d.Holders = map[string]string{}
 	}
-	for _, s := range slices.Concat(d.Wanted.Services, w.Services) {
-		for _, name := range s.InstanceNames() {
+	all := otto.Wanted{Nodes: slices.Concat(d.Wanted.Nodes, w.Nodes), Services: slices.Concat(d.Wanted.Services, w.Services)}
+	for _, s := range all.Services {
+		for _, name := range all.InstanceNames(s) {
 			at, running := r.whereabouts(name)
 			if at == "" {
 				continue
@@ -271,12 +273,12 @@ func compareRevision(a, b otto.Revision) int {
 func (r *reconciling) tell(d desired, nodes []otto.Node) []Finding {
 	var candidates []plan.Node
 	for _, n := range d.Wanted.Nodes {
-		c := plan.Node{ID: n.ID}
+		c := plan.Node{ID: n.ID, Machine: scheduler.Machine{Labels: n.PlacementLabels(otto.NodeFacts{})}}
 		switch intent := d.Intents[n.ID]; {
 		case !r.known(n.ID) || r.sights[n.ID].why != "":
 			c.Refuse = "it could not be looked at"
 		case intent.Draining:
-			c.Refuse, c.Gone = "cordoned", "is being drained"
+			c.Refuse, c.Gone, c.Drained = "cordoned", "is being drained", true
 		case intent.Cordoned:
 			c.Refuse = "cordoned"
 		}
@@ -285,7 +287,7 @@ func (r *reconciling) tell(d desired, nodes []otto.Node) []Finding {
 	placed := plan.Place(d.Wanted, d.Placement, candidates, nil)
 	findings := r.aboutNodes(d, nodes)
 	for _, s := range d.Wanted.Services {
-		for _, name := range s.InstanceNames() {
+		for _, name := range d.Wanted.InstanceNames(s) {
 			at, ok := placed.Placement[name]
 			if !ok {
 				findings = append(findings, Finding{Waits, "", name, placed.Waiting[name]})

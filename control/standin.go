@@ -74,7 +74,7 @@ func (p *Plane) keptAt() map[string]string {
 // owner is the wanted service of an instance.
 func (p *Plane) owner(instance string) (otto.Service, bool) {
 	for _, s := range p.desired.Wanted.Services {
-		for _, name := range s.InstanceNames() {
+		for _, name := range p.desired.Wanted.InstanceNames(s) {
 			if name == instance {
 				return s, true
 			}

@@ -81,7 +81,10 @@ func (p *Plane) services() []otto.ServiceStatus {
 	list := make([]otto.ServiceStatus, 0, len(p.desired.Wanted.Services))
 	for _, svc := range p.desired.Wanted.Services {
 		s := otto.ServiceStatus{Service: svc, Instances: make([]otto.PlacedInstance, 0, svc.Replicas), Verdicts: p.required.verdicts(owner{service: svc.Name})}
-		for _, name := range svc.InstanceNames() {
+		for _, name := range p.desired.Wanted.InstanceNames(svc) {
+			if svc.Global() && p.desired.Placement[name] == "" && p.waiting[name] == "" {
+				continue // its node does not fit
+			}
 			s.Instances = append(s.Instances, p.instance(svc, name))
 		}
 		list = append(list, s)

@@ -159,6 +159,7 @@ func TestHangingEngine(t *testing.T) {
 	r := newRuntime(t, "unix://"+socket)
 	calls := map[string]func(context.Context) error{
 		"containers": func(ctx context.Context) error { _, err := r.Containers(ctx); return err },
+		"images":     func(ctx context.Context) error { _, err := r.Images(ctx); return err },
 		"running":    func(ctx context.Context) error { _, err := r.Running(ctx); return err },
 		"pull":       func(ctx context.Context) error { _, err := r.Pull(ctx, otto.ContainerSpec{Image: "x"}); return err },
 		"create":     func(ctx context.Context) error { _, err := r.Create(ctx, otto.Instance{}, "x"); return err },

@@ -48,6 +48,22 @@ func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (warning st
 	return warning, err
 }
 
+// Images returns the names of the images that are there, with their tags.
+func (r *Runtime) Images(ctx context.Context) (names []string, err error) {
+	err = r.call(ctx, shortCall, "list images", func(ctx context.Context, c *client.Client) error {
+		list, err := c.ImageList(ctx, client.ImageListOptions{})
+		if err != nil {
+			return err
+		}
+		names = names[:0]
+		for _, image := range list.Items {
+			names = append(names, image.RepoTags...)
+		}
+		return nil
+	})
+	return names, err
+}
+
 // checkImage reports whether an image is there. One that this node cannot run
 // is an error.
 func (r *Runtime) checkImage(ctx context.Context, image string) (there bool, err error) {

@@ -245,6 +245,17 @@ func (r *Runtime) Running(ctx context.Context) ([]otto.RunningContainer, error) 
 	return list, nil
 }
 
+// Images implements agent.Runtime.
+func (r *Runtime) Images(context.Context) ([]string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var names []string
+	for name := range r.images {
+		names = append(names, name+":latest")
+	}
+	return names, nil
+}
+
 // Pull implements agent.Runtime.
 func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (string, error) {
 	r.mu.Lock()

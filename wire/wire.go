@@ -138,7 +138,9 @@ type Report struct {
 	Engine  otto.Engine `json:"engine"`
 	Problem string      `json:"problem,omitempty"` // of the agent itself, such as a refused assignment
 	// Strays are instances that are not wanted here and still run.
-	Strays    []string              `json:"strays,omitempty"`
+	Strays []string `json:"strays,omitempty"`
+	// Images are names of images that are there, as the engine has them.
+	Images    []string              `json:"images,omitempty"`
 	Instances []otto.InstanceStatus `json:"instances"`
 }
 

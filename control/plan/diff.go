@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,6 +20,9 @@ func Diff(was, now otto.Wanted) []otto.Change {
 	}
 	if !sameRequirements(was.Requirements, now.Requirements) {
 		changes = append(changes, otto.Change{Kind: "change", Noun: "requirements", Name: "all"})
+	}
+	if !maps.Equal(was.Scheduler.Weights, now.Scheduler.Weights) {
+		changes = append(changes, otto.Change{Kind: "change", Noun: "scheduler", Name: "weights"})
 	}
 	if d := fields(reflect.ValueOf(was.Health), reflect.ValueOf(now.Health)); d != "" {
 		changes = append(changes, otto.Change{Kind: "change", Noun: "health", Name: "nodes", Detail: d})
@@ -67,7 +71,8 @@ func fields(a, b reflect.Value) string {
 		switch {
 		case name == "spec":
 			parts = append(parts, fields(fa, fb))
-		case name == "environment", name == "healthcheck", name == "probe", name == "logging", name == "mounts", name == "devices", name == "resources", name == "requirements":
+		case name == "environment", name == "healthcheck", name == "probe", name == "logging", name == "mounts", name == "devices", name == "resources", name == "requirements",
+			name == "placement", name == "reserve":
 			parts = append(parts, name)
 		default:
 			parts = append(parts, name+": "+arrow(fa.Interface(), fb.Interface()))

@@ -20,6 +20,8 @@ type Node struct {
 	// Gone says why what is there has to leave if it may: the node is lost, or
 	// being drained. Empty when it may stay.
 	Gone string
+	// Drained says that it is to be left by everything, by global services too.
+	Drained bool
 	// Unfenced says why stateful services that are there may not be started
 	// elsewhere yet: they may still run.
 	Unfenced string
@@ -27,6 +29,7 @@ type Node struct {
 	Stable   bool
 	Memory   uint64             // in bytes; 0 if unknown
 	Failures map[string]float64 // how much each service's failures there weigh
+	scheduler.Machine
 }
 
 // Move is an instance that changes its node, and why.
@@ -47,37 +50,47 @@ type Placed struct {
 
 // Place returns the placement for what is wanted. An instance keeps its node
 // for as long as that node exists and nothing drives it away; one that may not
-// move is at home whatever happens; for the others a node is picked. troubled
-// says, by instance, why it does not work where it is.
+// move is at home whatever happens; for the others a node is picked. A global
+// service has an instance on every node that fits, and none on the others.
+// troubled says, by instance, why it does not work where it is.
 func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]string) Placed {
-	p := placing{Placed: Placed{Placement: Placement{}, Waiting: map[string]string{}}, index: map[string]int{}, nodes: nodes}
-	for i, n := range nodes {
-		p.index[n.ID] = i
-		p.candidates = append(p.candidates, scheduler.Candidate{ID: n.ID, Refuse: n.Refuse, Memory: n.Memory, Failures: n.Failures})
-	}
+	p := newPlacing(w, nodes)
+	p.Placement = make(Placement, len(was))
 	var homeless, leaving []instance
-	for _, s := range w.Services {
-		for _, name := range s.InstanceNames() {
+	var global []*otto.Service
+	for k := range w.Services {
+		s := &w.Services[k]
+		if s.Global() {
+			global = append(global, s)
+			p.keep(w, s, was)
+			continue
+		}
+		for _, name := range w.InstanceNames(*s) {
 			i := p.consider(s, name, was[name], troubled[name])
-			switch {
-			case i.at == "":
+			if i.at == "" {
 				homeless = append(homeless, i)
-			case i.reason != "":
-				leaving = append(leaving, i)
-				p.put(i, i.at) // until another one takes it
-			default:
-				p.put(i, i.at)
+				continue
 			}
+			if i.reason != "" || ruled(s) {
+				leaving = append(leaving, i)
+			}
+			p.put(i, i.at) // until another one takes it
 		}
 	}
-	for _, i := range leaving {
-		p.leave(i)
+	for changed := true; changed; { // what leaves makes room for others
+		changed = p.leaveAll(leaving)
+		for _, s := range global {
+			changed = p.unfit(w, s) || changed
+		}
+	}
+	for _, s := range global {
+		p.join(w, s)
 	}
 	for _, i := range homeless {
-		if node, refused := p.pick(i, nil); node != "" {
+		if node, ok := p.state.Pick(scheduler.Ask{Service: i.of}); ok {
 			p.move(i, node)
 		} else {
-			p.Waiting[i.name] = "no node can take it: " + strings.Join(refused, "; ")
+			p.Waiting[i.name] = "no node can take it: " + strings.Join(p.refusals(i, nil), "; ")
 		}
 	}
 	return p.Placed
@@ -86,22 +99,83 @@ func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]strin
 // placing is a placement in the making.
 type placing struct {
 	Placed
-	nodes      []Node
-	candidates []scheduler.Candidate
-	index      map[string]int // of nodes and candidates, by id
+	nodes []Node
+	state *scheduler.State
+	index map[string]int // of nodes, by id
+}
+
+func newPlacing(w otto.Wanted, nodes []Node) *placing {
+	p := &placing{Placed: Placed{Placement: Placement{}, Waiting: map[string]string{}}, index: map[string]int{}, nodes: nodes}
+	candidates := make([]scheduler.Candidate, 0, len(nodes))
+	for i, n := range nodes {
+		p.index[n.ID] = i
+		candidates = append(candidates, scheduler.Candidate{ID: n.ID, Refuse: n.Refuse, Memory: n.Memory, Failures: n.Failures, Machine: n.Machine})
+	}
+	p.state = scheduler.New(candidates, w.Scheduler.Weights)
+	return p
 }
 
 // instance is an instance on its way to a place.
 type instance struct {
 	name   string
-	of     otto.Service
+	of     *otto.Service
 	at     string // where it is; empty without a place
 	reason string // why it leaves; empty if it stays
 	homing bool   // it leaves only to go home
 }
 
+// keep puts the instances of a global service where they are.
+func (p *placing) keep(w otto.Wanted, s *otto.Service, was Placement) {
+	for _, n := range w.Nodes {
+		i := instance{name: s.InstanceOn(n.ID), of: s}
+		if _, there := p.index[n.ID]; there && was[i.name] == n.ID {
+			p.put(i, n.ID)
+		}
+	}
+}
+
+// unfit takes the instances of a global service off nodes that do not fit any
+// more, and reports whether there were any. On nodes that are lost they stay, as
+// there is nowhere else for them.
+func (p *placing) unfit(w otto.Wanted, s *otto.Service) (changed bool) {
+	for _, n := range w.Nodes {
+		i := instance{name: s.InstanceOn(n.ID), of: s, at: n.ID}
+		if _, there := p.Placement[i.name]; there && (p.drained(n.ID) || p.breaks(i) != "") {
+			p.state.Take(s, n.ID)
+			delete(p.Placement, i.name)
+			changed = true
+		}
+	}
+	return changed
+}
+
+func (p *placing) drained(id string) bool {
+	k, known := p.index[id]
+	return known && p.nodes[k].Drained
+}
+
+// join gives a global service an instance on each node that fits and has none, or
+// says why that waits.
+func (p *placing) join(w otto.Wanted, s *otto.Service) {
+	for _, n := range w.Nodes {
+		i := instance{name: s.InstanceOn(n.ID), of: s}
+		_, known := p.index[n.ID]
+		if _, there := p.Placement[i.name]; !known || there || p.drained(n.ID) || p.state.Breaks(s, n.ID) != "" {
+			continue
+		}
+		only := scheduler.Ask{Service: s, Only: n.ID}
+		if _, ok := p.state.Pick(only); ok {
+			p.move(i, n.ID)
+			continue
+		}
+		_, refusals := p.state.Explain(only)
+		k := slices.IndexFunc(refusals, func(r otto.Refusal) bool { return r.Node == n.ID })
+		p.Waiting[i.name] = fmt.Sprintf("node %s cannot take it: %s", n.ID, refusals[k].Reason)
+	}
+}
+
 // consider says where an instance is and whether it has to leave.
-func (p *placing) consider(s otto.Service, name, was, trouble string) instance {
+func (p *placing) consider(s *otto.Service, name, was, trouble string) instance {
 	i := instance{name: name, of: s, at: was}
 	_, there := p.index[i.at]
 	_, hasHome := p.index[s.Node]
@@ -134,45 +208,91 @@ func (p *placing) goesHome(i instance) bool {
 		p.nodes[home].Stable && p.nodes[home].Failures[i.of.Name] == 0
 }
 
-// leave finds another node for an instance that has to leave the one it is on.
-func (p *placing) leave(i instance) {
+// ruled reports whether a service can be where the file says that it may not be,
+// and has to leave then.
+func ruled(s *otto.Service) bool {
+	r := &s.Placement
+	return (len(r.Require)+len(r.ApartFrom)+r.MaxPerNode > 0 || s.Platform != "") && (s.Mobile() || s.Global())
+}
+
+// breaks says why an instance may not be where it is, by what the file says.
+func (p *placing) breaks(i instance) string {
+	if !ruled(i.of) {
+		return ""
+	}
+	p.state.Take(i.of, i.at)
+	defer p.state.Put(i.of, i.at)
+	return p.state.Breaks(i.of, i.at)
+}
+
+// leaveAll has each instance leave that has to and has not yet, and reports
+// whether any did.
+func (p *placing) leaveAll(leaving []instance) (changed bool) {
+	for _, i := range leaving {
+		if p.Placement[i.name] != i.at {
+			continue
+		}
+		delete(p.Waiting, i.name)
+		if i.reason == "" || i.homing {
+			if breaks := p.breaks(i); breaks != "" {
+				i.reason, i.homing = fmt.Sprintf("it may not be on node %s: %s", i.at, breaks), false
+			}
+		}
+		if i.reason != "" {
+			changed = p.leave(i) || changed
+		}
+	}
+	return changed
+}
+
+// leave finds another node for an instance that has to leave the one it is on, and
+// reports whether there is one.
+func (p *placing) leave(i instance) bool {
 	if why := p.nodes[p.index[i.at]].Unfenced; why != "" && i.of.Stateful() {
 		p.Waiting[i.name] = fmt.Sprintf("%s; it %s", i.reason, why)
-		return
+		return false
 	}
-	var node string
-	var refused []string
+	p.state.Take(i.of, i.at)
+	node, ok := "", false
+	elsewhere := func(node string) string {
+		if node == i.at {
+			return "it has to leave it"
+		}
+		return ""
+	}
 	if p.goesHome(i) {
-		node, refused = p.pick(i, func(n Node) bool { return n.ID == i.of.Node })
+		node, ok = p.state.Pick(scheduler.Ask{Service: i.of, Only: i.of.Node})
 	}
-	if node == "" && !i.homing {
-		node, refused = p.pick(i, func(n Node) bool { return n.ID != i.at })
+	if !ok && !i.homing {
+		node, ok = p.state.Pick(scheduler.Ask{Service: i.of, Also: elsewhere})
 	}
-	if node == "" {
+	if !ok {
 		p.Waiting[i.name] = i.reason + ", but no other node can take it"
-		if len(refused) > 0 {
+		if refused := p.refusals(i, elsewhere); len(refused) > 0 {
 			p.Waiting[i.name] += ": " + strings.Join(refused, "; ")
 		}
-		return
+		p.state.Put(i.of, i.at)
+		return false
 	}
 	if from := p.nodes[p.index[i.at]]; from.Gone == "" && p.nodes[p.index[node]].Failures[i.of.Name] > 0 {
 		p.Waiting[i.name] = i.reason + ", but it has failed on every other node that can take it"
-		return
+		p.state.Put(i.of, i.at)
+		return false
 	}
-	c := &p.candidates[p.index[i.at]]
-	k := slices.IndexFunc(c.Placed, func(o scheduler.Placed) bool { return o.Service == i.of.Name })
-	c.Placed = slices.Delete(c.Placed, k, k+1)
 	p.move(i, node)
+	return true
 }
 
-func (p *placing) pick(i instance, may func(Node) bool) (node string, refused []string) {
-	var list []scheduler.Candidate
-	for k, c := range p.candidates {
-		if may == nil || may(p.nodes[k]) {
-			list = append(list, c)
+// refusals says why no node can take an instance, one reason a node; not of the
+// one that it is on.
+func (p *placing) refusals(i instance, also func(string) string) (lines []string) {
+	_, refused := p.state.Explain(scheduler.Ask{Service: i.of, Also: also})
+	for k, r := range refused {
+		if r.Node != i.at && (k == 0 || refused[k-1].Node != r.Node) {
+			lines = append(lines, r.Node+": "+r.Reason)
 		}
 	}
-	return scheduler.Pick(takes(i.of), list)
+	return lines
 }
 
 func (p *placing) move(i instance, node string) {
@@ -182,10 +302,5 @@ func (p *placing) move(i instance, node string) {
 
 func (p *placing) put(i instance, node string) {
 	p.Placement[i.name] = node
-	c := &p.candidates[p.index[node]]
-	c.Placed = append(c.Placed, takes(i.of))
-}
-
-func takes(s otto.Service) scheduler.Placed {
-	return scheduler.Placed{Service: s.Name, Ports: s.Spec.Ports, Memory: s.Spec.Resources.MemoryBytes}
+	p.state.Put(i.of, node)
 }

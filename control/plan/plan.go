@@ -28,7 +28,7 @@ func Assignments(w otto.Wanted, placed Placement, kept, waiting, unsure map[stri
 		everywhere = append(everywhere, reports[n]...)
 	}
 	for _, s := range w.Services {
-		for _, name := range s.InstanceNames() {
+		for _, name := range w.InstanceNames(s) {
 			node, ok := placed[name]
 			if _, there := all[node]; !ok || !there || waiting[name] != "" {
 				continue
@@ -58,7 +58,7 @@ func onlyOn(node, service string, w otto.Wanted, placed Placement) bool {
 	if i < 0 {
 		return false
 	}
-	for _, name := range w.Services[i].InstanceNames() {
+	for _, name := range w.InstanceNames(w.Services[i]) {
 		if placed[name] != node {
 			return false
 		}

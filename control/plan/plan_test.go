@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/scheduler"
 )
 
 func service(name, node string, replicas int) otto.Service {
@@ -137,6 +138,8 @@ func TestRefuseToLeaveDataBehind(t *testing.T) {
 func FuzzWanted(f *testing.F) {
 	f.Add([]byte(`{"nodes":[{"id":"a"}],"services":[{"name":"web","replicas":2,"spec":{"image":"x"}}]}`), []byte(`{}`))
 	f.Add([]byte(`{"services":[{"name":"web","depends_on":[{"service":"web"}]}]}`), []byte(`{"services":[{},{}],"nodes":[{},{}]}`))
+	f.Add([]byte(`{"scheduler":{"weights":{"cpu":-1}},"nodes":[{"id":"a","labels":{"z":"1"}}]}`),
+		[]byte(`{"nodes":[{"id":"a"},{"id":"a"}],"services":[{"name":"w","mode":"global","placement":{"require":[{"label":"z","op":"?"}],"near":["w","w"],"apart_from":["w"],"spread":"z","max_per_node":-1},"reserve":{"cpu":-2,"memory_bytes":-1},"platform":"/"},{"name":"w","replicas":2,"platform":"linux"}]}`))
 	f.Fuzz(func(_ *testing.T, first, second []byte) {
 		var was, now otto.Wanted
 		if json.Unmarshal(first, &was) != nil || json.Unmarshal(second, &now) != nil {
@@ -152,9 +155,12 @@ func FuzzWanted(f *testing.F) {
 		var nodes []Node
 		var ids []string
 		for _, n := range now.Nodes {
-			nodes, ids = append(nodes, Node{ID: n.ID}), append(ids, n.ID)
+			nodes, ids = append(nodes, Node{ID: n.ID, Machine: scheduler.Machine{Labels: n.PlacementLabels(otto.NodeFacts{})}}), append(ids, n.ID)
 		}
 		placed := Place(now, nil, nodes, nil).Placement
+		for _, s := range now.Services {
+			_ = Explain(now, placed, nodes, nil, s)
+		}
 		_ = Assignments(now, placed, nil, nil, nil, ids, nil)
 		_ = Diff(was, now)
 		_ = Refuse(was, now, placed)

@@ -1,11 +1,23 @@
-// Package scheduler chooses a node for an instance that has no home. It is
-// pure, and says why each node was refused.
+// Package scheduler chooses a node for one more instance of a service, and says
+// why it is that one and not another.
+//
+// A State is the nodes with what has its place on them. Filters refuse nodes that
+// must not have the instance; of the others the one with the highest score is
+// picked, and the first by id of equals. A score is a weighted mean of parts, each
+// from 0 to 1 in absolute terms, of the node as it would be with the instance on
+// it.
+//
+// Pick and Explain read the same tables of filters and parts. Pick makes no
+// strings, and looks at nodes in the order of what their score has in common for
+// all services, so that it can stop where no node behind can be better; Explain
+// looks at all of them and makes sentences.
 package scheduler
 
 import (
 	"cmp"
-	"fmt"
+	"math"
 	"slices"
+	"strings"
 
 	"github.com/otto-edge/otto"
 )
@@ -18,75 +30,510 @@ type Candidate struct {
 	Memory uint64 // of the machine, in bytes; 0 if unknown
 	// Failures say how much each service's former failures here weigh.
 	Failures map[string]float64
-	// Placed are the instances that have a place there already.
-	Placed []Placed
+	Machine
 }
 
-// Placed is an instance with what it takes on its node.
-type Placed struct {
-	Service string
-	Ports   []otto.Port
-	Memory  int64 // its limit in bytes; 0 without one
+// Machine is what else placement depends on. Its zero value is a machine of which
+// nothing is known, which stands for nothing but average.
+type Machine struct {
+	Labels map[string]string // of otto.Node.PlacementLabels
+	Arch   string            // as otto.NodeFacts.Arch
+	Cores  float64
+	// CPU and MemoryUse are measured, as shares of the machine.
+	CPU, MemoryUse Load
+	Temperature    *float64        // degrees Celsius
+	Images         map[string]bool // that are there, as Docker lists them; nil if unknown
+	Devices        map[string]bool // paths that are there; nil if unknown
+	Bans           map[string]string
 }
 
-// Pick returns the node for one more instance of a service: of the nodes that
-// can take it, the one where the service has failed least, then with the fewest
-// instances of the service, then with the fewest instances, then the first by
-// id. Without one it returns why not, for each node.
-func Pick(want Placed, nodes []Candidate) (node string, refused []string) {
-	var fit []Candidate
-	for _, n := range nodes {
-		if why := refuse(want, n); why != "" {
-			refused = append(refused, n.ID+": "+why)
-		} else {
-			fit = append(fit, n)
+// Ask is one more instance of a service, with what else is known of it.
+type Ask struct {
+	Service *otto.Service
+	// Only is the one node that it may be on, and Why it may; empty for any.
+	Only, Why string
+	// Also, if set, says why a node that would otherwise do is none; empty if it is.
+	Also func(node string) string
+}
+
+// State is nodes and what is placed on them. It is for one goroutine.
+type State struct {
+	nodes    []node           // by id
+	index    map[string]int32 // of nodes
+	order    []int32          // of nodes, the best base first, then by id
+	ordered  bool             // not before the first pick: what is put until then is cheap
+	services map[string]*service
+	groups   map[string]groups // of nodes, by label
+	met      map[string][]bool // whether each node meets an expression, by its text
+	text     []byte            // of an expression, while it is looked for
+	filters  []filter
+	base     []part // of the score, the same for all services that reserve nothing
+	more     []part
+	images   bool            // they are known of some node
+	failing  map[string]bool // services that have failed somewhere
+
+	// Of the ask that is being answered, and cleared after it.
+	ask
+	own, near []uint16 // by node: instances of the service, and services that it wants to be near
+	apart     []*service
+	touched   []int32 // nodes that the three above say something of
+	inGroup   []int
+}
+
+type node struct {
+	*Candidate
+	reserved  amount
+	instances int
+	ports     []taken
+	score     float64 // the base parts, weighted
+}
+
+// amount is what is reserved, in whole numbers so that sums do not depend on
+// their order.
+type amount struct {
+	cpu    int64 // millionths of a core
+	memory int64 // bytes
+}
+
+func amountOf(r otto.Resources) amount {
+	return amount{int64(math.Round(max(r.CPU, 0) * 1e6)), max(r.MemoryBytes, 0)}
+}
+
+func (a amount) cores() float64 { return float64(a.cpu) / 1e6 }
+
+func (a amount) bytes() float64 { return float64(a.memory) }
+
+type taken struct {
+	otto.Port
+	by *service
+}
+
+// service is what is known of a service by what is placed or asked for.
+type service struct {
+	name                 string
+	places               []place
+	shunnedBy, soughtBy  []*service // that name it in apart_from and near
+	introduced, isGlobal bool
+}
+
+type place struct {
+	node  int32
+	count uint16
+}
+
+// groups are the nodes with the same value of a label, numbered.
+type groups struct {
+	of []int32 // by node
+	n  int
+}
+
+// New returns a state without instances. Weights that are not there have their
+// defaults. The candidates are read as long as the state is used.
+func New(candidates []Candidate, weights map[string]float64) *State {
+	s := &State{
+		nodes: make([]node, len(candidates)), order: make([]int32, len(candidates)), index: make(map[string]int32, len(candidates)),
+		services: map[string]*service{}, groups: map[string]groups{}, met: map[string][]bool{}, filters: filters(), failing: map[string]bool{},
+		own: make([]uint16, len(candidates)), near: make([]uint16, len(candidates)), apart: make([]*service, len(candidates)),
+	}
+	all := otto.DefaultWeights()
+	for name, w := range weights {
+		all[name] = max(w, 0)
+	}
+	s.base, s.more = baseParts(all), moreParts(all)
+	for i := range candidates {
+		s.nodes[i].Candidate = &candidates[i]
+		s.images = s.images || candidates[i].Images != nil
+		for name := range candidates[i].Failures {
+			s.failing[name] = true
 		}
 	}
-	if len(fit) == 0 {
-		return "", refused
+	slices.SortStableFunc(s.nodes, func(a, b node) int { return cmp.Compare(a.ID, b.ID) })
+	for i := range s.nodes {
+		s.index[s.nodes[i].ID], s.order[i] = int32(i), int32(i)
 	}
-	best := slices.MinFunc(fit, func(a, b Candidate) int {
-		return cmp.Or(
-			cmp.Compare(a.Failures[want.Service], b.Failures[want.Service]),
-			cmp.Compare(count(a, want.Service), count(b, want.Service)),
-			cmp.Compare(len(a.Placed), len(b.Placed)),
-			cmp.Compare(a.ID, b.ID),
-		)
-	})
-	return best.ID, refused
+	return s
 }
 
-func refuse(want Placed, n Candidate) string {
-	if n.Refuse != "" {
-		return n.Refuse
+// arrange brings the nodes into order before the first pick.
+func (s *State) arrange() {
+	if s.ordered {
+		return
 	}
-	if n.Memory > 0 && want.Memory > 0 && uint64(want.Memory) > n.Memory {
-		return fmt.Sprintf("it has %d MiB of memory, and %s may take %d", n.Memory>>20, want.Service, want.Memory>>20)
+	for i := range s.nodes {
+		s.nodes[i].score = s.baseScore(&ask{}, &s.nodes[i])
 	}
-	for _, p := range n.Placed {
-		for _, theirs := range p.Ports {
-			for _, ours := range want.Ports {
-				if Clash(ours, theirs) {
-					return fmt.Sprintf("port %d/%s is taken by %s", ours.Host, ours.Protocol, p.Service)
-				}
+	slices.SortFunc(s.order, s.before)
+	s.ordered = true
+}
+
+// before orders nodes by their base score, then by id.
+func (s *State) before(a, b int32) int {
+	return cmp.Or(cmp.Compare(s.nodes[b].score, s.nodes[a].score), cmp.Compare(a, b))
+}
+
+// Put gives an instance of a service its place on a node.
+func (s *State) Put(svc *otto.Service, node string) { s.change(svc, node, 1) }
+
+// Take takes away an instance that was put there.
+func (s *State) Take(svc *otto.Service, node string) { s.change(svc, node, -1) }
+
+func (s *State) change(svc *otto.Service, id string, by int) {
+	i, ok := s.index[id]
+	if !ok {
+		return
+	}
+	k, n := s.introduce(svc), &s.nodes[i]
+	p := slices.IndexFunc(k.places, func(p place) bool { return p.node == i })
+	switch {
+	case p < 0 && by < 0:
+		return
+	case p < 0:
+		k.places = append(k.places, place{i, 1})
+	case by > 0:
+		k.places[p].count++
+	case k.places[p].count > 1:
+		k.places[p].count--
+	default:
+		k.places = slices.Delete(k.places, p, p+1)
+	}
+	n.instances += by
+	reserve := amountOf(svc.Reserve)
+	n.reserved.cpu += int64(by) * reserve.cpu
+	n.reserved.memory += int64(by) * reserve.memory
+	for _, port := range svc.Spec.Ports {
+		if t := (taken{port, k}); port.Host != 0 && by > 0 {
+			n.ports = append(n.ports, t)
+		} else if at := slices.Index(n.ports, t); at >= 0 && by < 0 {
+			n.ports = slices.Delete(n.ports, at, at+1)
+		}
+	}
+	s.reorder(i)
+}
+
+// reorder puts a node where it belongs after a change of its base score.
+func (s *State) reorder(i int32) {
+	if !s.ordered {
+		return
+	}
+	n := &s.nodes[i]
+	from, _ := slices.BinarySearchFunc(s.order, i, s.before)
+	s.order = slices.Delete(s.order, from, from+1)
+	n.score = s.baseScore(&ask{}, n)
+	to, _ := slices.BinarySearchFunc(s.order, i, s.before)
+	s.order = slices.Insert(s.order, to, i)
+}
+
+// introduce notes what a service wants of others.
+func (s *State) introduce(svc *otto.Service) *service {
+	k := s.named(svc.Name)
+	if !k.introduced {
+		k.introduced, k.isGlobal = true, svc.Global()
+		for _, other := range svc.Placement.ApartFrom {
+			o := s.named(other)
+			o.shunnedBy = append(o.shunnedBy, k)
+		}
+		for _, other := range svc.Placement.Near {
+			o := s.named(other)
+			o.soughtBy = append(o.soughtBy, k)
+		}
+	}
+	return k
+}
+
+func (s *State) named(name string) *service {
+	k := s.services[name]
+	if k == nil {
+		k = &service{name: name}
+		s.services[name] = k
+	}
+	return k
+}
+
+// Has is how many instances of a service are on a node.
+func (s *State) Has(name, node string) int {
+	i, ok := s.index[node]
+	k := s.services[name]
+	if !ok || k == nil {
+		return 0
+	}
+	for _, p := range k.places {
+		if p.node == i {
+			return int(p.count)
+		}
+	}
+	return 0
+}
+
+// Pick returns the node for one more instance, or false if there is none.
+func (s *State) Pick(a Ask) (node string, ok bool) {
+	s.arrange()
+	s.prepare(a)
+	defer s.forget()
+	best, most := int32(-1), math.Inf(-1)
+	for _, i := range s.order {
+		if best >= 0 {
+			if bound := s.bound(s.nodes[i].score, 0); bound < most || bound == most && best < i {
+				break // no node behind is better, or as good and first by id
 			}
+		}
+		if s.refuses(i) {
+			continue
+		}
+		if t, ok := s.total(i, most); ok && (best < 0 || t > most || t == most && i < best) {
+			best, most = i, t
+		}
+	}
+	if best < 0 {
+		return "", false
+	}
+	return s.nodes[best].ID, true
+}
+
+// Explain returns the scores of all nodes that could take one more instance, in
+// the order in which Pick prefers them, and every reason against the others, by id.
+func (s *State) Explain(a Ask) ([]otto.Score, []otto.Refusal) {
+	s.arrange()
+	s.prepare(a)
+	defer s.forget()
+	scores, refusals := []otto.Score{}, []otto.Refusal{}
+	totals := map[string]float64{}
+	for i := range s.nodes {
+		at, n := int32(i), &s.nodes[i]
+		before := len(refusals)
+		for _, f := range s.refusing {
+			if f.refuses(s, at) {
+				refusals = append(refusals, otto.Refusal{Node: n.ID, Filter: f.name, Reason: f.why(s, at)})
+			}
+		}
+		if len(refusals) == before {
+			scores = append(scores, s.explainScore(at))
+			totals[n.ID], _ = s.total(at, math.Inf(-1))
+		}
+	}
+	slices.SortStableFunc(scores, func(a, b otto.Score) int { return cmp.Compare(totals[b.Node], totals[a.Node]) })
+	return scores, refusals
+}
+
+// Breaks says why an instance that is on a node may not be there, by what the file
+// says of it and what is known for certain; the instance must have been taken away
+// before. What passes, such as a node that takes nothing new, is no reason.
+func (s *State) Breaks(svc *otto.Service, node string) string {
+	i, ok := s.index[node]
+	if !ok {
+		return ""
+	}
+	s.prepare(Ask{Service: svc})
+	defer s.forget()
+	for _, f := range s.refusing {
+		if f.lasts && f.refuses(s, i) && !(f.name == filterRequire && s.requirePending(i)) {
+			return f.why(s, i)
 		}
 	}
 	return ""
 }
 
-// Clash reports whether two published ports cannot be on one node.
-func Clash(a, b otto.Port) bool {
-	everywhere := func(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
-	return a.Host != 0 && a.Host == b.Host && a.Protocol == b.Protocol &&
-		(a.HostIP == b.HostIP || everywhere(a.HostIP) || everywhere(b.HostIP))
+// ask is an Ask with what it means for nodes.
+type ask struct {
+	Ask
+	of       *service
+	arch     string
+	image    string // as in Machine.Images
+	reserve  amount
+	wanted   int      // services that it wants to be near and that are somewhere
+	refusing []filter // that can refuse it
+	scoring  []part   // of more, that differ between nodes
+	most     []float64
+	group    groups
+	require  [][]bool // of State.met, for each of the service's expressions
+	prefer   [][]bool
+	avoid    [][]bool
 }
 
-func count(n Candidate, service string) (c int) {
-	for _, p := range n.Placed {
-		if p.Service == service {
-			c++
+// prepare makes an ask the one that is being answered.
+func (s *State) prepare(a Ask) {
+	svc := a.Service
+	k := s.introduce(svc)
+	s.ask = ask{
+		Ask: a, of: k, arch: svc.Arch(), image: s.listed(svc.Spec.Image), reserve: amountOf(svc.Reserve),
+		refusing: s.refusing[:0], scoring: s.scoring[:0], most: s.most[:0],
+		require: s.meeting(svc.Placement.Require, s.require[:0]),
+		prefer:  s.meeting(svc.Placement.Prefer, s.prefer[:0]),
+		avoid:   s.meeting(svc.Placement.Avoid, s.avoid[:0]),
+	}
+	for _, p := range k.places {
+		s.own[p.node] = p.count
+		s.touched = append(s.touched, p.node)
+	}
+	for _, name := range svc.Placement.ApartFrom {
+		s.mark(s.named(name))
+	}
+	for _, o := range k.shunnedBy {
+		s.mark(o)
+	}
+	for _, name := range svc.Placement.Near {
+		s.approach(s.named(name))
+	}
+	for _, o := range k.soughtBy {
+		if !slices.Contains(svc.Placement.Near, o.name) {
+			s.approach(o)
 		}
 	}
-	return c
+	if label := svc.Placement.Spread; label != "" {
+		s.group = s.grouped(label)
+		s.inGroup = append(s.inGroup[:0], make([]int, s.group.n)...)
+		for _, p := range k.places {
+			s.inGroup[s.group.of[p.node]] += int(p.count)
+		}
+	}
+	for _, f := range s.filters {
+		if f.applies(s) {
+			s.refusing = append(s.refusing, f)
+		}
+	}
+	for _, p := range s.more {
+		if p.applies(s) {
+			s.scoring = append(s.scoring, p)
+			s.most = append(s.most, p.weight*p.most(s))
+		}
+	}
+}
+
+// meeting appends for each expression which nodes meet it. Services share their
+// expressions, so that each is read once for each node.
+func (s *State) meeting(list []otto.Expression, met [][]bool) [][]bool {
+	for _, e := range list {
+		s.text = append(append(append(s.text[:0], e.Label...), 0), e.Op...)
+		for _, v := range e.Values {
+			s.text = append(append(s.text, 0), v...)
+		}
+		nodes, known := s.met[string(s.text)]
+		if !known {
+			nodes = make([]bool, len(s.nodes))
+			for i := range s.nodes {
+				nodes[i] = e.Matches(s.nodes[i].Labels)
+			}
+			s.met[string(s.text)] = nodes
+		}
+		met = append(met, nodes)
+	}
+	return met
+}
+
+// listed is an image as Docker lists it: without the name of its own registry, and
+// with a tag.
+func (s *State) listed(image string) string {
+	if !s.images {
+		return ""
+	}
+	image = strings.TrimPrefix(strings.TrimPrefix(image, "docker.io/"), "library/")
+	if tagged := image[strings.LastIndexByte(image, '/')+1:]; !strings.ContainsAny(tagged, ":@") {
+		image += ":latest"
+	}
+	return image
+}
+
+func (s *State) mark(o *service) {
+	for _, p := range o.places {
+		s.apart[p.node] = o
+		s.touched = append(s.touched, p.node)
+	}
+}
+
+// approach counts a service that the asked one wants to be near. One that is on
+// every node says nothing.
+func (s *State) approach(o *service) {
+	if len(o.places) == 0 || o.isGlobal || o == s.ask.of {
+		return
+	}
+	s.wanted++
+	for _, p := range o.places {
+		s.near[p.node]++
+		s.touched = append(s.touched, p.node)
+	}
+}
+
+// forget undoes prepare.
+func (s *State) forget() {
+	for _, i := range s.touched {
+		s.own[i], s.near[i], s.apart[i] = 0, 0, nil
+	}
+	s.touched = s.touched[:0]
+	s.Ask = Ask{}
+}
+
+func (s *State) grouped(label string) groups {
+	if g, ok := s.groups[label]; ok {
+		return g
+	}
+	g := groups{of: make([]int32, len(s.nodes))}
+	numbers := map[string]int32{}
+	for i := range s.nodes {
+		value := s.nodes[i].Labels[label]
+		if _, ok := numbers[value]; !ok {
+			numbers[value] = int32(len(numbers))
+		}
+		g.of[i] = numbers[value]
+	}
+	g.n = len(numbers)
+	s.groups[label] = g
+	return g
+}
+
+// refuses reports whether the node must not have what is asked for.
+func (s *State) refuses(i int32) bool {
+	for k := range s.refusing {
+		if s.refusing[k].refuses(s, i) {
+			return true
+		}
+	}
+	return false
+}
+
+// total is the weighted sum of a node's parts. It is given up as soon as it cannot
+// reach least any more: what is reserved only takes from a base score, and no part
+// is above its most. Sums are made in the same order everywhere, so that rounding
+// cannot turn that round.
+func (s *State) total(i int32, least float64) (t float64, ok bool) {
+	n := &s.nodes[i]
+	t = n.score
+	if s.reserve != (amount{}) {
+		if len(s.scoring) > 0 && s.bound(t+s.weighed(0, i), 1) < least {
+			return 0, false
+		}
+		t = s.baseScore(&s.ask, n)
+	}
+	for k := range s.scoring {
+		t += s.weighed(k, i)
+		if s.bound(t, k+1) < least {
+			return 0, false
+		}
+	}
+	return t, true
+}
+
+func (s *State) weighed(k int, i int32) float64 {
+	return s.scoring[k].weight * s.scoring[k].value(s, i)
+}
+
+// bound is the most that a sum can become with the parts from k on.
+func (s *State) bound(t float64, k int) float64 {
+	for _, m := range s.most[k:] {
+		t += m
+	}
+	return t
+}
+
+func (s *State) baseScore(a *ask, n *node) (t float64) {
+	for k := range s.base {
+		t += s.base[k].weight * s.base[k].of(a, n)
+	}
+	return t
+}
+
+// clamp is x within 0..1, and 0 for what is no number.
+func clamp(x float64) float64 {
+	if math.IsNaN(x) {
+		return 0
+	}
+	return max(0, min(x, 1))
 }

@@ -1,0 +1,82 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
+)
+
+// ExplainService says why a service's instances are where they are, and not
+// elsewhere.
+func (p *Plane) ExplainService(ctx context.Context, name string) (e otto.Explanation, err error) {
+	err = p.call(ctx, func() error {
+		w := p.desired.Wanted
+		k := slices.IndexFunc(w.Services, func(s otto.Service) bool { return s.Name == name })
+		if k < 0 {
+			return fmt.Errorf("no service %q", name)
+		}
+		s := w.Services[k]
+		list := plan.Explain(w, p.desired.Placement, p.plannedNodes(time.Now()), p.waiting, s)
+		for i := range list {
+			at := &list[i]
+			now := p.instance(s, at.Name)
+			at.State, at.Last = now.State, p.lastPlaced(s.Name, at.Name)
+			if at.Node != "" && at.Waits == "" {
+				at.Waits = now.Reason
+			}
+		}
+		e.Service = &otto.ServiceExplanation{Name: name, Instances: list}
+		return nil
+	})
+	return e, err
+}
+
+// ExplainNode says why a node is in its state, what is on it and what could not be.
+func (p *Plane) ExplainNode(ctx context.Context, id string) (e otto.Explanation, err error) {
+	err = p.call(ctx, func() error {
+		if err := p.known(id); err != nil {
+			return err
+		}
+		w, now := p.desired.Wanted, time.Now()
+		n, planned := p.nodes[id], p.planned(p.nodes[id], now)
+		here, refused := plan.ExplainNode(w, p.desired.Placement, p.plannedNodes(now), id)
+		x := &otto.NodeExplanation{ID: id, State: n.state, Why: n.reason, Refuses: planned.Refuse, Leaves: planned.Gone, Instances: []otto.InstanceHere{}, Refused: refused}
+		for _, s := range p.services() {
+			for _, i := range s.Instances {
+				if i.Node == id {
+					x.Instances = append(x.Instances, otto.InstanceHere{Name: i.Name, State: i.State, Why: here[i.Name]})
+				}
+			}
+		}
+		e.Node = x
+		return nil
+	})
+	return e, err
+}
+
+// plannedNodes is what placement knows of the wanted nodes.
+func (p *Plane) plannedNodes(now time.Time) (nodes []plan.Node) {
+	for _, n := range p.desired.Wanted.Nodes {
+		nodes = append(nodes, p.planned(p.nodes[n.ID], now))
+	}
+	return nodes
+}
+
+// lastPlaced is the last event of how an instance came to its place.
+func (p *Plane) lastPlaced(service, instance string) *otto.Event {
+	kept, _ := p.Events(0)
+	for _, e := range slices.Backward(kept) {
+		switch e.Kind {
+		case "service-placed", "service-moved", "service-stand-in", "service-kept":
+			if e.Service == service && strings.HasPrefix(e.Message, instance+" ") {
+				return &e
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,214 @@
+package scheduler
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/otto-edge/otto"
+)
+
+// filter is one reason for which a node must not have an instance.
+type filter struct {
+	name    string
+	lasts   bool // an instance that is there has to leave for it
+	applies func(*State) bool
+	refuses func(*State, int32) bool
+	why     func(*State, int32) string // given that it refuses
+}
+
+// Names of filters that are told from others.
+const (
+	filterNode    = "node"
+	filterRequire = "require"
+)
+
+// filters are all there are, cheap ones first.
+func filters() []filter {
+	always := func(*State) bool { return true }
+	return []filter{
+		{
+			name: filterNode, applies: always,
+			refuses: func(s *State, i int32) bool { return s.nodes[i].Refuse != "" },
+			why:     func(s *State, i int32) string { return s.nodes[i].Refuse },
+		},
+		{
+			name: "stays", applies: func(s *State) bool { return s.Only != "" },
+			refuses: func(s *State, i int32) bool { return s.nodes[i].ID != s.Only },
+			why:     func(s *State, _ int32) string { return fmt.Sprintf("it stays on %s: %s", s.Only, s.Why) },
+		},
+		{
+			name: "platform", lasts: true, applies: func(s *State) bool { return s.arch != "" },
+			refuses: func(s *State, i int32) bool { return s.nodes[i].Arch != "" && s.nodes[i].Arch != s.arch },
+			why: func(s *State, i int32) string {
+				return fmt.Sprintf("it is %s, and the platform asked for is %s", s.nodes[i].Arch, s.Service.Platform)
+			},
+		},
+		{
+			name: filterRequire, lasts: true, applies: func(s *State) bool { return len(s.require) > 0 },
+			refuses: func(s *State, i int32) bool { return s.unmet(i) >= 0 },
+			why:     whyUnmet,
+		},
+		{
+			name: "memory", applies: func(s *State) bool { return s.reserve.memory > 0 || s.Service.Spec.Resources.MemoryBytes > 0 },
+			refuses: func(s *State, i int32) bool {
+				return s.tooSmall(i) || s.reserve.memory > 0 && s.reserve.bytes() > s.freeMemory(i)
+			},
+			why: whyMemory,
+		},
+		{
+			name: "cpu", applies: func(s *State) bool { return s.reserve.cpu > 0 },
+			refuses: func(s *State, i int32) bool { return s.reserve.cores() > s.freeCPU(i) },
+			why: func(s *State, i int32) string {
+				return fmt.Sprintf("%s of its %g cores are free, and %s reserves %g", short(s.freeCPU(i)), s.nodes[i].Cores, s.Service.Name, s.reserve.cores())
+			},
+		},
+		{
+			name: "ports", applies: func(s *State) bool { return len(s.Service.Spec.Ports) > 0 },
+			refuses: func(s *State, i int32) bool { _, t := s.clash(i); return t != nil },
+			why: func(s *State, i int32) string {
+				ours, theirs := s.clash(i)
+				return fmt.Sprintf("port %d/%s is taken by %s", ours.Host, ours.Protocol, theirs.by.name)
+			},
+		},
+		{
+			name: "devices", applies: func(s *State) bool { return len(s.Service.Spec.Devices) > 0 },
+			refuses: func(s *State, i int32) bool { return s.missing(i) != "" },
+			why:     func(s *State, i int32) string { return "it has no " + s.missing(i) },
+		},
+		{
+			name: "apart_from", lasts: true, applies: func(s *State) bool { return len(s.Service.Placement.ApartFrom)+len(s.of.shunnedBy) > 0 },
+			refuses: func(s *State, i int32) bool { return s.apart[i] != nil },
+			why: func(s *State, i int32) string {
+				return fmt.Sprintf("%s is on %s, from which it is to be apart", s.apart[i].name, s.nodes[i].ID)
+			},
+		},
+		{
+			name: "max_per_node", lasts: true, applies: func(s *State) bool { return s.Service.Placement.MaxPerNode > 0 },
+			refuses: func(s *State, i int32) bool { return int(s.own[i]) >= s.Service.Placement.MaxPerNode },
+			why: func(s *State, i int32) string {
+				return fmt.Sprintf("it has %d of %s already, and max_per_node is %d", s.own[i], s.Service.Name, s.Service.Placement.MaxPerNode)
+			},
+		},
+		{
+			name: "ban", applies: always,
+			refuses: func(s *State, i int32) bool {
+				return len(s.nodes[i].Bans) > 0 && s.nodes[i].Bans[s.Service.Name] != ""
+			},
+			why: func(s *State, i int32) string { return s.nodes[i].Bans[s.Service.Name] },
+		},
+		{
+			name: "requirements", applies: func(s *State) bool { return s.Also != nil },
+			refuses: func(s *State, i int32) bool { return s.Also(s.nodes[i].ID) != "" },
+			why:     func(s *State, i int32) string { return s.Also(s.nodes[i].ID) },
+		},
+	}
+}
+
+// unmet is the first expression that a node does not meet, or -1.
+func (s *State) unmet(i int32) int {
+	for k := range s.require {
+		if !s.require[k][i] {
+			return k
+		}
+	}
+	return -1
+}
+
+func whyUnmet(s *State, i int32) string {
+	e := s.Service.Placement.Require[s.unmet(i)]
+	if value, ok := s.nodes[i].Labels[e.Label]; ok {
+		return fmt.Sprintf("it does not meet %s: %s is %s", e, e.Label, value)
+	}
+	if s.requirePending(i) {
+		return fmt.Sprintf("it does not meet %s: %s is not known yet", e, e.Label)
+	}
+	return fmt.Sprintf("it does not meet %s: it has no label %s", e, e.Label)
+}
+
+// requirePending reports whether what a node does not meet is about a label that
+// the agent is still to report.
+func (s *State) requirePending(i int32) bool {
+	label := s.Service.Placement.Require[s.unmet(i)].Label
+	_, known := s.nodes[i].Labels[label]
+	return !known && strings.HasPrefix(label, "node.")
+}
+
+// tooSmall reports whether the service's limit is above all of the machine's memory.
+func (s *State) tooSmall(i int32) bool {
+	limit, memory := s.Service.Spec.Resources.MemoryBytes, s.nodes[i].Memory
+	return memory > 0 && limit > 0 && uint64(limit) > memory
+}
+
+// freeMemory is what is neither reserved nor in use, in bytes; unbounded where
+// the machine's memory is not known.
+func (s *State) freeMemory(i int32) float64 {
+	n := &s.nodes[i]
+	if n.Memory == 0 {
+		return s.reserve.bytes()
+	}
+	return float64(n.Memory) - max(n.reserved.bytes(), n.MemoryUse.Mean*float64(n.Memory))
+}
+
+// freeCPU is the same of cores. A processor that is busy for a moment is not taken:
+// a service whose node is lost must not wait for that.
+func (s *State) freeCPU(i int32) float64 {
+	n := &s.nodes[i]
+	switch {
+	case n.Cores == 0:
+		return s.reserve.cores()
+	case !n.CPU.steady():
+		return n.Cores - n.reserved.cores()
+	}
+	return n.Cores - max(n.reserved.cores(), n.CPU.Mean*n.Cores)
+}
+
+func whyMemory(s *State, i int32) string {
+	n := &s.nodes[i]
+	if s.tooSmall(i) {
+		return fmt.Sprintf("it has %d MiB of memory, and %s may take %d", n.Memory>>20, s.Service.Name, s.Service.Spec.Resources.MemoryBytes>>20)
+	}
+	return fmt.Sprintf("%.0f of its %d MiB of memory are free, and %s reserves %.0f", max(s.freeMemory(i), 0)/(1<<20), n.Memory>>20, s.Service.Name, s.reserve.bytes()/(1<<20))
+}
+
+// clash is the first port that the service wants and the node does not have, and
+// who has it.
+func (s *State) clash(i int32) (ours otto.Port, theirs *taken) {
+	for k := range s.nodes[i].ports {
+		t := &s.nodes[i].ports[k]
+		for _, p := range s.Service.Spec.Ports {
+			if Clash(p, t.Port) {
+				return p, t
+			}
+		}
+	}
+	return ours, nil
+}
+
+// Clash reports whether two published ports cannot be on one node.
+func Clash(a, b otto.Port) bool {
+	return a.Host != 0 && a.Host == b.Host && a.Protocol == b.Protocol &&
+		(a.HostIP == b.HostIP || everywhere(a.HostIP) || everywhere(b.HostIP))
+}
+
+func everywhere(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
+
+// missing is the first device that the node is known not to have.
+func (s *State) missing(i int32) string {
+	if s.nodes[i].Devices == nil {
+		return ""
+	}
+	for _, d := range s.Service.Spec.Devices {
+		if !s.nodes[i].Devices[d.Host] {
+			return d.Host
+		}
+	}
+	return ""
+}
+
+// short is a number of cores without needless digits, rounded down: what is almost
+// enough must not read as enough.
+func short(x float64) string {
+	return strconv.FormatFloat(math.Floor(100*max(x, 0)+1e-6)/100, 'f', -1, 64)
+}
