@@ -3,7 +3,6 @@ package control
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/otto-edge/otto"
@@ -78,8 +77,10 @@ func (p *Plane) obeys(node string, warrant []byte) {
 	}
 }
 
+// stepDown makes this control plane decide nothing. The newest that it has met
+// counts: whoever takes over must be newer than all of them.
 func (p *Plane) stepDown(newer uint64, why string) {
-	if p.deposed.By > 0 {
+	if p.deposed.By >= newer {
 		return
 	}
 	d := deposed{By: newer, Why: why}
@@ -115,7 +116,10 @@ func (p *Plane) TakeOver(ctx context.Context) error {
 			return nil
 		}
 		epoch := max(p.epoch, p.deposed.By) + 1
-		if err := errors.Join(p.Store.Put(p.ctx, keyEpoch, epoch), p.Store.Put(p.ctx, keyDeposed, deposed{})); err != nil {
+		if err := p.Store.Put(p.ctx, keyEpoch, epoch); err != nil {
+			return err
+		}
+		if err := p.Store.Put(p.ctx, keyDeposed, deposed{}); err != nil {
 			return err
 		}
 		p.epoch, p.deposed, p.number = epoch, deposed{}, 0

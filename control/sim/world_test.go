@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ type world struct {
 	applied  int
 	broken   map[string]func() // what a host needs to be whole again, by fault
 	troubles int               // steps that may move something
+	over     atomic.Bool
 	pending  sync.WaitGroup
 	life     chan struct{} // taken by who starts or ends the control plane
 }
@@ -168,7 +170,7 @@ func (w *world) revive() {
 	if w.Up() {
 		return
 	}
-	if err := w.TryPlane(); err != nil {
+	if err := w.TryPlane(); err != nil && !w.over.Load() {
 		w.later(restartAfter, w.revive)
 	}
 }
@@ -308,6 +310,8 @@ func (w *world) perform(s step) error {
 	case "lose":
 		return w.lose(host)
 	case "keep":
+		w.life <- struct{}{} // not while a document is lost
+		defer func() { <-w.life }()
 		w.mu.Lock()
 		w.copied, w.copiedAt = w.Store.Copy(), append([]otto.Wanted{w.accepted}, w.possible...)
 		w.mu.Unlock()
@@ -412,13 +416,17 @@ func (w *world) tear(host string) {
 func (w *world) engine(host, how string) {
 	r := w.Hosts[host].Runtime
 	w.net.hit("engine " + how)
+	whole := func() {
+		r.SetDown("")
+		r.SetHung(false)
+	}
 	switch how {
 	case "down":
 		r.SetDown("the engine has been killed")
-		w.fault("engine "+host, func() { r.SetDown("") })
+		w.fault("engine "+host, whole)
 	case "hung":
 		r.SetHung(true)
-		w.fault("engine "+host, func() { r.SetHung(false) })
+		w.fault("engine "+host, whole)
 	default:
 		w.undo("engine " + host)
 	}
@@ -471,15 +479,17 @@ func (w *world) ssh(host string, refused bool) {
 }
 
 func (w *world) drain(host string, on bool) {
-	if !w.Up() {
-		return
-	}
-	plane := w.Plane
+	w.life <- struct{}{}
+	plane, up := w.Plane, w.Up()
+	<-w.life
 	w.pending.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if plane.Intend(ctx, host, otto.Intent{Cordoned: on, Draining: on}) == nil {
+		switch {
+		case up && plane.Intend(ctx, host, otto.Intent{Cordoned: on, Draining: on}) == nil:
 			w.net.hit("drain")
+		case !on && !w.over.Load(): // a person tries again
+			w.later(takeOver, func() { w.drain(host, false) })
 		}
 	})
 	if on {
@@ -574,15 +584,14 @@ func (w *world) restore() {
 		w.life <- struct{}{}
 		plane, up := w.Plane, w.Up()
 		<-w.life
-		if !up || plane.Cluster().Problem == "" {
-			return
-		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if plane.TakeOver(ctx) == nil {
+		if up && strings.Contains(plane.Cluster().Problem, otto.ErrSteppedDown.Error()) && plane.TakeOver(ctx) == nil {
 			w.net.hit("restore")
 		}
-		w.later(takeOver, again)
+		if !w.over.Load() {
+			w.later(takeOver, again)
+		}
 	}
 	w.later(restartAfter+takeOver, again)
 }
