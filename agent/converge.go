@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -390,9 +391,12 @@ func (c *converger) settle(r result) {
 	if w.do == doRestart && r.err != nil {
 		c.rerun[r.instance] = true // it was we who ended it
 	}
-	if w.do == doFence {
+	switch {
+	case w.do == doFence:
 		c.fenced(r)
 		return
+	case errors.Is(r.err, errNotNow):
+		return // the next pass knows why
 	}
 	if w.do == doStop || w.do == doRetire {
 		if r.err != nil {

@@ -76,11 +76,22 @@ func (c *converger) deploy(ctx context.Context, want wish) (warning string, err 
 	return warning, c.start(ctx, want, id)
 }
 
+// errNotNow says that an instance must not be started at the moment, which is no
+// fault of its own.
+var errNotNow = errors.New("not started")
+
+func (c *converger) mayStart(want wish) error {
+	if why, _ := c.lease.judge(want.Instance, want.of); why != "" {
+		return fmt.Errorf("%w: %s", errNotNow, why)
+	}
+	return nil
+}
+
 // start starts a container if the instance may still run: a pull can outlast a
 // lease.
 func (c *converger) start(ctx context.Context, want wish, id string) error {
-	if why, _ := c.lease.judge(want.Instance, want.of); why != "" {
-		return errors.New(why)
+	if err := c.mayStart(want); err != nil {
+		return err
 	}
 	return c.Runtime.Start(ctx, id)
 }
@@ -88,8 +99,8 @@ func (c *converger) start(ctx context.Context, want wish, id string) error {
 // restart stops and starts a container. One that may not be started any more is
 // not stopped for it.
 func (c *converger) restart(ctx context.Context, want wish, ctr otto.Container) error {
-	if why, _ := c.lease.judge(want.Instance, want.of); why != "" {
-		return errors.New(why)
+	if err := c.mayStart(want); err != nil {
+		return err
 	}
 	if err := c.stop(ctx, []otto.Container{ctr}); err != nil {
 		return err
@@ -123,7 +134,7 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 	if startErr == nil {
 		startErr = c.staysUp(ctx, want, id)
 	}
-	if startErr != nil && len(former) > 0 && ctx.Err() == nil {
+	if startErr != nil && !errors.Is(startErr, errNotNow) && len(former) > 0 && ctx.Err() == nil {
 		return warning, fmt.Errorf("the update did not start and the former container was put back: %w", errors.Join(startErr,
 			c.stop(ctx, []otto.Container{{ID: id, State: otto.ContainerRunning}}),
 			c.Runtime.Rename(ctx, id, want.Name+suffixFailed),
