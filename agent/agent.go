@@ -223,15 +223,20 @@ func (a *Agent) answer(ctx context.Context) error {
 
 // watch follows the engine's events for as long as the agent runs.
 func (a *Agent) watch(ctx context.Context) error {
+	said := "" // once, and not each second for as long as it lasts
 	for ctx.Err() == nil {
 		err := a.Runtime.Watch(ctx, func() {
 			signal(a.changed)
 			signal(a.stale)
+			said = ""
 		})
 		if ctx.Err() != nil {
 			break
 		}
-		a.Log.Warn("not watching the engine", "err", err)
+		if why := fmt.Sprint(err); why != said {
+			a.Log.Warn("not watching the engine", "err", err)
+			said = why
+		}
 		replace(a.lost, err)
 		wait(ctx, time.Second)
 	}

@@ -130,8 +130,8 @@ func (p *Plane) unreleased(instance, holder string, now time.Time) string {
 	return ""
 }
 
-// unsure says of each instance that could run elsewhere why it must not be started
-// yet. What is stored may be old: a copy of yesterday that was put back, after
+// unsure says of each stateful instance that could run elsewhere why it must not be
+// started yet. What is stored may be old: a copy of yesterday that was put back, after
 // which another node was told to run it. So, at first, every node says what it
 // runs, or its lease has ended.
 func (p *Plane) unsure(now time.Time) map[string]string {
@@ -140,8 +140,7 @@ func (p *Plane) unsure(now time.Time) map[string]string {
 		return list
 	}
 	for instance, holder := range p.desired.Holders {
-		s, wanted := p.owner(instance)
-		if at, _ := p.live(holder); !wanted || !s.Mobile() || at.runs(instance) {
+		if at, _ := p.live(holder); at.runs(instance) {
 			continue
 		}
 		for _, id := range slices.Sorted(maps.Keys(p.nodes)) {

@@ -55,6 +55,7 @@ func run(t *testing.T, h history) (o outcome) {
 		}
 		w.mend()
 		o = w.judge()
+		w.over.Store(true)
 		w.pending.Wait()
 		w.Close()
 	})

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ type world struct {
 	applied  int
 	broken   map[string]func() // what a host needs to be whole again, by fault
 	troubles int               // steps that may move something
+	over     atomic.Bool
 	pending  sync.WaitGroup
 	life     chan struct{} // taken by who starts or ends the control plane
 }
@@ -412,13 +414,17 @@ func (w *world) tear(host string) {
 func (w *world) engine(host, how string) {
 	r := w.Hosts[host].Runtime
 	w.net.hit("engine " + how)
+	whole := func() {
+		r.SetDown("")
+		r.SetHung(false)
+	}
 	switch how {
 	case "down":
 		r.SetDown("the engine has been killed")
-		w.fault("engine "+host, func() { r.SetDown("") })
+		w.fault("engine "+host, whole)
 	case "hung":
 		r.SetHung(true)
-		w.fault("engine "+host, func() { r.SetHung(false) })
+		w.fault("engine "+host, whole)
 	default:
 		w.undo("engine " + host)
 	}
@@ -574,15 +580,14 @@ func (w *world) restore() {
 		w.life <- struct{}{}
 		plane, up := w.Plane, w.Up()
 		<-w.life
-		if !up || plane.Cluster().Problem == "" {
-			return
-		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if plane.TakeOver(ctx) == nil {
+		if up && strings.Contains(plane.Cluster().Problem, otto.ErrSteppedDown.Error()) && plane.TakeOver(ctx) == nil {
 			w.net.hit("restore")
 		}
-		w.later(takeOver, again)
+		if !w.over.Load() {
+			w.later(takeOver, again)
+		}
 	}
 	w.later(restartAfter+takeOver, again)
 }
