@@ -18,6 +18,7 @@ const (
 	backoffMin  = time.Second     // after a start that failed; doubles
 	backoffMax  = time.Minute
 	fenceRetry  = 500 * time.Millisecond
+	saveRetry   = 5 * time.Second // of an assignment that is not on disk
 	tailLines   = 10
 	imagesEvery = 5 * time.Minute // between two looks at what images there are, without a pull
 	maxImages   = 200
@@ -42,6 +43,7 @@ type converger struct {
 	reports    uint64             // sent so far
 	events     events
 	fenceAt    time.Time          // when to try again to stop what has no lease
+	saveAt     time.Time          // when to try again to write the assignment to disk
 	probes     map[string]*prober // by instance
 }
 
@@ -108,7 +110,7 @@ func (a *Agent) converge(ctx context.Context) error {
 			continue
 		}
 		c.probe(ctx)
-		again := c.pass(ctx, now)
+		again := min(c.pass(ctx, now), c.save(now))
 		c.report(ctx, now)
 		timer.Reset(min(again, max(c.refreshAt.Sub(now), c.rest.Sub(now), 0)))
 	}
@@ -132,6 +134,23 @@ func (c *converger) adopt(asg otto.Assignment) {
 			w.cancel()
 		}
 	}
+}
+
+// save writes an assignment to disk that could not be written when it came, and
+// returns when to try next.
+func (c *converger) save(now time.Time) (again time.Duration) {
+	if c.problem.Load() == "" {
+		return resync
+	}
+	if wait := c.saveAt.Sub(now); wait > 0 {
+		return wait
+	}
+	c.saveAt = now.Add(saveRetry)
+	if c.state.save() != nil {
+		return saveRetry
+	}
+	c.problem.Store("")
+	return resync
 }
 
 // refresh asks the engine what there is.
