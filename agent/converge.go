@@ -18,7 +18,6 @@ const (
 	backoffMin  = time.Second     // after a start that failed; doubles
 	backoffMax  = time.Minute
 	fenceRetry  = 500 * time.Millisecond
-	saveRetry   = 5 * time.Second // of an assignment that is not on disk
 	tailLines   = 10
 	imagesEvery = 5 * time.Minute // between two looks at what images there are, without a pull
 	maxImages   = 200
@@ -43,7 +42,6 @@ type converger struct {
 	reports    uint64             // sent so far
 	events     events
 	fenceAt    time.Time          // when to try again to stop what has no lease
-	saveAt     time.Time          // when to try again to write the assignment to disk
 	probes     map[string]*prober // by instance
 }
 
@@ -97,21 +95,28 @@ func (a *Agent) converge(ctx context.Context) error {
 		case <-timer.C:
 		}
 		now := time.Now()
-		if (!c.known || !now.Before(c.refreshAt)) && !now.Before(c.rest) {
+		left, fence := c.fenceIn()
+		if (!c.known || !now.Before(c.refreshAt)) && (!now.Before(c.rest) || fence && left <= 0) {
 			c.refresh(ctx)
 			// Fifty containers that start are hundreds of events: the engine is not to
 			// be kept busy with telling what it is doing.
 			took := time.Since(now)
 			now = time.Now()
-			c.rest = now.Add(took)
+			c.rest = now.Add(min(took, engineWait))
 		}
 		if !c.known { // what is known is out of date: decide nothing by it
-			timer.Reset(c.rest.Sub(now))
+			wait := c.rest.Sub(now)
+			if fence {
+				wait = min(wait, max(left, 0))
+			}
+			timer.Reset(wait)
 			continue
 		}
 		c.probe(ctx)
-		again := min(c.pass(ctx, now), c.save(now))
-		c.report(ctx, now)
+		again := c.pass(ctx, now)
+		if !c.report(ctx, now) {
+			again = min(again, fenceRetry)
+		}
 		timer.Reset(min(again, max(c.refreshAt.Sub(now), c.rest.Sub(now), 0)))
 	}
 }
@@ -136,25 +141,30 @@ func (c *converger) adopt(asg otto.Assignment) {
 	}
 }
 
-// save writes an assignment to disk that could not be written when it came, and
-// returns when to try next.
-func (c *converger) save(now time.Time) (again time.Duration) {
-	if c.problem.Load() == "" {
-		return resync
+// fenceIn is how long until what runs here must be stopped because the lease ends;
+// any is false if nothing runs that must.
+func (c *converger) fenceIn() (left time.Duration, any bool) {
+	runs := func(inst otto.Instance) bool {
+		return c.work[inst.Name] != nil || slices.ContainsFunc(c.containers, func(o otto.Container) bool { return o.Instance == inst.Name && alive(o) })
 	}
-	if wait := c.saveAt.Sub(now); wait > 0 {
-		return wait
+	any = c.assignment != nil && slices.ContainsFunc(c.assignment.Instances, func(i otto.Instance) bool { return i.Fenced && i.Spec.Stateful() && runs(i) })
+	return c.lease.left(), any
+}
+
+// inTime is for what the loop itself waits for, the engine or the broker: it ends
+// in time for what must not outlast the lease.
+func (c *converger) inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	left, fence := c.fenceIn()
+	if !fence {
+		return ctx, func() {}
 	}
-	c.saveAt = now.Add(saveRetry)
-	if c.state.save() != nil {
-		return saveRetry
-	}
-	c.problem.Store("")
-	return resync
+	return context.WithTimeout(ctx, max(left, fenceRetry))
 }
 
 // refresh asks the engine what there is.
 func (c *converger) refresh(ctx context.Context) {
+	ctx, cancel := c.inTime(ctx)
+	defer cancel()
 	list, err := c.Runtime.Containers(ctx)
 	if err != nil || c.engine.Problem != "" {
 		if now := c.Runtime.Engine(ctx); now.Problem != "" {
@@ -485,6 +495,8 @@ func (c *converger) finish() {
 // greet publishes the birth at the begin of a session with the broker; the
 // report follows in the same turn of the loop.
 func (c *converger) greet(ctx context.Context, session uint64) {
+	ctx, cancel := c.inTime(ctx)
+	defer cancel()
 	if c.engine.Version == "" {
 		c.refresh(ctx)
 		if c.engine.Problem == "" && c.engine.Version == "" {
@@ -525,8 +537,11 @@ func (c *converger) well(engine otto.Engine) {
 	c.engine = engine
 }
 
-// report publishes what runs when it differs from what was said last.
-func (c *converger) report(ctx context.Context, now time.Time) {
+// report publishes what runs when it differs from what was said last. It is false
+// if there was no time for it.
+func (c *converger) report(ctx context.Context, now time.Time) bool {
+	ctx, cancel := c.inTime(ctx)
+	defer cancel()
 	c.tell(ctx)
 	r := wire.Report{
 		NodeID: c.Enrolment.NodeID, BootID: c.BootID, Engine: c.engine,
@@ -542,22 +557,22 @@ func (c *converger) report(ctx context.Context, now time.Time) {
 	b, err := wire.Encode(r)
 	if err != nil {
 		c.Log.Error("report", "err", err)
-		return
+		return true
 	}
 	if string(b) == c.reported {
-		return
+		return true
 	}
 	c.reports++
 	r.Seq = c.reports
 	said := string(b)
 	if b, err = wire.Encode(r); err != nil {
 		c.Log.Error("report", "err", err)
-		return
+		return true
 	}
-	if err := c.Conn.Publish(ctx, c.topic(wire.KindInstances), 1, true, b); err != nil {
-		return // said again after the next connect
+	if c.Conn.Publish(ctx, c.topic(wire.KindInstances), 1, true, b) == nil {
+		c.reported = said
 	}
-	c.reported = said
+	return ctx.Err() == nil // without a connection it is said after the next connect
 }
 
 // strays are the instances that are not wanted and run, or may: what was begun
