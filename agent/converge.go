@@ -212,8 +212,9 @@ func (c *converger) inspect(ctx context.Context, ctr otto.Container) {
 	}
 	at := c.attempts[ctr.Instance]
 	down := ctr.State == otto.ContainerRestarting || ctr.State == otto.ContainerExited || ctr.State == otto.ContainerDead
+	up := time.Since(ctr.Started) // by a clock that can be set: negative if it was set back
 	switch {
-	case ctr.State == otto.ContainerRunning && time.Since(ctr.Started) > trial(c.examined(ctr)):
+	case ctr.State == otto.ContainerRunning && (up > trial(c.examined(ctr)) || up < 0):
 		delete(c.attempts, ctr.Instance)
 	case down && (ctr.ExitCode != 0 || ctr.OOM || ctr.Error != "") && !c.assignment.Stopped:
 		why := fmt.Sprintf("ended with exit code %d", ctr.ExitCode)
