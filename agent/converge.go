@@ -15,6 +15,7 @@ import (
 const (
 	resync      = time.Minute     // between two looks at the engine without any event
 	engineWait  = 2 * time.Second // between two looks at an engine that does not answer
+	sickWait    = 4 * time.Second // for the answer of one that has not answered before
 	backoffMin  = time.Second     // after a start that failed; doubles
 	backoffMax  = time.Minute
 	fenceRetry  = 500 * time.Millisecond
@@ -165,6 +166,11 @@ func (c *converger) inTime(ctx context.Context) (context.Context, context.Cancel
 func (c *converger) refresh(ctx context.Context) {
 	ctx, cancel := c.inTime(ctx)
 	defer cancel()
+	if c.sickSaid { // there is other news than of an engine that hangs
+		var done context.CancelFunc
+		ctx, done = context.WithTimeout(ctx, sickWait)
+		defer done()
+	}
 	list, err := c.Runtime.Containers(ctx)
 	if err != nil || c.engine.Problem != "" {
 		if now := c.Runtime.Engine(ctx); now.Problem != "" {

@@ -38,8 +38,6 @@ func TestClonedNodeRunsNothingStatefulTwice(t *testing.T) {
 			}
 		}
 		c.KillAgent("clone")
-		c.Hosts["a"].Conn().Break() // as a broker does that has both under one client id
-		c.Hosts["a"].Conn().Connect()
 		c.WaitUp(20 * time.Second)
 		c.Wait(2*time.Minute, "it is forgotten", func(v *otto.Cluster) bool { return v.Nodes[0].Problem == "" })
 	})
