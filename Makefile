@@ -61,6 +61,11 @@ race: ## the unit tests under the race detector
 e2e: setup agents ## the end-to-end tests alone (root)
 	OTTO_E2E=required go test -count=1 -p 1 -timeout 20m ./e2e/...
 
+.PHONY: soak
+soak: setup agents ## what only shows after a long time; SOAK=30m is how long (root for the lab's part)
+	OTTO_SOAK=$${SOAK:-30m} go test -timeout 2h ./agent/... ./control/...
+	OTTO_SOAK=$${SOAK:-30m} OTTO_E2E=required go test -count=1 -p 1 -timeout 3h -run 'Cable|HungEngine|Killed|LossAndLoad' ./e2e
+
 .PHONY: bench
 bench: agents ## benchmarks; compare two runs with benchstat
 	go test -run '^$$' -bench . -benchmem -count $${COUNT:-1} $(UNIT)

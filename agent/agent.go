@@ -134,6 +134,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.sample(ctx) })
 	g.Go(func() error { return a.beat(ctx) })
 	g.Go(func() error { return a.answer(ctx) })
+	g.Go(func() error { return a.save(ctx) })
 	return g.Wait()
 }
 
@@ -157,6 +158,26 @@ func (a *Agent) receive(_ string, payload []byte) {
 	}
 	if fresh {
 		replace(a.assignments, asg)
+	}
+}
+
+// saveRetry is how long after a failure the assignment is written again.
+const saveRetry = 5 * time.Second
+
+// save writes an assignment to disk that could not be written when it came.
+func (a *Agent) save(ctx context.Context) error {
+	tick := time.NewTicker(saveRetry)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		if a.problem.Load() != "" && a.state.save() == nil {
+			a.problem.Store("")
+			signal(a.changed) // to say so
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 const (
 	resync      = time.Minute     // between two looks at the engine without any event
 	engineWait  = 2 * time.Second // between two looks at an engine that does not answer
+	sickWait    = 4 * time.Second // for the answer of one that has not answered before
 	backoffMin  = time.Second     // after a start that failed; doubles
 	backoffMax  = time.Minute
 	fenceRetry  = 500 * time.Millisecond
@@ -95,21 +96,28 @@ func (a *Agent) converge(ctx context.Context) error {
 		case <-timer.C:
 		}
 		now := time.Now()
-		if (!c.known || !now.Before(c.refreshAt)) && !now.Before(c.rest) {
+		left, fence := c.fenceIn()
+		if (!c.known || !now.Before(c.refreshAt)) && (!now.Before(c.rest) || fence && left <= 0) {
 			c.refresh(ctx)
 			// Fifty containers that start are hundreds of events: the engine is not to
 			// be kept busy with telling what it is doing.
 			took := time.Since(now)
 			now = time.Now()
-			c.rest = now.Add(took)
+			c.rest = now.Add(min(took, engineWait))
 		}
 		if !c.known { // what is known is out of date: decide nothing by it
-			timer.Reset(c.rest.Sub(now))
+			wait := c.rest.Sub(now)
+			if fence {
+				wait = min(wait, max(left, 0))
+			}
+			timer.Reset(wait)
 			continue
 		}
 		c.probe(ctx)
 		again := c.pass(ctx, now)
-		c.report(ctx, now)
+		if !c.report(ctx, now) {
+			again = min(again, fenceRetry)
+		}
 		timer.Reset(min(again, max(c.refreshAt.Sub(now), c.rest.Sub(now), 0)))
 	}
 }
@@ -134,8 +142,35 @@ func (c *converger) adopt(asg otto.Assignment) {
 	}
 }
 
+// fenceIn is how long until what runs here must be stopped because the lease ends;
+// any is false if nothing runs that must.
+func (c *converger) fenceIn() (left time.Duration, any bool) {
+	runs := func(inst otto.Instance) bool {
+		return c.work[inst.Name] != nil || slices.ContainsFunc(c.containers, func(o otto.Container) bool { return o.Instance == inst.Name && alive(o) })
+	}
+	any = c.assignment != nil && slices.ContainsFunc(c.assignment.Instances, func(i otto.Instance) bool { return i.Fenced && i.Spec.Stateful() && runs(i) })
+	return c.lease.left(), any
+}
+
+// inTime is for what the loop itself waits for, the engine or the broker: it ends
+// in time for what must not outlast the lease.
+func (c *converger) inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	left, fence := c.fenceIn()
+	if !fence {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, max(left, fenceRetry))
+}
+
 // refresh asks the engine what there is.
 func (c *converger) refresh(ctx context.Context) {
+	ctx, cancel := c.inTime(ctx)
+	defer cancel()
+	if c.sickSaid { // there is other news than of an engine that hangs
+		var done context.CancelFunc
+		ctx, done = context.WithTimeout(ctx, sickWait)
+		defer done()
+	}
 	list, err := c.Runtime.Containers(ctx)
 	if err != nil || c.engine.Problem != "" {
 		if now := c.Runtime.Engine(ctx); now.Problem != "" {
@@ -183,8 +218,9 @@ func (c *converger) inspect(ctx context.Context, ctr otto.Container) {
 	}
 	at := c.attempts[ctr.Instance]
 	down := ctr.State == otto.ContainerRestarting || ctr.State == otto.ContainerExited || ctr.State == otto.ContainerDead
+	up := time.Since(ctr.Started) // by a clock that can be set: negative if it was set back
 	switch {
-	case ctr.State == otto.ContainerRunning && time.Since(ctr.Started) > trial(c.examined(ctr)):
+	case ctr.State == otto.ContainerRunning && (up > trial(c.examined(ctr)) || up < 0):
 		delete(c.attempts, ctr.Instance)
 	case down && (ctr.ExitCode != 0 || ctr.OOM || ctr.Error != "") && !c.assignment.Stopped:
 		why := fmt.Sprintf("ended with exit code %d", ctr.ExitCode)
@@ -466,6 +502,8 @@ func (c *converger) finish() {
 // greet publishes the birth at the begin of a session with the broker; the
 // report follows in the same turn of the loop.
 func (c *converger) greet(ctx context.Context, session uint64) {
+	ctx, cancel := c.inTime(ctx)
+	defer cancel()
 	if c.engine.Version == "" {
 		c.refresh(ctx)
 		if c.engine.Problem == "" && c.engine.Version == "" {
@@ -506,8 +544,11 @@ func (c *converger) well(engine otto.Engine) {
 	c.engine = engine
 }
 
-// report publishes what runs when it differs from what was said last.
-func (c *converger) report(ctx context.Context, now time.Time) {
+// report publishes what runs when it differs from what was said last. It is false
+// if there was no time for it.
+func (c *converger) report(ctx context.Context, now time.Time) bool {
+	ctx, cancel := c.inTime(ctx)
+	defer cancel()
 	c.tell(ctx)
 	r := wire.Report{
 		NodeID: c.Enrolment.NodeID, BootID: c.BootID, Engine: c.engine,
@@ -523,22 +564,22 @@ func (c *converger) report(ctx context.Context, now time.Time) {
 	b, err := wire.Encode(r)
 	if err != nil {
 		c.Log.Error("report", "err", err)
-		return
+		return true
 	}
 	if string(b) == c.reported {
-		return
+		return true
 	}
 	c.reports++
 	r.Seq = c.reports
 	said := string(b)
 	if b, err = wire.Encode(r); err != nil {
 		c.Log.Error("report", "err", err)
-		return
+		return true
 	}
-	if err := c.Conn.Publish(ctx, c.topic(wire.KindInstances), 1, true, b); err != nil {
-		return // said again after the next connect
+	if c.Conn.Publish(ctx, c.topic(wire.KindInstances), 1, true, b) == nil {
+		c.reported = said
 	}
-	c.reported = said
+	return ctx.Err() == nil // without a connection it is said after the next connect
 }
 
 // strays are the instances that are not wanted and run, or may: what was begun

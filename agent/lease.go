@@ -33,7 +33,7 @@ type lease struct {
 	sent  [sentKept]sentBeat // a ring by sequence number
 	until time.Duration      // on the clock; 0 if there was none since the boot
 	of    otto.Revision      // of the assignment that it was granted for
-	saved time.Duration      // until, as it is in the file
+	saved time.Duration      // until, as it is in the file; renew's own
 	ended bool               // as told last by tick
 }
 
@@ -83,30 +83,36 @@ func (l *lease) sending(seq uint64) {
 	l.sent[seq%sentKept] = sentBeat{seq, l.clock.Now()}
 }
 
-// renew takes in a lease that answers one of our heartbeats.
+// renew takes in a lease that answers one of our heartbeats. It is called by one
+// goroutine.
 func (l *lease) renew(granted wire.Lease) error {
+	if !l.extend(granted) {
+		return nil
+	}
+	return l.save(l.until, l.of) // without the lock: nobody who asks for the lease waits for a disk
+}
+
+// extend reports whether there is a new end that is worth a file.
+func (l *lease) extend(granted wire.Lease) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	beat := l.sent[granted.Seq%sentKept]
 	if beat.seq != granted.Seq || granted.Seq == 0 {
-		return nil // too late to say from when it counts
+		return false // too late to say from when it counts
 	}
 	until := beat.at + granted.Duration
 	if until <= l.until {
-		return nil
+		return false
 	}
 	fresh := l.of != granted.Revision
 	l.until, l.of = until, granted.Revision
-	if l.until-l.saved < granted.Duration/6 && !fresh {
-		return nil
-	}
-	return l.save()
+	return fresh || l.until-l.saved >= granted.Duration/6
 }
 
 // save writes the file without forcing it to disk: it need not survive a power
 // cut, which ends the lease.
-func (l *lease) save() error {
-	b, err := json.Marshal(savedLease{l.clock.Boot, l.until, l.of})
+func (l *lease) save(until time.Duration, of otto.Revision) error {
+	b, err := json.Marshal(savedLease{l.clock.Boot, until, of})
 	if err != nil {
 		return err
 	}
@@ -117,7 +123,7 @@ func (l *lease) save() error {
 	if err := os.Rename(temp, l.path); err != nil {
 		return err
 	}
-	l.saved = l.until
+	l.saved = until
 	return nil
 }
 

@@ -119,7 +119,7 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 		if warning, err = c.pull(ctx, want); err != nil {
 			return warning, err
 		}
-		if err := c.retire(ctx, leftovers(want.Instance, st.others)); err != nil {
+		if st.others, err = c.keepOne(ctx, want.Instance, st.others); err != nil {
 			return warning, err
 		}
 		if id, err = c.Runtime.Create(ctx, want.Instance, want.Name+suffixNext); err != nil {
@@ -165,9 +165,31 @@ func (c *converger) staysUp(ctx context.Context, want wish, id string) error {
 	return errors.New(why)
 }
 
-// leftovers are what earlier updates left behind under other names.
-func leftovers(want otto.Instance, others []otto.Container) []otto.Container {
-	return slices.DeleteFunc(slices.Clone(others), func(o otto.Container) bool { return o.Name == want.Name || alive(o) })
+// keepOne leaves of what earlier updates made only the container to come back to,
+// under the instance's own name: the one that serves, which a newer update may
+// have overtaken before it had that name.
+func (c *converger) keepOne(ctx context.Context, want otto.Instance, list []otto.Container) ([]otto.Container, error) {
+	keep := slices.IndexFunc(list, func(o otto.Container) bool { return o.Name == want.Name && alive(o) })
+	if keep < 0 {
+		keep = slices.IndexFunc(list, alive)
+	}
+	if keep < 0 {
+		keep = slices.IndexFunc(list, func(o otto.Container) bool { return o.Name == want.Name })
+	}
+	if keep < 0 {
+		return nil, c.retire(ctx, list)
+	}
+	kept := list[keep]
+	if err := c.retire(ctx, slices.Delete(slices.Clone(list), keep, keep+1)); err != nil {
+		return list, err
+	}
+	if kept.Name != want.Name {
+		if err := c.Runtime.Rename(ctx, kept.ID, want.Name); err != nil {
+			return list, err
+		}
+		kept.Name = want.Name
+	}
+	return []otto.Container{kept}, nil
 }
 
 func (c *converger) pull(ctx context.Context, want wish) (warning string, err error) {

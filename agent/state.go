@@ -21,6 +21,7 @@ type state struct {
 
 	mu      *sync.Mutex
 	current *otto.Assignment // nil until the first one
+	unsaved []byte           // the signed bytes of current, while they are not on disk
 }
 
 const (
@@ -58,18 +59,35 @@ func openState(dir string, log *slog.Logger, open func([]byte) (otto.Assignment,
 }
 
 // accept makes asg the one in force if it is newer, and reports whether it is.
-// It is in force also if an error says that it could not be written to disk.
+// It is in force also if an error says that it could not be written to disk; save
+// tries again.
 func (s *state) accept(asg otto.Assignment, signed []byte) (fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current != nil && !s.current.Revision.Before(asg.Revision) {
 		return false, nil
 	}
-	s.current = &asg
-	if err := s.write(signed); err != nil {
-		return true, fmt.Errorf("assignment %s: %w", asg.Revision, err)
+	s.current, s.unsaved = &asg, signed
+	return true, s.flush()
+}
+
+// save writes the assignment in force if that has failed before.
+func (s *state) save() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flush()
+}
+
+// flush writes what is not on disk; the caller holds the lock.
+func (s *state) flush() error {
+	if s.unsaved == nil {
+		return nil
 	}
-	return true, nil
+	if err := s.write(s.unsaved); err != nil {
+		return fmt.Errorf("assignment %s: %w", s.current.Revision, err)
+	}
+	s.unsaved = nil
+	return nil
 }
 
 // inForce reports whether the assignment in force is of this revision.

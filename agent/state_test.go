@@ -138,6 +138,15 @@ func TestAssignmentHoldsAlthoughItCannotBeWritten(t *testing.T) {
 	if got := number(reopen(t, dir, s)); got != 1 {
 		t.Errorf("after a restart assignment %d is in force", got)
 	}
+	if err := st.save(); err == nil {
+		t.Error("nothing can be written, and save says nothing")
+	}
+	if err := os.Remove(filepath.Join(dir, currentFile+".new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.save(); err != nil || number(reopen(t, dir, s)) != 2 {
+		t.Errorf("%v: with space again, after a restart assignment %d is in force", err, number(reopen(t, dir, s)))
+	}
 }
 
 func TestStateIsForItsOwnerOnly(t *testing.T) {

@@ -28,6 +28,7 @@ const (
 	exitFailed = 1 // it went wrong
 	exitUsage  = 2 // the command or otto.yaml is not right; nothing was touched
 	exitPart   = 3 // a part did not come up, or could not be stopped; the rest is as asked
+	exitAgain  = 4 // a control plane is to be started again
 )
 
 // errPart says that not everything is as it was asked for. What is missing has
@@ -74,6 +75,9 @@ func Main(version string, args []string, in io.Reader, out, errOut io.Writer) in
 	case ctx.Err() != nil:
 		fmt.Fprintln(errOut, "otto: interrupted")
 		return exitFailed
+	case errors.Is(err, errAgain):
+		fmt.Fprintf(errOut, "otto: %v\n", err)
+		return exitAgain
 	default:
 		fmt.Fprintf(errOut, "otto: %v\n", err)
 		return exitFailed

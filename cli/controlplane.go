@@ -63,10 +63,11 @@ func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready fu
 		return err
 	}
 	create := remembered.StartedAt.IsZero()
-	kept, err := store.Open(ctx, nc, create)
+	opened, err := store.Open(ctx, nc, create)
 	if err != nil {
 		return explainLost(d, err)
 	}
+	kept := guardedStore{opened, make(chan struct{}, 1)}
 
 	reach := bootstrap.New(bootstrap.Options{Log: log, TakeOver: settings.TakeOver})
 	defer reach.Close()
@@ -133,6 +134,11 @@ func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready fu
 		return api.NewServer(plane, cancel).Run(ctx, listener)
 	})
 	g.Go(func() error { return saveView(ctx, d, plane) })
+	g.Go(func() error {
+		err := kept.guard(ctx, d)
+		cancel()
+		return err
+	})
 	log.Info("control plane is up", "epoch", plane.Epoch(), "broker", plan.nodes.Description, "version", settings.Version)
 	ready()
 	if err := g.Wait(); !errors.Is(err, context.Canceled) {

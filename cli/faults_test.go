@@ -22,7 +22,7 @@ func TestFaultsAreShownByRealTests(t *testing.T) {
 			return err
 		}
 		b, err := os.ReadFile(path)
-		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Benchmark)\w+)\(`).FindAllStringSubmatch(string(b), -1) {
+		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`).FindAllStringSubmatch(string(b), -1) {
 			tests[m[1]] += " " + filepath.Base(filepath.Dir(path)) + " "
 		}
 		return err

@@ -106,7 +106,8 @@ func openLog(d stateDir) (*os.File, error) {
 }
 
 // supervise runs the control plane and starts it again when it dies. One that
-// cannot start, or that ends by itself, is not started again.
+// cannot start, or that ends by itself, is not started again, but for want of
+// space on its disk.
 func (a *app) supervise(ctx context.Context) error {
 	exe, err := os.Executable()
 	if err != nil {
@@ -138,7 +139,8 @@ func (a *app) supervise(ctx context.Context) error {
 		}
 		err := cmd.Wait()
 		var exit *exec.ExitError
-		if err == nil || ctx.Err() != nil || errors.As(err, &exit) && exit.Exited() && time.Since(began) < startWithin {
+		byItself := errors.As(err, &exit) && exit.Exited() && exit.ExitCode() != exitAgain
+		if err == nil || ctx.Err() != nil || byItself && time.Since(began) < startWithin {
 			return err
 		}
 		fmt.Fprintf(os.Stderr, "control plane ended (%v); starting it again\n", err)
@@ -164,17 +166,18 @@ func (a *app) work(ctx context.Context) error {
 		return err
 	}
 	answer := os.NewFile(readyFD, "ready")
-	say := func(text string) {
+	say := func(text string) (heard bool) {
 		if answer != nil {
-			_, _ = answer.WriteString(text) // nobody listens after the first start
+			_, err := answer.WriteString(text) // nobody listens after the first start
 			answer.Close()
-			answer = nil
+			answer, heard = nil, err == nil
 		}
+		return heard
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: settings.LogLevel}))
-	err = runControlPlane(ctx, d, log, func() { say("ready") })
-	if err != nil {
-		say(err.Error())
+	err = runControlPlane(ctx, d, log, func() { _ = say("ready") })
+	if err != nil && !say(err.Error()) && d.spare() != nil {
+		return errors.Join(err, errAgain)
 	}
 	return err
 }

@@ -242,16 +242,22 @@ const asleep = 2 * time.Second
 // slept forgives all silence of the time in which nothing could be heard, because
 // this process did not run.
 func (p *Plane) slept(last, now time.Time) {
-	gap := max(now.Sub(last), now.Round(0).Sub(last.Round(0)))
-	jump := now.Sub(last) - now.Round(0).Sub(last.Round(0))
-	if gap < asleep && jump.Abs() < asleep || p.watching.IsZero() {
+	monotonic, wall := now.Sub(last), now.Round(0).Sub(last.Round(0))
+	if !overslept(monotonic, wall) || p.watching.IsZero() {
 		return
 	}
+	gap := max(monotonic, wall)
 	p.watching = now
 	for _, n := range p.nodes {
 		n.check, n.unreachable, n.reached = nil, "", ""
 	}
 	p.event("asleep", "", "", fmt.Sprintf("the control plane did not run for %s, or its clock was set: nobody is judged by his silence in that time", gap.Round(time.Second)))
+}
+
+// overslept reports whether two looks are too far apart, by the clock that nobody
+// can set, which may stand still in a sleep, or by the other.
+func overslept(monotonic, wall time.Duration) bool {
+	return max(monotonic, wall) >= asleep || (monotonic-wall).Abs() >= asleep
 }
 
 // post runs f in the loop, some time; after the end of Run it is dropped.

@@ -19,9 +19,16 @@ import (
 // all up, in virtual time.
 func inThree(t *testing.T, services []otto.Service, f func(*testing.T, *ottotest.Cluster)) {
 	t.Helper()
+	inThreeWith(t, services, func(*testing.T, *ottotest.Cluster) {}, f)
+}
+
+// inThreeWith is inThree with something done to the cluster before it starts.
+func inThreeWith(t *testing.T, services []otto.Service, prepare, f func(*testing.T, *ottotest.Cluster)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := ottotest.NewCluster(t, []string{"a", "b", "c"}, "web", "db")
 		defer c.Close()
+		prepare(t, c)
 		c.StartPlane()
 		apply(t, c, three(services...))
 		c.WaitUp(20 * time.Second)

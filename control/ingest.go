@@ -58,6 +58,7 @@ type node struct {
 	leased      time.Time // when the last lease was granted
 	leaseOf     otto.Revision
 	leaseBoot   string
+	leaseBeat   time.Time // when the agent that has it was heard last
 	leaseEnd    time.Time // of the longest one
 
 	sick     time.Time          // since when its engine does not work

@@ -18,6 +18,12 @@ import (
 // that do not run alike.
 const leaseMargin = time.Second
 
+// sameAgain is how long an agent must be silent before a newer one of its node gets
+// a lease: longer than a client takes to come back that another has thrown out. Two
+// agents of one node, from a disk that was copied, must not both have one. It is
+// well within a lease, with which an agent that was only restarted goes on.
+const sameAgain = 3 * time.Second
+
 // renew answers a node's heartbeat with a lease, if it holds what it was told to
 // run and its engine works.
 func (p *Plane) renew(n *node, h wire.Heartbeat, now time.Time) {
@@ -25,6 +31,12 @@ func (p *Plane) renew(n *node, h wire.Heartbeat, now time.Time) {
 		return
 	}
 	if r := n.report; r != nil && r.BootID == h.BootID && r.Engine.Problem != "" {
+		return
+	}
+	switch {
+	case n.leaseBoot == h.BootID:
+		n.leaseBeat = now
+	case now.Sub(n.leaseBeat) < sameAgain:
 		return
 	}
 	duration := p.desired.Wanted.LeaseOf(n.Node)
@@ -39,7 +51,7 @@ func (p *Plane) renew(n *node, h wire.Heartbeat, now time.Time) {
 		return
 	}
 	// Before it is sent: one that is lost on the way may have arrived.
-	n.leased, n.leaseOf, n.leaseBoot = now, n.revision, h.BootID
+	n.leased, n.leaseOf, n.leaseBoot, n.leaseBeat = now, n.revision, h.BootID, now
 	n.leaseEnd = latest(n.leaseEnd, now.Add(duration))
 	if err := p.publish(wire.NodeTopic(n.ID, wire.KindLease), 0, false, signed); err != nil {
 		p.Log.Warn("lease not published", "node", n.ID, "err", err)

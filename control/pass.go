@@ -278,10 +278,13 @@ func (p *Plane) assign(now time.Time) {
 const missedAfter = 5 * time.Second
 
 // missed reports whether a node seems not to have got its assignment: the broker
-// may have been put back to what it retained before.
+// may have been put back to what it retained before. So does a report that is not
+// of the agent that is heard, but of a former one, or forged: the agent reports anew
+// in answer to a new revision.
 func (p *Plane) missed(n *node, now time.Time) bool {
 	said, heard := p.live(n.ID)
-	return heard && n.state == otto.NodeReady && said.Revision.Before(n.revision) && now.Sub(n.publishedAt) > missedAfter
+	behind := n.report != nil && (!heard || said.Revision.Before(n.revision))
+	return behind && n.state == otto.NodeReady && now.Sub(n.publishedAt) > missedAfter
 }
 
 // part takes leave of nodes that are no longer wanted: first their containers

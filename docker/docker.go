@@ -50,6 +50,8 @@ type Runtime struct {
 	networking gate
 	pids       pidCache
 	hanging    sync.Map // by container: the command of an Exec that could not be ended
+	damage     damagedImages
+	free       func(dir string) (uint64, error) // space on the disk of dir, in bytes
 }
 
 // New returns the engine at url, for the containers of a cluster. The engine
@@ -66,6 +68,7 @@ func New(url, cluster string, log *slog.Logger) (*Runtime, error) {
 		working:    make(gate, max(2, goruntime.NumCPU())),
 		connecting: make(gate, 1),
 		networking: make(gate, 1),
+		free:       freeSpace,
 	}, nil
 }
 

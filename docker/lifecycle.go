@@ -43,7 +43,7 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 		}
 		return nil
 	})
-	return id, err
+	return id, r.damaged(inst.Spec.Image, err)
 }
 
 // nameTaken finds out who holds a name that the engine refused with err.
@@ -70,12 +70,20 @@ func missingBind(err error) error {
 	return err
 }
 
-// Start starts a container; starting a running one is no error.
+// Start starts a container; starting a running one is no error. One that cannot
+// be started because its image is damaged is removed, unless it has ever run.
 func (r *Runtime) Start(ctx context.Context, id string) error {
-	return r.heavy(ctx, "start "+short(id), func(ctx context.Context, c *client.Client) error {
+	err := r.heavy(ctx, "start "+short(id), func(ctx context.Context, c *client.Client) error {
 		_, err := c.ContainerStart(ctx, id, client.ContainerStartOptions{})
 		return err
 	})
+	if !damaging(err) {
+		return err
+	}
+	if image := r.removeUnused(ctx, id); image != "" {
+		return r.damaged(image, err)
+	}
+	return err
 }
 
 // Stop stops a container within its own grace period, after which the engine
@@ -162,10 +170,13 @@ func killProcess(ctr otto.Container) error {
 }
 
 // Rename gives a container another name. The error is an otto.ErrNameTaken if a
-// foreign container has it.
+// foreign container has it. A container that is gone is no error.
 func (r *Runtime) Rename(ctx context.Context, id, name string) error {
 	return r.call(ctx, shortCall, "rename "+short(id)+" to "+name, func(ctx context.Context, c *client.Client) error {
 		_, err := c.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: name})
+		if cerrdefs.IsNotFound(err) {
+			return nil
+		}
 		return r.nameTaken(ctx, c, name, err)
 	})
 }

@@ -16,9 +16,13 @@ import (
 	"github.com/otto-edge/otto"
 )
 
-// minFree is the space that must be free on the engine's disk before a pull. A
+// minFree is the space that must be left on the engine's disk after a pull. A
 // disk that fills up while layers are extracted can break the image store.
 const minFree = 1 << 30 // bytes
+
+// unpacked is how much larger than what is downloaded an image may be on disk,
+// the download included, in percent.
+const unpacked = 250
 
 // Pull makes the image of spec present as its pull policy asks. A registry is
 // asked only if the image is missing or the policy is always: on a node without
@@ -26,8 +30,12 @@ const minFree = 1 << 30 // bytes
 // there is only a warning.
 func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (warning string, err error) {
 	there, err := r.checkImage(ctx, spec.Image)
+	err = r.damaged(spec.Image, err)
+	if r.renew(ctx, spec) {
+		there, err = false, nil
+	}
 	if err != nil {
-		return "", err
+		return "", r.damaged(spec.Image, err)
 	}
 	switch {
 	case there && spec.PullPolicy != otto.PullAlways:
@@ -40,7 +48,7 @@ func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (warning st
 		if there && ctx.Err() == nil {
 			return fmt.Sprintf("%v; the image that is there is used", err), nil
 		}
-		return "", err
+		return "", r.damaged(spec.Image, err)
 	}
 	if there, err = r.checkImage(ctx, spec.Image); err == nil && !there {
 		err = fmt.Errorf("image %s was pulled, but the engine does not have it: its image store may be damaged", spec.Image)
@@ -97,7 +105,11 @@ func runs(node, image string) bool {
 
 // pull asks the registry. It has no deadline but must make progress.
 func (r *Runtime) pull(ctx context.Context, image string) (warning string, err error) {
-	if err := r.checkDisk(ctx); err != nil {
+	d, err := r.disk(ctx)
+	if err == nil {
+		err = d.fits(0)
+	}
+	if err != nil {
 		return "", fmt.Errorf("pull %s: %w", image, err)
 	}
 	auth, err := credentials(ctx, configDir(), image)
@@ -109,7 +121,7 @@ func (r *Runtime) pull(ctx context.Context, image string) (warning string, err e
 	if err != nil {
 		return "", fmt.Errorf("pull %s: %w", image, r.explain(err))
 	}
-	if err := r.download(ctx, c, image, auth); err != nil {
+	if err := r.download(ctx, c, image, auth, d); err != nil {
 		if unreachable(err) {
 			r.drop(c)
 		}
@@ -120,7 +132,7 @@ func (r *Runtime) pull(ctx context.Context, image string) (warning string, err e
 
 var errStalled = errors.New("no progress for 5 minutes: look at the node's network, and at its disk")
 
-func (r *Runtime) download(ctx context.Context, c *client.Client, image, auth string) error {
+func (r *Runtime) download(ctx context.Context, c *client.Client, image, auth string, d disk) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watchdog := time.AfterFunc(pullStall, func() { cancel(errStalled) })
@@ -131,6 +143,7 @@ func (r *Runtime) download(ctx context.Context, c *client.Client, image, auth st
 		return whyEnded(ctx, err)
 	}
 	defer stream.Close()
+	layers := map[string]int64{} // compressed sizes, as far as they are known
 	for message, err := range stream.JSONMessages(ctx) {
 		if err != nil {
 			return whyEnded(ctx, err)
@@ -139,8 +152,21 @@ func (r *Runtime) download(ctx context.Context, c *client.Client, image, auth st
 			return message.Error
 		}
 		watchdog.Reset(pullStall)
+		if p := message.Progress; p != nil && message.Status == "Downloading" && p.Total > layers[message.ID] {
+			layers[message.ID] = p.Total
+			if err := d.fits(sum(layers)); err != nil {
+				return err // which ends the download
+			}
+		}
 	}
 	return nil
+}
+
+func sum(sizes map[string]int64) (total int64) {
+	for _, s := range sizes {
+		total += s
+	}
+	return total
 }
 
 // whyEnded is the cause of ctx's end where there is one, else err.
@@ -151,28 +177,51 @@ func whyEnded(ctx context.Context, err error) error {
 	return err
 }
 
-// checkDisk looks for space where a local engine keeps its images.
-func (r *Runtime) checkDisk(ctx context.Context) error {
+// disk is where a local engine keeps its images; the zero value is one that
+// cannot be seen.
+type disk struct {
+	dir  string
+	free uint64 // bytes
+}
+
+func (r *Runtime) disk(ctx context.Context) (disk, error) {
 	if !r.Local() {
-		return nil
+		return disk{}, nil
 	}
 	dir, err := r.RootDir(ctx)
 	if err != nil {
-		return err
+		return disk{}, err
 	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		return nil //nolint:nilerr // an engine in another mount namespace: its disk cannot be seen
+	free, err := r.free(dir)
+	if err != nil {
+		return disk{}, nil //nolint:nilerr // an engine in another mount namespace: its disk cannot be seen
 	}
-	return enoughDisk(dir, fs.Bavail*uint64(fs.Bsize))
+	return disk{dir, free}, nil
 }
 
-func enoughDisk(dir string, free uint64) error {
-	if free >= minFree {
+func freeSpace(dir string) (uint64, error) {
+	var fs syscall.Statfs_t
+	err := syscall.Statfs(dir, &fs)
+	return fs.Bavail * uint64(fs.Bsize), err
+}
+
+// checkDisk looks for space for a pull of unknown size.
+func (r *Runtime) checkDisk(ctx context.Context) error {
+	d, err := r.disk(ctx)
+	if err != nil {
+		return err
+	}
+	return d.fits(0)
+}
+
+// fits says whether there is space to download so many bytes and unpack them.
+func (d disk) fits(download int64) error {
+	need := minFree + uint64(download)*unpacked/100
+	if d.dir == "" || d.free >= need {
 		return nil
 	}
 	return fmt.Errorf("disk of the engine is nearly full: %d MB free in %s, a pull needs %d MB: remove images that nothing uses (docker image prune)",
-		free/otto.MB, dir, minFree/otto.MB)
+		d.free/otto.MB, d.dir, need/otto.MB)
 }
 
 // configDir is where the docker command of this user keeps its credentials. A

@@ -31,6 +31,7 @@ func TestRealEngine(t *testing.T) {
 		{"changes are noticed", changesAreNoticed},
 		{"commands in a container", commandsInAContainer},
 		{"an address of its own", addressOfItsOwn},
+		{"an image that is half extracted", halfExtracted},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, r) })
 	}

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -171,12 +172,21 @@ func TestImagesForOtherMachinesDoNotRun(t *testing.T) {
 }
 
 func TestPullNeedsSpace(t *testing.T) {
-	if err := enoughDisk("/d", minFree); err != nil {
-		t.Error(err)
+	for _, tc := range []struct {
+		free, download int64 // MB
+		want           string
+	}{
+		{1024, 0, ""},
+		{400, 0, "disk of the engine is nearly full: 400 MB free in /d, a pull needs 1024 MB: remove images that nothing uses (docker image prune)"},
+		{2023, 400, "disk of the engine is nearly full: 2023 MB free in /d, a pull needs 2024 MB: remove images that nothing uses (docker image prune)"},
+		{2024, 400, ""},
+	} {
+		err := disk{"/d", uint64(tc.free) << 20}.fits(tc.download << 20)
+		if got := fmt.Sprint(err); tc.want != "" && got != tc.want || tc.want == "" && err != nil {
+			t.Errorf("%d MB free, %d MB to download: %v", tc.free, tc.download, err)
+		}
 	}
-	err := enoughDisk("/var/lib/docker", 400<<20)
-	const want = "disk of the engine is nearly full: 400 MB free in /var/lib/docker, a pull needs 1024 MB: remove images that nothing uses (docker image prune)"
-	if err == nil || err.Error() != want {
-		t.Errorf("got %v", err)
+	if err := (disk{}).fits(1 << 40); err != nil {
+		t.Errorf("a disk that cannot be seen: %v", err)
 	}
 }

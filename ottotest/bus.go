@@ -40,6 +40,7 @@ func (b *Bus) Held(name string) int {
 type cut struct {
 	since   time.Time
 	in, out bool
+	healed  chan struct{} // closed at its end
 }
 
 // NewBus returns a broker without clients.
@@ -92,7 +93,7 @@ func (b *Bus) CutOneWay(name string, in, out bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, already := b.cuts[name]; !already {
-		b.cuts[name] = cut{time.Now(), in, out}
+		b.cuts[name] = cut{time.Now(), in, out, make(chan struct{})}
 	}
 }
 
@@ -111,6 +112,7 @@ func (b *Bus) Heal(name string) {
 	if !cut {
 		return
 	}
+	defer close(was.healed)
 	for _, c := range conns {
 		c.mu.Lock()
 		out, in := c.lateOut, c.lateIn
@@ -267,10 +269,14 @@ func (c *Conn) publish(ctx context.Context, topic string, qos byte, retain bool,
 	if qos == 0 || !cut.in && !cut.out {
 		return nil
 	}
-	within, cancel := context.WithTimeout(ctx, 2*time.Second)
+	within, cancel := context.WithTimeout(ctx, KeepAlive-time.Since(cut.since))
 	defer cancel()
-	<-within.Done()
-	return errors.New("not acknowledged")
+	select {
+	case <-cut.healed:
+		return nil
+	case <-within.Done():
+		return errors.New("not acknowledged")
+	}
 }
 
 // Subscribe implements the Conn of agent and control.

@@ -384,6 +384,19 @@ func (c *Cluster) agent(host, dir string) (*Conn, func(), error) {
 	return conn, run(a.Run, conn.Run), nil
 }
 
+// Clone copies a host's disk, as far as its agent's enrolment goes, to another
+// host and starts the agent there: two agents of one node.
+func (c *Cluster) Clone(from, to string) error {
+	f, t := c.Hosts[from], c.Hosts[to]
+	f.mu.Lock()
+	enrolment := f.enrolment
+	f.mu.Unlock()
+	t.mu.Lock()
+	t.enrolment = enrolment
+	t.mu.Unlock()
+	return c.StartAgent(to)
+}
+
 // clock is the host's, which has been running since all time began.
 func (h *Host) clock(since time.Time) agent.Clock {
 	return agent.Clock{Boot: strconv.Itoa(h.powered), Now: func() time.Duration { return time.Since(since) }}

@@ -4,7 +4,8 @@
 // former one, beside it, and a new one begins; so there are always some thousand
 // events and never more than two files of limited size. A line is written with
 // the event and is not synced: it survives a killed process, and a power cut may
-// cost the last seconds. A line torn by one is left out.
+// cost the last seconds. A line torn by one is left out. What a full disk does not
+// take is written with a later event, when there is space again.
 //
 // Events are numbered. The numbers go on after a restart, so that a reader who
 // knows the last one misses nothing and sees nothing twice.
@@ -32,10 +33,12 @@ type Journal struct {
 	limit int
 
 	mu      sync.Mutex
-	file    *os.File // nil without a path
-	size    int
+	file    *os.File     // nil without a path, and while it cannot be made
 	former  []otto.Event // those of the former file
 	current []otto.Event
+	size    int // of current as lines, in bytes
+	written int // of current, how many are in the file
+	end     int // of their lines in the file, in bytes
 	seq     uint64
 	more    chan struct{} // closed with the next event
 }
@@ -63,14 +66,15 @@ func Open(path string, limit int) (*Journal, error) {
 	if j.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(j.file.Truncate(int64(whole)), seek(j.file, whole)); err != nil {
+	if err := j.file.Truncate(int64(whole)); err != nil {
 		return nil, errors.Join(err, j.file.Close())
 	}
-	j.size = whole
+	j.size, j.written, j.end = whole, len(j.current), whole
 	return j, nil
 }
 
-// Add numbers an event and keeps it. On an error it is kept in memory alone.
+// Add numbers an event and keeps it. On an error it is kept in memory alone until
+// a later event can be written.
 func (j *Journal) Add(e otto.Event) (otto.Event, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -88,28 +92,44 @@ func (j *Journal) Add(e otto.Event) (otto.Event, error) {
 	j.size += len(line)
 	close(j.more)
 	j.more = make(chan struct{})
-	if j.file != nil {
-		_, writeErr := j.file.Write(line)
-		err = errors.Join(err, writeErr)
+	return e, errors.Join(err, j.flush())
+}
+
+// flush writes the events that the file does not have yet, over what an earlier
+// attempt may have left torn there.
+func (j *Journal) flush() (err error) {
+	if j.path == "" {
+		return nil
 	}
-	return e, err
+	if j.file == nil {
+		if j.file, err = os.OpenFile(j.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
+			j.file = nil
+			return err
+		}
+	}
+	var lines []byte
+	for _, e := range j.current[j.written:] {
+		line, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	if _, err := j.file.WriteAt(lines, int64(j.end)); err != nil {
+		return err
+	}
+	j.written, j.end = len(j.current), j.end+len(lines)
+	return nil
 }
 
 // rotate makes the full file the former one.
-func (j *Journal) rotate() error {
-	j.former, j.current, j.size = j.current, nil, 0
+func (j *Journal) rotate() (err error) {
+	j.former, j.current, j.size, j.written, j.end = j.current, nil, 0, 0, 0
 	if j.file == nil {
 		return nil
 	}
-	if err := os.Rename(j.path, formerPath(j.path)); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	err = j.file.Close()
-	j.file = f
+	err = errors.Join(os.Rename(j.path, formerPath(j.path)), j.file.Close())
+	j.file = nil
 	return err
 }
 
@@ -177,11 +197,6 @@ func read(path string) (list []otto.Event, whole int, err error) {
 			list, seq = append(list, e), e.Seq
 		}
 	}
-}
-
-func seek(f *os.File, to int) error {
-	_, err := f.Seek(int64(to), 0)
-	return err
 }
 
 // formerPath is events.1.jsonl for events.jsonl.

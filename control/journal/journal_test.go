@@ -92,6 +92,74 @@ func TestJournalIsBounded(t *testing.T) {
 	}
 }
 
+// TestFullDiskLosesNoEvent has a disk that takes nothing, or half a line, for a
+// while; the control plane is killed after it.
+func TestFullDiskLosesNoEvent(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	j := open(t, path)
+	add(t, j, "one")
+	disk := j.file
+	j.file = full
+	for _, m := range []string{"two", "three"} {
+		if _, err := j.Add(otto.Event{Message: m}); err == nil {
+			t.Fatal("the disk is not full")
+		}
+	}
+	if _, err := disk.WriteAt([]byte(`{"seq":2,"mess`), int64(j.end)); err != nil { // as much as there was space for
+		t.Fatal(err)
+	}
+	all, _ := j.After(0)
+	want(t, all, "1 one", "2 two", "3 three")
+	torn, err := Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, torn, "1 one")
+
+	j.file = disk
+	add(t, j, "four")
+	all, err = Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, all, "1 one", "2 two", "3 three", "4 four")
+}
+
+// TestFailedRotationIsMadeUpFor has a journal that cannot make its former file
+// for a while.
+func TestFailedRotationIsMadeUpFor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	if err := os.MkdirAll(filepath.Join(formerPath(path), "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	j := open(t, path)
+	failed := 0
+	for i := range 100 {
+		if _, err := j.Add(otto.Event{Message: fmt.Sprint(i)}); err != nil {
+			failed++
+		}
+	}
+	if failed == 0 || failed > 10 {
+		t.Errorf("%d of 100 events were not kept at once", failed)
+	}
+	if err := os.RemoveAll(formerPath(path)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		add(t, j, fmt.Sprint(i))
+	}
+	all, _ := j.After(0)
+	kept, err := Read(path)
+	if diff := cmp.Diff(all, kept); err != nil || diff != "" {
+		t.Errorf("%v, the files hold (-memory +files):\n%s", err, diff)
+	}
+}
+
 func TestWithoutAFile(t *testing.T) {
 	j := open(t, "")
 	add(t, j, "one")

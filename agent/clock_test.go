@@ -1,0 +1,69 @@
+package agent
+
+import (
+	"testing"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
+)
+
+// starts are when a container that has long been running says it was started, on
+// a node whose clock has been set since: from 1970 to now, ten years back, or not.
+var starts = map[string]time.Time{
+	"1970":             time.Unix(60, 0),
+	"ten years hence":  time.Now().AddDate(10, 0, 0),
+	"a quarter hour":   time.Now().Add(-15 * time.Minute),
+	"before all times": {},
+}
+
+// TestClockThatIsSetTouchesNoContainer: what runs goes on, counts as running, and
+// its former failures are forgotten.
+func TestClockThatIsSetTouchesNoContainer(t *testing.T) {
+	inst := otto.Instance{Name: "web", Spec: otto.ContainerSpec{Image: "web"}}
+	for name, started := range starts {
+		ctr := otto.Container{Name: "web", Instance: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Started: started}
+		s := situation{want: &inst, containers: []otto.Container{ctr}}
+		if st := next(s, time.Now()); st.do != doNothing || st.reason != "" {
+			t.Errorf("%s: %+v", name, st)
+		}
+		if st := status(s, doNothing, false, time.Now()); st.State != otto.InstanceRunning {
+			t.Errorf("%s: it is %s", name, st.State)
+		}
+		c := &converger{Agent: &Agent{}, assignment: &otto.Assignment{Instances: []otto.Instance{inst}}, attempts: map[string]attempt{"web": {hash: ctr.SpecHash, err: "ended with exit code 1"}}}
+		c.inspect(t.Context(), ctr)
+		if at, failed := c.attempts["web"]; failed {
+			t.Errorf("%s: its former failure is not forgotten: %+v", name, at)
+		}
+	}
+}
+
+// TestLeaseKnowsNoWallClock has a lease run by a clock that nobody can set.
+func TestLeaseKnowsNoWallClock(t *testing.T) {
+	var up time.Duration
+	dir := t.TempDir()
+	clock := Clock{Boot: "one", Now: func() time.Duration { return up }}
+	l, err := openLease(dir, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	up = time.Minute
+	l.sending(1)
+	if err := l.renew(wire.Lease{Seq: 1, Duration: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ up, left time.Duration }{
+		{60 * time.Second, 7 * time.Second}, {66 * time.Second, time.Second}, {67 * time.Second, 0}, {80 * time.Second, -13 * time.Second},
+	} {
+		up = tc.up
+		if got := l.left(); got != tc.left {
+			t.Errorf("up for %s: %s left, want %s", tc.up, got, tc.left)
+		}
+		if again, err := openLease(dir, clock); err != nil || again.left() != tc.left {
+			t.Errorf("after a restart of the agent: %s left, %v", again.left(), err)
+		}
+	}
+	if other, err := openLease(dir, Clock{Boot: "two", Now: clock.Now}); err != nil || other.until != 0 {
+		t.Errorf("after a reboot: until %s, %v", other.until, err)
+	}
+}
