@@ -152,6 +152,7 @@ func (a *Agent) receive(_ string, payload []byte) {
 	fresh, err := a.state.accept(asg, payload)
 	if err != nil { // it holds until the next restart all the same
 		a.Log.Error("the assignment is not on disk", "err", err)
+		a.lease.outdated()
 		a.problem.Store(fmt.Sprintf("%v; after a restart the one before it would hold", err))
 	} else if fresh {
 		a.problem.Store("")

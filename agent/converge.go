@@ -32,6 +32,7 @@ type converger struct {
 	engine     otto.Engine
 	sickSaid   bool               // that the engine does not work
 	known      bool               // whether containers are as the engine has them now
+	listed     bool               // whether the engine has ever told this agent what there is
 	images     []string           // that are there
 	imagesAt   time.Time          // when to list them next
 	refreshAt  time.Time          // when to look at the engine next, without an event
@@ -143,10 +144,10 @@ func (c *converger) adopt(asg otto.Assignment) {
 }
 
 // fenceIn is how long until what runs here must be stopped because the lease ends;
-// any is false if nothing runs that must.
+// any is false if nothing runs that must. What is not known runs.
 func (c *converger) fenceIn() (left time.Duration, any bool) {
 	runs := func(inst otto.Instance) bool {
-		return c.work[inst.Name] != nil || slices.ContainsFunc(c.containers, func(o otto.Container) bool { return o.Instance == inst.Name && alive(o) })
+		return !c.listed || c.work[inst.Name] != nil || slices.ContainsFunc(c.containers, func(o otto.Container) bool { return o.Instance == inst.Name && alive(o) })
 	}
 	any = c.assignment != nil && slices.ContainsFunc(c.assignment.Instances, func(i otto.Instance) bool { return i.Fenced && i.Spec.Stateful() && runs(i) })
 	return c.lease.left(), any
@@ -187,7 +188,7 @@ func (c *converger) refresh(ctx context.Context) {
 		c.refreshAt = time.Now().Add(engineWait)
 		return
 	}
-	c.containers, c.known = list, true
+	c.containers, c.known, c.listed = list, true, true
 	c.refreshAt = time.Now().Add(resync)
 	if !time.Now().Before(c.imagesAt) {
 		c.list(ctx)
@@ -370,7 +371,9 @@ func (c *converger) statuses(all map[string]situation, now time.Time) []otto.Ins
 		if w := c.work[inst.Name]; w != nil {
 			do, pulling = w.do, w.pulling
 		}
-		list = append(list, status(s, do, pulling, now))
+		st := status(s, do, pulling, now)
+		st.Fenced = st.Fenced && c.listed
+		list = append(list, st)
 	}
 	return list
 }

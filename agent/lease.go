@@ -118,13 +118,30 @@ func (l *lease) save(until time.Duration, of otto.Revision) error {
 	}
 	temp := l.path + ".new"
 	if err := os.WriteFile(temp, b, 0o600); err != nil {
+		l.forget() // a full disk still lets go
 		return err
 	}
 	if err := os.Rename(temp, l.path); err != nil {
+		l.forget()
 		return err
 	}
 	l.saved = until
 	return nil
+}
+
+// forget makes that the next agent does not go on with the lease, because it
+// could be one for an assignment that is older than ours.
+func (l *lease) forget() {
+	if err := os.Remove(l.path); err == nil || errors.Is(err, fs.ErrNotExist) {
+		l.saved = 0
+	}
+}
+
+// outdated says that the assignment on disk is older than the one in force.
+func (l *lease) outdated() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forget()
 }
 
 // left is how long instances may still run; 0 or less when they must be down.

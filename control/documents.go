@@ -46,6 +46,9 @@ type desired struct {
 	Placement plan.Placement `json:"placement"`
 	// Holders are the nodes that may run stateful instances, by instance.
 	Holders map[string]string `json:"holders,omitempty"`
+	// Bound are the instances that their holders run without a lease, as far as they
+	// know: however long one is not heard, only its own word releases them.
+	Bound map[string]bool `json:"bound,omitempty"`
 	// Lease is the longest lease that was ever granted.
 	Lease time.Duration `json:"lease_ns,omitempty"`
 	// Intents are what a person wants of nodes, beside what the file says.

@@ -55,6 +55,7 @@ type node struct {
 	publishedAt time.Time
 	revision    otto.Revision
 	stateful    []string  // instances in it
+	fenced      []string  // those of them that need a lease
 	leased      time.Time // when the last lease was granted
 	leaseOf     otto.Revision
 	leaseBoot   string

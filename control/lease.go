@@ -83,13 +83,16 @@ func (p *Plane) untilLeaseEnd(now time.Time) time.Duration {
 	return next
 }
 
-// hold returns the holders for a placement, and says for each instance that may
-// not run at its place yet what it waits for.
-func (p *Plane) hold(w otto.Wanted, placed map[string]string, now time.Time) (holders, waiting map[string]string) {
-	holders, waiting = map[string]string{}, map[string]string{}
+// hold returns the holders for a placement, and which instances are bound to them,
+// and says for each instance that may not run at its place yet what it waits for.
+func (p *Plane) hold(w otto.Wanted, placed map[string]string, now time.Time) (holders map[string]string, bound map[string]bool, waiting map[string]string) {
+	holders, bound, waiting = map[string]string{}, map[string]bool{}, map[string]string{}
 	for instance, holder := range p.desired.Holders {
 		if p.unreleased(instance, holder, now) != "" {
 			holders[instance] = holder
+			if p.desired.Bound[instance] && !p.fencedOn(holder, instance) {
+				bound[instance] = true
+			}
 		}
 	}
 	for _, s := range w.Services {
@@ -102,12 +105,22 @@ func (p *Plane) hold(w otto.Wanted, placed map[string]string, now time.Time) (ho
 			case at == "":
 			case holder == "" || holder == at:
 				holders[i] = at
+				if !s.Mobile() {
+					bound[i] = true
+				}
 			default:
 				waiting[i] = p.unreleased(i, holder, now)
 			}
 		}
 	}
-	return holders, waiting
+	return holders, bound, waiting
+}
+
+// fencedOn reports whether a node has said that it obeys an assignment by which an
+// instance must not run without a lease.
+func (p *Plane) fencedOn(node, instance string) bool {
+	said, heard := p.live(node)
+	return heard && said.Revision == p.nodes[node].revision && slices.Contains(p.nodes[node].fenced, instance)
 }
 
 // unreleased says why a holder may still run an instance, or "" if it cannot.
@@ -121,6 +134,9 @@ func (p *Plane) unreleased(instance, holder string, now time.Time) string {
 	}
 	over := n.leaseOver(now)
 	if n.state == otto.NodeLost {
+		if p.desired.Bound[instance] {
+			return fmt.Sprintf("it may still run on %s, which is lost and would not stop it: bring %s back, or take it out with `otto node rm %s`", holder, holder, holder)
+		}
 		if over {
 			return ""
 		}

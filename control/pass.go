@@ -78,15 +78,15 @@ func (p *Plane) place(now time.Time) {
 		}
 		placed.Moves = slices.DeleteFunc(placed.Moves, func(m plan.Move) bool { return placed.Placement[m.Instance] == "" })
 	}
-	holders, waiting := p.hold(w, placed.Placement, now)
+	holders, bound, waiting := p.hold(w, placed.Placement, now)
 	for i, why := range placed.Waiting {
 		if waiting[i] == "" && placed.Placement[i] == "" || p.waiting[i] != why {
 			p.tellWaiting(i, placed.Placement[i], why)
 		}
 	}
-	if !maps.Equal(placed.Placement, p.desired.Placement) || !maps.Equal(holders, p.desired.Holders) {
+	if !maps.Equal(placed.Placement, p.desired.Placement) || !maps.Equal(holders, p.desired.Holders) || !maps.Equal(bound, p.desired.Bound) {
 		next := p.desired
-		next.Placement, next.Holders = placed.Placement, holders
+		next.Placement, next.Holders, next.Bound = placed.Placement, holders, bound
 		if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
 			p.Log.Error("placement not stored, nothing is changed", "err", err)
 			return
@@ -265,10 +265,13 @@ func (p *Plane) assign(now time.Time) {
 			p.Log.Warn("assignment not published", "node", id, "err", err)
 			continue
 		}
-		n.published, n.publishedAt, n.revision, n.stateful = string(content), now, a.Revision, nil
+		n.published, n.publishedAt, n.revision, n.stateful, n.fenced = string(content), now, a.Revision, nil, nil
 		for _, i := range a.Instances {
 			if i.Spec.Stateful() {
 				n.stateful = append(n.stateful, i.Name)
+			}
+			if i.Fenced {
+				n.fenced = append(n.fenced, i.Name)
 			}
 		}
 	}
