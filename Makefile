@@ -8,7 +8,7 @@ LDFLAGS    := -s -w -X main.version=$(VERSION)
 PLATFORMS  := linux/amd64 linux/arm64 linux/arm darwin/amd64 darwin/arm64
 LINTER     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
-UNIT       = $(shell go list ./... | grep -v -e /e2e -e /bench)
+UNIT       = $(shell go list ./... | grep -v -e /e2e -e /bench -e /control/sim)
 ROOT       := $(filter 0,$(shell id -u))
 LAB_READY  := $(if $(ROOT),$(shell command -v apt-get))
 
@@ -43,6 +43,7 @@ setup: ## install the Debian packages that demo and tests need (root)
 .PHONY: test
 test: setup agents ## everything; as root also the end-to-end tests with real Docker and SSH
 	go test $(RACE) $(UNIT)
+	go test ./control/sim
 ifdef ROOT
 	OTTO_E2E=required go test -count=1 -p 1 -timeout 20m ./e2e/...
 else
@@ -63,8 +64,13 @@ e2e: setup agents ## the end-to-end tests alone (root)
 
 .PHONY: soak
 soak: setup agents ## what only shows after a long time; SOAK=30m is how long (root for the lab's part)
-	OTTO_SOAK=$${SOAK:-30m} go test -timeout 2h ./agent/... ./control/...
+	OTTO_SOAK=$${SOAK:-30m} go test -timeout 2h ./agent/... ./control
+	go test -timeout 12h ./control/sim -sim.for $${SOAK:-30m} -sim.from $$(date +%s)
 	OTTO_SOAK=$${SOAK:-30m} OTTO_E2E=required go test -count=1 -p 1 -timeout 3h -run 'Cable|HungEngine|Killed|LossAndLoad' ./e2e
+
+.PHONY: mutants
+mutants: ## put bugs into the code, and see that control/sim finds each
+	go test -timeout 2h -v -run Mutants ./control/sim -sim.mutants
 
 .PHONY: bench
 bench: agents ## benchmarks; compare two runs with benchstat

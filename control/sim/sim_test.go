@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -184,7 +183,7 @@ func (w *world) checkFiles() {
 	}
 }
 
-// TestScenarios runs the histories that people wrote.
+// TestScenarios runs the histories that people wrote, and those that once went wrong.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -202,26 +201,6 @@ func TestScenarios(t *testing.T) {
 			}
 			run(t, h).mustHold(t, h)
 		})
-	}
-}
-
-// TestSeeds runs the random histories that once went wrong.
-func TestSeeds(t *testing.T) {
-	b, err := os.ReadFile("testdata/seeds.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		line, _, _ = strings.Cut(line, "#")
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
-		seed, err := strconv.ParseUint(line, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := draw(seed)
-		run(t, h).mustHold(t, h)
 	}
 }
 

@@ -15,7 +15,8 @@ import (
 type truth struct {
 	mu       sync.Mutex
 	began    time.Time
-	running  map[string][]string // containers that run, by instance: host and id
+	running  map[string][]string  // containers that run, by instance: host and id
+	since    map[string]time.Time // when the last one of an instance began to run
 	starts   int
 	wrong    []string // promises that were broken
 	told     []string // everything that happened, for a person to read
@@ -24,7 +25,7 @@ type truth struct {
 }
 
 func newTruth() *truth {
-	return &truth{began: time.Now(), running: map[string][]string{}, services: menu(), dark: map[string]bool{}}
+	return &truth{began: time.Now(), running: map[string][]string{}, since: map[string]time.Time{}, services: menu(), dark: map[string]bool{}}
 }
 
 // tell notes something that happened.
@@ -66,6 +67,7 @@ func (t *truth) observe(host string, c otto.Container) {
 	list := slices.DeleteFunc(slices.Clone(t.running[c.Instance]), func(o string) bool { return o == me })
 	if runs {
 		list = append(list, me)
+		t.since[c.Instance] = time.Now()
 		if c.Instance != "guest" {
 			t.starts++
 		}
@@ -99,6 +101,13 @@ func (t *truth) hostsOf(instance string) []string {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// up is how long the newest container of an instance has run, or would have.
+func (t *truth) up(instance string) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Since(t.since[instance])
 }
 
 // count is how many containers have been started so far, without those of the

@@ -283,6 +283,9 @@ func (w *world) perform(s step) error {
 	case "twin":
 		return w.twin(host)
 	case "exit":
+		if w.truth.up(host) < 3*time.Second {
+			break // else it is an update that fails
+		}
 		for _, id := range w.truth.hostsOf(host) {
 			w.Hosts[id].Runtime.Exit(host, 1)
 			w.net.hit("exit")
