@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
-	"github.com/otto-edge/otto/agent"
 	"github.com/otto-edge/otto/ottotest"
 )
 
@@ -18,14 +17,12 @@ func TestLeaseEndsAlsoWhenNothingAnswers(t *testing.T) {
 	for _, before := range []time.Duration{-9, -5, -3, -1, 0, 1, 2, 3, 5, 7} {
 		for _, fault := range []string{"hang", "news"} {
 			t.Run(fmt.Sprintf("%s %ds after the cut", fault, before), func(t *testing.T) {
-				engine := &ottotest.Hanging{}
-				inThreeWith(t, []otto.Service{disposable("db", "a"), service("web", "a")}, func(_ *testing.T, c *ottotest.Cluster) {
-					c.Hosts["a"].Wrap = func(r agent.Runtime) agent.Runtime { engine.Runtime = r; return engine }
-				}, func(t *testing.T, c *ottotest.Cluster) {
+				inThree(t, []otto.Service{disposable("db", "a"), service("web", "a")}, func(t *testing.T, c *ottotest.Cluster) {
+					h := c.Hosts["a"]
 					strike := func() {
-						c.Hosts["a"].Runtime.Exit("web", 1) // something to ask the engine about, and to tell
+						h.Runtime.Exit("web", 1) // something to ask the engine about, and to tell
 						if fault == "hang" {
-							engine.Hang(true)
+							h.Runtime.SetHung(true)
 						}
 					}
 					if before < 0 {
@@ -42,7 +39,7 @@ func TestLeaseEndsAlsoWhenNothingAnswers(t *testing.T) {
 							t.Fatalf("db runs on %v", c.Running("db"))
 						}
 					}
-					engine.Hang(false)
+					h.Runtime.SetHung(false)
 					c.Heal("a")
 					c.WaitUp(time.Minute)
 				})

@@ -371,6 +371,13 @@ func (b *Bus) Retained(topic string) []byte {
 	return b.retained[topic]
 }
 
+// RetainedCount is how many messages are retained.
+func (b *Bus) RetainedCount() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.retained)
+}
+
 // Inject publishes a message as a stranger would.
 func (b *Bus) Inject(topic string, retain bool, payload []byte) {
 	b.publish(nil, topic, retain, payload)

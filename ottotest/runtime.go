@@ -67,7 +67,9 @@ func (r *Runtime) SetDown(why string) {
 	r.changed()
 }
 
-// SetHung makes the engine answer nothing at all, until it is called again.
+// SetHung makes the engine accept calls and answer none, so that each ends by its
+// deadline, as those of package docker do, or makes it answer again. Kill works all
+// the same, because it does without the engine in the end. A Watch hears nothing.
 func (r *Runtime) SetHung(hung bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -89,7 +91,7 @@ func (r *Runtime) answer(ctx context.Context) error {
 	if hung == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, deadline)
+	ctx, cancel := context.WithTimeout(ctx, HangFor)
 	defer cancel()
 	select {
 	case <-hung:
@@ -99,8 +101,11 @@ func (r *Runtime) answer(ctx context.Context) error {
 	}
 }
 
-// deadline is that of each call to the engine.
-const deadline = 5 * time.Second
+// HangFor is how long a call waits for an answer of an engine that hangs.
+const HangFor = 10 * time.Second
+
+// killSlack is what Kill waits for such an engine beside the grace period.
+const killSlack = 500 * time.Millisecond
 
 // AddForeign adds a running container that is not Otto's.
 func (r *Runtime) AddForeign(name string) {
@@ -333,7 +338,14 @@ func (r *Runtime) Stop(ctx context.Context, id string) error {
 
 // Kill implements agent.Runtime. A hanging engine does not keep it from working.
 func (r *Runtime) Kill(ctx context.Context, ctr otto.Container, grace time.Duration) error {
-	if err := pause(ctx, min(grace, r.StopTime)); err != nil {
+	r.mu.Lock()
+	hung := r.hung != nil
+	r.mu.Unlock()
+	took := min(grace, r.StopTime)
+	if hung {
+		took = grace + killSlack
+	}
+	if err := pause(ctx, took); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -413,12 +425,14 @@ func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 			return ctx.Err()
 		case <-ch:
 			r.mu.Lock()
-			down := r.down
+			down, hung := r.down, r.hung != nil
 			r.mu.Unlock()
-			if down != "" {
+			switch {
+			case down != "":
 				return errors.New(down)
+			case !hung:
+				changed()
 			}
-			changed()
 		}
 	}
 }

@@ -80,7 +80,7 @@ func (w *world) judge() outcome {
 		}
 	}
 	w.checkEvents(o.events)
-	w.checkFiles()
+	w.checkLeftovers()
 	w.truth.mu.Lock()
 	defer w.truth.mu.Unlock()
 	w.net.mu.Lock()
@@ -172,10 +172,20 @@ func (w *world) checkEvents(kinds map[string]int) {
 	}
 }
 
-// maxFiles is how many files an agent may leave in its directory.
-const maxFiles = 8
+// What all that happens may leave behind, in the end.
+const (
+	maxFiles      = 8   // in an agent's directory
+	maxRetained   = 40  // messages at the broker
+	maxGoroutines = 120 // in two worlds at a time
+)
 
-func (w *world) checkFiles() {
+func (w *world) checkLeftovers() {
+	if n := w.Bus.RetainedCount(); n > maxRetained {
+		w.truth.broken("the broker retains %d messages", n)
+	}
+	if n := runtime.NumGoroutine(); n > maxGoroutines {
+		w.truth.broken("there are %d goroutines", n)
+	}
 	for _, id := range hosts() {
 		if list, err := os.ReadDir(w.Hosts[id].Dir); err != nil || len(list) > maxFiles {
 			w.truth.broken("%d files in the agent's directory on %s: %v", len(list), id, err)
