@@ -1,0 +1,408 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/ottotest"
+	"github.com/otto-edge/otto/wire"
+)
+
+// perform does one step of a history.
+func (w *world) perform(s step) error {
+	w.mu.Lock()
+	w.troubles++
+	w.mu.Unlock()
+	host := s.arg(0)
+	h := w.Hosts[host]
+	if h == nil && host != "control" && slices.Contains([]string{"on", "off", "tear", "kill", "engine", "disk", "ssh", "clock", "twin", "drain", "undrain", "replay", "forge", "cut", "heal", "pause", "die"}, s.verb) {
+		return fmt.Errorf("no host %q", host)
+	}
+	switch s.verb {
+	case "apply":
+		return w.apply(s.args)
+	case "cut":
+		w.cut(host, s.arg(1))
+	case "heal":
+		w.undo("cut " + host)
+	case "off":
+		w.off(host)
+	case "on":
+		w.undo("off " + host)
+	case "tear":
+		w.tear(host)
+	case "kill":
+		if host == "control" && w.Up() || h != nil && h.Alive() {
+			w.net.hit("kill " + s.kind())
+		}
+		w.kill(host)
+	case "pause":
+		d, err := time.ParseDuration(s.arg(1))
+		if err != nil {
+			return err
+		}
+		w.net.pause(host, d)
+	case "engine":
+		w.engine(host, s.arg(1))
+	case "disk":
+		return w.disk(host, s.arg(1))
+	case "ssh":
+		w.ssh(host, s.arg(1) == "refused")
+	case "clock":
+		d, err := time.ParseDuration(s.arg(1))
+		if err != nil {
+			return err
+		}
+		h.SetSkew(d)
+		w.fault("clock "+host, func() { h.SetSkew(0) })
+		w.net.hit("clock")
+	case "twin":
+		return w.twin(host)
+	case "exit":
+		if w.truth.up(host) < 3*time.Second {
+			break // else it is an update that fails
+		}
+		for _, id := range w.truth.hostsOf(host) {
+			w.Hosts[id].Runtime.Exit(host, 1)
+			w.net.hit("exit")
+		}
+	case "drain", "undrain":
+		w.drain(host, s.verb == "drain")
+	case "net":
+		w.net.set(host)
+	case "replay":
+		w.replay(host)
+	case "forge":
+		w.forge(host)
+	case "die":
+		d := death{strings.Join(s.args[1:], " "), 1}
+		if point, nth, ok := strings.Cut(d.point, " #"); ok {
+			n, err := strconv.Atoi(nth)
+			if err != nil {
+				return err
+			}
+			d = death{point, n}
+		}
+		w.mu.Lock()
+		w.deaths[host] = d
+		w.mu.Unlock()
+	case "lose":
+		return w.lose(host)
+	case "keep":
+		w.life <- struct{}{} // not while a document is lost
+		defer func() { <-w.life }()
+		w.mu.Lock()
+		w.copied, w.copiedAt = w.Store.Copy(), append([]otto.Wanted{w.accepted}, w.possible...)
+		w.mu.Unlock()
+	case "restore":
+		w.restore()
+	case "runs":
+		return w.runs(host, s.arg(1))
+	default:
+		return errors.New("no such step")
+	}
+	return nil
+}
+
+// kind is host or control.
+func (s step) kind() string {
+	if s.arg(0) == "control" {
+		return "control"
+	}
+	return "host"
+}
+
+// apply asks the control plane for an order. One that is acknowledged must hold
+// from then on; one that is not may hold or not.
+func (w *world) apply(names []string) error {
+	want, err := order(names)
+	if err != nil {
+		return err
+	}
+	if !w.Up() {
+		return nil
+	}
+	w.mu.Lock()
+	w.possible = append(w.possible, want)
+	w.mu.Unlock()
+	plane, by := w.Plane, w.PlaneProcess()
+	w.pending.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_, err := plane.Apply(ctx, want, plane.Cluster().Revision, false)
+		if err != nil || by.Dead() {
+			w.truth.tell("not acknowledged: %v", err)
+			return
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.accepted, w.applied = want, w.applied+1
+		i := slices.IndexFunc(w.possible, func(p otto.Wanted) bool { return same(p, want) })
+		w.possible = w.possible[i+1:]
+		w.truth.tell("acknowledged %s", strings.Join(names, " "))
+	})
+	return nil
+}
+
+// same reports whether two wanted states ask for the same services.
+func same(a, b otto.Wanted) bool {
+	return slices.EqualFunc(a.Services, b.Services, func(x, y otto.Service) bool {
+		return x.Name == y.Name && x.Spec.Hash() == y.Spec.Hash()
+	})
+}
+
+func (w *world) cut(who, direction string) {
+	held := w.Bus.Held(who)
+	if who == "control" {
+		w.Bus.CutOneWay(who, direction != "out", direction != "in")
+	} else {
+		w.CutOneWay(who, direction != "out", direction != "in")
+	}
+	w.fault("cut "+who, func() {
+		if w.Bus.Held(who) > held {
+			w.net.hit(strings.TrimSpace("cut " + direction))
+		}
+		if who == "control" {
+			w.Bus.Heal(who)
+		} else {
+			w.Heal(who)
+		}
+	})
+}
+
+func (w *world) off(host string) {
+	if w.Hosts[host].Alive() {
+		w.net.hit("off")
+	}
+	w.truth.power(host, false)
+	w.PowerOff(host)
+	w.fault("off "+host, func() {
+		w.truth.power(host, true)
+		_ = w.PowerOn(host, true)
+	})
+}
+
+// tear cuts the newest assignment on a disk in half, as a card may have it that
+// says that it has written what it has not.
+func (w *world) tear(host string) {
+	path := filepath.Join(w.Hosts[host].Dir, "assignment.json")
+	info, err := os.Stat(path)
+	if err == nil && !w.Hosts[host].Alive() && os.Truncate(path, info.Size()/2) == nil {
+		w.net.hit("tear")
+	}
+}
+
+func (w *world) engine(host, how string) {
+	r := w.Hosts[host].Runtime
+	w.net.hit("engine " + how)
+	whole := func() {
+		r.SetDown("")
+		r.SetHung(false)
+	}
+	switch how {
+	case "down":
+		r.SetDown("the engine has been killed")
+		w.fault("engine "+host, whole)
+	case "hung":
+		r.SetHung(true)
+		w.fault("engine "+host, whole)
+	default:
+		w.undo("engine " + host)
+	}
+}
+
+// disk fills a disk up, so that nothing more can be written.
+func (w *world) disk(who, how string) error {
+	if how == "ok" {
+		w.undo("disk " + who)
+		return nil
+	}
+	if who == "control" {
+		failed := w.Store.Failed()
+		w.Store.SetFail(errors.New("no space left on device"))
+		w.fault("disk control", func() {
+			if w.Store.Failed() > failed {
+				w.net.hit("disk control")
+			}
+			w.Store.SetFail(nil)
+		})
+		return nil
+	}
+	var blocked []string // by directories where files would be made
+	for _, name := range []string{"assignment.json.new", "lease.json.new"} {
+		path := filepath.Join(w.Hosts[who].Dir, name)
+		_ = os.Remove(path)
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return err
+		}
+		blocked = append(blocked, path)
+	}
+	w.net.hit("disk host")
+	w.fault("disk "+who, func() {
+		for _, path := range blocked {
+			_ = os.Remove(path)
+		}
+	})
+	return nil
+}
+
+func (w *world) ssh(host string, refused bool) {
+	h := w.Hosts[host]
+	if !refused {
+		w.undo("ssh " + host)
+		return
+	}
+	w.net.hit("ssh")
+	h.SetUnreachable(errors.New("no route to host"))
+	w.fault("ssh "+host, func() { h.SetUnreachable(nil) })
+}
+
+func (w *world) drain(host string, on bool) {
+	w.life <- struct{}{}
+	plane, up := w.Plane, w.Up()
+	<-w.life
+	w.pending.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		switch {
+		case up && plane.Intend(ctx, host, otto.Intent{Cordoned: on, Draining: on}) == nil:
+			w.net.hit("drain")
+		case !on && !w.over.Load(): // a person tries again
+			w.later(takeOver, func() { w.drain(host, false) })
+		}
+	})
+	if on {
+		w.fault("drain "+host, func() { w.drain(host, false) })
+	}
+}
+
+// replay publishes an assignment of before once more, as a broker does that was
+// put back to what it was yesterday.
+func (w *world) replay(host string) {
+	topic := wire.NodeTopic(host, wire.KindAssignment)
+	w.mu.Lock()
+	list := w.sent[topic]
+	w.mu.Unlock()
+	if len(list) < 2 {
+		return
+	}
+	old := list[len(list)/2-1]
+	if !bytes.Equal(old, w.Bus.Retained(topic)) {
+		w.net.hit("replay")
+		w.Bus.Inject(topic, true, old)
+	}
+}
+
+// forge publishes what no agent must obey: unsigned, signed by another key, and
+// meant for another node.
+func (w *world) forge(host string) {
+	topic := wire.NodeTopic(host, wire.KindAssignment)
+	evil := otto.Assignment{ClusterID: w.ClusterID(), Node: host, Revision: otto.Revision{Epoch: 1 << 40}}
+	evil.Instances = []otto.Instance{{Name: "evil", Service: "evil", Spec: otto.ContainerSpec{Image: "image"}}}
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+	forged, err := wire.SignAssignment(key, evil)
+	if err != nil {
+		return
+	}
+	w.Bus.Inject(topic, false, forged)
+	w.Bus.Inject(topic, false, []byte(`{"message":{"instances":[]}}`))
+	for _, other := range hosts() {
+		if b := w.Bus.Retained(wire.NodeTopic(other, wire.KindAssignment)); other != host && b != nil {
+			w.Bus.Inject(topic, false, b)
+		}
+	}
+	w.net.hit("forge")
+}
+
+// lose loses a document, or all, and puts it back: a control plane must not start
+// without it.
+func (w *world) lose(document string) error {
+	w.life <- struct{}{}
+	w.KillPlane()
+	whole := w.Store.Copy()
+	if document == "all" {
+		w.Store.Become(ottotest.NewStore())
+	} else {
+		w.Store.Lose(document)
+	}
+	starts := w.truth.count()
+	if err := w.TryPlane(); !errors.Is(err, otto.ErrStateLost) {
+		w.truth.broken("a control plane started although its store has lost %s: %v", document, err)
+	}
+	w.net.hit("lose")
+	w.later(restartAfter, func() {
+		defer w.revive()
+		defer func() { <-w.life }()
+		if n := w.truth.count(); n != starts {
+			w.truth.tell("%d containers started while the store was lost", n-starts)
+		}
+		w.Store.Become(whole)
+	})
+	return nil
+}
+
+// restore puts the control plane back to what it had stored some time ago. A
+// person sees that it has stepped down, and says that it is to decide.
+func (w *world) restore() {
+	w.mu.Lock()
+	copied, was := w.copied, w.copiedAt
+	w.mu.Unlock()
+	if copied == nil {
+		return
+	}
+	w.life <- struct{}{}
+	w.KillPlane()
+	w.Store.Become(copied)
+	<-w.life
+	w.mu.Lock()
+	w.accepted, w.possible = was[0], was[1:]
+	w.mu.Unlock()
+	w.later(restartAfter, w.revive)
+	var again func()
+	again = func() {
+		w.life <- struct{}{}
+		plane, up := w.Plane, w.Up()
+		<-w.life
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if up && strings.Contains(plane.Cluster().Problem, otto.ErrSteppedDown.Error()) && plane.TakeOver(ctx) == nil {
+			w.net.hit("restore")
+		}
+		if !w.over.Load() {
+			w.later(takeOver, again)
+		}
+	}
+	w.later(restartAfter+takeOver, again)
+}
+
+// twin starts a second agent from a copy of a host's disk, on the same machine.
+func (w *world) twin(host string) error {
+	stop, err := w.Twin(host)
+	if err != nil || stop == nil {
+		return err
+	}
+	w.net.hit("twin")
+	w.later(4*time.Second, stop)
+	return nil
+}
+
+func (w *world) runs(instance, where string) error {
+	want := []string{where}
+	if where == "nowhere" {
+		want = nil
+	}
+	if got := w.truth.hostsOf(instance); !slices.Equal(got, want) {
+		return fmt.Errorf("it runs on %v", got)
+	}
+	return nil
+}
