@@ -155,6 +155,7 @@ type Host struct {
 	cut       bool          // its network
 	off       bool          // its power
 	powered   int           // how often it was switched on again
+	poweredAt time.Time     // the last time
 	skew      time.Duration // of its wall clock
 	mu        sync.Mutex
 	enrolment *wire.Enrolment
@@ -397,8 +398,11 @@ func (c *Cluster) Clone(from, to string) error {
 	return c.StartAgent(to)
 }
 
-// clock is the host's, which has been running since all time began.
+// clock is the host's, which begins anew whenever its power is switched on.
 func (h *Host) clock(since time.Time) agent.Clock {
+	if !h.poweredAt.IsZero() {
+		since = h.poweredAt
+	}
 	return agent.Clock{Boot: strconv.Itoa(h.powered), Now: func() time.Duration { return time.Since(since) }}
 }
 
@@ -471,7 +475,7 @@ func (c *Cluster) PowerOn(host string, withAgent bool) error {
 	h := c.Hosts[host]
 	h.mu.Lock()
 	h.off = false
-	h.powered++
+	h.powered, h.poweredAt = h.powered+1, time.Now()
 	h.mu.Unlock()
 	h.Runtime.PowerOn()
 	if withAgent {
