@@ -291,9 +291,10 @@ func TestControlPlaneKilledAtRandomMoments(t *testing.T) {
 	t.Logf("%d changes, the last one acknowledged is %d, %d kills", next, acknowledged, kills)
 	lab.Until(t, "all is up again", func() bool { return allUp(c) })
 	want := c.Status().Services[0].Spec.Environment["N"]
-	if env := l.Host("n1").Docker("inspect", "--format", "{{.Config.Env}}", "changed"); !strings.Contains(env, "N="+want) {
-		t.Errorf("N is %s and the container has %s", want, env)
-	}
+	lab.Until(t, "the container has N="+want, func() bool {
+		env, err := l.Host("n1").TryDocker("inspect", "--format", "{{.Config.Env}}", "changed")
+		return err == nil && strings.Contains(env, "N="+want+" ")
+	})
 	if now := strings.Fields(touched()); !sameSet(before, now) {
 		t.Errorf("what was not changed was %v and is %v", before, now)
 	}
@@ -366,7 +367,13 @@ func TestFullDisksAndABrokenImage(t *testing.T) {
 	tellIfFailed(t, c)
 	c.Start()
 	pet := h.Docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", "pet")
-	color := func() string { return h.Docker("inspect", "--format", "{{.Config.Env}}", "echo") }
+	color := func(want string) { // the name comes a moment after the update
+		t.Helper()
+		lab.Until(t, "echo is "+want, func() bool {
+			env, err := h.TryDocker("inspect", "--format", "{{.Config.Env}}", "echo")
+			return err == nil && strings.Contains(env, "COLOR="+want)
+		})
+	}
 
 	t.Run("control plane", func(t *testing.T) {
 		epoch := c.Status().Epoch
@@ -391,9 +398,7 @@ func TestFullDisksAndABrokenImage(t *testing.T) {
 		})
 		c.Write(file("green", ""))
 		c.Run("cluster", "start")
-		if !strings.Contains(color(), "COLOR=green") {
-			t.Errorf("echo has %s", color())
-		}
+		color("green")
 		for line := range strings.Lines(c.Run("events", "-o", "json")) {
 			if strings.Contains(line, `"node-lost"`) || strings.Contains(line, `"service-moved"`) {
 				t.Error(line)
@@ -408,9 +413,7 @@ func TestFullDisksAndABrokenImage(t *testing.T) {
 		lab.Until(t, "the node says so", func() bool { return strings.Contains(c.Status().Nodes[0].Problem, "no space left on device") })
 		h.Free()
 		within(t, time.Minute, "all is up, and the node well", func() bool { return allUp(c) && c.Status().Nodes[0].Problem == "" })
-		if !strings.Contains(color(), "COLOR=blue") {
-			t.Errorf("echo has %s", color())
-		}
+		color("blue")
 	})
 	t.Run("broken image", func(t *testing.T) {
 		h.Load("nginx:alpine")
