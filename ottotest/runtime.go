@@ -30,6 +30,7 @@ type Runtime struct {
 	mu         sync.Mutex
 	down       string         // why the engine does not answer
 	hung       chan struct{}  // closed when it answers again; nil while it does
+	slow       time.Duration  // what it takes to list its containers
 	powered    int            // how often its power was cut
 	seq        map[string]int // containers made so far, by name
 	containers []*container
@@ -81,6 +82,13 @@ func (r *Runtime) SetHung(hung bool) {
 		r.hung = nil
 		r.changed()
 	}
+}
+
+// SetSlow makes it take a time to list containers, as with a slow disk.
+func (r *Runtime) SetSlow(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slow = d
 }
 
 // answer waits until the engine answers.
@@ -217,7 +225,10 @@ func (r *Runtime) Engine(ctx context.Context) otto.Engine {
 
 // Containers implements agent.Runtime.
 func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
-	if err := r.answer(ctx); err != nil {
+	r.mu.Lock()
+	slow := r.slow
+	r.mu.Unlock()
+	if err := errors.Join(r.answer(ctx), pause(ctx, slow)); err != nil {
 		return nil, err
 	}
 	r.mu.Lock()

@@ -208,6 +208,7 @@ func (w *world) engine(host, how string) {
 	whole := func() {
 		r.SetDown("")
 		r.SetHung(false)
+		r.SetSlow(0)
 	}
 	switch how {
 	case "down":
@@ -215,6 +216,9 @@ func (w *world) engine(host, how string) {
 		w.fault("engine "+host, whole)
 	case "hung":
 		r.SetHung(true)
+		w.fault("engine "+host, whole)
+	case "slow":
+		r.SetSlow(800 * time.Millisecond)
 		w.fault("engine "+host, whole)
 	default:
 		w.undo("engine " + host)

@@ -87,7 +87,7 @@ func (d *drawing) event() {
 	case 9:
 		d.do(0, "pause "+host+" "+d.some(6*time.Second).Round(time.Millisecond).String())
 	case 10:
-		d.do(0, "engine "+host+" "+[]string{"down", "hung"}[d.IntN(2)])
+		d.do(0, "engine "+host+" "+[]string{"down", "hung", "slow"}[d.IntN(3)])
 		d.do(lasts, "engine "+host+" up")
 	case 11:
 		d.do(0, "disk "+host+" full")

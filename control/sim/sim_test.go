@@ -216,6 +216,9 @@ func TestScenarios(t *testing.T) {
 
 func (o outcome) mustHold(t *testing.T, h history) {
 	t.Helper()
+	if testing.Verbose() {
+		t.Logf("%s\n%s", h, strings.Join(o.told, "\n"))
+	}
 	if len(o.wrong) > 0 {
 		t.Errorf("%s\n%s\nwhat happened:\n%s", strings.Join(o.wrong, "\n"), h, strings.Join(o.told, "\n"))
 	}
@@ -344,7 +347,7 @@ func (o *outcome) add(other outcome) {
 // checkEffects fails a run that has shown nothing.
 func (o *outcome) checkEffects(t *testing.T, histories int) {
 	for _, fault := range []string{
-		"cut", "cut in", "cut out", "off", "tear", "kill host", "kill control", "pause", "engine down", "engine hung", "disk host", "disk control",
+		"cut", "cut in", "cut out", "off", "tear", "kill host", "kill control", "pause", "engine down", "engine hung", "engine slow", "disk host", "disk control",
 		"ssh", "clock", "twin", "exit", "drain", "net slow", "net lossy", "net doubled", "net shuffled", "replay", "forge", "lose", "restore", "die",
 	} {
 		if o.did[fault] == 0 {

@@ -17,7 +17,7 @@ import (
 //	tear HOST                what it wrote last is torn, when its power was cut
 //	kill HOST                kill -9 its agent
 //	pause HOST TIME          its agent is stopped for that time
-//	engine HOST down|hung|up
+//	engine HOST down|hung|slow|up
 //	disk HOST full|ok
 //	ssh HOST refused|ok      nor does another node reach it
 //	clock HOST TIME          its wall clock is set off by that
