@@ -36,6 +36,9 @@ type Service struct {
 	Spec      ContainerSpec  `json:"spec"`
 	// Requirements are its own; Wanted.RequirementsOf has all that concern it.
 	Requirements []Requirement `json:"requirements,omitempty"`
+	// Decisions is how far Otto acts by itself for this service; empty means as for
+	// all: see Decisions.Mode.
+	Decisions string `json:"decisions,omitempty"`
 }
 
 // Values of a Service's Mode, Failover, Rejoin and Data.
