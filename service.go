@@ -161,6 +161,8 @@ type ContainerSpec struct {
 	ExtraHosts  []string      `json:"extra_hosts,omitempty"`  // "name:address"
 	// Exclusive makes it stateful although it has no volume: never two at once.
 	Exclusive bool `json:"stateful,omitempty"`
+	// Generation rises when Otto restarts an instance: another one is another container.
+	Generation int `json:"generation,omitempty"`
 }
 
 // Pull policies.
