@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -309,6 +310,59 @@ func TestTemperatureMovesAndCordons(t *testing.T) {
 		time.Sleep(time.Hour)
 		if n := len(happened(c, "node-cordoned")); n != 1 {
 			t.Errorf("cordoned %d times", n)
+		}
+	})
+}
+
+func TestLatencyAndNodesMoveServicesToo(t *testing.T) {
+	web := movable("web", "a")
+	web.Probe = &otto.Probe{Exec: []string{"check"}, Interval: time.Second}
+	web.Requirements = []otto.Requirement{required("latency", 0.1, otto.ActionMigrate)}
+	db := movable("db", "b")
+	inThree(t, []otto.Service{web, db}, func(t *testing.T, c *ottotest.Cluster) {
+		c.Hosts["a"].Runtime.SetExecTime(300 * time.Millisecond)
+		c.Wait(2*time.Minute, "moved", func(*otto.Cluster) bool { return len(happened(c, "service-moved")) == 1 })
+		c.Wait(2*time.Minute, "helped", func(*otto.Cluster) bool { return len(happened(c, "decision-helped")) == 1 })
+		to := c.Running("web")[0]
+
+		next := three(web, db)
+		for i := range next.Nodes {
+			next.Nodes[i].Requirements = []otto.Requirement{required("node.cpu", 70, otto.ActionMigrate)}
+		}
+		apply(t, c, next)
+		time.Sleep(10 * time.Minute) // the move has cooled down
+		c.Hosts["b"].Measure(func(n *otto.NodeSample, list []otto.ContainerSample) {
+			n.CPUPercent = 75
+			for i := range list {
+				list[i].CPUPercent = 50
+			}
+		})
+		c.Wait(2*time.Minute, "relieved", func(*otto.Cluster) bool { return len(happened(c, "service-moved")) == 2 })
+		if told := happened(c, "service-moving")[1]; !strings.Contains(told, " goes from b to ") || !strings.Contains(told, " takes ") || !strings.Contains(told, "foreseen there for ") {
+			t.Errorf("web was on %s: %q", to, told)
+		}
+	})
+}
+
+func TestNodeThatJoinsIsOnlyAdvised(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a", "b", "c"}, "web")
+		defer c.Close()
+		c.StartPlane()
+		web := service("web", "")
+		apply(t, c, wanted(web))
+		c.WaitUp(20 * time.Second)
+		cpuIs(c, map[string]float64{"a": 60, "b": 60, "c": 2})
+		time.Sleep(2 * time.Hour)
+		was := c.Running("web")
+		apply(t, c, three(web))
+		c.Wait(5*time.Minute, "advised", func(*otto.Cluster) bool { return len(happened(c, "decision-advised")) == 1 })
+		if told := happened(c, "decision-advised")[0]; !strings.HasPrefix(told, "web would be better on c: c has come") {
+			t.Errorf("advised as %q", told)
+		}
+		time.Sleep(2 * time.Hour)
+		if n := len(happened(c, "service-moving", "decision-advised")); n != 1 || !slices.Equal(was, c.Running("web")) {
+			t.Errorf("%d moves and advices, and it is on %v", n, c.Running("web"))
 		}
 	})
 }
