@@ -273,11 +273,11 @@ func (p *Plane) weighed(now time.Time) decide.Known {
 	for _, j := range p.required.all {
 		k.Verdicts = append(k.Verdicts, j.verdict)
 	}
+	metrics := otto.NodeMetrics()
 	for _, n := range p.desired.Wanted.Nodes {
-		known := p.nodes[n.ID]
-		intent := p.desired.Intents[n.ID]
+		known, intent := p.nodes[n.ID], p.desired.Intents[n.ID]
 		k.Nodes = append(k.Nodes, decide.Node{
-			Node: p.planned(known, now), Readings: known.readings(now, p.desired.Wanted.IntervalOf()), Ready: known.state == otto.NodeReady,
+			Node: p.planned(known, now), Readings: known.readings(metrics, now, p.desired.Wanted.IntervalOf()), Ready: known.state == otto.NodeReady,
 			Since: known.since, Cordoned: intent.Cordoned || intent.Draining, Own: intent.By == otto.ByOtto,
 		})
 		known.uses(k.Uses, now, p.desired.Wanted.IntervalOf())

@@ -27,14 +27,14 @@ type taken struct {
 
 // readings are the lowest and highest of a node's last samples, by metric; nothing
 // of one that has fallen silent.
-func (n *node) readings(now time.Time, interval time.Duration) map[string]decide.Range {
+func (n *node) readings(metrics []otto.Metric, now time.Time, interval time.Duration) map[string]decide.Range {
 	list := map[string]decide.Range{}
 	if len(n.recent) == 0 || now.Sub(n.sampled) > 3*interval {
 		return list
 	}
 	list[otto.MetricHeartbeat] = decide.Range{Low: 0, High: now.Sub(n.heard).Seconds()}
 	list[otto.MetricClock] = decide.Range{Low: n.skewed.Abs().Seconds(), High: n.skewed.Abs().Seconds()}
-	for _, m := range otto.NodeMetrics() {
+	for _, m := range metrics {
 		if m.FromNode == nil {
 			continue
 		}

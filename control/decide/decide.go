@@ -91,8 +91,9 @@ type frame struct {
 	index     map[string]int // of nodes
 	instances map[string]*instance
 	state     *scheduler.State
-	required  map[string][]requiredOf // by node
-	wounded   map[string]string       // why a node cannot take more, by violations there
+	residents map[string][]*otto.Service // by node
+	required  map[string][]requiredOf    // by node, of those that were looked at
+	wounded   map[string]string          // why a node cannot take more, by violations there
 }
 
 type instance struct {
@@ -103,10 +104,12 @@ type instance struct {
 
 func newFrame(k Known, now time.Time) *frame {
 	f := &frame{Known: k, now: now, decisions: k.Wanted.Decisions.WithDefaults(), index: map[string]int{}}
-	f.Nodes, f.Verdicts = slices.Clone(k.Nodes), slices.Clone(k.Verdicts)
-	f.Verdicts = slices.DeleteFunc(f.Verdicts, func(v otto.Verdict) bool { // what nothing depends on
-		return v.State == otto.RequirementOK && v.Requirement.Action != otto.ActionCordon
-	})
+	f.Nodes, f.Verdicts = slices.Clone(k.Nodes), nil
+	for i := range k.Verdicts { // of those that hold little depends
+		if v := &k.Verdicts[i]; v.State != otto.RequirementOK || v.Requirement.Action == otto.ActionCordon {
+			f.Verdicts = append(f.Verdicts, *v)
+		}
+	}
 	slices.SortFunc(f.Verdicts, func(a, b otto.Verdict) int { // so that their order means nothing
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Instance, b.Instance),
 			cmp.Compare(a.Requirement.String(), b.Requirement.String()), cmp.Compare(a.Requirement.Severity, b.Requirement.Severity))
@@ -125,16 +128,18 @@ func (f *frame) prepare() {
 		candidates = append(candidates, scheduler.Candidate{ID: n.ID, Refuse: n.Refuse, Memory: n.Memory, Failures: n.Failures, Machine: n.Machine})
 	}
 	f.state, f.instances = scheduler.New(candidates, f.Wanted.Scheduler.Weights), map[string]*instance{}
+	f.residents, f.required = map[string][]*otto.Service{}, map[string][]requiredOf{}
 	for k := range f.Wanted.Services {
 		s := &f.Wanted.Services[k]
 		for _, name := range f.Wanted.InstanceNames(*s) {
 			if at := f.Placement[name]; at != "" {
 				f.instances[name] = &instance{name, s, at}
+				f.residents[at] = append(f.residents[at], s)
 				f.state.Put(s, at)
 			}
 		}
 	}
-	f.require()
+	f.wound()
 }
 
 func (f *frame) node(id string) *Node {

@@ -114,7 +114,10 @@ func (f *frame) target(i *instance, n *Node) (predicted []otto.Prediction, refus
 			return fmt.Sprintf("how much %s would add to its %s is not known", i.name, r.Metric)
 		}
 		value += by
-		predicted = append(predicted, otto.Prediction{Requirement: r.String(), Of: of, Value: value, Unit: r.Unit})
+		p := otto.Prediction{Requirement: r.String(), Of: of, Value: value, Unit: r.Unit}
+		if !slices.Contains(predicted, p) { // several of the same service
+			predicted = append(predicted, p)
+		}
 		return unclear(r, value, of, i.name, by)
 	}
 	for _, r := range f.Wanted.RequirementsOf(*i.of) {
@@ -133,7 +136,7 @@ func (f *frame) target(i *instance, n *Node) (predicted []otto.Prediction, refus
 			return predicted, why
 		}
 	}
-	for _, r := range f.required[n.ID] {
+	for _, r := range f.requiredOn(n.ID) {
 		if why := check(r.Requirement, r.of); why != "" {
 			return predicted, why
 		}
@@ -161,42 +164,35 @@ type requiredOf struct {
 	of string
 }
 
-// require collects, for each node, the requirements on the node by itself and by
-// what is there, and whether any of them is violated now.
-func (f *frame) require() {
-	f.required, f.wounded = map[string][]requiredOf{}, map[string]string{}
-	for _, n := range f.Wanted.Nodes {
-		for _, r := range f.Wanted.RequirementsOn(n) {
-			f.required[n.ID] = append(f.required[n.ID], requiredOf{r, n.ID})
-		}
+// requiredOn are the requirements on a node by itself and by what is there.
+func (f *frame) requiredOn(id string) []requiredOf {
+	list, known := f.required[id]
+	if known {
+		return list
 	}
-	for k := range f.Wanted.Services {
-		s := &f.Wanted.Services[k]
-		list := f.Wanted.RequirementsOf(*s)
-		if len(list) == 0 {
+	for _, n := range f.Wanted.Nodes {
+		if n.ID != id {
 			continue
 		}
-		for _, name := range f.Wanted.InstanceNames(*s) {
-			f.reside(s, list, f.Placement[name])
+		for _, r := range f.Wanted.RequirementsOn(n) {
+			list = append(list, requiredOf{r, id})
 		}
 	}
-	for i := range f.Verdicts {
-		v := &f.Verdicts[i]
-		if v.Standing() && f.wounded[v.Node] == "" {
-			f.wounded[v.Node] = fmt.Sprintf("%s does not hold there for %s", v.Requirement, cmp.Or(v.Instance, "the node itself"))
+	for _, s := range f.residents[id] {
+		for _, r := range f.Wanted.RequirementsOf(*s) {
+			list = append(list, requiredOf{r, s.Name})
 		}
 	}
+	f.required[id] = list
+	return list
 }
 
-// reside adds what a service requires of the node that it is on.
-func (f *frame) reside(s *otto.Service, list []otto.Requirement, node string) {
-	for _, r := range list {
-		m, _ := otto.FindMetric(r.Metric)
-		same := func(q requiredOf) bool {
-			return q.of == s.Name && q.Metric == r.Metric && q.Clear == r.Clear && q.Operator == r.Operator
-		}
-		if m.Node && node != "" && !slices.ContainsFunc(f.required[node], same) {
-			f.required[node] = append(f.required[node], requiredOf{r, s.Name})
+// wound notes on which nodes something is violated now.
+func (f *frame) wound() {
+	f.wounded = map[string]string{}
+	for i := range f.Verdicts {
+		if v := &f.Verdicts[i]; v.Standing() && f.wounded[v.Node] == "" {
+			f.wounded[v.Node] = fmt.Sprintf("%s does not hold there for %s", v.Requirement, cmp.Or(v.Instance, "the node itself"))
 		}
 	}
 }
