@@ -238,6 +238,9 @@ func (p *Plane) Move(ctx context.Context, name, to string, advised bool) (d otto
 		d.Outcome = otto.OutcomeDo
 		next := p.desired
 		next.Memory = next.Memory.Forget(next.Wanted.Decisions, now)
+		if next.Memory.Full() {
+			return errors.New("there were too many moves lately: try again in some minutes")
+		}
 		next = next.begin(d, now, cmp.Or(otto.By(ctx), "a person"))
 		if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
 			return err
@@ -282,16 +285,23 @@ func (p *Plane) weighed(now time.Time) decide.Known {
 		})
 		known.uses(k.Uses, now, p.desired.Wanted.IntervalOf())
 	}
+	gone := map[string]string{}
+	for i := range k.Nodes {
+		gone[k.Nodes[i].ID] = k.Nodes[i].Gone
+	}
 	for instance, id := range k.Placement {
-		if why := p.busy(instance, id); why != "" {
+		if why := p.busy(instance, id, gone[id]); why != "" {
 			k.Busy[instance] = why
 		}
 	}
 	return k
 }
 
-// busy says why an instance is to be left alone.
-func (p *Plane) busy(instance, id string) string {
+// busy says why an instance is to be left alone; gone, why its node is to be left.
+func (p *Plane) busy(instance, id, gone string) string {
+	if a, ok := p.desired.Memory.UnderWay(instance); ok {
+		return "its " + noun(a) + " is under way"
+	}
 	if _, ok := p.standIns[instance]; ok {
 		return "it stands in for one on a lost node"
 	}
@@ -302,8 +312,8 @@ func (p *Plane) busy(instance, id string) string {
 	if n == nil || n.report == nil {
 		return "its node has not reported"
 	}
-	if why := p.planned(n, time.Now()).Gone; why != "" {
-		return "its node " + why
+	if gone != "" {
+		return "its node " + gone
 	}
 	for _, s := range n.report.Instances {
 		if s.Name == instance && (s.State == otto.InstanceRunning || s.State == otto.InstanceUnhealthy) {

@@ -24,13 +24,16 @@ const (
 func Better(k Known, now time.Time) (list []otto.Decision) {
 	f := newFrame(k, now)
 	var come []string
+	settled := false
 	for _, n := range f.Nodes {
-		if since := now.Sub(n.Since); n.Ready && since >= proven && since < fresh {
+		since := now.Sub(n.Since)
+		if n.Ready && since >= proven && since < fresh {
 			come = append(come, n.ID)
 		}
+		settled = settled || n.Ready && since >= fresh
 	}
-	if len(come) == 0 || len(come) == len(f.Nodes) || f.Frozen != "" {
-		return nil // or the whole cluster has just started
+	if len(come) == 0 || !settled || f.Frozen != "" {
+		return nil // or all of them have just come, as after a start of the control plane
 	}
 	f.prepare()
 	for _, name := range sortedNames(f.instances) {

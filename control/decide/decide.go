@@ -501,7 +501,7 @@ func (f *frame) restrain(d *otto.Decision, i *instance, c cause) {
 	if until, full := m.spent(f.decisions.PerCluster, f.now, func(Act) bool { return true }); full {
 		wait(until, "there were %d in the cluster within the last hour", f.decisions.PerCluster)
 	}
-	if len(m.Acts) >= maxActs {
+	if m.Full() {
 		wait(time.Time{}, "more are remembered than can be: %d", maxActs)
 	}
 	if d.Gain < d.Cost {

@@ -72,6 +72,9 @@ func (m Memory) Begin(a Act) Memory {
 	return m
 }
 
+// Full reports whether nothing more can be remembered now.
+func (m Memory) Full() bool { return len(m.Acts) >= maxActs }
+
 // End notes that the act on an instance which is under way has ended, and what
 // came of it if that is known already.
 func (m Memory) End(instance string, now time.Time, helped Helped) Memory {
