@@ -20,6 +20,7 @@ type Wanted struct {
 	Scheduler Scheduler `json:"scheduler,omitzero"`
 	// Requirements are those of all services, or of all nodes.
 	Requirements []Requirement `json:"requirements,omitempty"`
+	Decisions    Decisions     `json:"decisions,omitzero"`
 }
 
 // IntervalOf is the time between two samples of a node and its containers.

@@ -47,7 +47,7 @@ const (
 
 // Metrics are all there are, beside those that applications publish.
 func Metrics() []Metric {
-	return append(serviceMetrics(), nodeMetrics()...)
+	return append(serviceMetrics(), NodeMetrics()...)
 }
 
 func serviceMetrics() []Metric {
@@ -77,7 +77,8 @@ func serviceMetrics() []Metric {
 	}
 }
 
-func nodeMetrics() []Metric {
+// NodeMetrics are those of nodes.
+func NodeMetrics() []Metric {
 	always := func(f func(NodeSample) float64) func(NodeSample) (float64, bool) {
 		return func(s NodeSample) (float64, bool) { return f(s), true }
 	}

@@ -49,8 +49,12 @@ const (
 type Intent struct {
 	Cordoned bool   `json:"cordoned,omitempty"` // takes nothing new
 	Draining bool   `json:"draining,omitempty"` // and gives away what it can
-	By       string `json:"by,omitempty"`       // who wants it
+	By       string `json:"by,omitempty"`       // who wants it; ByOtto if no person does
+	Why      string `json:"why,omitempty"`
 }
+
+// ByOtto is who wants what no person has asked for.
+const ByOtto = "otto"
 
 // NodeFacts are what an agent finds out about its node once, at its start.
 type NodeFacts struct {

@@ -233,6 +233,10 @@ type InstanceExplanation struct {
 	Waits string        `json:"waits,omitempty"` // what holds it back
 	Last  *Event        `json:"last,omitempty"`  // how it came there, as far as events are kept
 	Rules []RuleHeld    `json:"rules,omitempty"`
+	// Verdicts are on what is required of it, Decisions what comes of those that are
+	// violated, and what is advised.
+	Verdicts  []Verdict  `json:"verdicts,omitempty"`
+	Decisions []Decision `json:"decisions,omitempty"`
 	// Scores are of the nodes that could take it, the best one first; Refusals of
 	// all others. Its own place is judged as if it were not there.
 	Scores   []Score   `json:"scores"`
@@ -255,6 +259,10 @@ type NodeExplanation struct {
 	Instances []InstanceHere `json:"instances"`
 	// Refused are the services that could not be placed there now.
 	Refused []ServiceRefusal `json:"refused"`
+	// Verdicts are on what is required of the node, Decisions what comes of those that
+	// are violated there, by services' requirements too, and what is advised.
+	Verdicts  []Verdict  `json:"verdicts,omitempty"`
+	Decisions []Decision `json:"decisions,omitempty"`
 }
 
 // InstanceHere is an instance of a node, and why it is there.

@@ -36,6 +36,9 @@ type Service struct {
 	Spec      ContainerSpec  `json:"spec"`
 	// Requirements are its own; Wanted.RequirementsOf has all that concern it.
 	Requirements []Requirement `json:"requirements,omitempty"`
+	// Decisions is how far Otto acts by itself for this service; empty means as for
+	// all: see Decisions.Mode.
+	Decisions string `json:"decisions,omitempty"`
 }
 
 // Values of a Service's Mode, Failover, Rejoin and Data.
@@ -158,6 +161,8 @@ type ContainerSpec struct {
 	ExtraHosts  []string      `json:"extra_hosts,omitempty"`  // "name:address"
 	// Exclusive makes it stateful although it has no volume: never two at once.
 	Exclusive bool `json:"stateful,omitempty"`
+	// Generation rises when Otto restarts an instance: another one is another container.
+	Generation int `json:"generation,omitempty"`
 }
 
 // Pull policies.

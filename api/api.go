@@ -7,6 +7,7 @@
 //	POST /v1/stop            stops all services and agents; answers when done
 //	POST /v1/uninstall       the same, and takes Otto off every node; with ?volumes its volumes too
 //	PUT  /v1/nodes/ID/intent what a person wants of a node, as otto.Intent
+//	POST /v1/services/NAME/move?to=ID   moves an instance; with &advised where that is advised; answers an otto.Decision
 //	DELETE /v1/nodes/ID      takes a node out of the cluster at once
 //	GET  /v1/events?after=N  the events numbered above N, one JSON a line; with &follow also those to come
 //	GET  /v1/backup          everything kept, as a backup's file
@@ -44,6 +45,7 @@ type Plane interface {
 	Intend(ctx context.Context, node string, intent otto.Intent) error
 	Remove(ctx context.Context, node string) error
 	TakeOver(ctx context.Context) error
+	Move(ctx context.Context, name, to string, advised bool) (otto.Decision, error)
 	ExplainService(ctx context.Context, name string) (otto.Explanation, error)
 	ExplainNode(ctx context.Context, id string) (otto.Explanation, error)
 	Events(after uint64) ([]otto.Event, <-chan struct{})

@@ -74,6 +74,10 @@ func (p *plane) Intend(ctx context.Context, node string, i otto.Intent) error {
 	return p.called("intend %s %+v by %s", node, i, otto.By(ctx))
 }
 
+func (p *plane) Move(ctx context.Context, name, to string, advised bool) (otto.Decision, error) {
+	return otto.Decision{Instance: name, To: to}, p.called("move %s to %q advised=%t by %s", name, to, advised, otto.By(ctx))
+}
+
 func (p *plane) ExplainService(_ context.Context, name string) (otto.Explanation, error) {
 	return otto.Explanation{Service: &otto.ServiceExplanation{Name: name}}, p.called("explain service %s", name)
 }
@@ -134,6 +138,13 @@ func TestClientAndServer(t *testing.T) {
 		func() error { return c.Uninstall(t.Context(), true) },
 		func() error { return c.Uninstall(t.Context(), false) },
 		func() error { return c.Intend(t.Context(), "pi-1", otto.Intent{Cordoned: true}) },
+		func() error {
+			d, err := c.Move(t.Context(), "web", "pi 1", true)
+			if d.To != "pi 1" {
+				t.Errorf("the move is answered with %+v", d)
+			}
+			return err
+		},
 		func() error { return c.Remove(t.Context(), "pi-1") },
 		func() error { return c.TakeOver(t.Context()) },
 		func() error { return c.Exit(t.Context()) },
@@ -144,7 +155,7 @@ func TestClientAndServer(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{
 		"apply base=7 dry=true", "backup", "stop", "uninstall volumes=true", "uninstall volumes=false",
-		"intend pi-1 {Cordoned:true Draining:false By:} by me", "remove pi-1", "take over",
+		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me", `move web to "pi 1" advised=true by me`, "remove pi-1", "take over",
 	}, p.calls); diff != "" {
 		t.Error(diff)
 	}

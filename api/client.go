@@ -135,6 +135,16 @@ func (c *Client) Backup(ctx context.Context) ([]byte, error) {
 	return content, nil
 }
 
+// Move moves an instance to a node, to the best one where none is named, or with
+// advised where it is advised to go.
+func (c *Client) Move(ctx context.Context, name, to string, advised bool) (d otto.Decision, err error) {
+	q := url.Values{"to": {to}}
+	if advised {
+		q.Set("advised", "")
+	}
+	return d, c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(name)+"/move?"+q.Encode(), nil, &d)
+}
+
 // ExplainService says why a service is where it is.
 func (c *Client) ExplainService(ctx context.Context, name string) (e otto.Explanation, err error) {
 	return e, c.do(ctx, http.MethodGet, "/v1/services/"+url.PathEscape(name)+"/explanation", nil, &e)

@@ -38,6 +38,7 @@ func NewServer(plane Plane, exit func()) *Server {
 	mux.HandleFunc("POST /v1/uninstall", s.uninstall)
 	mux.HandleFunc("PUT /v1/nodes/{id}/intent", s.intend)
 	mux.HandleFunc("DELETE /v1/nodes/{id}", s.remove)
+	mux.HandleFunc("POST /v1/services/{id}/move", s.move)
 	mux.HandleFunc("GET /v1/services/{id}/explanation", explanation(plane.ExplainService))
 	mux.HandleFunc("GET /v1/nodes/{id}/explanation", explanation(plane.ExplainNode))
 	mux.HandleFunc("GET /v1/events", s.events)
@@ -113,6 +114,16 @@ func (s *Server) cluster(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+func (s *Server) move(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	d, err := s.plane.Move(r.Context(), r.PathValue("id"), q.Get("to"), q.Has("advised"))
+	if answerError(w, err) {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(d)
 }
 
 func (s *Server) apply(w http.ResponseWriter, r *http.Request) {

@@ -110,6 +110,7 @@ Exit codes:
 	flags.StringVarP(&a.output, "output", "o", "text", "how to show things: text or json")
 	flags.StringVar(&a.logLevel, "log-level", "info", "what the control plane logs: debug, info, warn or error")
 	root.AddCommand(newCluster(a), newNode(a), newEvents(a), newRequirements(a), newExplain(a), newDoctor(a), newDebug(a), newVersion(a), newControlPlane(a))
+	addMove(root, a)
 	return root
 }
 

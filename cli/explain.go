@@ -26,6 +26,9 @@ refuses it on the others, which rules of placement hold, and what holds it back.
 A score is from 0 to 1: the mean of its parts by their weights, of the node as
 it would be with the instance on it. See scheduler.weights in otto.yaml.
 
+Which requirements hold and by how much, what would be done about those that do
+not, and what holds that back, is there too.
+
 Of a node it says why it is in its state, what is there and why, and which
 services it could not be given now.`,
 		Example: `  otto explain web
@@ -120,6 +123,7 @@ func (a *app) printInstanceExplanation(i otto.InstanceExplanation) {
 	if e := i.Last; e != nil {
 		fmt.Fprintf(a.out, "  %s: %s\n", e.Time.Local().Format("2006-01-02 15:04:05"), e.Message)
 	}
+	a.printDecisions(i.Verdicts, i.Decisions)
 	for _, r := range i.Rules {
 		held := "holds"
 		if !r.Holds {
@@ -179,6 +183,7 @@ func (a *app) printNodeExplanation(n otto.NodeExplanation) {
 	if n.Leaves != "" {
 		fmt.Fprintf(a.out, "  what may move leaves it: it %s\n", n.Leaves)
 	}
+	a.printDecisions(n.Verdicts, n.Decisions)
 	if len(n.Instances) > 0 {
 		rows := [][]string{{"INSTANCE", "STATE", "BECAUSE"}}
 		for _, i := range n.Instances {

@@ -20,6 +20,7 @@ func TestEveryFieldOfTheJSONOutputIsDocumented(t *testing.T) {
 	paths := append(jsonPaths(reflect.TypeFor[otto.Cluster](), ""), jsonPaths(reflect.TypeFor[doctor.Finding](), "[].")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Requirement](), "requirement.")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Verdict](), "verdict.")...)
+	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Decision](), "decision.")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Explanation](), "")...)
 	for _, path := range paths {
 		if !strings.Contains(string(doc), "`"+path+"`") {
@@ -44,8 +45,8 @@ func contains(list []string, s string) bool {
 }
 
 // jsonPaths are the fields of a type as JSON names them, [] for each element of
-// a list. Requirements and verdicts, which stand in several places, have rows
-// of their own.
+// a list. Requirements, verdicts and decisions, which stand in several places, have
+// rows of their own.
 func jsonPaths(of reflect.Type, prefix string) (paths []string) {
 	for i := range of.NumField() {
 		f := of.Field(i)
@@ -62,7 +63,7 @@ func jsonPaths(of reflect.Type, prefix string) (paths []string) {
 			inner = inner.Elem()
 		}
 		paths = append(paths, path)
-		if inner.Kind() == reflect.Struct && inner != reflect.TypeFor[time.Time]() && inner != reflect.TypeFor[otto.Requirement]() && inner != reflect.TypeFor[otto.Verdict]() {
+		if inner.Kind() == reflect.Struct && inner != reflect.TypeFor[time.Time]() && inner != reflect.TypeFor[otto.Requirement]() && inner != reflect.TypeFor[otto.Verdict]() && inner != reflect.TypeFor[otto.Decision]() {
 			paths = append(paths, jsonPaths(inner, path+".")...)
 		}
 	}

@@ -72,6 +72,9 @@ func nodeReason(n otto.NodeStatus) string {
 	if n.Intent.By != "" {
 		why += " (by " + n.Intent.By + ")"
 	}
+	if n.Intent.Why != "" {
+		why += ": " + n.Intent.Why
+	}
 	return why
 }
 

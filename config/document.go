@@ -20,6 +20,7 @@ type document struct {
 	healthAt     pos
 	requirements []requirement // of all services, or all nodes
 	weights      map[string]float64
+	decisions    otto.Decisions
 }
 
 const defaultName = "otto"
@@ -35,6 +36,7 @@ func documentObject() object[document] {
 			"metrics":   metricsKey(),
 			"health":    healthKey(),
 			"scheduler": schedulerKey(),
+			"decisions": decisionsKey(),
 			"nodes":     nodesKey(),
 			"services":  servicesKey(),
 			"requirements": requirementsKey("What must hold for each service or on each node, whichever its metric is of.", ofAll,
@@ -148,7 +150,7 @@ func (d *document) complete() {
 }
 
 func (d *document) wanted() otto.Wanted {
-	w := otto.Wanted{Nodes: []otto.Node{}, Services: []otto.Service{}, Interval: d.interval, Health: d.health, Scheduler: otto.Scheduler{Weights: d.weights}}
+	w := otto.Wanted{Nodes: []otto.Node{}, Services: []otto.Service{}, Interval: d.interval, Health: d.health, Scheduler: otto.Scheduler{Weights: d.weights}, Decisions: d.decisions}
 	w.Requirements = plainly(d.requirements)
 	for _, n := range d.nodes {
 		n.Requirements = plainly(n.requirements)

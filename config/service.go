@@ -137,6 +137,7 @@ func wholeKeys() map[string]key[service] {
 		"probe": probeKey(),
 		"requirements": requirementsKey("What must hold while it runs, such as latency p95 < 150ms over 30s -> migrate.", ofService,
 			func(s *service) *[]requirement { return &s.requirements }),
+		"decisions": decisionsOf(),
 		"resources": nested("Limits of each container.", resources),
 		"cpus":      given("As resources.cpu, in Compose's form.", cores(), cpu),
 		"mem_limit": given("As resources.memory, in Compose's form.", size(minMemory), memory),

@@ -126,6 +126,7 @@ type Plane struct {
 	stored     *noting              // the store, with what is written to it
 	snapshots  snapshots
 	required   requirements
+	decisions  decisions
 	notices    chan struct{} // has an element for each one under way
 	viewStale  bool
 	background sync.WaitGroup

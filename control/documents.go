@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/decide"
 	"github.com/otto-edge/otto/control/plan"
 )
 
@@ -51,6 +52,11 @@ type desired struct {
 	Bound map[string]bool `json:"bound,omitempty"`
 	// Lease is the longest lease that was ever granted.
 	Lease time.Duration `json:"lease_ns,omitempty"`
+	// Memory is what past decisions about requirements have left behind, and what is
+	// under way.
+	Memory decide.Memory `json:"decisions,omitzero"`
+	// Generations are how often instances were restarted.
+	Generations map[string]int `json:"generations,omitempty"`
 	// Intents are what a person wants of nodes, beside what the file says.
 	Intents map[string]otto.Intent `json:"intents,omitempty"`
 	// Leaving are nodes that are no longer wanted and still have Otto on them.

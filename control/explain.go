@@ -22,8 +22,19 @@ func (p *Plane) ExplainService(ctx context.Context, name string) (e otto.Explana
 		}
 		s := w.Services[k]
 		list := plan.Explain(w, p.desired.Placement, p.plannedNodes(time.Now()), p.waiting, s)
+		verdicts, decided := p.required.verdicts(owner{service: name}), p.decided(time.Now())
 		for i := range list {
 			at := &list[i]
+			for _, v := range verdicts {
+				if v.Instance == at.Name {
+					at.Verdicts = append(at.Verdicts, v)
+				}
+			}
+			for _, d := range decided {
+				if d.Instance == at.Name {
+					at.Decisions = append(at.Decisions, d)
+				}
+			}
 			now := p.instance(s, at.Name)
 			at.State, at.Last = now.State, p.lastPlaced(s.Name, at.Name)
 			if at.Node != "" && at.Waits == "" {
@@ -46,6 +57,12 @@ func (p *Plane) ExplainNode(ctx context.Context, id string) (e otto.Explanation,
 		n, planned := p.nodes[id], p.planned(p.nodes[id], now)
 		here, refused := plan.ExplainNode(w, p.desired.Placement, p.plannedNodes(now), id)
 		x := &otto.NodeExplanation{ID: id, State: n.state, Why: n.reason, Refuses: planned.Refuse, Leaves: planned.Gone, Instances: []otto.InstanceHere{}, Refused: refused}
+		x.Verdicts = p.required.verdicts(owner{node: id})
+		for _, d := range p.decided(now) {
+			if d.Node == id || d.To == id {
+				x.Decisions = append(x.Decisions, d)
+			}
+		}
 		for _, s := range p.services() {
 			for _, i := range s.Instances {
 				if i.Node == id {
@@ -72,7 +89,7 @@ func (p *Plane) lastPlaced(service, instance string) *otto.Event {
 	kept, _ := p.Events(0)
 	for _, e := range slices.Backward(kept) {
 		switch e.Kind {
-		case "service-placed", "service-moved", "service-stand-in", "service-kept":
+		case "service-placed", "service-moving", "service-moved", "service-move-failed", "service-stand-in", "service-kept":
 			if e.Service == service && strings.HasPrefix(e.Message, instance+" ") {
 				return &e
 			}

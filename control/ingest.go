@@ -36,6 +36,8 @@ type node struct {
 	sample   *otto.NodeSample
 	sampled  time.Time
 	samples  []otto.ContainerSample
+	recent   []taken           // the last samples of the node, the newest last
+	used     map[string]use    // by instance
 	cpu, mem scheduler.Load    // shares of the machine
 	labels   map[string]string // for placement; nil until they are asked for
 	images   map[string]bool   // that are there; nil if unknown
@@ -151,6 +153,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 		var list []otto.ContainerSample
 		if _, list, err = wire.DecodeContainerSamples(id, payload); err == nil {
 			n.samples = list
+			n.measureUse(list, now)
 			n.live(now)
 			p.measureContainers(n, list, now)
 		}

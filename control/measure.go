@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/decide"
 	"github.com/otto-edge/otto/control/scheduler"
 )
 
@@ -15,6 +16,75 @@ func (n *node) measure(s otto.NodeSample, now time.Time) {
 		n.mem = n.mem.Add(s.MemoryPercent()/100, after)
 	}
 	n.sample, n.sampled = &s, now
+	n.recent = append(n.recent[max(0, len(n.recent)-2):len(n.recent):len(n.recent)], taken{s, now})
+}
+
+// taken is a sample with when it was received.
+type taken struct {
+	otto.NodeSample
+	at time.Time
+}
+
+// readings are the lowest and highest of a node's last samples, by metric; nothing
+// of one that has fallen silent.
+func (n *node) readings(metrics []otto.Metric, now time.Time, interval time.Duration) map[string]decide.Range {
+	list := map[string]decide.Range{}
+	if len(n.recent) == 0 || now.Sub(n.sampled) > 3*interval {
+		return list
+	}
+	list[otto.MetricHeartbeat] = decide.Range{Low: 0, High: now.Sub(n.heard).Seconds()}
+	list[otto.MetricClock] = decide.Range{Low: n.skewed.Abs().Seconds(), High: n.skewed.Abs().Seconds()}
+	for _, m := range metrics {
+		if m.FromNode == nil {
+			continue
+		}
+		for i, s := range n.recent {
+			value, ok := m.FromNode(s.NodeSample)
+			if m.Counter && ok {
+				if i == 0 {
+					continue
+				}
+				before, _ := m.FromNode(n.recent[i-1].NodeSample)
+				value = max(0, value-before) / max(s.at.Sub(n.recent[i-1].at).Seconds(), 0.001)
+			}
+			if !ok || now.Sub(s.at) > 5*interval {
+				continue
+			}
+			r, known := list[m.Name]
+			if !known {
+				r = decide.Range{Low: value, High: value}
+			}
+			list[m.Name] = decide.Range{Low: min(r.Low, value), High: max(r.High, value)}
+		}
+	}
+	return list
+}
+
+// use is what a container has taken lately.
+type use struct {
+	cores  scheduler.Load
+	memory float64
+	at     time.Time
+}
+
+// measureUse takes in what containers take.
+func (n *node) measureUse(list []otto.ContainerSample, now time.Time) {
+	former := n.used
+	n.used = make(map[string]use, len(list))
+	for _, s := range list {
+		was := former[s.Name]
+		last := s.CPUPercent / 100
+		n.used[s.Name] = use{cores: was.cores.Add(last, now.Sub(was.at)), memory: float64(s.MemoryUsed), at: now}
+	}
+}
+
+// uses adds what the node's containers take, of those that were measured lately.
+func (n *node) uses(into map[string]decide.Use, now time.Time, interval time.Duration) {
+	for name, u := range n.used {
+		if now.Sub(u.at) <= 3*interval {
+			into[name] = decide.Use{Cores: u.cores.Mean + u.cores.Dev(), Memory: u.memory}
+		}
+	}
 }
 
 // imagesOf is a set of images; nil for none, as of an agent that does not say.

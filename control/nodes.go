@@ -22,10 +22,10 @@ func (p *Plane) Intend(ctx context.Context, id string, intent otto.Intent) error
 			return err
 		}
 		was := p.desired.Intents[id]
-		if was.Cordoned == intent.Cordoned && was.Draining == intent.Draining {
+		if was.Cordoned == intent.Cordoned && was.Draining == intent.Draining && was.By != otto.ByOtto {
 			return nil
 		}
-		intent.By = otto.By(ctx)
+		intent.By, intent.Why = otto.By(ctx), ""
 		next := p.desired
 		next.Intents = maps.Clone(next.Intents)
 		if next.Intents == nil {

@@ -32,7 +32,9 @@ func (p *Plane) pass() (next time.Duration) {
 			p.keep(n)
 		}
 	}
+	p.advance(now)
 	p.place(now)
+	p.decide(now)
 	p.require()
 	p.assign(now)
 	p.summarize()
@@ -107,7 +109,7 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 		sick = n.report.Engine.Problem
 	}
 	out := plan.Node{
-		ID: n.ID, Memory: n.facts.MemoryBytes, Failures: n.failing(now), Machine: n.machine(),
+		ID: n.ID, Memory: n.facts.MemoryBytes, Failures: n.failing(now), Machine: n.machine(), Left: p.away(n.ID, now),
 		Stable: n.state == otto.NodeReady && now.Sub(n.since) > stableAfter && sick == "" && !intent.Cordoned && !n.flaps.Suppressed(now),
 	}
 	switch {
@@ -241,9 +243,12 @@ func (p *Plane) assign(now time.Time) {
 		}
 	}
 	ids := slices.Sorted(maps.Keys(p.nodes))
-	all := plan.Assignments(p.desired.Wanted, p.desired.Placement, p.keptAt(), p.held, p.unsure(now), ids, reports)
+	all := plan.Assignments(p.desired.Wanted, p.desired.Placement, p.keptAt(now), p.held, p.unsure(now), ids, reports)
 	for _, id := range ids {
 		n, a := p.nodes[id], all[id]
+		for i := range a.Instances {
+			a.Instances[i].Spec.Generation = p.desired.Generations[a.Instances[i].Name]
+		}
 		content, err := json.Marshal(a)
 		if err != nil {
 			p.Log.Error("assignment", "node", id, "err", err)

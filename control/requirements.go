@@ -383,7 +383,7 @@ func (p *Plane) evaluateThose(list []*judged, now time.Time) {
 		j.verdict = nfr.Evaluate(j.Requirement, j.feed.Series, now, j.verdict)
 		j.group.stale = true
 		if j.verdict.State != was {
-			p.dirty = true
+			p.dirty, p.decisions.changed = true, true
 		}
 		if j.verdict.Standing() != standing {
 			p.tellVerdict(j)

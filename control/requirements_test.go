@@ -57,7 +57,7 @@ func told(c *ottotest.Cluster) (kinds []string) {
 
 func TestRequirementIsJudgedWhereTheServiceRuns(t *testing.T) {
 	web := movable("web", "a")
-	web.Requirements = []otto.Requirement{required("node.cpu", 80, otto.ActionMigrate)}
+	web.Requirements = []otto.Requirement{required("node.cpu", 80, otto.ActionEvent)}
 	inThree(t, []otto.Service{web}, func(t *testing.T, c *ottotest.Cluster) {
 		c.Wait(10*time.Second, "ok", inState(otto.RequirementOK))
 		c.Hosts["b"].Measure(busy(99)) // where it does not run
@@ -81,7 +81,7 @@ func TestRequirementIsJudgedWhereTheServiceRuns(t *testing.T) {
 			t.Error(diff)
 		}
 		if on := c.Running("web"); !slices.Equal(on, []string{"a"}) {
-			t.Errorf("it runs on %v: verdicts are data, and nothing more", on)
+			t.Errorf("it runs on %v: an event is all that was asked for", on)
 		}
 	})
 }

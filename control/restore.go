@@ -322,13 +322,13 @@ func (r *reconciling) aboutInstance(s otto.Service, name, at string) Finding {
 	switch {
 	case !known || here.why != "":
 		f.Verdict, f.Reason = Unseen, "it keeps its place"
-	case running != nil && running.SpecHash != s.Spec.Hash():
+	case running != nil && running.SpecHash != r.was.desired.spec(s, name).Hash():
 		f.Verdict, f.Reason = Changes, fmt.Sprintf("it runs in another version (%s) than is wanted (%s)", running.Image, s.Spec.Image)
 	case running != nil && was == at:
 		f.Verdict = Keeps
 	case running != nil:
 		f.Verdict, f.Reason = Adopts, "it runs there; the backup "+hasIt(was)
-	case ended(s, name, here):
+	case ended(r.was.desired.spec(s, name), name, here):
 		f.Verdict, f.Reason = Keeps, "it has ended there"
 	default:
 		f.Verdict, f.Reason = Starts, "it does not run there"
@@ -350,10 +350,10 @@ func hasIt(was string) string {
 }
 
 // ended reports whether an instance is left as it is because it has done its work.
-func ended(s otto.Service, instance string, on sight) bool {
-	policy, _, _ := strings.Cut(s.Spec.Restart, ":")
+func ended(spec otto.ContainerSpec, instance string, on sight) bool {
+	policy, _, _ := strings.Cut(spec.Restart, ":")
 	return (policy == "no" || policy == "on-failure") && slices.ContainsFunc(on.containers, func(c wire.Seen) bool {
-		return c.Instance == instance && c.SpecHash == s.Spec.Hash() && c.State == otto.ContainerExited
+		return c.Instance == instance && c.SpecHash == spec.Hash() && c.State == otto.ContainerExited
 	})
 }
 

@@ -63,8 +63,9 @@ func (p *Plane) standsIn(m plan.Move, now time.Time) bool {
 }
 
 // keptAt are the nodes that keep an instance beside the one it is placed on.
-func (p *Plane) keptAt() map[string]string {
+func (p *Plane) keptAt(now time.Time) map[string]string {
 	kept := map[string]string{}
+	p.keptByMoves(kept, now)
 	for instance, s := range p.standIns {
 		kept[instance] = s.of
 	}

@@ -93,7 +93,8 @@ func (p *Plane) services() []otto.ServiceStatus {
 }
 
 func (p *Plane) instance(svc otto.Service, name string) otto.PlacedInstance {
-	i := otto.PlacedInstance{Node: p.desired.Placement[name]}
+	at, going := p.servedAt(svc, name)
+	i := otto.PlacedInstance{Node: at}
 	i.InstanceStatus = otto.InstanceStatus{Name: name, Service: svc.Name, State: otto.InstanceWaiting, Image: svc.Spec.Image}
 	n := p.nodes[i.Node]
 	if n == nil {
@@ -105,8 +106,11 @@ func (p *Plane) instance(svc otto.Service, name string) otto.PlacedInstance {
 		if k := slices.IndexFunc(r.Instances, func(s otto.InstanceStatus) bool { return s.Name == name }); k >= 0 {
 			i.InstanceStatus = r.Instances[k]
 			current := (n.state == otto.NodeReady || n.state == otto.NodeDraining) && r.Revision == n.revision && r.BootID == n.bootID
-			i.UpToDate = current && i.SpecHash == svc.Spec.Hash()
+			i.UpToDate = current && i.SpecHash == p.desired.spec(svc, name).Hash()
 		}
+	}
+	if going != "" {
+		i.Reason = "it goes to " + going
 	}
 	if why := p.held[name]; why != "" {
 		i.State, i.Reason = otto.InstanceWaiting, why

@@ -24,6 +24,9 @@ func Diff(was, now otto.Wanted) []otto.Change {
 	if !maps.Equal(was.Scheduler.Weights, now.Scheduler.Weights) {
 		changes = append(changes, otto.Change{Kind: "change", Noun: "scheduler", Name: "weights"})
 	}
+	if d := fields(reflect.ValueOf(was.Decisions), reflect.ValueOf(now.Decisions)); d != "" {
+		changes = append(changes, otto.Change{Kind: "change", Noun: "decisions", Name: "all", Detail: d})
+	}
 	if d := fields(reflect.ValueOf(was.Health), reflect.ValueOf(now.Health)); d != "" {
 		changes = append(changes, otto.Change{Kind: "change", Noun: "health", Name: "nodes", Detail: d})
 	}

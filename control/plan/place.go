@@ -26,7 +26,10 @@ type Node struct {
 	// elsewhere yet: they may still run.
 	Unfenced string
 	// Stable says that it has been ready for so long that services go home to it.
-	Stable   bool
+	Stable bool
+	// Left are services that have left it for what they require: they do not go home
+	// to it yet.
+	Left     map[string]bool
 	Memory   uint64             // in bytes; 0 if unknown
 	Failures map[string]float64 // how much each service's failures there weigh
 	scheduler.Machine
@@ -205,7 +208,7 @@ func (p *placing) consider(s *otto.Service, name, was, trouble string) instance 
 func (p *placing) goesHome(i instance) bool {
 	home, ok := p.index[i.of.Node]
 	return ok && i.of.Rejoin == otto.RejoinHome && i.of.Node != i.at &&
-		p.nodes[home].Stable && p.nodes[home].Failures[i.of.Name] == 0
+		p.nodes[home].Stable && p.nodes[home].Failures[i.of.Name] == 0 && !p.nodes[home].Left[i.of.Name]
 }
 
 // ruled reports whether a service can be where the file says that it may not be,

@@ -537,3 +537,19 @@ func clamp(x float64) float64 {
 	}
 	return max(0, min(x, 1))
 }
+
+// Score is how good a node would be with one more instance, from 0 to 1, or false
+// if it cannot take it.
+func (s *State) Score(a Ask, node string) (total float64, ok bool) {
+	i, known := s.index[node]
+	if !known {
+		return 0, false
+	}
+	s.arrange()
+	s.prepare(a)
+	defer s.forget()
+	if s.refuses(i) {
+		return 0, false
+	}
+	return s.explainScore(i).Total, true
+}

@@ -1,0 +1,512 @@
+// Package decide weighs what to do about requirements that are violated.
+//
+// It is given what is known, with what past decisions have left behind, and
+// returns what to do now, what is only advised, what waits and for what, and what
+// cannot be mended and why. It acts on nothing that is not measured, and it would
+// rather leave a service where it is: a move has to gain more than it costs, has to
+// end where all requirements are foreseen to hold, and does not come again soon.
+//
+// What a violation has cost so far and what a move would cost are measured in the
+// same seconds. A move is worth it when the first has reached the second, which is
+// the rule for renting or buying skis: without knowing how long a violation will
+// last, it never costs more than twice what knowing it would have (A. R. Karlin et
+// al., Competitive randomized algorithms for non-uniform problems, 1990).
+package decide
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
+	"github.com/otto-edge/otto/control/scheduler"
+)
+
+// Known is all that a decision depends on, beside the time.
+type Known struct {
+	Wanted    otto.Wanted
+	Placement plan.Placement
+	Nodes     []Node
+	Uses      map[string]Use // by instance; one that is not measured is not in it
+	Verdicts  []otto.Verdict
+	// Busy says why an instance is to be left alone: it is being moved already, or
+	// does not run.
+	Busy map[string]string
+	// Frozen says why nothing is acted upon at all.
+	Frozen string
+	Memory Memory
+}
+
+// stale is how old a verdict may be to be acted upon.
+const stale = 5 * time.Second
+
+// Next returns what to do about each violated requirement, in the order of their
+// weight. What is to be done at once does not stand in each other's way.
+func Next(k Known, now time.Time) []otto.Decision {
+	f := newFrame(k, now)
+	list := f.cordon()
+	causes := f.causes()
+	if len(causes) == 0 {
+		return list
+	}
+	f.prepare()
+	decided := map[string]bool{}
+	for _, c := range causes {
+		if c.Instance != "" && decided[c.Instance] {
+			continue // something cheaper, or for something graver
+		}
+		d := f.decide(c)
+		if d.Outcome == otto.OutcomeDo {
+			f.Memory = f.Memory.Begin(ActOf(d, now, ""))
+		}
+		if d.Outcome != otto.OutcomeStuck && d.Outcome != otto.OutcomeTell {
+			decided[d.Instance] = true
+		}
+		list = append(list, d)
+	}
+	return list
+}
+
+// ActOf is the act that a decision begins; a cordon ends as it begins.
+func ActOf(d otto.Decision, now time.Time, by string) Act {
+	a := Act{Action: d.Action, Service: d.Service, Instance: d.Instance, From: d.Node, To: d.To, Requirement: d.Requirement, OfNode: d.OfNode, Began: now, By: by}
+	switch d.Action {
+	case otto.ActionRestart:
+		a.To = a.From
+	case otto.ActionCordon, otto.ActionUncordon:
+		a.Action, a.Ended, a.Verdict = otto.ActionCordon, now, HelpedUnknown
+	}
+	return a
+}
+
+// frame is a decision in the making.
+type frame struct {
+	Known
+	now       time.Time
+	decisions otto.Decisions
+	index     map[string]int // of nodes
+	instances map[string]*instance
+	state     *scheduler.State
+	residents map[string][]*otto.Service // by node
+	required  map[string][]requiredOf    // by node, of those that were looked at
+	wounded   map[string]string          // why a node cannot take more, by violations there
+}
+
+type instance struct {
+	name string
+	of   *otto.Service
+	at   string
+}
+
+func newFrame(k Known, now time.Time) *frame {
+	f := &frame{Known: k, now: now, decisions: k.Wanted.Decisions.WithDefaults(), index: map[string]int{}}
+	f.Nodes, f.Verdicts = slices.Clone(k.Nodes), nil
+	for i := range k.Verdicts { // of those that hold little depends
+		if v := &k.Verdicts[i]; v.State != otto.RequirementOK || v.Requirement.Action == otto.ActionCordon {
+			f.Verdicts = append(f.Verdicts, *v)
+		}
+	}
+	slices.SortFunc(f.Verdicts, func(a, b otto.Verdict) int { // so that their order means nothing
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Instance, b.Instance),
+			cmp.Compare(a.Requirement.String(), b.Requirement.String()), cmp.Compare(a.Requirement.Severity, b.Requirement.Severity))
+	})
+	slices.SortFunc(f.Nodes, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
+	for i := range f.Nodes {
+		f.index[f.Nodes[i].ID] = i
+	}
+	return f
+}
+
+// prepare makes what only moves and restarts need.
+func (f *frame) prepare() {
+	candidates := make([]scheduler.Candidate, 0, len(f.Nodes))
+	for _, n := range f.Nodes {
+		candidates = append(candidates, scheduler.Candidate{ID: n.ID, Refuse: n.Refuse, Memory: n.Memory, Failures: n.Failures, Machine: n.Machine})
+	}
+	f.state, f.instances = scheduler.New(candidates, f.Wanted.Scheduler.Weights), map[string]*instance{}
+	f.residents, f.required = map[string][]*otto.Service{}, map[string][]requiredOf{}
+	for k := range f.Wanted.Services {
+		s := &f.Wanted.Services[k]
+		for _, name := range f.Wanted.InstanceNames(*s) {
+			if at := f.Placement[name]; at != "" {
+				f.instances[name] = &instance{name, s, at}
+				f.residents[at] = append(f.residents[at], s)
+				f.state.Put(s, at)
+			}
+		}
+	}
+	f.wound()
+}
+
+func (f *frame) node(id string) *Node {
+	if i, ok := f.index[id]; ok {
+		return &f.Nodes[i]
+	}
+	return nil
+}
+
+// cause is a violation that asks for an action.
+type cause struct {
+	otto.Verdict
+	spent float64 // what it has cost so far, in seconds of severity warning
+}
+
+func severity(r otto.Requirement) float64 {
+	switch r.Severity {
+	case otto.SeverityInfo:
+		return 0.25
+	case otto.SeverityCritical:
+		return 4
+	}
+	return 1
+}
+
+func rank(action string) int {
+	return slices.Index([]string{otto.ActionEvent, otto.ActionNotify, otto.ActionCordon, otto.ActionRestart, otto.ActionMigrate}, action)
+}
+
+// causes are the violations that more than telling is asked for, the cheapest
+// action of an instance first, and else the gravest first.
+func (f *frame) causes() (list []cause) {
+	for _, v := range f.Verdicts {
+		restarts := v.Requirement.Action == otto.ActionRestart && v.Service != ""
+		if !f.acts(v) || !restarts && v.Requirement.Action != otto.ActionMigrate {
+			continue
+		}
+		list = append(list, cause{v, severity(v.Requirement) * f.lasted(v).Seconds()})
+	}
+	slices.SortStableFunc(list, func(a, b cause) int {
+		return cmp.Or(cmp.Compare(rank(a.Requirement.Action), rank(b.Requirement.Action)), cmp.Compare(b.spent, a.spent))
+	})
+	return list
+}
+
+// acts reports whether a verdict may be acted upon: it is a violation by data that
+// are there and new, of what is where the verdict says.
+func (f *frame) acts(v otto.Verdict) bool {
+	n := f.node(v.Node)
+	return v.Acts() && v.Value != nil && f.now.Sub(v.Evaluated) <= stale && !v.Evaluated.After(f.now) && n != nil && n.Ready &&
+		(v.Instance == "" || f.Placement[v.Instance] == v.Node)
+}
+
+// lasted is how long the limit has been exceeded.
+func (f *frame) lasted(v otto.Verdict) time.Duration {
+	return max(0, f.now.Sub(v.Violated)) + v.Requirement.For
+}
+
+// cordon decides which nodes take nothing new any more, and which do again. A
+// person who takes a cordon back has the last word until the violation has ended.
+func (f *frame) cordon() (list []otto.Decision) {
+	reasons := map[string]bool{} // nodes that have one to be cordoned, or may have
+	for _, v := range f.Verdicts {
+		if v.Requirement.Action != otto.ActionCordon || v.Service != "" {
+			continue
+		}
+		n := f.node(v.Node)
+		if n == nil {
+			continue
+		}
+		reasons[v.Node] = reasons[v.Node] || v.State != otto.RequirementOK
+		if !f.acts(v) || n.Cordoned || f.decisions.Mode == otto.DecideOff || f.cordoned(v) {
+			continue
+		}
+		d := of(v, otto.ActionCordon)
+		d.Outcome, d.Reason = otto.OutcomeDo, v.Reason
+		f.hold(&d, f.decisions.Mode)
+		if d.Outcome == otto.OutcomeDo {
+			n.Cordoned = true
+		}
+		list = append(list, d)
+	}
+	for _, n := range f.Nodes {
+		if n.Cordoned && n.Own && !reasons[n.ID] && n.Ready && f.Frozen == "" && f.decisions.Mode == otto.DecideAuto {
+			list = append(list, otto.Decision{Outcome: otto.OutcomeDo, Action: otto.ActionUncordon, Node: n.ID, Reason: "all that it was cordoned for holds again"})
+		}
+	}
+	return list
+}
+
+// cordoned reports whether a node has been cordoned for a violation already.
+func (f *frame) cordoned(v otto.Verdict) bool {
+	return slices.ContainsFunc(f.Memory.Acts, func(a Act) bool {
+		return a.Action == otto.ActionCordon && a.From == v.Node && !a.Began.Before(v.Violated)
+	})
+}
+
+// of is a decision about a verdict.
+func of(v otto.Verdict, action string) otto.Decision {
+	return otto.Decision{
+		Action: action, Service: v.Service, Instance: v.Instance, Node: v.Node, Requirement: v.Requirement.String(), OfNode: v.Service == "",
+		Value: v.Value, Unit: v.Requirement.Unit,
+	}
+}
+
+// hold turns what would be done into what waits, or is advised.
+func (f *frame) hold(d *otto.Decision, mode string) {
+	switch {
+	case d.Outcome != otto.OutcomeDo:
+	case f.Frozen != "":
+		d.Outcome, d.Waits = otto.OutcomeWait, f.Frozen
+	case mode == otto.DecideAdvise:
+		d.Outcome, d.Waits = otto.OutcomeAdvise, "it waits for a person, as decisions are only advised"
+	}
+}
+
+// decide decides about one cause.
+func (f *frame) decide(c cause) otto.Decision {
+	if c.Instance == "" {
+		return f.relieve(c)
+	}
+	i := f.instances[c.Instance]
+	if i == nil {
+		d := of(c.Verdict, c.Requirement.Action)
+		d.Outcome, d.Reason = otto.OutcomeStuck, "it is not wanted any more"
+		return d
+	}
+	if c.Requirement.Action == otto.ActionRestart {
+		return f.restart(c, i)
+	}
+	return f.migrate(c, i)
+}
+
+// restart decides whether a restart may help now.
+func (f *frame) restart(c cause, i *instance) otto.Decision {
+	d := of(c.Verdict, otto.ActionRestart)
+	d.Outcome, d.Reason, d.Outage = otto.OutcomeDo, c.Reason, restartOutage
+	d.Gain, d.Cost = c.spent, outageWeight*restartOutage.Seconds()*f.Memory.penalty(i.of.Name, f.now)
+	if until := f.Memory.restarted(i.name, f.decisions, f.now); !until.IsZero() {
+		d.Outcome, d.Until = otto.OutcomeStuck, until
+		d.Reason = c.Reason + ": the last restart did not help, and none is tried before that is some time ago"
+		return d
+	}
+	f.restrain(&d, i, c)
+	return d
+}
+
+// migrate decides whether an instance goes to another node, for its own sake.
+func (f *frame) migrate(c cause, i *instance) otto.Decision {
+	d := of(c.Verdict, otto.ActionMigrate)
+	d.Reason, d.Gain = c.Reason, c.spent
+	if sameEverywhere(c.Requirement, i.of) {
+		d.Outcome, d.Reason = otto.OutcomeStuck, fmt.Sprintf("%s: that would be so on every node, %s itself is the load", c.Reason, i.of.Name)
+		return d
+	}
+	f.send(&d, i, c)
+	return d
+}
+
+// relieve decides which instance leaves a node for the node's sake: of those whose
+// leaving is foreseen to help, the one that helps most for what its move costs.
+func (f *frame) relieve(c cause) otto.Decision {
+	d := of(c.Verdict, otto.ActionMigrate)
+	d.Gain = c.spent
+	n := f.node(c.Node)
+	excess := 0.0
+	if !c.Requirement.Clears(*c.Value, 1) {
+		excess = math.Abs(*c.Value - c.Requirement.Clear)
+	}
+	type victim struct {
+		*instance
+		relief float64
+		d      otto.Decision
+	}
+	var victims []victim
+	var all float64
+	var staying []string
+	for _, name := range sortedNames(f.instances) {
+		i := f.instances[name]
+		if i.at != c.Node {
+			continue
+		}
+		u, measured := f.Uses[name]
+		by, known := effect(c.Requirement.Metric, u, n)
+		if !known {
+			d.Outcome, d.Reason = otto.OutcomeStuck, fmt.Sprintf("%s: no service is known to cause that, so no move can mend it", c.Reason)
+			return d
+		}
+		if !measured || by == 0 || c.Requirement.Margin(0) < c.Requirement.Margin(by) {
+			continue
+		}
+		if why := i.of.Stays(); why != "" {
+			staying = append(staying, fmt.Sprintf("%s takes %s of it and stays: %s", name, c.Requirement.Unit.Show(math.Abs(by)), why))
+			continue
+		}
+		all += math.Abs(by)
+		v := victim{instance: i, relief: math.Abs(by), d: d}
+		v.d.Service, v.d.Instance = i.of.Name, name
+		if v.relief < excess {
+			v.d.Gain *= v.relief / excess
+		}
+		v.d.Reason = fmt.Sprintf("%s, and %s takes %s of it", c.Reason, name, c.Requirement.Unit.Show(v.relief))
+		f.send(&v.d, i, c)
+		victims = append(victims, v)
+	}
+	if all < excess || len(victims) == 0 {
+		d.Outcome = otto.OutcomeStuck
+		d.Reason = fmt.Sprintf("%s: what may leave takes %s of it, and all of that gone would not be enough", c.Reason, c.Requirement.Unit.Show(all))
+		if len(staying) > 0 {
+			d.Reason += "; " + strings.Join(staying, "; ")
+		}
+		return d
+	}
+	order := []otto.Outcome{otto.OutcomeDo, otto.OutcomeAdvise, otto.OutcomeWait, otto.OutcomeStuck, otto.OutcomeTell}
+	best := slices.MinFunc(victims, func(a, b victim) int {
+		worth := func(v victim) float64 { return min(v.relief, excess) / max(v.d.Cost, 0.1) }
+		return cmp.Or(cmp.Compare(slices.Index(order, a.d.Outcome), slices.Index(order, b.d.Outcome)), cmp.Compare(worth(b), worth(a)), cmp.Compare(a.name, b.name))
+	})
+	return best.d
+}
+
+func sortedNames(m map[string]*instance) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// send finds a node for an instance that has a reason to leave, and says whether
+// it goes there now.
+func (f *frame) send(d *otto.Decision, i *instance, c cause) {
+	if why := i.of.Stays(); why != "" {
+		d.Outcome = otto.OutcomeStuck
+		if i.of.Stateful() && !i.of.Global() && i.of.Data != otto.DataDisposable {
+			d.Outcome, d.Waits = otto.OutcomeAdvise, "its data would have to go with it, and no move carries data yet"
+		}
+		d.Reason += "; it stays where it is: " + why
+		return
+	}
+	to, until, refusals := f.find(i)
+	switch {
+	case to == nil && until.IsZero():
+		d.Outcome, d.Refusals = otto.OutcomeStuck, refusals
+		d.Reason += "; and it would be no better anywhere: " + sayRefusals(refusals)
+		return
+	case to == nil:
+		d.Outcome, d.Until, d.Refusals = otto.OutcomeWait, until, refusals
+		d.Waits = "nowhere to go now: " + sayRefusals(refusals)
+		return
+	}
+	d.Outcome, d.To = otto.OutcomeDo, to.ID
+	d.Predicted, _ = f.target(i, to)
+	f.price(d, i, to)
+	if m, _ := otto.FindMetric(c.Requirement.Metric); !m.Node && c.Requirement.Metric != "cpu" && c.Requirement.Metric != "memory" {
+		d.Gain *= unforeseen
+	}
+	f.restrain(d, i, c)
+}
+
+func sayRefusals(list []otto.Refusal) string {
+	if len(list) == 0 {
+		return "there is no other node"
+	}
+	parts := make([]string, 0, len(list))
+	for k, r := range list {
+		if k == 0 || list[k-1].Node != r.Node {
+			parts = append(parts, r.Node+": "+r.Reason)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// find returns the best node for an instance, or when there may be one and why
+// there is none now. A zero time means that it is not a matter of time.
+func (f *frame) find(i *instance) (best *Node, until time.Time, refusals []otto.Refusal) {
+	f.state.Take(i.of, i.at)
+	defer f.state.Put(i.of, i.at)
+	also := func(id string) string {
+		why := f.unfit(i, id)
+		if why == "" {
+			var end time.Time
+			if why, end = f.passing(i.of.Name, id); why != "" && (until.IsZero() || end.Before(until)) {
+				until = end
+			}
+		}
+		return why
+	}
+	if id, ok := f.state.Pick(scheduler.Ask{Service: i.of, Also: also}); ok {
+		return f.node(id), time.Time{}, nil
+	}
+	return nil, until, f.refusals(i, also)
+}
+
+// unfit says why a node is no target for an instance, by requirements.
+func (f *frame) unfit(i *instance, id string) (why string) {
+	if id == i.at {
+		return "it is there now"
+	}
+	_, why = f.target(i, f.node(id))
+	return why
+}
+
+func (f *frame) refusals(i *instance, also func(string) string) []otto.Refusal {
+	_, all := f.state.Explain(scheduler.Ask{Service: i.of, Also: also})
+	return slices.DeleteFunc(all, func(r otto.Refusal) bool { return r.Node == i.at })
+}
+
+// passing says why a node is no target for a service at this time.
+func (f *frame) passing(service, id string) (why string, until time.Time) {
+	if why, until = f.Memory.barred(service, id, f.decisions, f.now); why != "" {
+		return why, until
+	}
+	if why, until = f.Memory.settling("", id, f.decisions, f.now); why != "" {
+		if until.IsZero() { // it has not ended yet
+			until = f.now.Add(f.decisions.Settle)
+		}
+		return why, until
+	}
+	until, full := f.Memory.spent(f.decisions.PerNode, f.now, func(a Act) bool { return a.From == id || a.To == id })
+	if full {
+		return fmt.Sprintf("there were %d moves and restarts from, to and on it within the last hour", f.decisions.PerNode), until
+	}
+	return "", time.Time{}
+}
+
+// restrain finds what holds back an action that would be taken.
+func (f *frame) restrain(d *otto.Decision, i *instance, c cause) {
+	wait := func(until time.Time, format string, args ...any) {
+		if d.Outcome == otto.OutcomeDo {
+			d.Outcome, d.Waits, d.Until = otto.OutcomeWait, fmt.Sprintf(format, args...), until
+		}
+	}
+	m, service := f.Memory, i.of.Name
+	mode := f.Wanted.Decisions.ModeOf(*i.of)
+	if mode == otto.DecideOff {
+		d.Outcome, d.Waits = otto.OutcomeTell, "decisions are off"
+		return
+	}
+	if why := f.Busy[i.name]; why != "" {
+		wait(time.Time{}, "%s", why)
+	}
+	if why, until := m.settling(service, i.at, f.decisions, f.now); why != "" {
+		wait(until, "%s", why)
+	}
+	if m.unjudged(service) {
+		wait(time.Time{}, "it is not known yet whether the last one helped")
+	}
+	if until := m.cooling(service, f.decisions); until.After(f.now) {
+		wait(until, "the last one is less than %s ago", otto.ShortDuration(f.decisions.Cooldown))
+	}
+	if until, full := m.spent(f.decisions.PerService, f.now, func(a Act) bool { return a.Service == service }); full {
+		wait(until, "there were %d of this service within the last hour", f.decisions.PerService)
+	}
+	if until, full := m.spent(f.decisions.PerNode, f.now, func(a Act) bool { return a.From == i.at || a.To == i.at }); full {
+		wait(until, "there were %d from, to and on %s within the last hour", f.decisions.PerNode, i.at)
+	}
+	if until, full := m.spent(f.decisions.PerCluster, f.now, func(Act) bool { return true }); full {
+		wait(until, "there were %d in the cluster within the last hour", f.decisions.PerCluster)
+	}
+	if m.Full() {
+		wait(time.Time{}, "more are remembered than can be: %d", maxActs)
+	}
+	if d.Gain < d.Cost {
+		rate := severity(c.Requirement) * d.Gain / max(c.spent, 1e-9)
+		wait(f.now.Add(time.Duration((d.Cost-d.Gain)/max(rate, 1e-9)*float64(time.Second))), "the violation has cost %.0f s so far, and it would cost %.0f s", d.Gain, d.Cost)
+	}
+	f.hold(d, mode)
+}

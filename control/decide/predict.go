@@ -1,0 +1,198 @@
+package decide
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
+)
+
+// Use is what an instance takes of its node, as far as that is measured.
+type Use struct {
+	Cores  float64
+	Memory float64 // bytes
+}
+
+// Node is a node with what is measured of it.
+type Node struct {
+	plan.Node
+	// Readings are the lowest and highest of the newest values, by metric. One that
+	// is old is not in it.
+	Readings map[string]Range
+	Ready    bool
+	// Since is since when it is ready.
+	Since time.Time
+	// Cordoned says that it takes nothing new, and Own that Otto has decided so.
+	Cordoned, Own bool
+}
+
+// Range is where the newest values of a metric are.
+type Range struct{ Low, High float64 }
+
+// worst is the one that a requirement is the least content with.
+func (r Range) worst(q otto.Requirement) float64 {
+	if q.Margin(r.Low) < q.Margin(r.High) {
+		return r.Low
+	}
+	return r.High
+}
+
+// heatPerCPU is by how much a node becomes hotter, in degrees for each percent of
+// its processor: a Raspberry Pi 4 without a fan has about 50 °C idle and 80 °C busy.
+const heatPerCPU = 0.3
+
+// effect is by how much an instance raises a metric of its node, and whether that
+// is known of such a metric at all.
+func effect(metric string, u Use, n *Node) (by float64, known bool) {
+	cpu := 100 * u.Cores / max(n.Cores, 1)
+	switch metric {
+	case "node.cpu":
+		return cpu, true
+	case "node.load", "node.load.5m", "node.load.15m":
+		return u.Cores, true
+	case "node.temperature":
+		return heatPerCPU * cpu, true
+	case "node.memory":
+		return share(u.Memory, float64(n.Memory)), n.Memory > 0
+	case "node.memory.available":
+		return -u.Memory, true
+	}
+	return 0, false
+}
+
+func share(part, whole float64) float64 {
+	if whole <= 0 {
+		return 0
+	}
+	return 100 * part / whole
+}
+
+// sameEverywhere reports whether a service's own metric says nothing of its node.
+func sameEverywhere(r otto.Requirement, s *otto.Service) bool {
+	switch r.Metric {
+	case "cpu", "memory":
+		return s.Limits(r.Metric)
+	case "memory.used", "network.received", "network.sent", "disk.read", "disk.written":
+		return true
+	}
+	return false
+}
+
+// own is what one of a service's own metrics would be on a node, where that can be
+// foreseen.
+func own(metric string, u Use, n *Node) (value float64, known bool) {
+	switch metric {
+	case "cpu":
+		return 100 * u.Cores / max(n.Cores, 1), true
+	case "memory":
+		return share(u.Memory, float64(n.Memory)), n.Memory > 0
+	}
+	return 0, false
+}
+
+// target judges a node as the new place of an instance by all requirements that
+// would have to hold there: the instance's, the node's and those of what is there
+// already. A value that would not be clear refuses it, and so does one that is not
+// known and cannot be foreseen.
+func (f *frame) target(i *instance, n *Node) (predicted []otto.Prediction, refusal string) {
+	u, measured := f.Uses[i.name]
+	check := func(r otto.Requirement, of string) string {
+		m, _ := otto.FindMetric(r.Metric)
+		if !m.Node {
+			return ""
+		}
+		reading, known := n.Readings[r.Metric]
+		if !known {
+			return fmt.Sprintf("its %s is not known", r.Metric)
+		}
+		value := reading.worst(r)
+		by, matters := effect(r.Metric, u, n)
+		if matters && !measured {
+			return fmt.Sprintf("how much %s would add to its %s is not known", i.name, r.Metric)
+		}
+		value += by
+		p := otto.Prediction{Requirement: r.String(), Of: of, Value: value, Unit: r.Unit}
+		if !slices.Contains(predicted, p) { // several of the same service
+			predicted = append(predicted, p)
+		}
+		return unclear(r, value, of, i.name, by)
+	}
+	for _, r := range f.Wanted.RequirementsOf(*i.of) {
+		if why := check(r, i.of.Name); why != "" {
+			return predicted, why
+		}
+		value, known := own(r.Metric, u, n)
+		if !known || sameEverywhere(r, i.of) {
+			continue
+		}
+		if !measured {
+			return predicted, fmt.Sprintf("how much %s uses is not known", i.name)
+		}
+		predicted = append(predicted, otto.Prediction{Requirement: r.String(), Of: i.of.Name, Value: value, Unit: r.Unit})
+		if why := unclear(r, value, i.of.Name, i.name, 0); why != "" {
+			return predicted, why
+		}
+	}
+	for _, r := range f.requiredOn(n.ID) {
+		if why := check(r.Requirement, r.of); why != "" {
+			return predicted, why
+		}
+	}
+	return predicted, f.wounded[n.ID]
+}
+
+// unclear says that a value would not be on the good side of the clear threshold.
+func unclear(r otto.Requirement, value float64, of, instance string, by float64) string {
+	if r.Clears(value, 1) {
+		return ""
+	}
+	text := fmt.Sprintf("its %s would be %s", r.Metric, r.Unit.Show(value))
+	if by != 0 {
+		text += fmt.Sprintf(" (%s of it by %s)", r.Unit.Show(max(by, -by)), instance)
+	}
+	return fmt.Sprintf("%s, and %s requires %s, clear at %s", text, of, limit(r), r.Unit.Format(r.Clear))
+}
+
+func limit(r otto.Requirement) string { return r.Operator + " " + r.Unit.Format(r.Limit) }
+
+// requiredOf is a requirement of a node, or of a service that is there.
+type requiredOf struct {
+	otto.Requirement
+	of string
+}
+
+// requiredOn are the requirements on a node by itself and by what is there.
+func (f *frame) requiredOn(id string) []requiredOf {
+	list, known := f.required[id]
+	if known {
+		return list
+	}
+	for _, n := range f.Wanted.Nodes {
+		if n.ID != id {
+			continue
+		}
+		for _, r := range f.Wanted.RequirementsOn(n) {
+			list = append(list, requiredOf{r, id})
+		}
+	}
+	for _, s := range f.residents[id] {
+		for _, r := range f.Wanted.RequirementsOf(*s) {
+			list = append(list, requiredOf{r, s.Name})
+		}
+	}
+	f.required[id] = list
+	return list
+}
+
+// wound notes on which nodes something is violated now.
+func (f *frame) wound() {
+	f.wounded = map[string]string{}
+	for i := range f.Verdicts {
+		if v := &f.Verdicts[i]; v.Standing() && f.wounded[v.Node] == "" {
+			f.wounded[v.Node] = fmt.Sprintf("%s does not hold there for %s", v.Requirement, cmp.Or(v.Instance, "the node itself"))
+		}
+	}
+}

@@ -1,0 +1,363 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/decide"
+)
+
+// decisions is what belongs to deciding about requirements and need not survive.
+type decisions struct {
+	at       time.Time // of the last one
+	changed  bool      // a verdict has, since
+	told     map[string]string
+	moving   map[string]*moving // by instance
+	welcomed map[string]time.Time
+}
+
+// decideEvery is how often it is decided what to do about violations, if no
+// verdict has changed.
+const decideEvery = time.Second
+
+// decide does what is to be done about violated requirements, and tells what else
+// has come of them. All that it begins is one document: it is there or it is not.
+func (p *Plane) decide(now time.Time) {
+	d := &p.decisions
+	if p.desired.Wanted.Stopped || !d.changed && now.Sub(d.at) < decideEvery {
+		return
+	}
+	d.at, d.changed = now, false
+	p.welcome(now)
+	if !p.calls() {
+		clear(d.told)
+		return
+	}
+	known := p.weighed(now)
+	var findings []decide.Finding
+	known.Memory, findings = known.Memory.Forget(known.Wanted.Decisions, now).Judge(known, now)
+	list := decide.Next(known, now)
+	next := p.desired
+	next.Memory = known.Memory
+	doing := slices.ContainsFunc(list, func(d otto.Decision) bool { return d.Outcome == otto.OutcomeDo })
+	for _, d := range list {
+		if d.Outcome == otto.OutcomeDo {
+			next = next.begin(d, now, "")
+		}
+	}
+	if doing || len(findings) > 0 {
+		if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
+			p.Log.Error("decisions not stored, nothing is done", "err", err)
+			return
+		}
+		p.desired = next
+	}
+	for _, f := range findings {
+		p.tellFinding(f)
+	}
+	p.tellDecisions(list, now)
+}
+
+// calls reports whether anything asks for a decision.
+func (p *Plane) calls() bool {
+	for _, j := range p.required.all {
+		if j.verdict.Acts() && j.Action != otto.ActionEvent && j.Action != otto.ActionNotify {
+			return true
+		}
+	}
+	own := func(i otto.Intent) bool { return i.By == otto.ByOtto }
+	return slices.ContainsFunc(slices.Collect(maps.Values(p.desired.Intents)), own) ||
+		slices.ContainsFunc(p.desired.Memory.Acts, func(a decide.Act) bool { return a.Verdict == "" })
+}
+
+// begin is what is desired once a decision is being carried out.
+func (d desired) begin(x otto.Decision, now time.Time, by string) desired {
+	d.Memory = d.Memory.Begin(decide.ActOf(x, now, by))
+	switch x.Action {
+	case otto.ActionMigrate:
+		d.Placement = maps.Clone(d.Placement)
+		d.Placement[x.Instance] = x.To
+	case otto.ActionRestart:
+		d.Generations = maps.Clone(d.Generations)
+		if d.Generations == nil {
+			d.Generations = map[string]int{}
+		}
+		d.Generations[x.Instance]++
+	case otto.ActionCordon:
+		d.Intents = maps.Clone(d.Intents)
+		if d.Intents == nil {
+			d.Intents = map[string]otto.Intent{}
+		}
+		d.Intents[x.Node] = otto.Intent{Cordoned: true, By: otto.ByOtto, Why: x.Reason}
+	case otto.ActionUncordon:
+		d.Intents = maps.Clone(d.Intents)
+		delete(d.Intents, x.Node)
+	}
+	return d
+}
+
+// tellDecisions makes an event of each decision that has changed what it comes to.
+// What only waits is no event: otto explain tells it.
+func (p *Plane) tellDecisions(list []otto.Decision, now time.Time) {
+	told := map[string]string{}
+	for _, d := range list {
+		if d.Outcome == otto.OutcomeDo {
+			p.tellBegun(d, now, "")
+			continue
+		}
+		key := strings.Join([]string{d.Action, d.Service, d.Instance, d.Node, d.Requirement}, "\x00")
+		told[key] = string(d.Outcome) + d.To
+		if p.decisions.told[key] == told[key] {
+			continue
+		}
+		switch d.Outcome {
+		case otto.OutcomeAdvise:
+			p.event("decision-advised", d.Node, d.Service, advice(d))
+		case otto.OutcomeStuck:
+			p.event("decision-stuck", d.Node, d.Service, fmt.Sprintf("nothing can be done about %s: %s", d.Requirement, d.Reason))
+		}
+	}
+	p.decisions.told = told
+}
+
+func advice(d otto.Decision) string {
+	text := fmt.Sprintf("%s of %s: %s (%s)", d.Action, cmp.Or(d.Instance, d.Node), d.Reason, d.Waits)
+	if d.To != "" {
+		text = fmt.Sprintf("%s would be better on %s: %s; `otto service move %s --advised` does it", d.Instance, d.To, d.Reason, d.Service)
+	}
+	return text
+}
+
+// tellBegun tells what has been begun, with all that it was decided by.
+func (p *Plane) tellBegun(d otto.Decision, now time.Time, by string) {
+	why := d.Reason
+	if d.Requirement != "" {
+		why += fmt.Sprintf(" (required: %s)", d.Requirement)
+	}
+	e := otto.Event{Time: now.UTC(), Node: d.Node, Service: d.Service, By: by}
+	switch d.Action {
+	case otto.ActionMigrate:
+		e.Kind, e.Node = "service-moving", d.To
+		e.Message = fmt.Sprintf("%s goes from %s to %s: %s", d.Instance, d.Node, d.To, why)
+		for _, x := range d.Predicted {
+			e.Message += fmt.Sprintf("; foreseen there for %s: %s, %s", x.Of, x.Requirement, x.Unit.Show(x.Value))
+		}
+		e.Message += fmt.Sprintf("; foreseen outage: %s", d.Outage)
+		if by == "" {
+			e.Message += fmt.Sprintf("; it costs %.1f s and the violation has cost %.1f s", d.Cost, d.Gain)
+		}
+	case otto.ActionRestart:
+		e.Kind, e.Message = "service-restarting", fmt.Sprintf("%s is restarted: %s", d.Instance, why)
+	case otto.ActionCordon:
+		e.Kind, e.Message, e.By = "node-cordoned", "node is cordoned: it takes nothing new: "+why, otto.ByOtto
+	case otto.ActionUncordon:
+		e.Kind, e.Message, e.By = "node-uncordoned", "node takes services again: "+why, otto.ByOtto
+	}
+	if d.Instance != "" {
+		if p.decisions.moving == nil {
+			p.decisions.moving = map[string]*moving{}
+		}
+		p.decisions.moving[d.Instance] = &moving{since: now}
+	}
+	p.dirty = true
+	p.record(e)
+}
+
+// tellFinding tells what came of an act.
+func (p *Plane) tellFinding(f decide.Finding) {
+	noun := "move to " + f.To
+	if f.Action == otto.ActionRestart {
+		noun = "restart"
+	}
+	switch f.Verdict {
+	case decide.HelpedYes:
+		p.event("decision-helped", f.To, f.Service, fmt.Sprintf("the %s of %s helped: %s (required: %s)", noun, f.Instance, f.Reason, f.Requirement))
+	case decide.HelpedNo:
+		p.event("decision-useless", f.To, f.Service, fmt.Sprintf("the %s of %s did not help, and is not tried again for %s: %s (required: %s)",
+			noun, f.Instance, otto.ShortDuration(p.desired.Wanted.Decisions.WithDefaults().ReturnAfter), f.Reason, f.Requirement))
+	}
+}
+
+// welcome tells, once for each node that has come or come back, what would be
+// better there.
+func (p *Plane) welcome(now time.Time) {
+	if p.decisions.welcomed == nil {
+		p.decisions.welcomed = map[string]time.Time{}
+	}
+	come := false
+	for _, n := range p.desired.Wanted.Nodes {
+		known := p.nodes[n.ID]
+		if known.state == otto.NodeReady && now.Sub(known.since) > stableAfter && !p.decisions.welcomed[n.ID].Equal(known.since) {
+			p.decisions.welcomed[n.ID], come = known.since, true
+		}
+	}
+	if !come {
+		return
+	}
+	for i, d := range decide.Better(p.weighed(now), now) {
+		if i == maxAdvice {
+			return
+		}
+		p.event("decision-advised", d.To, d.Service, advice(d))
+	}
+}
+
+// maxAdvice is told at a time; otto explain tells the rest.
+const maxAdvice = 10
+
+// Move moves an instance, or the first one of a service: to a node, to the best
+// one without a name, or with advised where it is advised to go.
+func (p *Plane) Move(ctx context.Context, name, to string, advised bool) (d otto.Decision, err error) {
+	err = p.call(ctx, func() error {
+		if err := p.deciding(); err != nil {
+			return err
+		}
+		if p.desired.Wanted.Stopped || p.desired.Restored {
+			return errors.New("nothing runs, so nothing can be moved: run `otto cluster start`")
+		}
+		if _, wanted := p.owner(name); !wanted {
+			return fmt.Errorf("no service %q: see otto cluster status", name)
+		}
+		now := time.Now()
+		known := p.weighed(now)
+		if advised {
+			d, err = advisedMove(known, name, now)
+		} else {
+			d, err = decide.Move(known, name, to, now)
+		}
+		if err != nil {
+			return err
+		}
+		d.Outcome = otto.OutcomeDo
+		next := p.desired
+		next.Memory = next.Memory.Forget(next.Wanted.Decisions, now)
+		if next.Memory.Full() {
+			return errors.New("there were too many moves lately: try again in some minutes")
+		}
+		next = next.begin(d, now, cmp.Or(otto.By(ctx), "a person"))
+		if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
+			return err
+		}
+		p.desired = next
+		p.tellBegun(d, now, otto.By(ctx))
+		p.pass()
+		p.publishView()
+		return nil
+	})
+	return d, err
+}
+
+// advisedMove is the move of a service's instance that is advised now.
+func advisedMove(k decide.Known, name string, now time.Time) (otto.Decision, error) {
+	for _, d := range append(decide.Next(k, now), decide.Better(k, now)...) {
+		if d.Outcome == otto.OutcomeAdvise && d.To != "" && (d.Service == name || d.Instance == name) {
+			return d, nil
+		}
+	}
+	return otto.Decision{}, fmt.Errorf("no move of %s is advised now: see otto explain %s", name, name)
+}
+
+// weighed is what decisions depend on.
+func (p *Plane) weighed(now time.Time) decide.Known {
+	k := decide.Known{
+		Wanted: p.desired.Wanted, Placement: maps.Clone(p.desired.Placement), Memory: p.desired.Memory,
+		Uses: map[string]decide.Use{}, Busy: map[string]string{}, Frozen: p.doubts,
+	}
+	if p.watching.IsZero() {
+		k.Frozen = "not connected to the broker"
+	}
+	for _, j := range p.required.all {
+		k.Verdicts = append(k.Verdicts, j.verdict)
+	}
+	metrics := otto.NodeMetrics()
+	for _, n := range p.desired.Wanted.Nodes {
+		known, intent := p.nodes[n.ID], p.desired.Intents[n.ID]
+		k.Nodes = append(k.Nodes, decide.Node{
+			Node: p.planned(known, now), Readings: known.readings(metrics, now, p.desired.Wanted.IntervalOf()), Ready: known.state == otto.NodeReady,
+			Since: known.since, Cordoned: intent.Cordoned || intent.Draining, Own: intent.By == otto.ByOtto,
+		})
+		known.uses(k.Uses, now, p.desired.Wanted.IntervalOf())
+	}
+	gone := map[string]string{}
+	for i := range k.Nodes {
+		gone[k.Nodes[i].ID] = k.Nodes[i].Gone
+	}
+	for instance, id := range k.Placement {
+		if why := p.busy(instance, id, gone[id]); why != "" {
+			k.Busy[instance] = why
+		}
+	}
+	return k
+}
+
+// busy says why an instance is to be left alone; gone, why its node is to be left.
+func (p *Plane) busy(instance, id, gone string) string {
+	if a, ok := p.desired.Memory.UnderWay(instance); ok {
+		return "its " + noun(a) + " is under way"
+	}
+	if _, ok := p.standIns[instance]; ok {
+		return "it stands in for one on a lost node"
+	}
+	if why := cmp.Or(p.held[instance], p.waiting[instance]); why != "" {
+		return why
+	}
+	n := p.nodes[id]
+	if n == nil || n.report == nil {
+		return "its node has not reported"
+	}
+	if gone != "" {
+		return "its node " + gone
+	}
+	for _, s := range n.report.Instances {
+		if s.Name == instance && (s.State == otto.InstanceRunning || s.State == otto.InstanceUnhealthy) {
+			return ""
+		}
+	}
+	return "it does not run yet, or does not stay up"
+}
+
+// decided are the decisions as they would be now, with advice.
+func (p *Plane) decided(now time.Time) []otto.Decision {
+	k := p.weighed(now)
+	list := decide.Next(k, now)
+	for _, d := range decide.Better(k, now) {
+		there := func(o otto.Decision) bool { return o.Instance == d.Instance }
+		if !slices.ContainsFunc(list, there) {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// away are the services that have left a node for what they require, and do not go
+// home to it yet.
+func (p *Plane) away(id string, now time.Time) map[string]bool {
+	var list map[string]bool
+	returnAfter := p.desired.Wanted.Decisions.WithDefaults().ReturnAfter
+	for _, a := range p.desired.Memory.Acts {
+		soon := a.Ended.IsZero() || now.Sub(a.Ended) < returnAfter
+		if a.Action != otto.ActionMigrate || a.From != id || a.Verdict == decide.HelpedFailed || !soon {
+			continue
+		}
+		if list == nil {
+			list = map[string]bool{}
+		}
+		list[a.Service] = true
+	}
+	return list
+}
+
+// spec is what an instance is made from: its service's, in the generation that
+// restarts have brought it to.
+func (d desired) spec(s otto.Service, instance string) otto.ContainerSpec {
+	spec := s.Spec
+	spec.Generation = d.Generations[instance]
+	return spec
+}
