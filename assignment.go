@@ -40,6 +40,9 @@ type Instance struct {
 	// Hold says why the instance must not be started yet, because of services of
 	// other nodes. It never stops one that runs.
 	Hold string `json:"hold,omitempty"`
+	// Restart is how often a restart of it has been asked for. It is no part of the
+	// spec: the same container is stopped and started.
+	Restart uint64 `json:"restart,omitempty"`
 	// Fenced says that the instance may be started on another node when this one
 	// is not heard: it must not run here without a lease.
 	Fenced bool `json:"fenced,omitempty"`

@@ -34,7 +34,7 @@ const (
 	doStop    verb = "stop"    // stop what runs
 	doRetire  verb = "retire"  // stop and remove containers that are not wanted
 	doRecover verb = "recover" // start the former container again
-	doRestart verb = "restart" // stop and start what runs and is unhealthy
+	doRestart verb = "restart" // stop and start what runs and is unhealthy, or is to be restarted
 	doFence   verb = "fence"   // stop at once what has no lease any more
 )
 
@@ -45,6 +45,7 @@ type step struct {
 	current *otto.Container
 	// others are the instance's other containers.
 	others []otto.Container
+	asked  bool          // of a restart: a person or a rule wants it
 	reason string        // why nothing is done yet
 	again  time.Duration // when to look again; 0 means at the next change
 }
@@ -64,6 +65,7 @@ type situation struct {
 	want       *otto.Instance // nil: the instance is not wanted here
 	stopped    bool           // the cluster is stopped
 	rerun      bool           // start it even if it has ended by itself
+	restart    bool           // its container has to be restarted, as was asked for
 	containers []otto.Container
 	attempt    attempt
 	blocked    string // why it must not be started yet
@@ -91,6 +93,9 @@ func next(s situation, now time.Time) step {
 		if len(others) > 0 || current.Name != s.want.Name {
 			st.do = doRetire
 			return patient(st, s, now)
+		} else if s.restart {
+			st.do, st.asked = doRestart, true
+			return gated(st, s, now)
 		} else if current.Health == unhealthy && mayRestart(s.want.Spec, s.attempt.count) {
 			st.do = doRestart
 			return gated(st, s, now)
@@ -106,7 +111,7 @@ func next(s situation, now time.Time) step {
 		st.do = doUpdate
 	case current == nil:
 		st.do = doDeploy
-	case ended(s.want.Spec, *current, s.attempt.count) && !s.rerun:
+	case ended(s.want.Spec, *current, s.attempt.count) && !s.rerun && !s.restart:
 		return st
 	default:
 		st.do = doStart
@@ -210,6 +215,9 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		if shown.Health == unhealthy && alive(*shown) {
 			st.Error = shown.Ailment
 		}
+	}
+	if !s.restart {
+		st.Restart = s.want.Restart
 	}
 	plan := next(s, now)
 	st.Reason = plan.reason

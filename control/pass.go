@@ -247,7 +247,7 @@ func (p *Plane) assign(now time.Time) {
 	for _, id := range ids {
 		n, a := p.nodes[id], all[id]
 		for i := range a.Instances {
-			a.Instances[i].Spec.Generation = p.desired.Generations[a.Instances[i].Name]
+			a.Instances[i].Restart = p.desired.Restarts[a.Instances[i].Name]
 		}
 		content, err := json.Marshal(a)
 		if err != nil {

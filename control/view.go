@@ -106,7 +106,7 @@ func (p *Plane) instance(svc otto.Service, name string) otto.PlacedInstance {
 		if k := slices.IndexFunc(r.Instances, func(s otto.InstanceStatus) bool { return s.Name == name }); k >= 0 {
 			i.InstanceStatus = r.Instances[k]
 			current := (n.state == otto.NodeReady || n.state == otto.NodeDraining) && r.Revision == n.revision && r.BootID == n.bootID
-			i.UpToDate = current && i.SpecHash == p.desired.spec(svc, name).Hash()
+			i.UpToDate = current && i.SpecHash == svc.Spec.Hash() && i.Restart == p.desired.Restarts[name]
 		}
 	}
 	if going != "" {
