@@ -62,6 +62,8 @@ type InstanceStatus struct {
 	Error   string   `json:"error,omitempty"`
 	Warning string   `json:"warning,omitempty"`
 	LogTail []string `json:"log_tail,omitempty"` // last lines of a container that does not stay up
+	// Failed is the hash of the spec that Error is about, while it is wanted.
+	Failed string `json:"failed,omitempty"`
 	// Restart is that of the assignment, once it has been seen to.
 	Restart uint64 `json:"restart,omitempty"`
 	// Fenced says that it was stopped because its lease has ended, and that no

@@ -34,6 +34,7 @@ type Service struct {
 	Placement PlacementRules `json:"placement,omitzero"`
 	Platform  string         `json:"platform,omitempty"` // such as linux/arm64; "" means any
 	Reserve   Resources      `json:"reserve,omitzero"`   // that a node must have free for each instance
+	Update    Update         `json:"update,omitzero"`    // how a new version comes
 	Spec      ContainerSpec  `json:"spec"`
 	// Requirements are its own; Wanted.RequirementsOf has all that concern it.
 	Requirements []Requirement `json:"requirements,omitempty"`

@@ -137,6 +137,11 @@ func (c *converger) adopt(asg otto.Assignment) {
 	if c.lease.left() <= 0 && slices.ContainsFunc(asg.Instances, func(i otto.Instance) bool { return i.Spec.Stateful() }) {
 		signal(c.beatNow) // only an answer to a heartbeat can be a lease
 	}
+	for name, at := range c.attempts { // what failed in another version says nothing of this one
+		if inst := c.wanted(name); inst != nil && at.hash != "" && at.hash != inst.Spec.Hash() {
+			delete(c.attempts, name)
+		}
+	}
 	for name, w := range c.work { // a pull of what is no longer wanted has no purpose
 		if inst := c.wanted(name); w.pulling && (inst == nil || inst.Spec.Hash() != w.hash) {
 			w.cancel()

@@ -31,7 +31,7 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 		if err := plan.Refuse(was, w, p.desired.Placement); err != nil {
 			return err
 		}
-		changes = plan.Diff(was, w)
+		changes = append(plan.Diff(was, w), p.failedUpdates(w)...)
 		if dryRun {
 			return nil
 		}
@@ -105,6 +105,10 @@ func (d desired) with(w otto.Wanted) desired {
 	}
 	next.Intents = maps.Clone(d.Intents)
 	maps.DeleteFunc(next.Intents, func(id string, _ otto.Intent) bool { return !hasNode(w.Nodes, id) })
+	next.Rollouts = plan.Begin(d.Wanted, w, d.Rollouts)
+	if d.Restored { // what runs is not known to be what was wanted
+		next.Rollouts = nil
+	}
 	next.Restarts = maps.Clone(d.Restarts)
 	maps.DeleteFunc(next.Restarts, func(instance string, _ uint64) bool { return !w.HasInstance(instance) })
 	next.Wanted = w

@@ -57,6 +57,8 @@ type desired struct {
 	Memory decide.Memory `json:"decisions,omitzero"`
 	// Intents are what a person wants of nodes, beside what the file says.
 	Intents map[string]otto.Intent `json:"intents,omitempty"`
+	// Rollouts are the updates and restarts that are under way or have failed, by service.
+	Rollouts map[string]plan.Rollout `json:"rollouts,omitempty"`
 	// Restarts are how often each instance was asked to restart, if ever.
 	Restarts map[string]uint64 `json:"restarts,omitempty"`
 	// Leaving are nodes that are no longer wanted and still have Otto on them.

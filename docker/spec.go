@@ -35,7 +35,7 @@ func createOptions(cluster string, inst otto.Instance, name string) (client.Cont
 		return client.ContainerCreateOptions{}, err
 	}
 	binds, mounts := mountsOf(spec.Mounts, cluster)
-	mode, endpoints := networks(cluster, inst)
+	mode, endpoints := networks(cluster, inst, name)
 	return client.ContainerCreateOptions{
 		Name: name,
 		Config: &container.Config{
@@ -248,12 +248,17 @@ func devices(wanted []otto.Device) []container.DeviceMapping {
 }
 
 // networks attaches an instance to the cluster's network, where its service's
-// name and its own find it, unless its spec names another network mode.
-func networks(cluster string, inst otto.Instance) (container.NetworkMode, *network.NetworkingConfig) {
+// name and its own find it, unless its spec names another network mode. One that
+// starts beside the container that it follows is not to be found by the name of
+// its instance before it has that name, which the engine makes known by itself.
+func networks(cluster string, inst otto.Instance, name string) (container.NetworkMode, *network.NetworkingConfig) {
 	if mode := inst.Spec.NetworkMode; mode != "" {
 		return container.NetworkMode(mode), nil
 	}
 	aliases := slices.Compact([]string{inst.Service, inst.Name})
+	if inst.StartFirst && name != inst.Name {
+		aliases = slices.DeleteFunc(aliases, func(a string) bool { return a == inst.Name })
+	}
 	return container.NetworkMode(cluster), &network.NetworkingConfig{
 		EndpointsConfig: map[string]*network.EndpointSettings{cluster: {Aliases: aliases}},
 	}
