@@ -241,10 +241,10 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		Name: s.want.Name, Service: s.want.Service, Image: s.want.Spec.Image,
 		Error: s.attempt.err, Warning: s.attempt.warning, LogTail: s.attempt.tail,
 	}
-	if st.Error == "" && busy == doNothing && current != nil && isFailedUpdate(*s.want, *current) { // an agent before this one knew why
-		st.Error = "the update did not come up: see `docker logs " + current.Name + "` there"
+	if st.GivenUp = busy == doNothing && current != nil && isFailedUpdate(*s.want, *current); st.GivenUp && st.Error == "" {
+		st.Error = "the update did not come up: see `docker logs " + current.Name + "` there" // an agent before this one knew why
 	}
-	if st.Error != "" {
+	if st.Error != "" && s.blocked == "" {
 		st.Failed = s.want.Spec.Hash()
 	}
 	shown := current
@@ -263,6 +263,9 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		}
 		if shown.Health == unhealthy && alive(*shown) {
 			st.Error = shown.Ailment
+			if shown == current {
+				st.Failed = shown.SpecHash
+			}
 		}
 	}
 	if !s.restart {

@@ -13,12 +13,17 @@ import (
 	"github.com/otto-edge/otto/control/plan"
 )
 
-// watched is since when an instance has been up in a version.
+// watched is since when an instance has been up in a version, or has been seen not
+// to come up in it.
 type watched struct {
 	hash    string
 	restart uint64
-	at      time.Time
+	at, bad time.Time
 }
+
+// failAfter is how long a new version may fail before it has failed, while it is
+// still being tried: an engine that was restarted, a registry that did not answer.
+const failAfter = 10 * time.Second
 
 // roll goes on with all updates and restarts that are under way, and writes down
 // what comes next before anybody is told.
@@ -80,29 +85,33 @@ func (p *Plane) seen(s otto.Service, r plan.Rollout, name string, now time.Time)
 		return at
 	}
 	k := slices.IndexFunc(said.Instances, func(i otto.InstanceStatus) bool { return i.Name == name })
-	if k < 0 {
+	if k < 0 || said.Revision != n.revision || said.Instances[k].Restart != p.desired.Restarts[name] {
 		delete(p.watched, name)
 		return at
 	}
 	i, hash := said.Instances[k], r.Of(s, name).Spec.Hash()
-	running := i.State == otto.InstanceRunning || i.State == otto.InstanceCompleted
 	at.Serving = i.State == otto.InstanceRunning
-	if said.Revision != n.revision || i.Restart != p.desired.Restarts[name] {
-		delete(p.watched, name)
-		return at
+	was := p.watched[name]
+	if was.hash != hash || was.restart != i.Restart {
+		was = watched{hash: hash, restart: i.Restart}
 	}
-	broken := i.State == otto.InstanceFailed || i.State == otto.InstanceUnhealthy
-	if i.Failed == hash && (broken || i.SpecHash != hash) || i.SpecHash == hash && broken {
+	failing := i.Failed == hash && (i.State == otto.InstanceFailed || i.State == otto.InstanceUnhealthy || i.SpecHash != hash)
+	up := !failing && i.SpecHash == hash && p.held[name] == "" && (i.State == otto.InstanceRunning || i.State == otto.InstanceCompleted)
+	switch {
+	case failing && was.bad.IsZero():
+		was.bad, was.at = now, time.Time{}
+	case failing, !up:
+		was.at = time.Time{}
+	case was.at.IsZero():
+		was.at = now
+	case now.Sub(was.at) > failAfter:
+		was.bad = time.Time{} // it has mended itself
+	}
+	p.watched[name] = was
+	at.Up = was.at
+	if failing && (i.GivenUp || now.Sub(was.bad) >= failAfter) {
 		at.Failed, at.Tail = cmp.Or(i.Error, string(i.State)), i.LogTail
 	}
-	if !running || i.SpecHash != hash || p.held[name] != "" {
-		delete(p.watched, name)
-		return at
-	}
-	if was := p.watched[name]; was.hash != hash || was.restart != i.Restart {
-		p.watched[name] = watched{hash, i.Restart, now}
-	}
-	at.Up = p.watched[name].at
 	return at
 }
 

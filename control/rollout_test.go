@@ -247,7 +247,9 @@ func killedInAnUpdate(t *testing.T, bad bool, point string, nth int) (hit bool) 
 		case <-time.After(2 * time.Minute):
 		}
 		armed = false
-		c.Wait(time.Minute, "nodes", func(v *otto.Cluster) bool { return v.Nodes[0].State == otto.NodeReady && v.Nodes[1].State == otto.NodeReady })
+		c.Wait(time.Minute, "nodes", func(v *otto.Cluster) bool {
+			return v.Nodes[0].State == otto.NodeReady && v.Nodes[1].State == otto.NodeReady
+		})
 		apply(t, c, wanted(replicas(2, "www"))) // as who has got no answer does
 		ends, want := rolledOut, map[string]int{hash("www"): 2}
 		if bad {
@@ -349,4 +351,3 @@ func TestServiceRestartGoesOneByOne(t *testing.T) {
 		}
 	})
 }
-
