@@ -65,9 +65,11 @@ func (p *plane) Apply(_ context.Context, w otto.Wanted, base uint64, dry bool) (
 	}
 	return changes, p.called("apply base=%d dry=%t", base, dry)
 }
+
 func (p *plane) Plan(_ context.Context, w otto.Wanted) (otto.Plan, error) {
 	return otto.Plan{ID: "abc", Changes: []otto.Change{{Name: w.Nodes[0].ID}}}, p.called("plan")
 }
+
 func (p *plane) Restart(_ context.Context, service string) error {
 	return p.called("restart %s", service)
 }
