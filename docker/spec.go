@@ -35,7 +35,7 @@ func createOptions(cluster string, inst otto.Instance, name string) (client.Cont
 		return client.ContainerCreateOptions{}, err
 	}
 	binds, mounts := mountsOf(spec.Mounts, cluster)
-	mode, endpoints := networks(cluster, inst, name)
+	mode, endpoints := networks(cluster, inst)
 	return client.ContainerCreateOptions{
 		Name: name,
 		Config: &container.Config{
@@ -248,15 +248,15 @@ func devices(wanted []otto.Device) []container.DeviceMapping {
 }
 
 // networks attaches an instance to the cluster's network, where its service's
-// name and its own find it, unless its spec names another network mode. One that
-// starts beside the container that it follows is not to be found by the name of
-// its instance before it has that name, which the engine makes known by itself.
-func networks(cluster string, inst otto.Instance, name string) (container.NetworkMode, *network.NetworkingConfig) {
+// name and its own find it, unless its spec names another network mode. One that is
+// updated start-first is found by its own name only while it has that name, which
+// the engine makes known by itself: neither before it serves nor when it is leaving.
+func networks(cluster string, inst otto.Instance) (container.NetworkMode, *network.NetworkingConfig) {
 	if mode := inst.Spec.NetworkMode; mode != "" {
 		return container.NetworkMode(mode), nil
 	}
 	aliases := slices.Compact([]string{inst.Service, inst.Name})
-	if inst.StartFirst && name != inst.Name {
+	if inst.StartFirst {
 		aliases = slices.DeleteFunc(aliases, func(a string) bool { return a == inst.Name })
 	}
 	return container.NetworkMode(cluster), &network.NetworkingConfig{
