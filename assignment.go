@@ -40,10 +40,23 @@ type Instance struct {
 	// Hold says why the instance must not be started yet, because of services of
 	// other nodes. It never stops one that runs.
 	Hold string `json:"hold,omitempty"`
+	// StartFirst has the former container serve until the one that replaces it is
+	// up; otherwise it is stopped first.
+	StartFirst bool `json:"start_first,omitempty"`
+	// Keep is the hash of a spec that has failed: its container is kept, stopped,
+	// for its logs, under the name of the instance with SuffixKept.
+	Keep string `json:"keep,omitempty"`
+	// Restart is how often a restart of it has been asked for. It is no part of the
+	// spec: the same container is stopped and started.
+	Restart uint64 `json:"restart,omitempty"`
 	// Fenced says that the instance may be started on another node when this one
 	// is not heard: it must not run here without a lease.
 	Fenced bool `json:"fenced,omitempty"`
 }
+
+// SuffixKept is behind the name of a container that an update has left for its
+// logs.
+const SuffixKept = ".kept"
 
 // ContainerState is a container's state in the engine's own words.
 type ContainerState string

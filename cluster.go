@@ -110,6 +110,8 @@ type ServiceStatus struct {
 	Service
 	Instances []PlacedInstance `json:"instances"`
 	Verdicts  []Verdict        `json:"verdicts,omitempty"` // on its requirements, of each instance
+	// Rollout is its update or restart, while one is under way or has failed.
+	Rollout *UpdateStatus `json:"rollout,omitempty"`
 }
 
 // PlacedInstance is an instance on the node it was given to.

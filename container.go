@@ -62,6 +62,12 @@ type InstanceStatus struct {
 	Error   string   `json:"error,omitempty"`
 	Warning string   `json:"warning,omitempty"`
 	LogTail []string `json:"log_tail,omitempty"` // last lines of a container that does not stay up
+	// Failed is the hash of the wanted spec, if Error is of an attempt to run it;
+	// GivenUp says that it is not tried again, and the former container runs.
+	Failed  string `json:"failed,omitempty"`
+	GivenUp bool   `json:"given_up,omitempty"`
+	// Restart is that of the assignment, once it has been seen to.
+	Restart uint64 `json:"restart,omitempty"`
 	// Fenced says that it was stopped because its lease has ended, and that no
 	// process of it is left.
 	Fenced bool `json:"fenced,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,7 @@ type Service struct {
 	Placement PlacementRules `json:"placement,omitzero"`
 	Platform  string         `json:"platform,omitempty"` // such as linux/arm64; "" means any
 	Reserve   Resources      `json:"reserve,omitzero"`   // that a node must have free for each instance
+	Update    Update         `json:"update,omitzero"`    // how a new version comes
 	Spec      ContainerSpec  `json:"spec"`
 	// Requirements are its own; Wanted.RequirementsOf has all that concern it.
 	Requirements []Requirement `json:"requirements,omitempty"`
@@ -116,6 +118,11 @@ func (w Wanted) InstanceNames(s Service) []string {
 	return names
 }
 
+// HasInstance reports whether a service has an instance of this name.
+func (w Wanted) HasInstance(name string) bool {
+	return slices.ContainsFunc(w.Services, func(s Service) bool { return slices.Contains(w.InstanceNames(s), name) })
+}
+
 // Dependency is another service that must have reached a condition before a
 // service starts. Conditions are Docker Compose's.
 type Dependency struct {
@@ -161,8 +168,6 @@ type ContainerSpec struct {
 	ExtraHosts  []string      `json:"extra_hosts,omitempty"`  // "name:address"
 	// Exclusive makes it stateful although it has no volume: never two at once.
 	Exclusive bool `json:"stateful,omitempty"`
-	// Generation rises when Otto restarts an instance: another one is another container.
-	Generation int `json:"generation,omitempty"`
 }
 
 // Pull policies.

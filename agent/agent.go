@@ -61,6 +61,7 @@ type Agent struct {
 	Options
 	state   state
 	lease   *lease
+	asked   *restarts        // owned by converge
 	stored  *otto.Assignment // in force when the agent started
 	problem atomic.Value     // string: what is wrong with the agent itself
 
@@ -112,6 +113,9 @@ func New(o Options) (*Agent, error) {
 	}
 	if a.lease, err = openLease(o.StateDir, o.Clock); err != nil {
 		o.Log.Warn("stateful services stop if the control plane is not heard soon", "err", err)
+	}
+	if a.asked, err = openRestarts(o.StateDir); err != nil {
+		o.Log.Warn("containers that were asked to restart may do so once more", "err", err)
 	}
 	return a, nil
 }

@@ -51,6 +51,7 @@ type converger struct {
 type work struct {
 	do      verb
 	why     string // of a restart
+	asked   bool   // likewise
 	hash    string
 	pulling bool
 	cancel  context.CancelFunc
@@ -135,6 +136,11 @@ func (c *converger) adopt(asg otto.Assignment) {
 	c.assignment = &asg
 	if c.lease.left() <= 0 && slices.ContainsFunc(asg.Instances, func(i otto.Instance) bool { return i.Spec.Stateful() }) {
 		signal(c.beatNow) // only an answer to a heartbeat can be a lease
+	}
+	for name, at := range c.attempts { // what failed in another version says nothing of this one
+		if inst := c.wanted(name); inst != nil && at.hash != "" && at.hash != inst.Spec.Hash() {
+			delete(c.attempts, name)
+		}
 	}
 	for name, w := range c.work { // a pull of what is no longer wanted has no purpose
 		if inst := c.wanted(name); w.pulling && (inst == nil || inst.Spec.Hash() != w.hash) {
@@ -251,6 +257,7 @@ func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duratio
 	if c.assignment == nil {
 		return again // nothing is known to be wrong
 	}
+	c.noteRestarts()
 	all := c.situations()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		s := all[name]
@@ -286,6 +293,24 @@ func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duratio
 		}
 	}
 	return again
+}
+
+// noteRestarts takes in which restarts are asked for, while it is known what runs.
+func (c *converger) noteRestarts() {
+	if c.engine.Problem != "" {
+		return
+	}
+	have := map[string][]otto.Container{}
+	for _, ctr := range c.containers {
+		have[ctr.Instance] = append(have[ctr.Instance], ctr)
+	}
+	err := c.asked.keep(func(name string) bool { return c.wanted(name) != nil })
+	for _, inst := range c.assignment.Instances {
+		err = errors.Join(err, c.asked.note(inst, have[inst.Name]))
+	}
+	if err != nil {
+		c.Log.Warn("containers that were asked to restart may do so once more", "err", err)
+	}
 }
 
 // settlingLeft is how long until an instance's state changes by time alone.
@@ -328,6 +353,7 @@ func (c *converger) situations() map[string]situation {
 		if s.attempt.hash != inst.Spec.Hash() {
 			s.attempt = attempt{}
 		}
+		s.restart = c.asked.due(*inst, s.containers)
 		s.blocked = blocked(*inst, leaving, reports)
 		if why, stop := c.lease.judge(*inst, c.assignment.Revision); why != "" {
 			s.blocked, s.fenced = why, stop
@@ -363,6 +389,7 @@ func (c *converger) statuses(all map[string]situation, now time.Time) []otto.Ins
 		if s.attempt = c.attempts[inst.Name]; s.attempt.hash != inst.Spec.Hash() {
 			s.attempt = attempt{}
 		}
+		s.restart = c.asked.due(*inst, s.containers)
 		if why, stop := c.lease.judge(*inst, c.assignment.Revision); why != "" {
 			s.blocked, s.fenced = why, stop
 		}
@@ -392,8 +419,10 @@ func (c *converger) wanted(name string) *otto.Instance {
 // launch begins work for an instance.
 func (c *converger) launch(ctx context.Context, name string, want *otto.Instance, st step) {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &work{do: st.do, cancel: cancel}
-	if st.do == doRestart {
+	w := &work{do: st.do, cancel: cancel, asked: st.asked}
+	if st.asked {
+		c.note("instance-restarted", name, "restarted, as asked for")
+	} else if st.do == doRestart {
 		c.note("instance-unhealthy", name, "restarted: "+st.current.Ailment)
 		w.why = "it was unhealthy and has been restarted: " + st.current.Ailment
 	}
@@ -447,6 +476,9 @@ func (c *converger) settle(r result) {
 			}
 			return
 		}
+	}
+	if w.asked && r.err == nil {
+		return
 	}
 	at := c.attempts[r.instance]
 	if at.hash != r.hash {

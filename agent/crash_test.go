@@ -99,7 +99,7 @@ func TestAgentKilledAtAnyChangeFinishesTheJob(t *testing.T) {
 	}{
 		{name: "first start", from: wanted(), to: wanted(web("")), want: []string{"web running"}, changes: 2},
 		{name: "update", from: wanted(web("")), to: wanted(web("www")), want: []string{"web running"}, user: "www", changes: 4},
-		{name: "update that fails", from: wanted(web("")), to: wanted(web("nobody")), want: []string{"web running", "web.failed created"}, changes: 5},
+		{name: "update that fails", from: wanted(web("")), to: wanted(web("nobody")), want: []string{"web running", "web.kept created"}, changes: 5},
 		{name: "removal", from: wanted(web("")), to: wanted(), want: []string{}, changes: 2},
 	}
 	for _, tt := range tests {

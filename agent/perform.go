@@ -34,15 +34,48 @@ func (c *converger) perform(ctx context.Context, name string, want wish, st step
 		return "", c.kill(ctx, append(slices.Clone(st.others), current(st)...))
 	case doStop:
 		return "", c.stop(ctx, append(slices.Clone(st.others), current(st)...))
+	case doAbort:
+		return "", c.abort(ctx, want, *st.current)
 	case doRetire:
-		if err := c.retire(ctx, st.others); err != nil {
-			return "", err
-		}
-		if st.current != nil && st.current.Name != name {
-			return "", c.Runtime.Rename(ctx, st.current.ID, name)
-		}
+		return "", c.replace(ctx, name, want, st)
 	}
 	return "", nil
+}
+
+// replace makes the current container the only one of its instance, under its
+// name. Where both run, the new one has the name before the former one stops, so
+// that whoever asks for the name always finds one that serves.
+func (c *converger) replace(ctx context.Context, name string, want wish, st step) error {
+	named := st.current == nil || st.current.Name == name
+	if !named && want.StartFirst && alive(*st.current) {
+		named = c.handOver(ctx, name, st)
+	}
+	if err := c.retire(ctx, want.Instance, st.others); err != nil || named {
+		return err
+	}
+	return c.Runtime.Rename(ctx, st.current.ID, name)
+}
+
+// handOver gives the name of an instance from the former container to the current
+// one while both run, and reports whether that went well.
+func (c *converger) handOver(ctx context.Context, name string, st step) bool {
+	i := slices.IndexFunc(st.others, func(o otto.Container) bool { return o.Name == name })
+	if i >= 0 && c.Runtime.Rename(ctx, st.others[i].ID, name+suffixFormer) != nil {
+		return false
+	}
+	return c.Runtime.Rename(ctx, st.current.ID, name) == nil
+}
+
+// abort gives up a new container that does not work beside the former one, which
+// has gone on to serve.
+func (c *converger) abort(ctx context.Context, want wish, ctr otto.Container) error {
+	why := ctr.Ailment
+	if why == "" {
+		why = c.ended(ctx, ctr)
+	}
+	return fmt.Errorf("the update did not come up beside the former container, which runs on: %w", errors.Join(errors.New(why),
+		c.stop(ctx, []otto.Container{ctr}),
+		c.Runtime.Rename(ctx, ctr.ID, want.Name+suffixFailed)))
 }
 
 func current(st step) []otto.Container {
@@ -127,12 +160,18 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 		}
 	}
 	former := slices.DeleteFunc(slices.Clone(st.others), func(o otto.Container) bool { return o.Name != want.Name })
-	if err := c.stop(ctx, st.others); err != nil {
-		return warning, err
+	first := want.StartFirst && slices.ContainsFunc(st.others, alive)
+	if !first {
+		if err := c.stop(ctx, st.others); err != nil {
+			return warning, err
+		}
 	}
 	startErr := c.start(ctx, want, id)
 	if startErr == nil {
 		startErr = c.staysUp(ctx, want, id)
+	}
+	if startErr != nil && first && !errors.Is(startErr, errNotNow) && ctx.Err() == nil {
+		return warning, c.abort(ctx, want, otto.Container{ID: id, State: otto.ContainerRunning, Ailment: startErr.Error()})
 	}
 	if startErr != nil && !errors.Is(startErr, errNotNow) && len(former) > 0 && ctx.Err() == nil {
 		return warning, fmt.Errorf("the update did not start and the former container was put back: %w", errors.Join(startErr,
@@ -158,11 +197,7 @@ func (c *converger) staysUp(ctx context.Context, want wish, id string) error {
 	if list[i].State == otto.ContainerExited && list[i].ExitCode == 0 && ended(want.Spec, list[i], 0) {
 		return nil
 	}
-	why := fmt.Sprintf("it ended with exit code %d", list[i].ExitCode)
-	if tail, err := c.Runtime.Logs(ctx, id, tailLines); err == nil && len(tail) > 0 {
-		why += ": " + strings.Join(tail, " | ")
-	}
-	return errors.New(why)
+	return errors.New(c.ended(ctx, list[i]))
 }
 
 // keepOne leaves of what earlier updates made only the container to come back to,
@@ -177,10 +212,10 @@ func (c *converger) keepOne(ctx context.Context, want otto.Instance, list []otto
 		keep = slices.IndexFunc(list, func(o otto.Container) bool { return o.Name == want.Name })
 	}
 	if keep < 0 {
-		return nil, c.retire(ctx, list)
+		return nil, c.retire(ctx, want, list)
 	}
 	kept := list[keep]
-	if err := c.retire(ctx, slices.Delete(slices.Clone(list), keep, keep+1)); err != nil {
+	if err := c.retire(ctx, want, slices.Delete(slices.Clone(list), keep, keep+1)); err != nil {
 		return list, err
 	}
 	if kept.Name != want.Name {
@@ -190,6 +225,18 @@ func (c *converger) keepOne(ctx context.Context, want otto.Instance, list []otto
 		kept.Name = want.Name
 	}
 	return []otto.Container{kept}, nil
+}
+
+// ended says how a container has ended, with the last lines of its output.
+func (c *converger) ended(ctx context.Context, ctr otto.Container) string {
+	why := fmt.Sprintf("it ended with exit code %d", ctr.ExitCode)
+	if ctr.OOM {
+		why = "it was killed for want of memory"
+	}
+	if tail, err := c.Runtime.Logs(ctx, ctr.ID, tailLines); err == nil && len(tail) > 0 {
+		why += ": " + strings.Join(tail, " | ")
+	}
+	return why
 }
 
 func (c *converger) pull(ctx context.Context, want wish) (warning string, err error) {
@@ -212,14 +259,20 @@ func (c *converger) stop(ctx context.Context, list []otto.Container) error {
 	return errors.Join(errs...)
 }
 
-// retire stops and removes containers.
-func (c *converger) retire(ctx context.Context, list []otto.Container) error {
+// retire stops and removes containers, but for one that is to be kept.
+func (c *converger) retire(ctx context.Context, want otto.Instance, list []otto.Container) error {
 	if err := c.stop(ctx, list); err != nil {
 		return err
 	}
+	kept := slices.IndexFunc(list, func(o otto.Container) bool { return want.Keep != "" && o.SpecHash == want.Keep })
 	var errs []error
-	for _, ctr := range list {
-		errs = append(errs, c.Runtime.Remove(ctx, ctr.ID))
+	for i, ctr := range list {
+		if i != kept {
+			errs = append(errs, c.Runtime.Remove(ctx, ctr.ID))
+		}
+	}
+	if kept >= 0 && errors.Join(errs...) == nil {
+		return c.Runtime.Rename(ctx, list[kept].ID, want.Name+otto.SuffixKept)
 	}
 	return errors.Join(errs...)
 }

@@ -12,7 +12,8 @@ import (
 // Suffixes of the names that containers have for a time during an update. The
 // service's own name always belongs to the container that should serve.
 const (
-	suffixNext   = ".next"   // created, not started yet
+	suffixNext   = ".next"   // it is to follow the former one
+	suffixFormer = ".former" // it has been followed, and is being stopped
 	suffixFailed = ".failed" // did not start; kept for its logs while the former one runs on
 )
 
@@ -34,7 +35,8 @@ const (
 	doStop    verb = "stop"    // stop what runs
 	doRetire  verb = "retire"  // stop and remove containers that are not wanted
 	doRecover verb = "recover" // start the former container again
-	doRestart verb = "restart" // stop and start what runs and is unhealthy
+	doRestart verb = "restart" // stop and start what runs and is unhealthy, or is to be restarted
+	doAbort   verb = "abort"   // give up a new container beside the former one
 	doFence   verb = "fence"   // stop at once what has no lease any more
 )
 
@@ -45,6 +47,7 @@ type step struct {
 	current *otto.Container
 	// others are the instance's other containers.
 	others []otto.Container
+	asked  bool          // of a restart: a person or a rule wants it
 	reason string        // why nothing is done yet
 	again  time.Duration // when to look again; 0 means at the next change
 }
@@ -64,6 +67,7 @@ type situation struct {
 	want       *otto.Instance // nil: the instance is not wanted here
 	stopped    bool           // the cluster is stopped
 	rerun      bool           // start it even if it has ended by itself
+	restart    bool           // its container has to be restarted, as was asked for
 	containers []otto.Container
 	attempt    attempt
 	blocked    string // why it must not be started yet
@@ -77,6 +81,7 @@ func next(s situation, now time.Time) step {
 		return patient(step{do: doRetire, others: s.containers}, s, now)
 	}
 	current, others := split(*s.want, s.containers)
+	others = slices.DeleteFunc(others, func(c otto.Container) bool { return isKept(*s.want, c) })
 	st := step{current: current, others: others}
 	switch {
 	case s.fenced && slices.ContainsFunc(s.containers, alive):
@@ -89,8 +94,13 @@ func next(s situation, now time.Time) step {
 		return patient(st, s, now)
 	case current != nil && alive(*current):
 		if len(others) > 0 || current.Name != s.want.Name {
-			st.do = doRetire
+			if st.do, st.again = follow(s, *current, others, now); st.do == doNothing {
+				return st
+			}
 			return patient(st, s, now)
+		} else if s.restart {
+			st.do, st.asked = doRestart, true
+			return gated(st, s, now)
 		} else if current.Health == unhealthy && mayRestart(s.want.Spec, s.attempt.count) {
 			st.do = doRestart
 			return gated(st, s, now)
@@ -102,16 +112,49 @@ func next(s situation, now time.Time) step {
 			return gated(st, s, now)
 		}
 		return st
+	case current != nil && current.Name == s.want.Name+suffixNext && broken(*current) && beside(s, others):
+		st.do = doAbort
 	case len(others) > 0:
 		st.do = doUpdate
 	case current == nil:
 		st.do = doDeploy
-	case ended(s.want.Spec, *current, s.attempt.count) && !s.rerun:
+	case ended(s.want.Spec, *current, s.attempt.count) && !s.rerun && !s.restart:
 		return st
 	default:
 		st.do = doStart
 	}
 	return gated(st, s, now)
+}
+
+// beside reports whether a new container is tried beside the former one.
+func beside(s situation, others []otto.Container) bool {
+	return s.want.StartFirst && slices.ContainsFunc(others, alive)
+}
+
+// follow says what becomes of the other containers of an instance whose current
+// one runs: they go, but for the former one that serves until this one is up.
+func follow(s situation, current otto.Container, others []otto.Container, now time.Time) (do verb, again time.Duration) {
+	if current.Name != s.want.Name+suffixNext || !beside(s, others) {
+		return doRetire, 0
+	}
+	switch runningState(current, now) {
+	case otto.InstanceRunning:
+		return doRetire, 0
+	case otto.InstanceStarting:
+		return doNothing, settlingLeft(s, now)
+	default:
+		return doAbort, 0
+	}
+}
+
+// broken reports whether a container was started and has ended badly.
+func broken(c otto.Container) bool {
+	return (c.State == otto.ContainerExited || c.State == otto.ContainerDead) && (c.ExitCode != 0 || c.OOM || c.Error != "")
+}
+
+// isKept reports whether a container is kept for its logs alone.
+func isKept(want otto.Instance, c otto.Container) bool {
+	return want.Keep != "" && c.SpecHash == want.Keep && c.Name == want.Name+otto.SuffixKept && !alive(c)
 }
 
 // gated holds a start back while something else must come first.
@@ -136,6 +179,9 @@ func split(want otto.Instance, have []otto.Container) (current *otto.Container, 
 	hash := want.Spec.Hash()
 	best := -1
 	for i, c := range have {
+		if c.Name == want.Name+otto.SuffixKept && !alive(c) {
+			continue // it is here for its logs
+		}
 		if c.SpecHash == hash && (best < 0 || alive(c) && !alive(have[best])) {
 			best = i
 		}
@@ -195,8 +241,16 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		Name: s.want.Name, Service: s.want.Service, Image: s.want.Spec.Image,
 		Error: s.attempt.err, Warning: s.attempt.warning, LogTail: s.attempt.tail,
 	}
+	if st.GivenUp = busy == doNothing && current != nil && isFailedUpdate(*s.want, *current); st.GivenUp && st.Error == "" {
+		st.Error = "the update did not come up: see `docker logs " + current.Name + "` there" // an agent before this one knew why
+	}
+	if st.Error != "" && s.blocked == "" {
+		st.Failed = s.want.Spec.Hash()
+	}
 	shown := current
-	if shown == nil || !alive(*shown) {
+	if i := slices.IndexFunc(others, alive); shown != nil && shown.Name == s.want.Name+suffixNext && i >= 0 {
+		shown = &others[i] // the new one is being tried beside it
+	} else if shown == nil || !alive(*shown) {
 		if i := slices.IndexFunc(others, alive); i >= 0 {
 			shown = &others[i] // the former one serves until the update is done
 		}
@@ -209,7 +263,13 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		}
 		if shown.Health == unhealthy && alive(*shown) {
 			st.Error = shown.Ailment
+			if shown == current {
+				st.Failed = shown.SpecHash
+			}
 		}
+	}
+	if !s.restart {
+		st.Restart = s.want.Restart
 	}
 	plan := next(s, now)
 	st.Reason = plan.reason

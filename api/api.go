@@ -11,6 +11,8 @@
 //	DELETE /v1/nodes/ID      takes a node out of the cluster at once
 //	GET  /v1/events?after=N  the events numbered above N, one JSON a line; with &follow also those to come
 //	GET  /v1/backup          everything kept, as a backup's file
+//	POST /v1/plan            what would change if this otto.Wanted were applied, as otto.Plan
+//	POST /v1/services/NAME/restart      restarts its instances one after the other
 //	GET  /v1/services/NAME/explanation  why a service is where it is, as otto.Explanation
 //	GET  /v1/nodes/ID/explanation       why a node is as it is, likewise
 //	POST /v1/lead            makes a control plane that has stepped down decide again
@@ -40,6 +42,8 @@ type Plane interface {
 	Cluster() *otto.Cluster
 	Next() (*otto.Cluster, <-chan struct{})
 	Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bool) ([]otto.Change, error)
+	Plan(ctx context.Context, w otto.Wanted) (otto.Plan, error)
+	Restart(ctx context.Context, service string) error
 	Stop(ctx context.Context) error
 	Uninstall(ctx context.Context, volumes bool) error
 	Intend(ctx context.Context, node string, intent otto.Intent) error

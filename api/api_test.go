@@ -65,6 +65,14 @@ func (p *plane) Apply(_ context.Context, w otto.Wanted, base uint64, dry bool) (
 	}
 	return changes, p.called("apply base=%d dry=%t", base, dry)
 }
+
+func (p *plane) Plan(_ context.Context, w otto.Wanted) (otto.Plan, error) {
+	return otto.Plan{ID: "abc", Changes: []otto.Change{{Name: w.Nodes[0].ID}}}, p.called("plan")
+}
+
+func (p *plane) Restart(_ context.Context, service string) error {
+	return p.called("restart %s", service)
+}
 func (p *plane) Stop(context.Context) error { return p.called("stop") }
 func (p *plane) Uninstall(_ context.Context, volumes bool) error {
 	return p.called("uninstall volumes=%t", volumes)
@@ -147,6 +155,14 @@ func TestClientAndServer(t *testing.T) {
 		},
 		func() error { return c.Remove(t.Context(), "pi-1") },
 		func() error { return c.TakeOver(t.Context()) },
+		func() error { return c.Restart(t.Context(), "web") },
+		func() error {
+			got, err := c.Plan(t.Context(), otto.Wanted{Nodes: []otto.Node{{ID: "a"}}})
+			if got.ID != "abc" || len(got.Changes) != 1 || got.Changes[0].Name != "a" {
+				t.Errorf("plan: %+v", got)
+			}
+			return err
+		},
 		func() error { return c.Exit(t.Context()) },
 	} {
 		if err := do(); err != nil {
@@ -155,7 +171,7 @@ func TestClientAndServer(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{
 		"apply base=7 dry=true", "backup", "stop", "uninstall volumes=true", "uninstall volumes=false",
-		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me", `move web to "pi 1" advised=true by me`, "remove pi-1", "take over",
+		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me", `move web to "pi 1" advised=true by me`, "remove pi-1", "take over", "restart web", "plan",
 	}, p.calls); diff != "" {
 		t.Error(diff)
 	}
@@ -206,6 +222,7 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		{"PUT", "/v1/wanted?base=1", `{"nodes":"` + strings.Repeat("x", maxBody) + `"}`, http.StatusBadRequest},
 		{"PUT", "/v1/nodes/a/intent", `{`, http.StatusBadRequest},
 		{"GET", "/v1/events?after=x", "", http.StatusBadRequest},
+		{"POST", "/v1/plan", `[]`, http.StatusBadRequest},
 		{"GET", "/v1/stop", "", http.StatusMethodNotAllowed},
 		{"GET", "/", "", http.StatusNotFound},
 	} {

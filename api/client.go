@@ -69,6 +69,16 @@ func (c *Client) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun b
 	return changes, c.do(ctx, http.MethodPut, path, w, &changes)
 }
 
+// Plan says what would change if w were applied.
+func (c *Client) Plan(ctx context.Context, w otto.Wanted) (p otto.Plan, err error) {
+	return p, c.do(ctx, http.MethodPost, "/v1/plan", w, &p)
+}
+
+// Restart restarts the instances of a service, one after the other.
+func (c *Client) Restart(ctx context.Context, service string) error {
+	return c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(service)+"/restart", nil, nil)
+}
+
 // Stop stops all services and agents.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/v1/stop", nil, nil)

@@ -34,6 +34,8 @@ func NewServer(plane Plane, exit func()) *Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/cluster", s.cluster)
 	mux.HandleFunc("PUT /v1/wanted", s.apply)
+	mux.HandleFunc("POST /v1/plan", s.plan)
+	mux.HandleFunc("POST /v1/services/{id}/restart", s.restart)
 	mux.HandleFunc("POST /v1/stop", s.stop)
 	mux.HandleFunc("POST /v1/uninstall", s.uninstall)
 	mux.HandleFunc("PUT /v1/nodes/{id}/intent", s.intend)
@@ -238,4 +240,22 @@ func answerError(w http.ResponseWriter, err error) bool {
 		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 	}
 	return true
+}
+
+func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
+	var wanted otto.Wanted
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&wanted); err != nil {
+		http.Error(w, fmt.Sprintf("bad request: %v", err), http.StatusBadRequest)
+		return
+	}
+	p, err := s.plane.Plan(r.Context(), wanted)
+	if answerError(w, err) {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(p)
+}
+
+func (s *Server) restart(w http.ResponseWriter, r *http.Request) {
+	answerError(w, s.plane.Restart(r.Context(), r.PathValue("id")))
 }

@@ -25,15 +25,20 @@ import (
 // Exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1 // it went wrong
-	exitUsage  = 2 // the command or otto.yaml is not right; nothing was touched
-	exitPart   = 3 // a part did not come up, or could not be stopped; the rest is as asked
-	exitAgain  = 4 // a control plane is to be started again
+	exitFailed = 1   // it went wrong
+	exitUsage  = 2   // the command or otto.yaml is not right; nothing was touched
+	exitChange = 1   // of plan: something would change
+	exitPart   = 3   // a part did not come up, or could not be stopped; the rest is as asked
+	exitAgain  = 4   // a control plane is to be started again
+	exitUntold = 255 // of plan: it cannot be told what would change
 )
 
 // errPart says that not everything is as it was asked for. What is missing has
 // been printed.
 var errPart = errors.New("not everything is as asked for")
+
+// errChanges says that a plan has changes, which have been printed.
+var errChanges = errors.New("there are changes")
 
 // errFound says that doctor has found a problem, which has been printed.
 var errFound = errors.New("there are problems")
@@ -57,11 +62,22 @@ func Main(version string, args []string, in io.Reader, out, errOut io.Writer) in
 	defer cancel()
 	root := newRoot(&app{version: version, in: in, out: out, err: errOut})
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
+	code := explainError(ctx, err, errOut)
+	if c.CommandPath() == "otto plan" && err != nil && !errors.Is(err, errChanges) {
+		return exitUntold // 1 means something else there, as with other tools that plan
+	}
+	return code
+}
+
+// explainError prints an error and returns what it means for the exit code.
+func explainError(ctx context.Context, err error, errOut io.Writer) int {
 	var problems config.Problems
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, errChanges):
+		return exitChange
 	case errors.Is(err, errPart):
 		return exitPart
 	case errors.Is(err, errFound):
@@ -96,7 +112,10 @@ Exit codes:
   0  done
   1  it went wrong
   2  the command line or otto.yaml is not right; nothing was touched
-  3  a part did not come up, or could not be stopped; the rest is as asked for`,
+  3  a part did not come up, or could not be stopped; the rest is as asked for
+
+otto plan has its own: 0 nothing would change, 1 something would, 255 it cannot
+be told.`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
@@ -109,8 +128,7 @@ Exit codes:
 	flags.StringVarP(&a.config, "config", "c", "otto.yaml", "file that describes the cluster")
 	flags.StringVarP(&a.output, "output", "o", "text", "how to show things: text or json")
 	flags.StringVar(&a.logLevel, "log-level", "info", "what the control plane logs: debug, info, warn or error")
-	root.AddCommand(newCluster(a), newNode(a), newEvents(a), newRequirements(a), newExplain(a), newDoctor(a), newDebug(a), newVersion(a), newControlPlane(a))
-	addMove(root, a)
+	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newNode(a), newEvents(a), newRequirements(a), newExplain(a), newDoctor(a), newDebug(a), newVersion(a), newControlPlane(a))
 	return root
 }
 

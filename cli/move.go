@@ -10,19 +10,6 @@ import (
 	"github.com/otto-edge/otto/api"
 )
 
-// addMove puts move under service.
-func addMove(root *cobra.Command, a *app) {
-	for _, c := range root.Commands() {
-		if c.Name() == "service" {
-			c.AddCommand(newMove(a))
-			return
-		}
-	}
-	c := &cobra.Command{Use: "service", Short: "Move services", Args: noArgs, RunE: help}
-	c.AddCommand(newMove(a))
-	root.AddCommand(c)
-}
-
 func newMove(a *app) *cobra.Command {
 	var to string
 	var advised bool

@@ -201,7 +201,7 @@ func (a *app) startForeground(ctx context.Context, d stateDir, want controlFile,
 	applied := make(chan error, 1)
 	err = runControlPlane(ctx, d, log, func() {
 		go func() {
-			err := a.apply(ctx, d.client(), f.Wanted, timeout)
+			err := a.apply(ctx, d.client(), f.Wanted, startOptions{timeout: timeout})
 			if err != nil && !errors.Is(err, errPart) {
 				cancel()
 			}

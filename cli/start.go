@@ -19,6 +19,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/api"
 	"github.com/otto-edge/otto/bootstrap"
+	"github.com/otto-edge/otto/config"
 )
 
 type startOptions struct {
@@ -27,6 +28,8 @@ type startOptions struct {
 	newState       bool
 	takeOver       bool
 	timeout        time.Duration
+	base           *uint64 // the revision that the changes were shown against
+	shown          bool    // what changes has been shown
 }
 
 func newStart(a *app) *cobra.Command {
@@ -58,6 +61,11 @@ func (a *app) start(ctx context.Context, o startOptions) error {
 	if err != nil {
 		return err
 	}
+	return a.bringUp(ctx, f, o)
+}
+
+// bringUp makes what a file wants so.
+func (a *app) bringUp(ctx context.Context, f *config.File, o startOptions) error {
 	d, err := a.dir()
 	if err != nil {
 		return err
@@ -103,7 +111,7 @@ func (a *app) start(ctx context.Context, o startOptions) error {
 			return err
 		}
 	}
-	return a.apply(ctx, d.client(), f.Wanted, o.timeout)
+	return a.apply(ctx, d.client(), f.Wanted, o)
 }
 
 // trust asks about host keys that are not known, before anything is touched.
@@ -187,19 +195,22 @@ func sameSettings(a, b controlFile) bool {
 }
 
 // apply makes w what is wanted, shows what changes, and waits until it is so.
-func (a *app) apply(ctx context.Context, c *api.Client, w otto.Wanted, timeout time.Duration) error {
+func (a *app) apply(ctx context.Context, c *api.Client, w otto.Wanted, o startOptions) error {
 	before, err := c.Cluster(ctx)
 	if err != nil {
 		return err
+	}
+	if o.base != nil && *o.base != before.Revision {
+		return fmt.Errorf("%w: look at `otto plan` again", otto.ErrConflict)
 	}
 	changes, err := c.Apply(ctx, w, before.Revision, false)
 	if err != nil {
 		return err
 	}
-	if before.Revision > 0 && !a.json() {
+	if before.Revision > 0 && !a.json() && !o.shown {
 		a.printChanges(changes)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	last, err := a.follow(ctx, c)
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
@@ -286,6 +297,9 @@ func missing(c *otto.Cluster) []string {
 	waiting := map[string][]string{} // instances, by their node
 	var failed []string
 	for _, s := range c.Services {
+		if going(s) && len(s.Instances) > 0 {
+			failed = append(failed, fmt.Sprintf("the update of service %s is not over: %s", s.Name, updateText(s.Rollout)))
+		}
 		for _, i := range s.Instances {
 			switch {
 			case i.Up():
@@ -322,6 +336,9 @@ func stuck(c *otto.Cluster) bool {
 		}
 	}
 	for _, s := range c.Services {
+		if going(s) {
+			return false
+		}
 		for _, i := range s.Instances {
 			failed := i.State == otto.InstanceFailed || i.Error != ""
 			if !i.Up() && !failed && !bad[i.Node] && !strings.HasPrefix(i.Reason, "waiting: ") {
@@ -330,6 +347,11 @@ func stuck(c *otto.Cluster) bool {
 		}
 	}
 	return true
+}
+
+// going reports whether an update of a service is under way, or on its way back.
+func going(s otto.ServiceStatus) bool {
+	return s.Rollout != nil && (s.Rollout.State == otto.UpdateGoing || s.Rollout.State == otto.UpdateBack)
 }
 
 // describe is an instance's state with its reason, in one line.

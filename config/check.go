@@ -94,6 +94,9 @@ func (d *document) checkService(r *reader, s *service) {
 	if s.statelessAt != nil && s.Stateful() {
 		r.reject(*s.statelessAt, "take it out, or mount its volumes read-only", "service %s keeps data in its volumes, so that it is stateful", s.Name)
 	}
+	if order, why := s.UpdateOrder(); s.orderAt != nil && order != otto.StartFirst {
+		r.warn(*s.orderAt, "write stop-first, or leave it to Otto", "service %s cannot be updated start-first: %s", s.Name, why)
+	}
 	if s.Rejoin != "" && s.Node == "" {
 		r.reject(s.pos, "write node: ID, or take rejoin out", "service %s has no home to go back to", s.Name)
 	}

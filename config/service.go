@@ -26,6 +26,7 @@ type service struct {
 	statelessAt *pos // of stateful: false
 	probeAt     pos
 	replicasAt  *pos // where their number is given
+	orderAt     *pos // where start-first is asked for
 	placed      placed
 
 	requirements []requirement
@@ -109,10 +110,11 @@ func wholeKeys() map[string]key[service] {
 		"reservations": nested("What a node must have free for each container.", reservations),
 	}}
 	deploy := object[service]{noun: "deploy", later: composeKeys[types.DeployConfig](), keys: map[string]key[service]{
-		"mode":      modeKey(),
-		"placement": deployPlacementKey(),
-		"replicas":  replicasKey("Number of containers."),
-		"resources": nested("As resources, in Compose's form.", deployResources),
+		"mode":          modeKey(),
+		"placement":     deployPlacementKey(),
+		"update_config": nested("As update, in Compose's form.", object[service]{noun: "update_config", later: composeKeys[types.UpdateConfig](), keys: updateKeys("failure_action")}),
+		"replicas":      replicasKey("Number of containers."),
+		"resources":     nested("As resources, in Compose's form.", deployResources),
 	}}
 	return map[string]key[service]{
 		"node": {"Id of the node that is its home; without it Otto chooses.", schema{"type": "string"}, func(r *reader, v value, s *service) {
@@ -134,7 +136,8 @@ func wholeKeys() map[string]key[service] {
 				s.statelessAt = &v.pos
 			}
 		}},
-		"probe": probeKey(),
+		"probe":  probeKey(),
+		"update": nested("How a new version comes.", object[service]{noun: "update", keys: updateKeys("on_failure")}),
 		"requirements": requirementsKey("What must hold while it runs, such as latency p95 < 150ms over 30s -> migrate.", ofService,
 			func(s *service) *[]requirement { return &s.requirements }),
 		"decisions": decisionsOf(),

@@ -162,7 +162,7 @@ func TestFailedUpdateBringsTheFormerOneBack(t *testing.T) {
 			t.Error("counts as up although it is not what is wanted")
 		}
 		time.Sleep(5 * time.Minute)
-		if diff := cmp.Diff([]string{"web running", "web.failed created"}, names(c.Hosts["a"].Runtime.List())); diff != "" {
+		if diff := cmp.Diff([]string{"web running", "web.kept created"}, names(c.Hosts["a"].Runtime.List())); diff != "" {
 			t.Error(diff)
 		}
 		apply(t, c, wanted(service("web", "a"))) // back to what it was

@@ -31,7 +31,7 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 		if err := plan.Refuse(was, w, p.desired.Placement); err != nil {
 			return err
 		}
-		changes = plan.Diff(was, w)
+		changes = append(plan.Diff(was, w), p.failedUpdates(w)...)
 		if dryRun {
 			return nil
 		}
@@ -103,12 +103,14 @@ func (d desired) with(w otto.Wanted) desired {
 			}
 		}
 	}
-	if len(d.Generations) > 0 {
-		next.Generations = maps.Clone(d.Generations)
-		maps.DeleteFunc(next.Generations, func(instance string, _ int) bool { return !wantsInstance(w, instance) })
-	}
 	next.Intents = maps.Clone(d.Intents)
 	maps.DeleteFunc(next.Intents, func(id string, _ otto.Intent) bool { return !hasNode(w.Nodes, id) })
+	next.Rollouts = plan.Begin(d.Wanted, w, d.Rollouts)
+	if d.Restored { // what runs is not known to be what was wanted
+		next.Rollouts = nil
+	}
+	next.Restarts = maps.Clone(d.Restarts)
+	maps.DeleteFunc(next.Restarts, func(instance string, _ uint64) bool { return !w.HasInstance(instance) })
 	next.Wanted = w
 	for _, n := range w.Nodes {
 		next.Lease = max(next.Lease, w.LeaseOf(n))
@@ -119,10 +121,6 @@ func (d desired) with(w otto.Wanted) desired {
 // moved reports whether a service has another home than before.
 func moved(was otto.Wanted, s otto.Service) bool {
 	return slices.ContainsFunc(was.Services, func(w otto.Service) bool { return w.Name == s.Name && w.Node != s.Node && s.Node != "" })
-}
-
-func wantsInstance(w otto.Wanted, instance string) bool {
-	return slices.ContainsFunc(w.Services, func(s otto.Service) bool { return slices.Contains(w.InstanceNames(s), instance) })
 }
 
 func hasNode(nodes []otto.Node, id string) bool {

@@ -85,11 +85,7 @@ func (d desired) begin(x otto.Decision, now time.Time, by string) desired {
 		d.Placement = maps.Clone(d.Placement)
 		d.Placement[x.Instance] = x.To
 	case otto.ActionRestart:
-		d.Generations = maps.Clone(d.Generations)
-		if d.Generations == nil {
-			d.Generations = map[string]int{}
-		}
-		d.Generations[x.Instance]++
+		d = d.restarted(x.Instance)
 	case otto.ActionCordon:
 		d.Intents = maps.Clone(d.Intents)
 		if d.Intents == nil {
@@ -352,12 +348,4 @@ func (p *Plane) away(id string, now time.Time) map[string]bool {
 		list[a.Service] = true
 	}
 	return list
-}
-
-// spec is what an instance is made from: its service's, in the generation that
-// restarts have brought it to.
-func (d desired) spec(s otto.Service, instance string) otto.ContainerSpec {
-	spec := s.Spec
-	spec.Generation = d.Generations[instance]
-	return spec
 }

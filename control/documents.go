@@ -55,10 +55,12 @@ type desired struct {
 	// Memory is what past decisions about requirements have left behind, and what is
 	// under way.
 	Memory decide.Memory `json:"decisions,omitzero"`
-	// Generations are how often instances were restarted.
-	Generations map[string]int `json:"generations,omitempty"`
 	// Intents are what a person wants of nodes, beside what the file says.
 	Intents map[string]otto.Intent `json:"intents,omitempty"`
+	// Rollouts are the updates and restarts that are under way or have failed, by service.
+	Rollouts map[string]plan.Rollout `json:"rollouts,omitempty"`
+	// Restarts are how often each instance was asked to restart, if ever.
+	Restarts map[string]uint64 `json:"restarts,omitempty"`
 	// Leaving are nodes that are no longer wanted and still have Otto on them.
 	Leaving []otto.Node `json:"leaving,omitempty"`
 	// Restored says that this is from a backup, and that nobody has said since what

@@ -102,7 +102,7 @@ func (p *Plane) status(instance, id string) (s otto.InstanceStatus, ok bool) {
 // up reports whether an instance runs on a node as it should, and is well.
 func (p *Plane) up(service otto.Service, instance, id string) bool {
 	s, ok := p.status(instance, id)
-	return ok && s.State == otto.InstanceRunning && s.SpecHash == p.desired.spec(service, instance).Hash()
+	return ok && s.State == otto.InstanceRunning && s.SpecHash == p.desired.Rollouts[service.Name].Of(service, instance).Spec.Hash() && s.Restart == p.desired.Restarts[instance]
 }
 
 // arrive ends an act that is done.

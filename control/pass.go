@@ -35,6 +35,7 @@ func (p *Plane) pass() (next time.Duration) {
 	p.advance(now)
 	p.place(now)
 	p.decide(now)
+	p.roll(now)
 	p.require()
 	p.assign(now)
 	p.summarize()
@@ -246,9 +247,7 @@ func (p *Plane) assign(now time.Time) {
 	all := plan.Assignments(p.desired.Wanted, p.desired.Placement, p.keptAt(now), p.held, p.unsure(now), ids, reports)
 	for _, id := range ids {
 		n, a := p.nodes[id], all[id]
-		for i := range a.Instances {
-			a.Instances[i].Spec.Generation = p.desired.Generations[a.Instances[i].Name]
-		}
+		p.version(a.Instances)
 		content, err := json.Marshal(a)
 		if err != nil {
 			p.Log.Error("assignment", "node", id, "err", err)

@@ -322,13 +322,13 @@ func (r *reconciling) aboutInstance(s otto.Service, name, at string) Finding {
 	switch {
 	case !known || here.why != "":
 		f.Verdict, f.Reason = Unseen, "it keeps its place"
-	case running != nil && running.SpecHash != r.was.desired.spec(s, name).Hash():
+	case running != nil && running.SpecHash != s.Spec.Hash():
 		f.Verdict, f.Reason = Changes, fmt.Sprintf("it runs in another version (%s) than is wanted (%s)", running.Image, s.Spec.Image)
 	case running != nil && was == at:
 		f.Verdict = Keeps
 	case running != nil:
 		f.Verdict, f.Reason = Adopts, "it runs there; the backup "+hasIt(was)
-	case ended(r.was.desired.spec(s, name), name, here):
+	case ended(s.Spec, name, here):
 		f.Verdict, f.Reason = Keeps, "it has ended there"
 	default:
 		f.Verdict, f.Reason = Starts, "it does not run there"

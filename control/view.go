@@ -81,6 +81,9 @@ func (p *Plane) services() []otto.ServiceStatus {
 	list := make([]otto.ServiceStatus, 0, len(p.desired.Wanted.Services))
 	for _, svc := range p.desired.Wanted.Services {
 		s := otto.ServiceStatus{Service: svc, Instances: make([]otto.PlacedInstance, 0, svc.Replicas), Verdicts: p.required.verdicts(owner{service: svc.Name})}
+		if r, rolling := p.desired.Rollouts[svc.Name]; rolling {
+			s.Rollout = r.Status(svc)
+		}
 		for _, name := range p.desired.Wanted.InstanceNames(svc) {
 			if svc.Global() && p.desired.Placement[name] == "" && p.waiting[name] == "" {
 				continue // its node does not fit
@@ -106,7 +109,8 @@ func (p *Plane) instance(svc otto.Service, name string) otto.PlacedInstance {
 		if k := slices.IndexFunc(r.Instances, func(s otto.InstanceStatus) bool { return s.Name == name }); k >= 0 {
 			i.InstanceStatus = r.Instances[k]
 			current := (n.state == otto.NodeReady || n.state == otto.NodeDraining) && r.Revision == n.revision && r.BootID == n.bootID
-			i.UpToDate = current && i.SpecHash == p.desired.spec(svc, name).Hash()
+			i.UpToDate = current && i.SpecHash == svc.Spec.Hash() && i.Restart == p.desired.Restarts[name]
+			p.tellFailed(svc, &i)
 		}
 	}
 	if going != "" {

@@ -248,12 +248,17 @@ func devices(wanted []otto.Device) []container.DeviceMapping {
 }
 
 // networks attaches an instance to the cluster's network, where its service's
-// name and its own find it, unless its spec names another network mode.
+// name and its own find it, unless its spec names another network mode. One that is
+// updated start-first is found by its own name only while it has that name, which
+// the engine makes known by itself: neither before it serves nor when it is leaving.
 func networks(cluster string, inst otto.Instance) (container.NetworkMode, *network.NetworkingConfig) {
 	if mode := inst.Spec.NetworkMode; mode != "" {
 		return container.NetworkMode(mode), nil
 	}
 	aliases := slices.Compact([]string{inst.Service, inst.Name})
+	if inst.StartFirst {
+		aliases = slices.DeleteFunc(aliases, func(a string) bool { return a == inst.Name })
+	}
 	return container.NetworkMode(cluster), &network.NetworkingConfig{
 		EndpointsConfig: map[string]*network.EndpointSettings{cluster: {Aliases: aliases}},
 	}

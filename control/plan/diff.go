@@ -75,7 +75,7 @@ func fields(a, b reflect.Value) string {
 		case name == "spec":
 			parts = append(parts, fields(fa, fb))
 		case name == "environment", name == "healthcheck", name == "probe", name == "logging", name == "mounts", name == "devices", name == "resources", name == "requirements",
-			name == "placement", name == "reserve":
+			name == "placement", name == "reserve", name == "update":
 			parts = append(parts, name)
 		default:
 			parts = append(parts, name+": "+arrow(fa.Interface(), fb.Interface()))

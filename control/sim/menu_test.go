@@ -42,6 +42,11 @@ func menu() map[string]otto.Service {
 	return all
 }
 
+// badVersion is a version of any service that does not start.
+const badVersion = "0"
+
+func isBad(s otto.ContainerSpec) bool { return s.Environment["VERSION"] == badVersion }
+
 // order makes a wanted state of an order from the menu, such as web or web@2,
 // which is another version of it.
 func order(names []string) (otto.Wanted, error) {

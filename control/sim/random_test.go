@@ -22,6 +22,22 @@ func draw(seed uint64) history {
 	return d.history
 }
 
+// spoilt draws a history; in every third one some of the versions do not start.
+func spoilt(seed uint64) history {
+	h := draw(seed)
+	if seed%3 != 0 {
+		return h
+	}
+	for _, s := range h.steps {
+		for i, arg := range s.args {
+			if name, version, ok := strings.Cut(arg, "@"); ok && s.verb == "apply" && strings.HasSuffix(version, "2") {
+				s.args[i] = name + "@" + badVersion
+			}
+		}
+	}
+	return h
+}
+
 type drawing struct {
 	*rand.Rand
 	history

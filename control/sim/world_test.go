@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -73,6 +74,12 @@ func newWorld(t *testing.T, seed uint64) *world {
 		h.Runtime.StartTime, h.Runtime.StopTime = 90*time.Millisecond, 200*time.Millisecond
 		h.Runtime.Delay = func(instance, change string) time.Duration {
 			return time.Duration(w.net.chance(id, instance, change, time.Now().UnixMilli()).Int64N(int64(50 * time.Millisecond)))
+		}
+		h.Runtime.FailStart = func(i otto.Instance) error {
+			if isBad(i.Spec) {
+				return errors.New("this version does not start")
+			}
+			return nil
 		}
 		h.Runtime.Observe = func(c otto.Container) { w.truth.observe(id, c) }
 		h.Runtime.AddForeign("mine")

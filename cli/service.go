@@ -1,0 +1,286 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/api"
+	"github.com/otto-edge/otto/config"
+)
+
+func newService(a *app) *cobra.Command {
+	c := &cobra.Command{Use: "service", Short: "Look at services, move, scale, restart and remove them", Args: noArgs, RunE: help}
+	c.AddCommand(newServiceList(a), newServiceShow(a), newMove(a), newServiceScale(a), newServiceRestart(a), newServiceRemove(a))
+	return c
+}
+
+// serviceArg takes exactly one service.
+func serviceArg(c *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("%w: %s needs one service: %s", errUsage, c.CommandPath(), c.UseLine())
+	}
+	return nil
+}
+
+func newServiceList(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "ls", Short: "List services with where they are and what is wrong", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			d, err := a.dir()
+			if err != nil {
+				return err
+			}
+			v, _, err := look(c.Context(), d)
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return a.printJSON(v.Services)
+			}
+			rows := [][]string{{"SERVICE", "UP", "NODES", "IMAGE", "UPDATE"}}
+			for _, s := range v.Services {
+				up := 0
+				var nodes []string
+				for _, i := range s.Instances {
+					if i.Up() {
+						up++
+					}
+					nodes = append(nodes, dash(i.Node))
+				}
+				rows = append(rows, []string{s.Name, fmt.Sprintf("%d/%d", up, len(s.Instances)), dash(strings.Join(nodes, ",")), s.Spec.Image, dash(updateText(s.Rollout))})
+			}
+			table(a.out, false, 0, rows)
+			return nil
+		},
+	}
+}
+
+// updateText is how far an update has come, in one line.
+func updateText(u *otto.UpdateStatus) string {
+	if u == nil {
+		return ""
+	}
+	text := strings.ReplaceAll(string(u.State), "-", " ")
+	if u.Left > 0 {
+		text += fmt.Sprintf(", %d left", u.Left)
+	}
+	if u.Failed != nil {
+		why, _, _ := strings.Cut(u.Failed.String(), "\n")
+		text += ": " + why
+	}
+	return text
+}
+
+func newServiceShow(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "show SERVICE", Short: "Show what is known of a service and its instances", Args: serviceArg,
+		RunE: func(c *cobra.Command, args []string) error {
+			d, err := a.dir()
+			if err != nil {
+				return err
+			}
+			v, _, err := look(c.Context(), d)
+			if err != nil {
+				return err
+			}
+			s, err := findService(v, args[0])
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return a.printJSON(s)
+			}
+			a.printService(s, time.Now())
+			return nil
+		},
+	}
+}
+
+func findService(c *otto.Cluster, name string) (otto.ServiceStatus, error) {
+	var names []string
+	for _, s := range c.Services {
+		if s.Name == name {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	return otto.ServiceStatus{}, fmt.Errorf("no service %q: there are %s", name, strings.Join(names, ", "))
+}
+
+func (a *app) printService(s otto.ServiceStatus, now time.Time) {
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(a.out, "%-12s %s\n", name, value)
+		}
+	}
+	line("service", s.Name)
+	line("image", s.Spec.Image)
+	line("home", s.Node)
+	line("stays", s.Stays())
+	order, why := s.UpdateOrder()
+	if why != "" {
+		order += ": " + why
+	}
+	line("updates", order)
+	line("update", updateText(s.Rollout))
+	if s.Rollout != nil && s.Rollout.Failed != nil {
+		for _, l := range s.Rollout.Failed.Tail {
+			fmt.Fprintln(a.out, "  | "+l)
+		}
+	}
+	for _, i := range s.Instances {
+		text := i.Name + " is " + describe(i)
+		if i.State == otto.InstanceRunning && !i.Started.IsZero() {
+			text += ", for " + age(now, i.Started)
+		}
+		line("instance", text)
+	}
+}
+
+func newServiceScale(a *app) *cobra.Command {
+	var o applyOptions
+	c := &cobra.Command{
+		Use:   "scale SERVICE N",
+		Short: "Write another number of replicas into otto.yaml and apply it",
+		Long: `Scale changes the number of replicas of a service in otto.yaml, which stays the
+one place that says what runs, and applies the file. It refuses if the file says
+more than the cluster knows already: look at otto plan then.`,
+		Example: "  otto service scale web 3",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return fmt.Errorf("%w: %s needs a service and a number: %s", errUsage, c.CommandPath(), c.UseLine())
+			}
+			if n, err := strconv.Atoi(args[1]); err != nil || n < 1 {
+				return fmt.Errorf("%w: %s is no number of replicas: write one from 1 on", errUsage, args[1])
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			n, _ := strconv.Atoi(args[1]) // checked before
+			return a.editAndApply(c.Context(), o.startOptions, func(data []byte) ([]byte, error) { return config.SetReplicas(data, args[0], n) },
+				fmt.Sprintf("%s has %s of %s now.", a.config, count(n, "replica"), args[0]))
+		},
+	}
+	c.Flags().DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long to wait for it")
+	return c
+}
+
+func newServiceRemove(a *app) *cobra.Command {
+	var o applyOptions
+	c := &cobra.Command{
+		Use:   "rm SERVICE",
+		Short: "Take a service out of otto.yaml and apply it; its volumes stay",
+		Long: `Rm takes a service out of otto.yaml and applies the file, which removes its
+containers. Named volumes stay on their nodes. It refuses if the file says more
+than the cluster knows already: look at otto plan then.`,
+		Args: serviceArg,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.editAndApply(c.Context(), o.startOptions, func(data []byte) ([]byte, error) { return config.RemoveService(data, args[0]) },
+				fmt.Sprintf("%s is out of %s.", args[0], a.config))
+		},
+	}
+	c.Flags().DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long to wait for it")
+	return c
+}
+
+// editAndApply changes otto.yaml and applies it, if the change is all that it
+// changes: what else somebody has edited is not for this command to apply.
+func (a *app) editAndApply(ctx context.Context, o startOptions, change func([]byte) ([]byte, error), said string) error {
+	before, _, err := a.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if len(before.Changes) > 0 {
+		return fmt.Errorf("%s has changes that are not applied yet: look at `otto plan`, and `otto apply` or undo them first", a.config)
+	}
+	data, err := a.edited(change)
+	if err != nil {
+		return err
+	}
+	f, err := config.LoadAs(a.config, data, os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	d, err := a.dir()
+	if err != nil {
+		return err
+	}
+	p, err := d.client().Plan(ctx, f.Wanted)
+	if err != nil {
+		return err
+	}
+	if len(p.Refused) > 0 {
+		return fmt.Errorf("%s was left as it is: %s", a.config, strings.Join(p.Refused, "; "))
+	}
+	if err := a.edit(change); err != nil {
+		return err
+	}
+	if !a.json() {
+		fmt.Fprintln(a.out, said)
+	}
+	if f, err = a.load(); err != nil {
+		return err
+	}
+	o.base = &p.Revision
+	return a.bringUp(ctx, f, o)
+}
+
+func newServiceRestart(a *app) *cobra.Command {
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use:   "restart SERVICE",
+		Short: "Restart the instances of a service, one after the other",
+		Long: `Restart stops and starts the containers of a service, as an update would: so many
+at a time as update.parallelism says, and the next ones when those have been up
+for a while. The containers stay the same, with all that they have written.`,
+		Args: serviceArg,
+		RunE: func(c *cobra.Command, args []string) error {
+			d, err := a.dir()
+			if err != nil {
+				return err
+			}
+			return a.restart(c.Context(), d.client(), args[0], timeout)
+		},
+	}
+	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait for it")
+	return c
+}
+
+func (a *app) restart(ctx context.Context, client *api.Client, service string, timeout time.Duration) error {
+	if err := client.Restart(ctx, service); err != nil {
+		return err
+	}
+	within, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var last otto.ServiceStatus
+	lines := newProgress(a)
+	err := client.Watch(within, func(c *otto.Cluster) bool {
+		if last, _ = findService(c, service); !a.json() {
+			lines.show(&otto.Cluster{Services: []otto.ServiceStatus{last}})
+		}
+		return last.Rollout != nil && last.Rollout.State == otto.UpdateGoing
+	})
+	if err != nil && within.Err() == nil {
+		return err
+	}
+	if a.json() {
+		if err := a.printJSON(last); err != nil {
+			return err
+		}
+	}
+	if last.Rollout != nil {
+		fmt.Fprintf(a.err, "otto: not all of %s is restarted: %s\n", service, updateText(last.Rollout))
+		return errPart
+	}
+	if !a.json() {
+		fmt.Fprintf(a.out, "%s is restarted.\n", service)
+	}
+	return nil
+}
