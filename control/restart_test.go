@@ -15,7 +15,7 @@ func TestRestartIsOfTheSameContainerAndOnce(t *testing.T) {
 		c.WaitUp(10 * time.Second)
 		before := c.Hosts["a"].Runtime.List()[0]
 		c.KillAgent("a")
-		if err := c.Plane.RestartInstance(t.Context(), "web"); err != nil {
+		if err := c.Plane.Restart(t.Context(), "web"); err != nil {
 			t.Fatal(err)
 		}
 		c.KillPlane()
@@ -33,7 +33,7 @@ func TestRestartIsOfTheSameContainerAndOnce(t *testing.T) {
 		if len(now) != 1 || now[0].ID != before.ID || c.Hosts["a"].Runtime.Starts("web") != 2 || c.Hosts["b"].Runtime.Starts("db") != 1 {
 			t.Errorf("%d starts of web, %d of db: %v", c.Hosts["a"].Runtime.Starts("web"), c.Hosts["b"].Runtime.Starts("db"), now)
 		}
-		if err := c.Plane.RestartInstance(t.Context(), "nobody"); err == nil {
+		if err := c.Plane.Restart(t.Context(), "nobody"); err == nil {
 			t.Error("restarts what is not there")
 		}
 	})
