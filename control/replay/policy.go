@@ -20,7 +20,7 @@ type Policy func(k decide.Known, now time.Time) []otto.Decision
 // Policies are the names of all there are, ours first.
 func Policies() []string { return []string{"ours", "threshold", "random", "topsis", "none"} }
 
-// Named is the policy of a name; what it draws depends on the seed.
+// Named is the policy of a name, nil for none; what it draws depends on the seed.
 func Named(name string, seed uint64) (Policy, error) {
 	switch name {
 	case "ours":
@@ -36,7 +36,7 @@ func Named(name string, seed uint64) (Policy, error) {
 	case "topsis":
 		return atLimits(topsis, largest), nil
 	case "none":
-		return func(decide.Known, time.Time) []otto.Decision { return nil }, nil
+		return nil, nil
 	}
 	return nil, fmt.Errorf("no policy %q: there are %s", name, strings.Join(Policies(), ", "))
 }

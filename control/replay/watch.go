@@ -18,10 +18,11 @@ var measured = sync.OnceValue(func() []otto.Metric { //nolint:gochecknoglobals /
 
 // watch judges requirements, as the control plane does.
 type watch struct {
-	feeds  []*feed
-	byKey  map[feedKey]*feed
-	judged []*judged
-	calls  bool // a violation calls for an action
+	feeds   []*feed
+	byKey   map[feedKey]*feed
+	judged  []*judged
+	calls   bool // a violation calls for an action
+	changed bool // a verdict has, since the last decision
 }
 
 type feedKey struct {
@@ -49,7 +50,7 @@ type judged struct {
 }
 
 // follow makes what is judged follow the placement. What stays keeps its verdict.
-func (q *watch) follow(w *world) {
+func (q *watch) follow(w *World) {
 	type key struct {
 		instance *instance
 		node     *node
@@ -87,7 +88,7 @@ func (q *watch) follow(w *world) {
 	}
 }
 
-func (q *watch) feed(w *world, m otto.Metric, r otto.Requirement, n *node) *feed {
+func (q *watch) feed(w *World, m otto.Metric, r otto.Requirement, n *node) *feed {
 	key := feedKey{n, r.Metric, r.Over}
 	if f := q.byKey[key]; f != nil {
 		return f
@@ -102,7 +103,7 @@ func (q *watch) feed(w *world, m otto.Metric, r otto.Requirement, n *node) *feed
 
 // judge takes in the last samples and judges what they can have changed: a kept
 // requirement stays kept while all of its window is on the good side.
-func (q *watch) judge(w *world) {
+func (q *watch) judge(w *World) {
 	for _, f := range q.feeds {
 		f.known = false
 		if n := f.node; !n.lost {
@@ -123,7 +124,9 @@ func (q *watch) judge(w *world) {
 			j.verdict.Evaluated = w.now
 			continue
 		}
+		was := j.verdict.State
 		j.verdict = nfr.Evaluate(j.Requirement, j.feed.Series, w.now, j.verdict)
+		q.changed = q.changed || j.verdict.State != was && (j.verdict.Acts() || was == otto.RequirementViolated)
 		if j.verdict.Acts() {
 			w.result.Violated += w.interval
 			q.calls = q.calls || j.Action == otto.ActionMigrate

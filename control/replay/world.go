@@ -17,6 +17,9 @@ const (
 	warming = 4 * time.Minute
 	// placeEvery is how often it is tried to place what has no place.
 	placeEvery = time.Minute
+	// decideEvery is how often it is decided as long as nothing changes. The control
+	// plane does it each second.
+	decideEvery = 15 * time.Second
 	// newest is how many of the last samples are given to decisions, as the control
 	// plane does.
 	newest = 3
@@ -24,16 +27,14 @@ const (
 
 // Run lets a scenario happen under a policy.
 func Run(s Scenario, name string, p Policy) Result {
-	w := newWorld(s, p)
-	w.result.Policy = name
-	for w.at = 0; w.at < s.Length; w.at += w.interval {
-		w.step()
+	w := New(s, name, p)
+	for w.Step() {
 	}
-	return w.result
+	return w.Result()
 }
 
-// world is a scenario that is happening.
-type world struct {
+// World is a scenario that is happening.
+type World struct {
 	Scenario
 	policy    Policy
 	interval  time.Duration
@@ -47,6 +48,7 @@ type world struct {
 	memory    decide.Memory
 	watch     watch
 	placed    time.Time // when instances were placed last
+	decided   time.Time // when there was a decision last
 	unplaced  bool      // there may be some to be placed
 	left      map[string]map[string]time.Time
 	last      map[string]time.Time // of a service, the end of its last move
@@ -81,8 +83,9 @@ type instance struct {
 	load    scheduler.Load
 }
 
-func newWorld(s Scenario, p Policy) *world {
-	w := &world{
+// New is a scenario at its start, under the policy of a name; nil moves nothing.
+func New(s Scenario, name string, p Policy) *World {
+	w := &World{
 		Scenario: s, policy: p, interval: s.Wanted.IntervalOf(), byID: map[string]*node{}, byName: map[string]*instance{},
 		placement: plan.Placement{}, unplaced: true, left: map[string]map[string]time.Time{}, last: map[string]time.Time{},
 	}
@@ -108,13 +111,19 @@ func newWorld(s Scenario, p Policy) *world {
 			i.at, i.going = i.going, nil
 		}
 	}
-	w.result = Result{}
+	w.result = Result{Policy: name}
 	w.watch.follow(w)
 	return w
 }
 
-// step is what happens from one sample to the next.
-func (w *world) step() {
+// Result is what it has come to so far.
+func (w *World) Result() Result { return w.result }
+
+// Step is what happens from one sample to the next; false at the end.
+func (w *World) Step() bool {
+	if w.at >= w.Length {
+		return false
+	}
 	w.now = w.Start.Add(w.at)
 	w.lose()
 	w.arrive()
@@ -125,10 +134,12 @@ func (w *world) step() {
 	w.watch.judge(w)
 	w.account()
 	w.decide()
+	w.at += w.interval
+	return true
 }
 
 // lose has nodes go and come back.
-func (w *world) lose() {
+func (w *World) lose() {
 	for _, n := range w.nodes {
 		lost := slices.ContainsFunc(n.Lost, func(s Span) bool { return s.From <= w.at && w.at < s.To })
 		if lost == n.lost {
@@ -152,7 +163,7 @@ func (w *world) lose() {
 
 // fail ends a move to a node that has been lost meanwhile: the instance stays where
 // it was, or is placed anew if that is lost, too.
-func (w *world) fail(i *instance) {
+func (w *World) fail(i *instance) {
 	act, moving := w.memory.UnderWay(i.name)
 	if !moving {
 		return
@@ -169,13 +180,13 @@ func (w *world) fail(i *instance) {
 	w.watch.follow(w)
 }
 
-func (w *world) end(i *instance, helped decide.Helped) {
+func (w *World) end(i *instance, helped decide.Helped) {
 	w.memory = w.memory.End(i.name, w.now, helped)
-	w.last[i.of.Name], i.moving = w.now, false
+	w.last[i.of.Name], i.moving, w.watch.changed = w.now, false, true
 }
 
 // arrive has instances be up where they were started.
-func (w *world) arrive() {
+func (w *World) arrive() {
 	for _, i := range w.instances {
 		if i.going == nil || w.at < i.arrives {
 			continue
@@ -195,12 +206,12 @@ func (w *world) arrive() {
 	}
 }
 
-func (w *world) homeless() bool {
+func (w *World) homeless() bool {
 	return slices.ContainsFunc(w.instances, func(i *instance) bool { return i.at == nil && i.going == nil })
 }
 
 // place gives what has no node, or a lost one, another.
-func (w *world) place() {
+func (w *World) place() {
 	w.placed, w.unplaced = w.now, false
 	was := w.placement
 	w.placement = plan.Place(w.Wanted, was, w.planned(), nil).Placement
@@ -223,7 +234,7 @@ func (w *world) place() {
 }
 
 // start begins to start an instance on a node.
-func (w *world) start(i *instance, n *node) {
+func (w *World) start(i *instance, n *node) {
 	i.going, i.began, i.arrives = n, w.at, w.at+starting
 	if !n.images[i.of.Spec.Image] {
 		i.arrives += i.Image
@@ -231,7 +242,7 @@ func (w *world) start(i *instance, n *node) {
 }
 
 // load finds out what everything takes now, and what is measured of it.
-func (w *world) load() {
+func (w *World) load() {
 	for _, n := range w.nodes {
 		n.cores, n.used = n.CPU.At(w.at), n.Used.At(w.at)
 	}
@@ -258,7 +269,7 @@ func (w *world) load() {
 // given is the share that everyone gets of what he would take.
 func (n *node) given() float64 { return min(1, n.Machine.Cores/max(n.cores, 1e-9)) }
 
-func (w *world) sample(n *node) {
+func (w *World) sample(n *node) {
 	n.percent = min(100, 100*n.cores/n.Machine.Cores)
 	n.warmth += (n.Heat*n.percent - n.warmth) * min(1, w.interval.Seconds()/warming.Seconds())
 	s := otto.NodeSample{Time: w.now, CPUPercent: n.percent, MemoryTotal: n.Memory, MemoryUsed: min(uint64(max(n.used, 0)), n.Memory), Uptime: w.now.Sub(n.since).Seconds() + 1}
@@ -276,7 +287,7 @@ func (w *world) sample(n *node) {
 }
 
 // account adds up what the policy is measured by.
-func (w *world) account() {
+func (w *World) account() {
 	for _, i := range w.instances {
 		switch {
 		case i.at != nil:
@@ -289,14 +300,15 @@ func (w *world) account() {
 }
 
 // decide has the policy look at what is violated, and begins what it decides.
-func (w *world) decide() {
-	if !w.watch.calls && len(w.memory.Acts) == 0 {
-		return
-	}
+func (w *World) decide() {
 	unjudged := func(a decide.Act) bool { return a.Verdict == "" }
-	if !w.watch.calls && !slices.ContainsFunc(w.memory.Acts, unjudged) {
+	switch {
+	case w.policy == nil || !w.watch.changed && w.now.Sub(w.decided) < decideEvery:
+		return
+	case !w.watch.calls && !slices.ContainsFunc(w.memory.Acts, unjudged):
 		return
 	}
+	w.decided, w.watch.changed = w.now, false
 	k := w.known()
 	var findings []decide.Finding
 	k.Memory, findings = k.Memory.Forget(w.Wanted.Decisions, w.now).Judge(k, w.now)
@@ -318,11 +330,12 @@ func (w *world) decide() {
 	}
 	if moved {
 		w.watch.follow(w)
+		w.watch.changed = true // there may be more to do
 	}
 }
 
 // move begins a move that was decided.
-func (w *world) move(d otto.Decision) {
+func (w *World) move(d otto.Decision) {
 	i, to := w.byName[d.Instance], w.byID[d.To]
 	settings := w.Wanted.Decisions.WithDefaults()
 	w.result.Moves++
@@ -343,7 +356,7 @@ func (w *world) move(d otto.Decision) {
 }
 
 // planned are the nodes as placement sees them.
-func (w *world) planned() []plan.Node {
+func (w *World) planned() []plan.Node {
 	list := make([]plan.Node, 0, len(w.nodes))
 	for k, n := range w.nodes {
 		p := plan.Node{ID: n.id, Memory: n.Memory, Stable: true, Machine: scheduler.Machine{
@@ -361,7 +374,7 @@ func (w *world) planned() []plan.Node {
 }
 
 // known is what decisions depend on.
-func (w *world) known() decide.Known {
+func (w *World) known() decide.Known {
 	k := decide.Known{Wanted: w.Wanted, Placement: w.placement, Uses: map[string]decide.Use{}, Busy: map[string]string{}, Memory: w.memory, Verdicts: w.watch.verdicts()}
 	for n, p := range w.planned() {
 		k.Nodes = append(k.Nodes, decide.Node{Node: p, Readings: w.nodes[n].readings(), Ready: !w.nodes[n].lost, Since: w.nodes[n].since})
