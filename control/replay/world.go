@@ -20,6 +20,9 @@ const (
 	// decideEvery is how often it is decided as long as nothing changes. The control
 	// plane does it each second.
 	decideEvery = 15 * time.Second
+	// maxActs are remembered of a policy that cares for nothing; ours stops by itself
+	// before it has that many.
+	maxActs = 250
 	// newest is how many of the last samples are given to decisions, as the control
 	// plane does.
 	newest = 3
@@ -312,6 +315,7 @@ func (w *World) decide() {
 	k := w.known()
 	var findings []decide.Finding
 	k.Memory, findings = k.Memory.Forget(w.Wanted.Decisions, w.now).Judge(k, w.now)
+	k.Memory.Acts = forget(k.Memory.Acts)
 	w.memory = k.Memory
 	for _, f := range findings {
 		if f.Verdict == decide.HelpedNo {
@@ -332,6 +336,22 @@ func (w *World) decide() {
 		w.watch.follow(w)
 		w.watch.changed = true // there may be more to do
 	}
+}
+
+// forget drops the oldest acts of which it is known what came of them, if there are
+// too many.
+func forget(acts []decide.Act) []decide.Act {
+	surplus := len(acts) - maxActs
+	if surplus <= 0 {
+		return acts
+	}
+	return slices.DeleteFunc(slices.Clone(acts), func(a decide.Act) bool {
+		if a.Verdict == "" || surplus == 0 {
+			return false
+		}
+		surplus--
+		return true
+	})
 }
 
 // move begins a move that was decided.
