@@ -2,20 +2,23 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/otto-edge/otto/control/recording"
 	"github.com/otto-edge/otto/control/replay"
 )
 
 type simulateOptions struct {
 	nodes, services, days int
 	seed                  uint64
-	policy                string
+	policy, from          string
 }
 
 func newSimulate(a *app) *cobra.Command {
@@ -32,6 +35,10 @@ service to the least loaded node whenever a limit is exceeded for its time;
 random; topsis, which is threshold with a weighing of many criteria; none, which
 moves nothing. All of them see the same load.
 
+With --from it runs on what otto record has kept of a real cluster, by the
+requirements of that time and the default decisions. What a service took is what
+it would have liked to take.
+
 OVER is for how long what requirements are about was beyond their limit, and
 VIOLATED for how long they were violated as verdicts have it, summed over all;
 OUTAGE for how long instances were away because they were moved, DOWN because
@@ -40,15 +47,24 @@ back to a node that had been left within return_after, and after USELESS ones th
 requirement was still violated.`,
 		Example: `  otto simulate --nodes 50 --services 200 --days 7
   otto simulate --policy all --seed 3
+  otto simulate --from week.otto-recording --policy all
   otto simulate --output json | jq '.results[0].moves'`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.simulate(c.Context(), o) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			for _, drawn := range []string{"nodes", "services", "days"} {
+				if o.from != "" && c.Flags().Changed(drawn) {
+					return fmt.Errorf("%w: --from and --%s: a recording has its own", errUsage, drawn)
+				}
+			}
+			return a.simulate(c.Context(), o)
+		},
 	}
 	f := c.Flags()
 	f.IntVar(&o.nodes, "nodes", 50, "how many nodes")
 	f.IntVar(&o.services, "services", 200, "how many services")
 	f.IntVar(&o.days, "days", 7, "how many days")
 	f.Uint64Var(&o.seed, "seed", 1, "what everything is drawn from")
+	f.StringVar(&o.from, "from", "", "a file of otto record, instead of a drawn cluster")
 	f.StringVar(&o.policy, "policy", "ours", "ours, threshold, random, topsis, none, or all of them")
 	return c
 }
@@ -81,7 +97,10 @@ func (a *app) simulate(ctx context.Context, o simulateOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	scenario := replay.Draw(o.seed, replay.Size{Nodes: o.nodes, Services: o.services, Length: time.Duration(o.days) * 24 * time.Hour})
+	scenario, err := a.scenario(o)
+	if err != nil {
+		return err
+	}
 	s := simulation{Seed: o.seed, Nodes: len(scenario.Wanted.Nodes), Services: len(scenario.Wanted.Services), Length: scenario.Length}
 	names := []string{o.policy}
 	if o.policy == "all" {
@@ -105,6 +124,31 @@ func (a *app) simulate(ctx context.Context, o simulateOptions) error {
 	}
 	a.printSimulation(s)
 	return nil
+}
+
+// scenario is drawn, or made of a recording.
+func (a *app) scenario(o simulateOptions) (replay.Scenario, error) {
+	if o.from == "" {
+		return replay.Draw(o.seed, replay.Size{Nodes: o.nodes, Services: o.services, Length: time.Duration(o.days) * 24 * time.Hour}), nil
+	}
+	f, err := os.Open(o.from)
+	if err != nil {
+		return replay.Scenario{}, err
+	}
+	defer f.Close()
+	r, err := recording.Read(f)
+	if errors.Is(err, recording.ErrTorn) {
+		fmt.Fprintf(a.err, "otto: %s: %v; what is there before that is used\n", o.from, err)
+		err = nil
+	}
+	if err != nil {
+		return replay.Scenario{}, fmt.Errorf("%s: %w", o.from, err)
+	}
+	s, err := r.Scenario()
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", o.from, err)
+	}
+	return s, nil
 }
 
 func (a *app) printSimulation(s simulation) {
