@@ -81,6 +81,10 @@ bench: agents ## benchmarks; compare two runs with benchstat
 bench-soak: agents ## an agent with 50 containers for ten minutes (root)
 	OTTO_BENCH_SOAK=10m go test -timeout 40m -run '^$$' -bench Agent50 -benchtime 1x ./bench
 
+.PHONY: bench-policies
+bench-policies: ## policies of moving services compared in virtual time: 20 seeds, some minutes
+	go run ./bench/policies -out bench/results/policies
+
 .PHONY: lint
 lint: bin/tools/golangci-lint ## golangci-lint with .golangci.yml, and shellcheck if there
 	bin/tools/golangci-lint run ./...

@@ -23,6 +23,7 @@ func TestEveryFieldOfTheJSONOutputIsDocumented(t *testing.T) {
 	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Decision](), "decision.")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Explanation](), "")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Plan](), "plan.")...)
+	paths = append(paths, jsonPaths(reflect.TypeFor[simulation](), "")...)
 	for _, path := range paths {
 		if !strings.Contains(string(doc), "`"+path+"`") {
 			t.Errorf("docs/json.md does not have `%s`", path)

@@ -1,0 +1,126 @@
+// Command policies compares policies of moving services over many drawn clusters:
+// a table, and a plot with a point for each policy and seed.
+//
+//	go run ./bench/policies -seeds 20 -out bench/results/NAME
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/otto-edge/otto/control/replay"
+)
+
+func main() {
+	seeds := flag.Int("seeds", 20, "how many clusters")
+	nodes := flag.Int("nodes", 50, "nodes of each")
+	services := flag.Int("services", 200, "services of each")
+	days := flag.Int("days", 7, "days of each")
+	settle := flag.Duration("settle", 0, "decisions.settle; 0: the default")
+	out := flag.String("out", "", "write the table to this name with .txt, and the plot with .svg")
+	flag.Parse()
+	size := replay.Size{Nodes: *nodes, Services: *services, Length: time.Duration(*days) * 24 * time.Hour}
+	results, longest := runAll(uint64(*seeds), size, *settle)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d nodes, %d services, %d days, seeds 1 to %d, settle %v (0s: the default); %s, %d cores\n\n", *nodes, *services, *days, *seeds, *settle, runtime.Version(), runtime.NumCPU())
+	write(&text, results, *seeds)
+	fmt.Fprintf(&text, "\nlongest run: %.1f s\n", longest.Seconds())
+	fmt.Print(text.String())
+	if *out == "" {
+		return
+	}
+	for name, content := range map[string]string{*out + ".txt": text.String(), *out + ".svg": plot(results)} {
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
+
+// runAll runs each policy on each seed, as many at a time as there are cores. The
+// results of a policy are in the order of seeds.
+func runAll(seeds uint64, size replay.Size, settle time.Duration) (results map[string][]replay.Result, longest time.Duration) {
+	results = map[string][]replay.Result{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	turn := make(chan struct{}, runtime.NumCPU())
+	for _, name := range replay.Policies() {
+		results[name] = make([]replay.Result, seeds)
+	}
+	for seed := range seeds {
+		turn <- struct{}{}
+		all.Go(func() {
+			defer func() { <-turn }()
+			scenario := replay.Draw(seed+1, size)
+			scenario.Wanted.Decisions.Settle = settle
+			for _, name := range replay.Policies() {
+				policy, err := replay.Named(name, seed+1)
+				if err != nil {
+					panic(err) // it is one of Policies
+				}
+				began := time.Now()
+				r := replay.Run(scenario, name, policy)
+				mu.Lock()
+				results[name][seed], longest = r, max(longest, time.Since(began))
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return results, longest
+}
+
+// write writes means over the seeds, and how ours compares.
+func write(to io.Writer, results map[string][]replay.Result, seeds int) {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "mean of a seed\tover, h\tviolated, h\tmoves\toutage, min\tdown, min\tfailovers\thasty\treturns\tuseless\t")
+	for _, name := range replay.Policies() {
+		fmt.Fprintf(w, "%s\t", name)
+		for _, of := range []func(replay.Result) float64{
+			over, func(r replay.Result) float64 { return r.Violated.Hours() }, moves,
+			func(r replay.Result) float64 { return r.Outage.Minutes() }, func(r replay.Result) float64 { return r.Down.Minutes() },
+			func(r replay.Result) float64 { return float64(r.Failovers) }, func(r replay.Result) float64 { return float64(r.Hasty) },
+			func(r replay.Result) float64 { return float64(r.Returns) }, func(r replay.Result) float64 { return float64(r.Useless) },
+		} {
+			fmt.Fprintf(w, "%.1f\t", mean(results[name], of))
+		}
+		fmt.Fprintln(w)
+	}
+	w.Flush()
+	ours, other := results["ours"], results["threshold"]
+	var ratios []float64
+	third, fewer, hasty := 0, 0, 0
+	for i := range ours {
+		ratio := over(ours[i]) / over(other[i])
+		ratios = append(ratios, ratio)
+		if ratio <= 1.0/3 {
+			third++
+		}
+		if ours[i].Moves <= other[i].Moves {
+			fewer++
+		}
+		hasty += ours[i].Hasty + ours[i].Returns
+	}
+	slices.Sort(ratios)
+	fmt.Fprintf(to, "\nours/threshold, time over limits: %.2f of the means; by seed %.2f to %.2f, median %.2f; at most 1/3 in %d of %d seeds\n",
+		mean(ours, over)/mean(other, over), ratios[0], ratios[len(ratios)-1], ratios[len(ratios)/2], third, seeds)
+	fmt.Fprintf(to, "no more moves than threshold in %d of %d seeds; moves of ours within cooldown or back within return_after: %d\n", fewer, seeds, hasty)
+}
+
+func over(r replay.Result) float64  { return r.Over.Hours() }
+func moves(r replay.Result) float64 { return float64(r.Moves) }
+
+func mean(list []replay.Result, of func(replay.Result) float64) (sum float64) {
+	for _, r := range list {
+		sum += of(r)
+	}
+	return sum / float64(len(list))
+}
