@@ -237,13 +237,13 @@ func TestDeadNodeIsLostWhenSSHFailsToo(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *ottotest.Cluster) {
 		apply(t, c, wanted(service("web", "a")))
 		c.WaitUp(10 * time.Second)
-		c.Hosts["b"].Unreachable = errors.New("no route to host")
+		c.Hosts["b"].SetUnreachable(errors.New("no route to host"))
 		c.KillAgent("b")
 		v := c.Wait(time.Minute, "b lost", func(v *otto.Cluster) bool { return v.Nodes[1].State == otto.NodeLost })
 		if !strings.Contains(v.Nodes[1].Reason, "no route to host") {
 			t.Errorf("reason: %q", v.Nodes[1].Reason)
 		}
-		c.Hosts["b"].Unreachable = nil
+		c.Hosts["b"].SetUnreachable(nil)
 		c.WaitUp(2 * time.Minute)
 	})
 }
@@ -275,7 +275,7 @@ func TestStopWithADeadNodeSaysSoAndStopsTheRest(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *ottotest.Cluster) {
 		apply(t, c, wanted(service("web", "a"), service("db", "b")))
 		c.WaitUp(10 * time.Second)
-		c.Hosts["b"].Unreachable = errors.New("no route to host")
+		c.Hosts["b"].SetUnreachable(errors.New("no route to host"))
 		c.KillAgent("b")
 		err := c.Plane.Stop(t.Context())
 		if err == nil || err.Error() != "b: no route to host" {
@@ -375,7 +375,7 @@ func TestUnwritableStoreChangesNothing(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *ottotest.Cluster) {
 		apply(t, c, wanted(service("web", "a")))
 		c.WaitUp(10 * time.Second)
-		c.Store.Fail = errors.New("disk full")
+		c.Store.SetFail(errors.New("disk full"))
 		if _, err := c.Apply(wanted()); err == nil {
 			t.Error("a change that is not stored was acknowledged")
 		}

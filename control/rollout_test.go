@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -218,14 +219,15 @@ func killedInAnUpdate(t *testing.T, bad bool, point string, nth int) (hit bool) 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := ottotest.NewCluster(t, []string{"a", "b"}, "web")
-		seen, armed := 0, false
+		var armed atomic.Bool
+		seen := 0
 		died := make(chan struct{})
 		c.AtEffect = func(p *ottotest.Process, at string) {
-			if p.Name != "control" || !armed || at != point {
+			if p.Name != "control" || !armed.Load() || at != point {
 				return
 			}
 			if seen++; seen == nth {
-				armed = false
+				armed.Store(false)
 				p.Kill()
 				close(died)
 			}
@@ -237,7 +239,7 @@ func killedInAnUpdate(t *testing.T, bad bool, point string, nth int) (hit bool) 
 		if bad {
 			refuse(c, "www")
 		}
-		armed = true
+		armed.Store(true)
 		go func() { _, _ = c.Apply(wanted(replicas(2, "www"))) }()
 		select {
 		case <-died:
@@ -246,7 +248,7 @@ func killedInAnUpdate(t *testing.T, bad bool, point string, nth int) (hit bool) 
 			c.StartPlane()
 		case <-time.After(2 * time.Minute):
 		}
-		armed = false
+		armed.Store(false)
 		c.Wait(time.Minute, "nodes", func(v *otto.Cluster) bool {
 			return v.Nodes[0].State == otto.NodeReady && v.Nodes[1].State == otto.NodeReady
 		})

@@ -26,8 +26,8 @@ import (
 type Store struct {
 	mu   sync.Mutex
 	docs map[string][]byte
-	// Fail, if set, is what Put returns.
-	Fail   error
+	// fail, if set, is what Put returns.
+	fail   error
 	failed int
 }
 
@@ -42,7 +42,7 @@ func (s *Store) Failed() int {
 func (s *Store) SetFail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.Fail = err
+	s.fail = err
 }
 
 // NewStore returns an empty store.
@@ -85,9 +85,9 @@ func (s *Store) Get(_ context.Context, key string, value any) (bool, error) {
 func (s *Store) Put(_ context.Context, key string, value any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.Fail != nil {
+	if s.fail != nil {
 		s.failed++
-		return s.Fail
+		return s.fail
 	}
 	b, err := json.Marshal(value)
 	s.docs[key] = b
@@ -144,8 +144,8 @@ type Host struct {
 	Dir     string
 	// SSHTime is how long it takes to do anything there over SSH.
 	SSHTime time.Duration
-	// Unreachable is why SSH does not work; nil when it does.
-	Unreachable error
+	// unreachable is why SSH does not work; nil when it does.
+	unreachable error
 	// Wrap, if set, comes between the engine and agents that start from now on.
 	Wrap func(agent.Runtime) agent.Runtime
 
@@ -414,7 +414,7 @@ func (c *Cluster) knock(from string) func(context.Context, string) error {
 			return fmt.Errorf("no host %s", address)
 		}
 		h.mu.Lock()
-		gone := h.cut || h.off || h.Unreachable != nil
+		gone := h.cut || h.off || h.unreachable != nil
 		h.mu.Unlock()
 		if from != "" {
 			c.Hosts[from].mu.Lock()
@@ -544,7 +544,7 @@ func (h *Host) Alive() bool {
 func (h *Host) SetUnreachable(why error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.Unreachable = why
+	h.unreachable = why
 }
 
 // SetSkew sets how far the host's wall clock is off.
@@ -609,8 +609,8 @@ func (r reach) ssh(host string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case h.Unreachable != nil:
-		return h.Unreachable
+	case h.unreachable != nil:
+		return h.unreachable
 	case h.cut || h.off:
 		return errors.New("no route to host")
 	}
