@@ -45,7 +45,7 @@ test: setup agents ## everything; as root also the end-to-end tests with real Do
 	go test $(RACE) $(UNIT)
 	go test ./control/sim
 ifdef ROOT
-	OTTO_E2E=required go test -count=1 -p 1 -timeout 20m ./e2e/...
+	OTTO_E2E=required go test -count=1 -p 1 -timeout 45m ./e2e/...
 else
 	@echo "############################################################"
 	@echo "# NOT TESTED: the end-to-end tests, real Docker and SSH on #"
@@ -60,7 +60,7 @@ race: ## the unit tests under the race detector
 
 .PHONY: e2e
 e2e: setup agents ## the end-to-end tests alone (root)
-	OTTO_E2E=required go test -count=1 -p 1 -timeout 20m ./e2e/...
+	OTTO_E2E=required go test -count=1 -p 1 -timeout 45m ./e2e/...
 
 .PHONY: soak
 soak: setup agents ## what only shows after a long time; SOAK=30m is how long (root for the lab's part)
