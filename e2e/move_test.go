@@ -61,9 +61,6 @@ func TestServiceLeavesABusyNode(t *testing.T) {
 
 // TestServiceLeavesAHotNode heats it, which other work on this machine cannot do.
 func TestServiceLeavesAHotNode(t *testing.T) {
-	if _, long := soak(t); !long {
-		t.Skip("its move does not come within half a minute here as it should: with OTTO_SOAK")
-	}
 	testLeaves(t, "node.temperature < 75C for 10s -> migrate", func(h *lab.Host) (end func()) {
 		h.Heat(88)
 		return func() { h.Heat(40) }
