@@ -54,9 +54,6 @@ func (c *client) run(ctx context.Context) {
 
 // TestServiceLeavesABusyNode loads the core of the host that a service is on.
 func TestServiceLeavesABusyNode(t *testing.T) {
-	if _, long := soak(t); !long {
-		t.Skip("its move does not come within half a minute here as it should: with OTTO_SOAK")
-	}
 	testLeaves(t, "node.cpu < 70% for 10s -> migrate", func(h *lab.Host) (end func()) {
 		return h.Background("sh", "-c", "while :; do :; done")
 	})

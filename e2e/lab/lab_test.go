@@ -119,6 +119,9 @@ func TestHostHasCoresAndATemperatureOfItsOwn(t *testing.T) {
 		if n := h.SSH("nproc"); n != "1" {
 			t.Errorf("what SSH starts may use %s cores", n)
 		}
+		if got := allowed("self"); got != "1" {
+			t.Errorf("what the lab starts on it may use the cores %s", got)
+		}
 		if got := allowed("$(docker inspect -f '{{.State.Pid}}' redis)"); got != "1" {
 			t.Errorf("a container may use the cores %s", got)
 		}
