@@ -66,18 +66,29 @@ func onlyOn(node, service string, w otto.Wanted, placed Placement) bool {
 	return true
 }
 
-// Refuse returns why a new wanted state must not replace the former one.
+// Refuse returns why a new wanted state must not replace the former one: a service
+// would start without the data that it has.
 func Refuse(was, now otto.Wanted, placed Placement) error {
 	var problems []string
 	for _, s := range was.Services {
 		i := slices.IndexFunc(now.Services, func(n otto.Service) bool { return n.Name == s.Name })
-		if i < 0 || !s.Stateful() || now.Services[i].Data == otto.DataDisposable {
+		if i < 0 || s.Global() || !s.Stateful() || now.Services[i].Data == otto.DataDisposable {
 			continue
 		}
-		from, to := placed[s.Name], now.Services[i].Node
-		if from != "" && to != "" && from != to {
-			problems = append(problems, fmt.Sprintf("service %s keeps its data on node %s and cannot move to %s yet: "+
-				"leave it on %s, or copy its data by hand and give the service another name", s.Name, from, to, from))
+		to := now.Services[i].Node
+		for _, name := range was.InstanceNames(s) {
+			from, why, leave := placed[name], "", "leave it on %s"
+			switch {
+			case from == "":
+			case to != "" && from != to:
+				why = "cannot move to " + to + " yet"
+			case !slices.ContainsFunc(now.Nodes, func(n otto.Node) bool { return n.ID == from }):
+				why, leave = "would start without it elsewhere", "leave %s in the file"
+			}
+			if why != "" {
+				problems = append(problems, fmt.Sprintf("service %s keeps its data on node %s and %s: "+leave+
+					", copy its data by hand and give the service another name, or give the data up with data: disposable", name, from, why, from))
+			}
 		}
 	}
 	if len(problems) == 0 {

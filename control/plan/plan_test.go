@@ -118,19 +118,46 @@ func TestDiffNeverShowsTheEnvironment(t *testing.T) {
 }
 
 func TestRefuseToLeaveDataBehind(t *testing.T) {
-	was, now := service("db", "a", 1), service("db", "b", 1)
-	was.Spec.Mounts = []otto.Mount{{Type: "volume", Source: "data", Target: "/data"}}
-	now.Spec.Mounts = was.Spec.Mounts
-	from, to := otto.Wanted{Services: []otto.Service{was}}, otto.Wanted{Services: []otto.Service{now}}
-	err := Refuse(from, to, Placement{"db": "a"})
-	if err == nil || !strings.Contains(err.Error(), "service db keeps its data on node a") {
-		t.Errorf("got %v", err)
+	db := func(node string, replicas int, data string) otto.Service {
+		s := service("db", node, replicas)
+		s.Spec.Mounts, s.Data = []otto.Mount{{Type: "volume", Source: "data", Target: "/data"}}, data
+		return s
 	}
-	if err := Refuse(from, from, Placement{"db": "a"}); err != nil {
-		t.Error(err)
+	wanted := func(s otto.Service, nodes ...string) (w otto.Wanted) {
+		w.Services = []otto.Service{s}
+		for _, id := range nodes {
+			w.Nodes = append(w.Nodes, otto.Node{ID: id})
+		}
+		return w
 	}
-	if err := Refuse(from, to, Placement{}); err != nil {
-		t.Errorf("it has never had a place: %v", err)
+	at := Placement{"db": "a", "db-2": "b"}
+	for _, test := range []struct {
+		name     string
+		was, now otto.Wanted
+		placed   Placement
+		want     []string // parts of the refusal, none if it is none
+	}{
+		{name: "nothing changes", was: wanted(db("a", 1, ""), "a", "b"), now: wanted(db("a", 1, ""), "a", "b"), placed: at},
+		{name: "another home", was: wanted(db("a", 1, ""), "a", "b"), now: wanted(db("b", 1, ""), "a", "b"), placed: at, want: []string{"service db keeps its data on node a and cannot move to b"}},
+		{name: "it has never had a place", was: wanted(db("a", 1, ""), "a", "b"), now: wanted(db("b", 1, ""), "a", "b")},
+		{name: "its node is taken out", was: wanted(db("", 1, ""), "a", "b"), now: wanted(db("", 1, ""), "b"), placed: at, want: []string{"service db keeps its data on node a and would start without it", "leave a in the file"}},
+		{name: "of two the second's node is taken out", was: wanted(db("", 2, ""), "a", "b"), now: wanted(db("", 2, ""), "a"), placed: at, want: []string{"service db-2 keeps its data on node b"}},
+		{name: "another node is taken out", was: wanted(db("", 1, ""), "a", "b"), now: wanted(db("", 1, ""), "a"), placed: at},
+		{name: "its data are given up with the node", was: wanted(db("", 1, ""), "a", "b"), now: wanted(db("", 1, otto.DataDisposable), "b"), placed: at},
+		{name: "it has none", was: wanted(service("db", "", 1), "a", "b"), now: wanted(service("db", "", 1), "b"), placed: at},
+		{name: "it goes, too", was: wanted(db("", 1, ""), "a", "b"), now: otto.Wanted{Nodes: []otto.Node{{ID: "b"}}}, placed: at},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := Refuse(test.was, test.now, test.placed)
+			if (err != nil) != (test.want != nil) {
+				t.Fatalf("got %v", err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in: %v", want, err)
+				}
+			}
+		})
 	}
 }
 
