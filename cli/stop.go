@@ -84,22 +84,27 @@ func (a *app) takeDown(ctx context.Context, done string, do func(*api.Client, co
 // endWithin is how long a control plane may take to end.
 const endWithin = 15 * time.Second
 
-// endControlPlane returns when no control plane runs.
+// endControlPlane returns when no control plane runs: it has ended what it had to
+// write when it lets go of its lock, which is later than its last answer.
 func endControlPlane(ctx context.Context, d stateDir) error {
 	ctx, cancel := context.WithTimeout(ctx, endWithin)
 	defer cancel()
-	client := d.client()
-	err := client.Exit(ctx)
-	for err == nil {
+	if err := d.client().Exit(ctx); err != nil && !errors.Is(err, api.ErrNotRunning) {
+		return err
+	}
+	for {
+		unlock, err := d.lockControlPlane()
+		if err == nil {
+			unlock()
+			return nil
+		}
+		if !errors.Is(err, errControlPlaneRuns) {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("the control plane does not end: see %s", d.path(fileLog))
 		case <-time.After(20 * time.Millisecond):
 		}
-		_, err = client.Cluster(ctx)
 	}
-	if errors.Is(err, api.ErrNotRunning) {
-		return nil
-	}
-	return err
 }
