@@ -3,10 +3,12 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,14 +24,17 @@ type Cluster struct {
 	t         testing.TB
 }
 
-// NewCluster builds otto and writes an otto.yaml. What the test leaves of the
+// NewCluster gets otto and writes an otto.yaml. What the test leaves of the
 // cluster is uninstalled at its end.
 func NewCluster(t testing.TB, yaml string) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, Dir: t.TempDir(), Path: filepath.Join(t.TempDir(), "otto")}
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", c.Path, "github.com/otto-edge/otto/cmd/otto")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build otto: %v\n%s", err, out)
+	binary, err := program()
+	if err == nil {
+		err = os.WriteFile(c.Path, binary, 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	c.Write(yaml)
 	t.Cleanup(func() {
@@ -39,6 +44,21 @@ func NewCluster(t testing.TB, yaml string) *Cluster {
 	})
 	return c
 }
+
+// program is otto, built once. Each cluster has a copy of its own: processes are
+// told apart by its path.
+var program = sync.OnceValues(func() ([]byte, error) { //nolint:gochecknoglobals // it is the same for all tests
+	dir, err := os.MkdirTemp("", "otto")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "otto")
+	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "github.com/otto-edge/otto/cmd/otto").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build otto: %w\n%s", err, out)
+	}
+	return os.ReadFile(path)
+})
 
 // Write replaces otto.yaml.
 func (c *Cluster) Write(yaml string) {
