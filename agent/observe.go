@@ -1,0 +1,205 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// refresh asks the engine what there is.
+func (c *converger) refresh(ctx context.Context) {
+	ctx, cancel := c.inTime(ctx)
+	defer cancel()
+	if c.sickSaid { // there is other news than of an engine that hangs
+		var done context.CancelFunc
+		ctx, done = context.WithTimeout(ctx, sickWait)
+		defer done()
+	}
+	list, err := c.Runtime.Containers(ctx)
+	if err != nil || c.engine.Problem != "" {
+		if now := c.Runtime.Engine(ctx); now.Problem != "" {
+			c.sick(now.Problem) // still the same one, as far as is known
+		} else {
+			c.well(now)
+		}
+	}
+	if err != nil {
+		if c.engine.Problem == "" {
+			c.sick(err.Error())
+		}
+		c.known = true // as well as can be, until refreshAt
+		c.refreshAt = time.Now().Add(engineWait)
+		return
+	}
+	c.containers, c.known, c.listed = list, true, true
+	c.refreshAt = time.Now().Add(resync)
+	if !time.Now().Before(c.imagesAt) {
+		c.list(ctx)
+	}
+	for _, ctr := range list {
+		c.inspect(ctx, ctr)
+	}
+}
+
+// list asks the engine for its images, of which the control plane is told so that
+// services go where theirs are. Too many are too long a story.
+func (c *converger) list(ctx context.Context) {
+	c.imagesAt = time.Now().Add(imagesEvery)
+	images, err := c.Runtime.Images(ctx)
+	if err != nil {
+		c.Log.Warn("images not listed", "err", err)
+		return
+	}
+	slices.Sort(images)
+	c.images = images[:min(len(images), maxImages)]
+}
+
+// inspect notes why a container does not stay up, and forgets it once it does.
+func (c *converger) inspect(ctx context.Context, ctr otto.Container) {
+	inst := c.wanted(ctr.Instance)
+	if inst == nil || ctr.SpecHash != inst.Spec.Hash() || c.work[ctr.Instance] != nil {
+		return
+	}
+	at := c.attempts[ctr.Instance]
+	down := ctr.State == otto.ContainerRestarting || ctr.State == otto.ContainerExited || ctr.State == otto.ContainerDead
+	up := time.Since(ctr.Started) // by a clock that can be set: negative if it was set back
+	switch {
+	case ctr.State == otto.ContainerRunning && (up > trial(c.examined(ctr)) || up < 0):
+		delete(c.attempts, ctr.Instance)
+	case down && (ctr.ExitCode != 0 || ctr.OOM || ctr.Error != "") && !c.assignment.Stopped:
+		why := fmt.Sprintf("ended with exit code %d", ctr.ExitCode)
+		if ctr.OOM {
+			why = "killed for want of memory"
+		} else if ctr.Error != "" {
+			why = ctr.Error
+		}
+		if ctr.Restarts > 0 {
+			why += fmt.Sprintf(", restarted %d times", ctr.Restarts)
+		}
+		if at.err == why {
+			return
+		}
+		at.err, at.hash = why, ctr.SpecHash
+		c.note("instance-died", ctr.Instance, why)
+		if tail, err := c.Runtime.Logs(ctx, ctr.ID, tailLines); err == nil {
+			at.tail = tail
+		}
+		c.attempts[ctr.Instance] = at
+	}
+}
+
+// situations gathers what is known of each instance, wanted or only there.
+func (c *converger) situations() map[string]situation {
+	all := map[string]situation{}
+	for _, ctr := range c.containers {
+		s := all[ctr.Instance]
+		s.containers = append(s.containers, c.examined(ctr))
+		if at := c.attempts[ctr.Instance]; at.hash == "" {
+			s.attempt = at // to be rid of it
+		}
+		all[ctr.Instance] = s
+	}
+	leaving := ""
+	for name := range all {
+		if c.wanted(name) == nil && (leaving == "" || name < leaving) {
+			leaving = name
+		}
+	}
+	reports := c.statuses(all, time.Now())
+	for i := range c.assignment.Instances {
+		inst := &c.assignment.Instances[i]
+		s := all[inst.Name]
+		s.want, s.stopped, s.rerun = inst, c.assignment.Stopped, c.rerun[inst.Name]
+		s.attempt = c.attempts[inst.Name]
+		if s.attempt.hash != inst.Spec.Hash() {
+			s.attempt = attempt{}
+		}
+		s.restart = c.asked.due(*inst, s.containers)
+		s.blocked = blocked(*inst, leaving, reports)
+		if why, stop := c.lease.judge(*inst, c.assignment.Revision); why != "" {
+			s.blocked, s.fenced = why, stop
+		}
+		all[inst.Name] = s
+	}
+	return all
+}
+
+// blocked says why an instance must not be started yet.
+func blocked(inst otto.Instance, leaving string, reports []otto.InstanceStatus) string {
+	if inst.Hold != "" {
+		return "waiting: " + inst.Hold
+	}
+	for _, d := range inst.DependsOn {
+		if why := d.Unmet(reports); why != "" {
+			return "waiting: " + why
+		}
+	}
+	if leaving != "" && slices.ContainsFunc(inst.Spec.Ports, func(p otto.Port) bool { return p.Host != 0 }) {
+		return "waiting: " + leaving + " may hold its port and is being removed"
+	}
+	return ""
+}
+
+// strays are the instances that are not wanted and run, or may: what was begun
+// for one before it was known to be unwanted can still start it.
+func (c *converger) strays(all map[string]situation) (names []string) {
+	for name, s := range all {
+		if s.want == nil && (slices.ContainsFunc(s.containers, alive) || c.work[name] != nil) {
+			names = append(names, name)
+		}
+	}
+	for name := range c.work {
+		if _, known := all[name]; !known {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// settled reports whether nothing is left to do.
+func (c *converger) settled(all map[string]situation, now time.Time) bool {
+	for s := range maps.Values(all) {
+		if st := next(s, now); st.do != doNothing || st.reason != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// settlingLeft is how long until an instance's state changes by time alone.
+func settlingLeft(s situation, now time.Time) (left time.Duration) {
+	for _, ctr := range s.containers {
+		if up := now.Sub(ctr.Started); ctr.State == otto.ContainerRunning && up >= 0 {
+			for _, at := range []time.Duration{steady, stable} {
+				if up < at && (left == 0 || at-up < left) {
+					left = at - up + time.Millisecond
+				}
+			}
+		}
+	}
+	return left
+}
+
+// noteRestarts takes in which restarts are asked for, while it is known what runs.
+func (c *converger) noteRestarts() {
+	if c.engine.Problem != "" {
+		return
+	}
+	have := map[string][]otto.Container{}
+	for _, ctr := range c.containers {
+		have[ctr.Instance] = append(have[ctr.Instance], ctr)
+	}
+	err := c.asked.keep(func(name string) bool { return c.wanted(name) != nil })
+	for _, inst := range c.assignment.Instances {
+		err = errors.Join(err, c.asked.note(inst, have[inst.Name]))
+	}
+	if err != nil {
+		c.Log.Warn("containers that were asked to restart may do so once more", "err", err)
+	}
+}

@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
+)
+
+// statuses are the states of all wanted instances; containers are by instance.
+func (c *converger) statuses(all map[string]situation, now time.Time) []otto.InstanceStatus {
+	list := make([]otto.InstanceStatus, 0, len(c.assignment.Instances))
+	for i := range c.assignment.Instances {
+		inst := &c.assignment.Instances[i]
+		s := all[inst.Name]
+		s.want, s.stopped, s.rerun = inst, c.assignment.Stopped, c.rerun[inst.Name]
+		if s.attempt = c.attempts[inst.Name]; s.attempt.hash != inst.Spec.Hash() {
+			s.attempt = attempt{}
+		}
+		s.restart = c.asked.due(*inst, s.containers)
+		if why, stop := c.lease.judge(*inst, c.assignment.Revision); why != "" {
+			s.blocked, s.fenced = why, stop
+		}
+		var do verb
+		var pulling bool
+		if w := c.work[inst.Name]; w != nil {
+			do, pulling = w.do, w.pulling
+		}
+		st := status(s, do, pulling, now)
+		st.Fenced = st.Fenced && c.listed
+		list = append(list, st)
+	}
+	return list
+}
+
+// greet publishes the birth at the begin of a session with the broker; the
+// report follows in the same turn of the loop.
+func (c *converger) greet(ctx context.Context, session uint64) {
+	ctx, cancel := c.inTime(ctx)
+	defer cancel()
+	if c.engine.Version == "" {
+		c.refresh(ctx)
+		if c.engine.Problem == "" && c.engine.Version == "" {
+			c.engine = c.Runtime.Engine(ctx)
+		}
+	}
+	facts := c.Facts
+	facts.Engine = c.engine
+	b, err := wire.Encode(wire.Status{
+		NodeID: c.Enrolment.NodeID, Online: true, BootID: c.BootID, Session: session,
+		Timestamp: time.Now().UTC(), Facts: facts,
+	})
+	if err == nil {
+		err = c.Conn.Publish(ctx, c.topic(wire.KindStatus), 1, true, b)
+	}
+	if err != nil {
+		c.Log.Warn("birth not published", "err", err)
+	}
+	c.reported = ""
+	c.events.unsaid = len(c.events.list) > 0
+}
+
+// sick notes that the engine does not work.
+func (c *converger) sick(problem string) {
+	if c.engine.Problem == "" {
+		c.sickSaid = true
+		c.note("engine-lost", "", problem)
+	}
+	c.engine.Problem = problem
+}
+
+// well notes that the engine works.
+func (c *converger) well(engine otto.Engine) {
+	if c.sickSaid {
+		c.sickSaid = false
+		c.note("engine-back", "", "the container engine works again")
+	}
+	c.engine = engine
+}
+
+// report publishes what runs when it differs from what was said last. It is false
+// if there was no time for it.
+func (c *converger) report(ctx context.Context, now time.Time) bool {
+	ctx, cancel := c.inTime(ctx)
+	defer cancel()
+	c.tell(ctx)
+	r := wire.Report{
+		NodeID: c.Enrolment.NodeID, BootID: c.BootID, Engine: c.engine,
+		Problem: c.problem.Load().(string), Images: c.images, Instances: []otto.InstanceStatus{},
+	}
+	if c.assignment != nil {
+		r.Revision, r.Warrant = c.assignment.Revision, c.assignment.Warrant
+		all := c.situations()
+		r.Instances = c.statuses(all, now)
+		r.Strays = c.strays(all)
+		r.Settled = c.engine.Problem == "" && len(c.work) == 0 && c.settled(all, now)
+	}
+	b, err := wire.Encode(r)
+	if err != nil {
+		c.Log.Error("report", "err", err)
+		return true
+	}
+	if string(b) == c.reported {
+		return true
+	}
+	c.reports++
+	r.Seq = c.reports
+	said := string(b)
+	if b, err = wire.Encode(r); err != nil {
+		c.Log.Error("report", "err", err)
+		return true
+	}
+	if c.Conn.Publish(ctx, c.topic(wire.KindInstances), 1, true, b) == nil {
+		c.reported = said
+	}
+	return ctx.Err() == nil // without a connection it is said after the next connect
+}
