@@ -173,7 +173,7 @@ func TestControlPlaneWithAnotherAddressIsFound(t *testing.T) {
 		lab.Until(t, "the change is noticed", func() bool { return !allUp(c) })
 		lab.Until(t, "all is up again", func() bool { return allUp(c) })
 		t.Logf("all is up again after %s", time.Since(began).Round(100*time.Millisecond))
-		time.Sleep(15 * time.Second) // time enough to move something
+		time.Sleep(8 * time.Second) // time enough to move something
 		unmoved(t, l, before)
 		for _, s := range []string{"web", "pet", "cache"} {
 			if list := moves(c, s); len(list) > 0 {

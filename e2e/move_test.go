@@ -54,14 +54,14 @@ func (c *client) run(ctx context.Context) {
 
 // TestServiceLeavesABusyNode loads the core of the host that a service is on.
 func TestServiceLeavesABusyNode(t *testing.T) {
-	testLeaves(t, "node.cpu < 70% for 10s -> migrate", func(h *lab.Host) (end func()) {
+	testLeaves(t, "node.cpu < 70% for 10s -> migrate", 10*time.Second, func(h *lab.Host) (end func()) {
 		return h.Background("sh", "-c", "while :; do :; done")
 	})
 }
 
 // TestServiceLeavesAHotNode heats it, which other work on this machine cannot do.
 func TestServiceLeavesAHotNode(t *testing.T) {
-	testLeaves(t, "node.temperature < 75C for 10s -> migrate", func(h *lab.Host) (end func()) {
+	testLeaves(t, "node.temperature < 75C for 3s -> migrate", 3*time.Second, func(h *lab.Host) (end func()) {
 		h.Heat(88)
 		return func() { h.Heat(40) }
 	})
@@ -70,7 +70,7 @@ func TestServiceLeavesAHotNode(t *testing.T) {
 // testLeaves has a service leave the host that is loaded: it goes to the other one,
 // and nobody who asks it goes without an answer. When that is loaded as well it stays,
 // and says so; and when the load ends it stays, too.
-func testLeaves(t *testing.T, requirement string, load func(*lab.Host) (end func())) {
+func testLeaves(t *testing.T, requirement string, hold time.Duration, load func(*lab.Host) (end func())) {
 	l := lab.Up(t, 2)
 	l.Images()
 	var nodes, addresses []string
@@ -83,7 +83,7 @@ func testLeaves(t *testing.T, requirement string, load func(*lab.Host) (end func
 	}
 	c := lab.NewCluster(t, fmt.Sprintf(`
 metrics: {interval: 1s}
-decisions: {cooldown: 5s, settle: 5s, return_after: 15s}
+decisions: {cooldown: 5s, settle: 5s, return_after: 10s}
 nodes:
 %s
 services:
@@ -113,8 +113,10 @@ services:
 		t.Helper()
 		lab.Until(t, want, func() bool { return strings.Contains(c.Run("explain", "web"), want) })
 	}
-	if cpu := idle(c); strings.Contains(requirement, "cpu") && max(cpu[0], cpu[1]) > 40 {
-		t.Skipf("this machine is busy with other things: its cores are at %.0f%% and %.0f%%", cpu[0], cpu[1])
+	if strings.Contains(requirement, "cpu") {
+		if cpu := idle(c); max(cpu[0], cpu[1]) > 40 {
+			t.Skipf("this machine is busy with other things: its cores are at %.0f%% and %.0f%%", cpu[0], cpu[1])
+		}
 	}
 	is(requirement + ": ok")
 
@@ -127,8 +129,8 @@ services:
 	moving, moved := events("service-moving")[0], events("service-moved")[0]
 	t.Logf("decided %s after the load, up after %s more: %s; %s", moving.Time.Sub(began).Round(10*time.Millisecond),
 		moved.Time.Sub(moving.Time).Round(10*time.Millisecond), moving.Message, moved.Message)
-	if took := moving.Time.Sub(began); took > 13*time.Second {
-		t.Errorf("decided %s after the load: 10 s, an interval of 1 s and 2 s are right", took)
+	if took := moving.Time.Sub(began); took > hold+3*time.Second {
+		t.Errorf("decided %s after the load: %s, an interval of 1 s and 2 s are right", took, hold)
 	}
 
 	endToo := load(l.Host("n2"))
@@ -138,7 +140,7 @@ services:
 	end()
 	endToo()
 	is(requirement + ": ok")
-	for calm := time.Now().Add(20 * time.Second); time.Now().Before(calm); { // more than return_after
+	for calm := time.Now().Add(15 * time.Second); time.Now().Before(calm); { // more than return_after
 		is("web is running on n2")
 	}
 	if n := len(events("service-moving")); n != 1 {
@@ -156,7 +158,7 @@ services:
 // least of some seconds.
 func idle(c *lab.Cluster) (cpu [2]float64) {
 	cpu = [2]float64{100, 100}
-	for range 15 {
+	for range 6 {
 		for i, n := range c.Status().Nodes {
 			if n.Sample != nil {
 				cpu[i] = min(cpu[i], n.Sample.CPUPercent)
