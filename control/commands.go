@@ -134,9 +134,32 @@ func (p *Plane) Stop(ctx context.Context) error {
 }
 
 // Uninstall stops everything and takes everything of Otto's off every node;
-// named volumes stay unless volumes is set.
+// named volumes stay unless volumes is set. Nodes that have nothing of Otto's any more
+// are not wanted any more: whoever starts the cluster again adds them again.
 func (p *Plane) Uninstall(ctx context.Context, volumes bool) error {
-	return p.takeDown(ctx, func(n otto.Node) error { return p.Reach.Uninstall(ctx, n, p.Name, volumes) })
+	var mu sync.Mutex
+	var bare []string
+	left := p.takeDown(ctx, func(n otto.Node) error {
+		err := p.Reach.Uninstall(ctx, n, p.Name, volumes)
+		if err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			bare = append(bare, n.ID)
+		}
+		return err
+	})
+	return errors.Join(left, p.call(ctx, func() error {
+		if !p.desired.Wanted.Stopped { // somebody has started it again
+			return nil
+		}
+		next := p.desired
+		next.Wanted.Nodes = slices.DeleteFunc(slices.Clone(next.Wanted.Nodes), func(n otto.Node) bool { return slices.Contains(bare, n.ID) })
+		if volumes { // no data holds a service there
+			next.Placement = maps.Clone(next.Placement)
+			maps.DeleteFunc(next.Placement, func(_, at string) bool { return slices.Contains(bare, at) })
+		}
+		return p.departed(next, bare...)
+	}))
 }
 
 func (p *Plane) takeDown(ctx context.Context, last func(otto.Node) error) error {

@@ -232,3 +232,30 @@ func TestNobodyIsDeposedWithoutProof(t *testing.T) {
 		}
 	})
 }
+
+// TestUninstalledNodesAreNotWaitedFor starts a cluster again after all of Otto was
+// taken off, without some of its nodes: nothing is there that they could say.
+func TestUninstalledNodesAreNotWaitedFor(t *testing.T) {
+	pet := service("pet", "")
+	pet.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "data", Target: "/data"}}
+	inThree(t, []otto.Service{disposable("cache", "a"), pet}, func(t *testing.T, c *ottotest.Cluster) {
+		at := c.Running("pet")[0]
+		if err := c.Plane.Uninstall(me(t), false); err != nil {
+			t.Fatal(err)
+		}
+		c.KillPlane()
+		c.StartPlane()
+		if left := c.Plane.Cluster().Nodes; len(left) > 0 {
+			t.Errorf("left: %+v", left)
+		}
+		w := three(disposable("cache", "a"), pet)
+		w.Nodes = slices.DeleteFunc(w.Nodes, func(n otto.Node) bool { return n.ID == at })
+		if _, err := c.Apply(w); err == nil || !strings.Contains(err.Error(), "pet keeps its data on node "+at) {
+			t.Errorf("the data of pet are left behind: %v", err)
+		}
+		w = three(disposable("cache", "a"))
+		w.Nodes = w.Nodes[:1]
+		apply(t, c, w)
+		c.WaitUp(5 * time.Second)
+	})
+}

@@ -321,19 +321,10 @@ func (p *Plane) sayGoodbye(n *node) {
 		if err != nil {
 			p.event("node-problem", n.ID, "", "left the cluster, but Otto could not be removed from it: "+err.Error())
 		}
-		next := p.desired
-		next.Leaving = slices.DeleteFunc(slices.Clone(next.Leaving), func(l otto.Node) bool { return l.ID == n.ID })
-		if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
-			p.Log.Error("leaving node not forgotten", "err", err)
+		if err := p.departed(p.desired, n.ID); err != nil {
+			p.Log.Error("leaving node not forgotten", "node", n.ID, "err", err)
 			return
 		}
-		p.desired = next
-		delete(p.nodes, n.ID)
-		if err := p.dismiss(n.ID); err != nil {
-			p.Log.Error("secrets of a node not forgotten", "node", n.ID, "err", err)
-		}
-		p.dismissed[n.ID], p.dirty = n.leaseEnd, true
-		p.forget(n.ID)
 		p.event("node-left", n.ID, "", "node has left the cluster")
 	})
 }
@@ -383,4 +374,26 @@ func (p *Plane) tellState(service string, sum wire.ServiceSummary) {
 		message += ": " + sum.Error
 	}
 	p.event("service-"+sum.State, strings.Join(sum.Nodes, ","), service, message)
+}
+
+// departed makes next what is desired, and forgets nodes that Otto has been taken off.
+func (p *Plane) departed(next desired, nodes ...string) error {
+	next.Leaving = slices.DeleteFunc(slices.Clone(next.Leaving), func(n otto.Node) bool { return slices.Contains(nodes, n.ID) })
+	if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
+		return err
+	}
+	p.desired, p.dirty = next, true
+	for _, id := range nodes {
+		n := p.nodes[id]
+		if n == nil {
+			continue
+		}
+		delete(p.nodes, id)
+		if err := p.dismiss(id); err != nil {
+			p.Log.Error("secrets of a node not forgotten", "node", id, "err", err)
+		}
+		p.dismissed[id] = n.leaseEnd
+		p.forget(id)
+	}
+	return nil
 }
