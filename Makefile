@@ -66,7 +66,7 @@ e2e: setup agents ## the end-to-end tests alone (root)
 soak: setup agents ## what only shows after a long time; SOAK=30m is how long (root for the lab's part)
 	OTTO_SOAK=$${SOAK:-30m} go test -timeout 2h ./agent/... ./control
 	go test -timeout 12h ./control/sim -sim.for $${SOAK:-30m} -sim.from $$(date +%s)
-	OTTO_SOAK=$${SOAK:-30m} OTTO_E2E=required go test -count=1 -p 1 -timeout 3h -run 'Cable|CutOff|HungEngine|Killed|LossAndLoad|Unhealthy' ./e2e
+	OTTO_SOAK=$${SOAK:-30m} OTTO_E2E=required go test -count=1 -p 1 -timeout 3h -run 'Cable|CutOff|HungEngine|Killed|Leaves|LossAndLoad|Unhealthy' ./e2e
 
 .PHONY: mutants
 mutants: ## put bugs into the code, and see that control/sim finds each

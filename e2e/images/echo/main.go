@@ -8,6 +8,7 @@
 //	PUT  /file?path=P          write the body to a file, synced
 //	POST /burn?cpu=0.5&for=10s use that much of one CPU, at most for a minute
 //	POST /hold?mib=64          keep that much memory, at most 1024 MiB
+//	POST /delay?by=200ms       answer GET / that much later from now on, at most 10s
 //	POST /exit?code=3          end at once
 package main
 
@@ -65,8 +66,10 @@ func serve(ctx context.Context, addr string) error {
 
 func handler() http.Handler {
 	var held memory
+	var late delay
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", describe)
+	mux.HandleFunc("GET /{$}", late.before(describe))
+	mux.HandleFunc("POST /delay", late.set)
 	mux.HandleFunc("GET /file", readFile)
 	mux.HandleFunc("PUT /file", writeFile)
 	mux.HandleFunc("POST /burn", burn)
@@ -76,6 +79,28 @@ func handler() http.Handler {
 		os.Exit(code)
 	})
 	return mux
+}
+
+// delay is how much later than it could the service answers, in nanoseconds.
+type delay struct{ atomic.Int64 }
+
+func (d *delay) set(w http.ResponseWriter, r *http.Request) {
+	by, err := time.ParseDuration(r.FormValue("by"))
+	if err != nil || by < 0 || by > 10*time.Second {
+		http.Error(w, "by must be a duration of at most 10s", http.StatusBadRequest)
+		return
+	}
+	d.Store(int64(by))
+}
+
+func (d *delay) before(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(time.Duration(d.Load())):
+			h(w, r)
+		case <-r.Context().Done():
+		}
+	}
 }
 
 func describe(w http.ResponseWriter, _ *http.Request) {
