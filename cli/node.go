@@ -26,23 +26,11 @@ func newNode(a *app) *cobra.Command {
 	return c
 }
 
-// nodeArg takes exactly one node.
-func nodeArg(c *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return fmt.Errorf("%w: %s needs one node: %s", errUsage, c.CommandPath(), c.UseLine())
-	}
-	return nil
-}
-
 func newNodeList(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "ls", Short: "List nodes with their state and the reason for it", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			d, err := a.dir()
-			if err != nil {
-				return err
-			}
-			v, _, err := look(c.Context(), d)
+			_, v, _, err := a.seen(c.Context())
 			if err != nil {
 				return err
 			}
@@ -92,13 +80,9 @@ func instancesOn(c *otto.Cluster, node string) (names []string) {
 
 func newNodeShow(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "show NODE", Short: "Show everything known of a node, with its last events", Args: nodeArg,
+		Use: "show NODE", Short: "Show everything known of a node, with its last events", Args: one("node"),
 		RunE: func(c *cobra.Command, args []string) error {
-			d, err := a.dir()
-			if err != nil {
-				return err
-			}
-			v, running, err := look(c.Context(), d)
+			d, v, running, err := a.seen(c.Context())
 			if err != nil {
 				return err
 			}
@@ -118,44 +102,28 @@ func newNodeShow(a *app) *cobra.Command {
 	}
 }
 
-func findNode(c *otto.Cluster, id string) (otto.NodeStatus, error) {
-	var ids []string
-	for _, n := range c.Nodes {
-		if n.ID == id {
-			return n, nil
-		}
-		ids = append(ids, n.ID)
-	}
-	return otto.NodeStatus{}, fmt.Errorf("no node %q: there are %s", id, strings.Join(ids, ", "))
-}
-
 func (a *app) printNode(c *otto.Cluster, n otto.NodeStatus, now time.Time) {
-	line := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(a.out, "%-12s %s\n", name, value)
-		}
-	}
-	line("node", n.ID)
-	line("state", fmt.Sprintf("%s, since %s ago", n.State, age(now, n.Since)))
-	line("reason", nodeReason(n))
-	line("address", n.Host)
-	line("system", strings.TrimSpace(fmt.Sprintf("%s %s, %s", n.Facts.OS, n.Facts.Arch, n.Facts.Kernel)))
-	line("engine", strings.TrimSpace(n.Facts.Engine.Name+" "+n.Facts.Engine.Version))
-	line("agent", n.Facts.AgentVersion)
+	a.line("node", n.ID)
+	a.line("state", fmt.Sprintf("%s, since %s ago", n.State, age(now, n.Since)))
+	a.line("reason", nodeReason(n))
+	a.line("address", n.Host)
+	a.line("system", strings.TrimSpace(fmt.Sprintf("%s %s, %s", n.Facts.OS, n.Facts.Arch, n.Facts.Kernel)))
+	a.line("engine", strings.TrimSpace(n.Facts.Engine.Name+" "+n.Facts.Engine.Version))
+	a.line("agent", n.Facts.AgentVersion)
 	if !n.LastSeen.IsZero() {
-		line("seen", age(now, n.LastSeen)+" ago")
+		a.line("seen", age(now, n.LastSeen)+" ago")
 	}
 	if s := n.Sample; s != nil {
-		line("load", fmt.Sprintf("CPU %.0f%%, memory %.0f%% of %s, disk %.0f%% of %s",
+		a.line("load", fmt.Sprintf("CPU %.0f%%, memory %.0f%% of %s, disk %.0f%% of %s",
 			s.CPUPercent, s.MemoryPercent(), size(s.MemoryTotal), s.DiskPercent(), size(s.DiskTotal)))
 	}
 	for _, w := range n.Warnings {
-		line("warning", w)
+		a.line("warning", w)
 	}
 	for _, s := range c.Services {
 		for _, i := range s.Instances {
 			if i.Node == n.ID {
-				line("service", i.Name+" is "+describe(i))
+				a.line("service", i.Name+" is "+describe(i))
 			}
 		}
 	}
@@ -184,7 +152,7 @@ func (a *app) lastEvents(ctx context.Context, d stateDir, node string) error {
 
 func newNodeIntent(a *app, verb, short string, intent otto.Intent) *cobra.Command {
 	return &cobra.Command{
-		Use: verb + " NODE", Short: short, Args: nodeArg,
+		Use: verb + " NODE", Short: short, Args: one("node"),
 		RunE: func(c *cobra.Command, args []string) error {
 			d, err := a.dir()
 			if err != nil {
@@ -224,7 +192,7 @@ uncordon.
 
 The exit code is 0 if the node is empty, and 3 if something is left on it.`,
 		Example: "  otto node drain rpi-01 --deadline 2m",
-		Args:    nodeArg,
+		Args:    one("node"),
 		RunE: func(c *cobra.Command, args []string) error {
 			d, err := a.dir()
 			if err != nil {
@@ -315,7 +283,7 @@ func newNodeAdd(a *app) *cobra.Command {
 		Short: "Write a node into otto.yaml and bring it up",
 		Example: `  otto node add rpi-03 --host 192.168.1.23 --user pi
   otto node add nas --host nas.local --label disk=big`,
-		Args: nodeArg,
+		Args: one("node"),
 		RunE: func(c *cobra.Command, args []string) error {
 			n.ID, n.Labels = args[0], labels
 			return a.addNode(c.Context(), n, o)
@@ -352,7 +320,7 @@ func newNodeRemove(a *app) *cobra.Command {
 they may run there, takes the node out of otto.yaml, and takes Otto off it if it
 can be reached over SSH. A node that has the home of a service, or data that
 cannot leave it, is not removed: drain names what stays.`,
-		Args: nodeArg,
+		Args: one("node"),
 		RunE: func(c *cobra.Command, args []string) error {
 			d, err := a.dir()
 			if err != nil {

@@ -21,23 +21,11 @@ func newService(a *app) *cobra.Command {
 	return c
 }
 
-// serviceArg takes exactly one service.
-func serviceArg(c *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return fmt.Errorf("%w: %s needs one service: %s", errUsage, c.CommandPath(), c.UseLine())
-	}
-	return nil
-}
-
 func newServiceList(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "ls", Short: "List services with where they are and what is wrong", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			d, err := a.dir()
-			if err != nil {
-				return err
-			}
-			v, _, err := look(c.Context(), d)
+			_, v, _, err := a.seen(c.Context())
 			if err != nil {
 				return err
 			}
@@ -80,13 +68,9 @@ func updateText(u *otto.UpdateStatus) string {
 
 func newServiceShow(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "show SERVICE", Short: "Show what is known of a service and its instances", Args: serviceArg,
+		Use: "show SERVICE", Short: "Show what is known of a service and its instances", Args: one("service"),
 		RunE: func(c *cobra.Command, args []string) error {
-			d, err := a.dir()
-			if err != nil {
-				return err
-			}
-			v, _, err := look(c.Context(), d)
+			_, v, _, err := a.seen(c.Context())
 			if err != nil {
 				return err
 			}
@@ -103,33 +87,17 @@ func newServiceShow(a *app) *cobra.Command {
 	}
 }
 
-func findService(c *otto.Cluster, name string) (otto.ServiceStatus, error) {
-	var names []string
-	for _, s := range c.Services {
-		if s.Name == name {
-			return s, nil
-		}
-		names = append(names, s.Name)
-	}
-	return otto.ServiceStatus{}, fmt.Errorf("no service %q: there are %s", name, strings.Join(names, ", "))
-}
-
 func (a *app) printService(s otto.ServiceStatus, now time.Time) {
-	line := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(a.out, "%-12s %s\n", name, value)
-		}
-	}
-	line("service", s.Name)
-	line("image", s.Spec.Image)
-	line("home", s.Node)
-	line("stays", s.Stays())
+	a.line("service", s.Name)
+	a.line("image", s.Spec.Image)
+	a.line("home", s.Node)
+	a.line("stays", s.Stays())
 	order, why := s.UpdateOrder()
 	if why != "" {
 		order += ": " + why
 	}
-	line("updates", order)
-	line("update", updateText(s.Rollout))
+	a.line("updates", order)
+	a.line("update", updateText(s.Rollout))
 	if s.Rollout != nil && s.Rollout.Failed != nil {
 		for _, l := range s.Rollout.Failed.Tail {
 			fmt.Fprintln(a.out, "  | "+l)
@@ -140,7 +108,7 @@ func (a *app) printService(s otto.ServiceStatus, now time.Time) {
 		if i.State == otto.InstanceRunning && !i.Started.IsZero() {
 			text += ", for " + age(now, i.Started)
 		}
-		line("instance", text)
+		a.line("instance", text)
 	}
 }
 
@@ -180,7 +148,7 @@ func newServiceRemove(a *app) *cobra.Command {
 		Long: `Rm takes a service out of otto.yaml and applies the file, which removes its
 containers. Named volumes stay on their nodes. It refuses if the file says more
 than the cluster knows already: look at otto plan then.`,
-		Args: serviceArg,
+		Args: one("service"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.editAndApply(c.Context(), o.startOptions, func(data []byte) ([]byte, error) { return config.RemoveService(data, args[0]) },
 				fmt.Sprintf("%s is out of %s.", args[0], a.config))
@@ -240,7 +208,7 @@ func newServiceRestart(a *app) *cobra.Command {
 		Long: `Restart stops and starts the containers of a service, as an update would: so many
 at a time as update.parallelism says, and the next ones when those have been up
 for a while. The containers stay the same, with all that they have written.`,
-		Args: serviceArg,
+		Args: one("service"),
 		RunE: func(c *cobra.Command, args []string) error {
 			d, err := a.dir()
 			if err != nil {
