@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"time"
@@ -158,7 +159,7 @@ func killProcess(ctr otto.Container) error {
 	if !ours() {
 		return nil
 	}
-	if err := unix.Kill(ctr.Pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+	if err := endProcess(ctr.Pid); err != nil && ours() {
 		return err
 	}
 	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -167,6 +168,22 @@ func killProcess(ctr otto.Container) error {
 		}
 	}
 	return errors.New("killed, but it does not end")
+}
+
+// endProcess kills a process that is root's. An agent that is not root's does it by
+// sudo, where its user needs no password for that, as on most boards.
+func endProcess(pid int) error {
+	err := unix.Kill(pid, unix.SIGKILL)
+	if !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	out, failed := exec.CommandContext(ctx, "sudo", "-n", "kill", "-KILL", strconv.Itoa(pid)).CombinedOutput()
+	if failed != nil {
+		return fmt.Errorf("%w; by sudo: %w: %s", err, failed, strings.TrimSpace(string(out)))
+	}
+	return nil
 }
 
 // Rename gives a container another name. The error is an otto.ErrNameTaken if a
