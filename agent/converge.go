@@ -38,7 +38,7 @@ type converger struct {
 	rest       time.Time          // until when not to look at it, whatever happens
 	work       map[string]*work   // under way, by instance
 	attempts   map[string]attempt // by instance
-	rerun      map[string]bool    // instances to start even if they have ended
+	rerun      map[string]bool    // instances to start even if they have ended: it was we who ended them
 	reported   string             // the last report, to send only what is new
 	reports    uint64             // sent so far
 	events     events
@@ -125,7 +125,6 @@ func (a *Agent) converge(ctx context.Context) error {
 
 // adopt makes a newer assignment the one in force.
 func (c *converger) adopt(asg otto.Assignment) {
-	clear(c.rerun)
 	if was := c.assignment; was != nil && was.Stopped && !asg.Stopped {
 		for _, inst := range asg.Instances {
 			c.rerun[inst.Name] = true
@@ -133,6 +132,7 @@ func (c *converger) adopt(asg otto.Assignment) {
 	}
 	c.Log.Info("assignment", "revision", asg.Revision.String(), "instances", len(asg.Instances), "stopped", asg.Stopped)
 	c.assignment = &asg
+	maps.DeleteFunc(c.rerun, func(name string, _ bool) bool { return c.wanted(name) == nil })
 	if c.lease.left() <= 0 && slices.ContainsFunc(asg.Instances, func(i otto.Instance) bool { return i.Spec.Stateful() }) {
 		signal(c.beatNow) // only an answer to a heartbeat can be a lease
 	}
@@ -264,13 +264,13 @@ func (c *converger) settle(r result) {
 	delete(c.rerun, r.instance)
 	c.known = false
 	if w.do == doRestart && r.err != nil {
-		c.rerun[r.instance] = true // it was we who ended it
+		c.rerun[r.instance] = true
 	}
 	switch {
 	case w.do == doFence:
 		c.fenced(r)
 		return
-	case errors.Is(r.err, errNotNow):
+	case errors.Is(r.err, errNotNow), errors.Is(r.err, context.Canceled):
 		return // the next pass knows why
 	}
 	if w.do == doStop || w.do == doRetire {

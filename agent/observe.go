@@ -67,11 +67,14 @@ func (c *converger) inspect(ctx context.Context, ctr otto.Container) {
 	}
 	at := c.attempts[ctr.Instance]
 	down := ctr.State == otto.ContainerRestarting || ctr.State == otto.ContainerExited || ctr.State == otto.ContainerDead
+	if alive(ctr) {
+		delete(c.rerun, ctr.Instance)
+	}
 	up := time.Since(ctr.Started) // by a clock that can be set: negative if it was set back
 	switch {
 	case ctr.State == otto.ContainerRunning && (up > trial(c.examined(ctr)) || up < 0):
 		delete(c.attempts, ctr.Instance)
-	case down && (ctr.ExitCode != 0 || ctr.OOM || ctr.Error != "") && !c.assignment.Stopped:
+	case down && (ctr.ExitCode != 0 || ctr.OOM || ctr.Error != "") && !c.assignment.Stopped && !c.rerun[ctr.Instance]:
 		why := fmt.Sprintf("ended with exit code %d", ctr.ExitCode)
 		if ctr.OOM {
 			why = "killed for want of memory"

@@ -283,7 +283,7 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		st.State = otto.InstancePulling
 	case busy != doNothing:
 		st.State = otto.InstanceStarting
-	case shown != nil && plan.do == doNothing && ended(s.want.Spec, *shown, s.attempt.count):
+	case shown != nil && plan.do == doNothing && ended(s.want.Spec, *shown, s.attempt.count) && !s.rerun:
 		st.State = otto.InstanceCompleted
 		if shown.ExitCode != 0 {
 			st.State = otto.InstanceFailed

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/ottotest"
 )
 
@@ -275,6 +276,40 @@ func TestKilledAgentKeepsItsLease(t *testing.T) {
 		}
 		if n := c.Hosts["a"].Runtime.Starts("db"); n != 1 {
 			t.Errorf("db was started %d times", n)
+		}
+	})
+}
+
+// TestFencedIsNotFailed: who is stopped because his lease has ended has done nothing
+// wrong, and goes on although his restart policy would leave him as he is.
+func TestFencedIsNotFailed(t *testing.T) {
+	db := disposable("db", "a")
+	db.Spec.Restart = "no"
+	var events *journal.Journal
+	prepare := func(_ *testing.T, c *ottotest.Cluster) {
+		events, _ = journal.Open("", journal.Limit)
+		c.Journal = events
+	}
+	inThreeWith(t, []otto.Service{db}, prepare, func(t *testing.T, c *ottotest.Cluster) {
+		c.Bus.Cut("control")
+		time.Sleep(30 * time.Second)
+		if on := c.Running("db"); len(on) > 0 {
+			t.Errorf("db runs on %v without a lease", on)
+		}
+		c.KillPlane() // the next one publishes all assignments anew
+		c.Bus.Heal("control")
+		c.StartPlane()
+		c.WaitUp(20 * time.Second)
+		fenced := false
+		list, _ := events.After(0)
+		for _, e := range list {
+			fenced = fenced || e.Kind == "instance-fenced"
+			if e.Kind == "instance-died" || e.Kind == "service-failed" || e.Kind == "instance-not-up" {
+				t.Errorf("%s: %s", e.Kind, e.Message)
+			}
+		}
+		if !fenced {
+			t.Error("nothing was fenced")
 		}
 	})
 }
