@@ -36,7 +36,7 @@ func menu() map[string]otto.Service {
 		if s.Name == "pair" {
 			s.Replicas = 2
 		}
-		s.Spec.Image = "image"
+		s.Spec.Image = image
 		all[s.Name] = s
 	}
 	return all

@@ -1,13 +1,17 @@
 package sim
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/ottotest"
+	"github.com/otto-edge/otto/wire"
 )
 
 // network decides how long each message takes. What is random about a message
@@ -98,4 +102,42 @@ func (n *network) route(from, to *ottotest.Conn, topic string) []time.Duration {
 		return []time.Duration{delay, delay + upTo(2*time.Second)}
 	}
 	return []time.Duration{delay}
+}
+
+// replay publishes an assignment of before once more, as a broker does that was
+// put back to what it was yesterday.
+func (w *world) replay(host string) {
+	topic := wire.NodeTopic(host, wire.KindAssignment)
+	w.mu.Lock()
+	list := w.sent[topic]
+	w.mu.Unlock()
+	if len(list) < 2 {
+		return
+	}
+	old := list[len(list)/2-1]
+	if !bytes.Equal(old, w.Bus.Retained(topic)) {
+		w.net.hit("replay")
+		w.Bus.Inject(topic, true, old)
+	}
+}
+
+// forge publishes what no agent must obey: unsigned, signed by another key, and
+// meant for another node.
+func (w *world) forge(host string) {
+	topic := wire.NodeTopic(host, wire.KindAssignment)
+	evil := otto.Assignment{ClusterID: w.ClusterID(), Node: host, Revision: otto.Revision{Epoch: 1 << 40}}
+	evil.Instances = []otto.Instance{{Name: "evil", Service: "evil", Spec: otto.ContainerSpec{Image: image}}}
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+	forged, err := wire.SignAssignment(key, evil)
+	if err != nil {
+		return
+	}
+	w.Bus.Inject(topic, false, forged)
+	w.Bus.Inject(topic, false, []byte(`{"message":{"instances":[]}}`))
+	for _, other := range hosts() {
+		if b := w.Bus.Retained(wire.NodeTopic(other, wire.KindAssignment)); other != host && b != nil {
+			w.Bus.Inject(topic, false, b)
+		}
+	}
+	w.net.hit("forge")
 }

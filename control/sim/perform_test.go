@@ -1,9 +1,7 @@
 package sim
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"os"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/ottotest"
-	"github.com/otto-edge/otto/wire"
 )
 
 // perform does one step of a history.
@@ -73,8 +70,10 @@ func (w *world) perform(s step) error {
 			break // else it is an update that fails
 		}
 		for _, id := range w.truth.hostsOf(host) {
-			w.Hosts[id].Runtime.Exit(host, 1)
-			w.net.hit("exit")
+			if h := w.Hosts[id]; h != nil { // and no twin's
+				h.Runtime.Exit(host, 1)
+				w.net.hit("exit")
+			}
 		}
 	case "drain", "undrain":
 		w.drain(host, s.verb == "drain")
@@ -144,12 +143,12 @@ func (w *world) apply(names []string) error {
 			w.truth.tell("not acknowledged: %v", err)
 			return
 		}
+		w.truth.tell("acknowledged %s", strings.Join(names, " "))
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.accepted, w.applied = want, w.applied+1
 		i := slices.IndexFunc(w.possible, func(p otto.Wanted) bool { return same(p, want) })
 		w.possible = w.possible[i+1:]
-		w.truth.tell("acknowledged %s", strings.Join(names, " "))
 	})
 	return nil
 }
@@ -290,44 +289,6 @@ func (w *world) drain(host string, on bool) {
 	}
 }
 
-// replay publishes an assignment of before once more, as a broker does that was
-// put back to what it was yesterday.
-func (w *world) replay(host string) {
-	topic := wire.NodeTopic(host, wire.KindAssignment)
-	w.mu.Lock()
-	list := w.sent[topic]
-	w.mu.Unlock()
-	if len(list) < 2 {
-		return
-	}
-	old := list[len(list)/2-1]
-	if !bytes.Equal(old, w.Bus.Retained(topic)) {
-		w.net.hit("replay")
-		w.Bus.Inject(topic, true, old)
-	}
-}
-
-// forge publishes what no agent must obey: unsigned, signed by another key, and
-// meant for another node.
-func (w *world) forge(host string) {
-	topic := wire.NodeTopic(host, wire.KindAssignment)
-	evil := otto.Assignment{ClusterID: w.ClusterID(), Node: host, Revision: otto.Revision{Epoch: 1 << 40}}
-	evil.Instances = []otto.Instance{{Name: "evil", Service: "evil", Spec: otto.ContainerSpec{Image: "image"}}}
-	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
-	forged, err := wire.SignAssignment(key, evil)
-	if err != nil {
-		return
-	}
-	w.Bus.Inject(topic, false, forged)
-	w.Bus.Inject(topic, false, []byte(`{"message":{"instances":[]}}`))
-	for _, other := range hosts() {
-		if b := w.Bus.Retained(wire.NodeTopic(other, wire.KindAssignment)); other != host && b != nil {
-			w.Bus.Inject(topic, false, b)
-		}
-	}
-	w.net.hit("forge")
-}
-
 // lose loses a document, or all, and puts it back: a control plane must not start
 // without it.
 func (w *world) lose(document string) error {
@@ -391,12 +352,12 @@ func (w *world) restore() {
 
 // twin starts a second agent from a copy of a host's disk, on the same machine.
 func (w *world) twin(host string) error {
-	stop, err := w.Twin(host)
-	if err != nil || stop == nil {
+	off, err := w.Twin(host)
+	if err != nil || off == nil {
 		return err
 	}
 	w.net.hit("twin")
-	w.later(4*time.Second, stop)
+	w.later(4*time.Second, off)
 	return nil
 }
 

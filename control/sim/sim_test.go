@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,9 +22,10 @@ import (
 )
 
 var (
-	simFor  = flag.Duration("sim.for", 5*time.Second, "how long to run random histories")
-	simSeed = flag.Uint64("sim.seed", 0, "run the history of this seed, and show it")
-	simFrom = flag.Uint64("sim.from", 1, "the first seed of the random histories")
+	simFor   = flag.Duration("sim.for", 5*time.Second, "how long to run random histories")
+	simSeed  = flag.Uint64("sim.seed", 0, "run the history of this seed, and show it")
+	simFrom  = flag.Uint64("sim.from", 1, "the first seed of the random histories")
+	simStuck = flag.Duration("sim.stuck", time.Minute, "how long one history may take, of real time")
 )
 
 const (
@@ -34,36 +34,9 @@ const (
 	quietFor   = 30 * time.Second // and nothing happens any more
 )
 
-// outcome is what a history showed.
-type outcome struct {
-	wrong   []string
-	told    []string
-	did     map[string]int // effects of faults
-	applied int
-	events  map[string]int // kinds of events, how often
-	points  map[string]int // things that processes did, how often
-	healed  time.Duration  // from the end of the last fault
-}
-
-// run runs a history in a world of its own.
-func run(t *testing.T, h history) (o outcome) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, h.seed)
-		if err := w.play(h); err != nil {
-			w.truth.broken("%v", err)
-		}
-		w.mend()
-		o = w.judge()
-		w.over.Store(true)
-		w.pending.Wait()
-		w.Close()
-	})
-	return o
-}
-
 // judge waits until everything is as it should be, or should have been for long.
 func (w *world) judge() outcome {
+	w.doing.is("judge")
 	time.Sleep(aftermath)
 	mended := time.Now()
 	why := w.whole(healWithin)
@@ -135,12 +108,8 @@ func (w *world) amiss() string {
 			return fmt.Sprintf("node %s is %s: %s %s", n.ID, n.State, n.Reason, n.Problem)
 		}
 	}
-	w.truth.mu.Lock()
-	defer w.truth.mu.Unlock()
-	for name, list := range w.truth.running {
-		if len(list) > 0 && !instances[name] {
-			return fmt.Sprintf("%s runs on %v and is not wanted", name, list)
-		}
+	if why := w.truth.unwanted(instances); why != "" {
+		return why
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -72,6 +72,14 @@ func (h history) String() string {
 	return b.String()
 }
 
+// lasts is how long it takes until its last step.
+func (h history) lasts() time.Duration {
+	if len(h.steps) == 0 {
+		return 0
+	}
+	return h.steps[len(h.steps)-1].at
+}
+
 // parse reads a history; "#" begins a comment.
 func parse(text string) (h history, err error) {
 	for n, line := range strings.Split(text, "\n") {

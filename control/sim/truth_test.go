@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -101,6 +102,18 @@ func (t *truth) hostsOf(instance string) []string {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// unwanted says which other instances than these run.
+func (t *truth) unwanted(wanted map[string]bool) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(t.running)) {
+		if list := t.running[name]; len(list) > 0 && !wanted[name] {
+			return fmt.Sprintf("%s runs on %v and is not wanted", name, list)
+		}
+	}
+	return ""
 }
 
 // up is how long the newest container of an instance has run, or would have.

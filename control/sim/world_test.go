@@ -39,6 +39,7 @@ type world struct {
 	over     atomic.Bool
 	pending  sync.WaitGroup
 	life     chan struct{} // taken by who starts or ends the control plane
+	doing    *activity
 }
 
 // death is the point at which a process is to be killed.
@@ -53,11 +54,11 @@ const (
 )
 
 // newWorld makes three hosts with nothing on them, and starts a control plane.
-func newWorld(t *testing.T, seed uint64) *world {
+func newWorld(t *testing.T, seed uint64, doing *activity) *world {
 	w := &world{
-		Cluster: ottotest.NewCluster(t, hosts(), "image"), truth: newTruth(), net: newNetwork(seed),
+		Cluster: ottotest.NewCluster(t, hosts(), image), truth: newTruth(), net: newNetwork(seed),
 		deaths: map[string]death{}, points: map[string]int{}, sent: map[string][][]byte{}, obeyed: map[string]otto.Revision{}, broken: map[string]func(){},
-		life: make(chan struct{}, 1),
+		life: make(chan struct{}, 1), doing: doing,
 	}
 	w.Log = slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
@@ -70,22 +71,30 @@ func newWorld(t *testing.T, seed uint64) *world {
 	for i, id := range hosts() {
 		h := w.Hosts[id]
 		h.SSHTime = 100*time.Millisecond + time.Duration(i)*1237*time.Microsecond
-		h.Runtime.Detached = true
-		h.Runtime.StartTime, h.Runtime.StopTime = 90*time.Millisecond, 200*time.Millisecond
-		h.Runtime.Delay = func(instance, change string) time.Duration {
-			return time.Duration(w.net.chance(id, instance, change, time.Now().UnixMilli()).Int64N(int64(50 * time.Millisecond)))
-		}
-		h.Runtime.FailStart = func(i otto.Instance) error {
-			if isBad(i.Spec) {
-				return errors.New("this version does not start")
-			}
-			return nil
-		}
-		h.Runtime.Observe = func(c otto.Container) { w.truth.observe(id, c) }
+		w.equip(id, h.Runtime)
 		h.Runtime.AddForeign("mine")
 	}
 	w.StartPlane()
 	return w
+}
+
+// image is the one of all services.
+const image = "image"
+
+// equip makes an engine take its time, and tell the truth.
+func (w *world) equip(host string, r *ottotest.Runtime) {
+	r.Detached = true
+	r.StartTime, r.StopTime = 90*time.Millisecond, 200*time.Millisecond
+	r.Delay = func(instance, change string) time.Duration {
+		return time.Duration(w.net.chance(host, instance, change, time.Now().UnixMilli()).Int64N(int64(50 * time.Millisecond)))
+	}
+	r.FailStart = func(i otto.Instance) error {
+		if isBad(i.Spec) {
+			return errors.New("this version does not start")
+		}
+		return nil
+	}
+	r.Observe = func(c otto.Container) { w.truth.observe(host, c) }
 }
 
 // retain keeps the assignments of before, and sees to it that no agent ever obeys
@@ -187,6 +196,7 @@ func (w *world) play(h history) error {
 	for _, s := range h.steps {
 		time.Sleep(time.Until(w.truth.began.Add(s.at)))
 		w.truth.tell("STEP %s %s", s.verb, strings.Join(s.args, " "))
+		w.doing.is(s.String())
 		if err := w.perform(s); err != nil {
 			return fmt.Errorf("%s: %w", s, err)
 		}
@@ -206,9 +216,11 @@ func (w *world) mend() {
 	w.mu.Unlock()
 	for i, f := range mends {
 		w.truth.tell("MEND %s", faults[i])
+		w.doing.is("mend " + faults[i])
 		f()
 	}
 	w.net.set("ok")
+	w.doing.is("wait until the control plane runs")
 	for _, who := range append(hosts(), "control") {
 		time.Sleep(time.Until(w.net.resumes(who)))
 	}
