@@ -319,7 +319,7 @@ func (a *Agent) beat(ctx context.Context) error {
 	tick := time.NewTicker(a.Enrolment.Heartbeat)
 	defer tick.Stop()
 	for seq := uint64(1); ; seq++ {
-		b, err := wire.Encode(wire.Heartbeat{BootID: a.BootID, Seq: seq, UpMS: time.Since(a.began).Milliseconds()})
+		b, err := wire.Encode(wire.Heartbeat{BootID: a.BootID, Seq: seq, UpMS: time.Since(a.began).Milliseconds(), Machine: a.Clock.Boot})
 		if err != nil {
 			return err
 		}

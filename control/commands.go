@@ -105,6 +105,8 @@ func (d desired) with(w otto.Wanted) desired {
 	}
 	next.Intents = maps.Clone(d.Intents)
 	maps.DeleteFunc(next.Intents, func(id string, _ otto.Intent) bool { return !hasNode(w.Nodes, id) })
+	next.Machines = maps.Clone(d.Machines)
+	maps.DeleteFunc(next.Machines, func(id string, _ string) bool { return !hasNode(w.Nodes, id) && !hasNode(next.Leaving, id) })
 	next.Rollouts = plan.Begin(d.Wanted, w, d.Rollouts)
 	if d.Restored { // what runs is not known to be what was wanted
 		next.Rollouts = nil

@@ -52,6 +52,8 @@ type desired struct {
 	Bound map[string]bool `json:"bound,omitempty"`
 	// Lease is the longest lease that was ever granted.
 	Lease time.Duration `json:"lease_ns,omitempty"`
+	// Machines are the boots of the machines that nodes are, by node.
+	Machines map[string]string `json:"machines,omitempty"`
 	// Memory is what past decisions about requirements have left behind, and what is
 	// under way.
 	Memory decide.Memory `json:"decisions,omitzero"`

@@ -20,28 +20,30 @@ type node struct {
 	since   time.Time
 	flaps   health.Flaps
 
-	heard    time.Time // the agent, live: never by a retained message
-	beatAt   time.Time // the last heartbeat
-	upMS     int64     // what it said of how long the agent runs
-	link     health.Link
-	goodbye  time.Time
-	bootID   string    // of the agent heard last
-	former   string    // boot id before that
-	twins    time.Time // when two agents last took turns
-	facts    otto.NodeFacts
-	report   *wire.Report
-	early    *wire.Report     // of an agent that has not been heard yet
-	events   *wire.NodeEvents // that are not kept yet
-	skewed   time.Duration    // how far its clock is off
-	sample   *otto.NodeSample
-	sampled  time.Time
-	samples  []otto.ContainerSample
-	recent   []taken           // the last samples of the node, the newest last
-	used     map[string]use    // by instance
-	cpu, mem scheduler.Load    // shares of the machine
-	labels   map[string]string // for placement; nil until they are asked for
-	images   map[string]bool   // that are there; nil if unknown
-	firstMsg chan struct{}     // closed when it is heard for the first time after an installation
+	heard      time.Time // the agent, live: never by a retained message
+	beatAt     time.Time // the last heartbeat
+	upMS       int64     // what it said of how long the agent runs
+	link       health.Link
+	goodbye    time.Time
+	bootID     string    // of the agent heard last
+	heardFrom  string    // the boot of the machine where that runs
+	recognized time.Time // when the machine that the node is was heard last
+	former     string    // boot id before that
+	twins      time.Time // when two agents last took turns
+	facts      otto.NodeFacts
+	report     *wire.Report
+	early      *wire.Report     // of an agent that has not been heard yet
+	events     *wire.NodeEvents // that are not kept yet
+	skewed     time.Duration    // how far its clock is off
+	sample     *otto.NodeSample
+	sampled    time.Time
+	samples    []otto.ContainerSample
+	recent     []taken           // the last samples of the node, the newest last
+	used       map[string]use    // by instance
+	cpu, mem   scheduler.Load    // shares of the machine
+	labels     map[string]string // for placement; nil until they are asked for
+	images     map[string]bool   // that are there; nil if unknown
+	firstMsg   chan struct{}     // closed when it is heard for the first time after an installation
 
 	keeper   *keeper
 	step     string // what its keeper is doing
@@ -123,6 +125,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 		var h wire.Heartbeat
 		if h, err = wire.DecodeHeartbeat(payload); err == nil {
 			n.beat(h, now, p.patience(n))
+			p.recognize(n, h.Machine, now)
 			if r := n.early; r != nil && r.BootID == n.bootID {
 				n.early = nil
 				p.takeReport(n, *r, now)
@@ -209,7 +212,7 @@ func (n *node) beat(h wire.Heartbeat, now time.Time, patience time.Duration) {
 		}
 		n.former, n.bootID = n.bootID, h.BootID
 	}
-	n.beatAt, n.upMS = now, h.UpMS
+	n.beatAt, n.upMS, n.heardFrom = now, h.UpMS, h.Machine
 	n.live(now)
 	select {
 	case <-n.firstMsg:

@@ -18,16 +18,16 @@ import (
 // that do not run alike.
 const leaseMargin = time.Second
 
-// sameAgain is how long an agent must be silent before a newer one of its node gets
-// a lease: longer than a client takes to come back that another has thrown out. Two
-// agents of one node, from a disk that was copied, must not both have one. It is
-// well within a lease, with which an agent that was only restarted goes on.
+// sameAgain is how long an agent must be silent before a newer one of its node on
+// the same machine gets a lease: longer than a client takes to come back that another
+// has thrown out. Two agents of one node must not both have one. It is well within a
+// lease, with which an agent that was only restarted goes on.
 const sameAgain = 3 * time.Second
 
 // renew answers a node's heartbeat with a lease, if it holds what it was told to
 // run and its engine works.
 func (p *Plane) renew(n *node, h wire.Heartbeat, now time.Time) {
-	if p.deciding() != nil || p.desired.Wanted.Stopped || n.published == "" || !p.holdsAll(n) {
+	if p.deciding() != nil || !p.isNode(n, h.Machine) || p.desired.Wanted.Stopped || n.published == "" || !p.holdsAll(n) {
 		return
 	}
 	if r := n.report; r != nil && r.BootID == h.BootID && r.Engine.Problem != "" {
@@ -56,6 +56,39 @@ func (p *Plane) renew(n *node, h wire.Heartbeat, now time.Time) {
 	if err := p.publish(wire.NodeTopic(n.ID, wire.KindLease), 0, false, signed); err != nil {
 		p.Log.Warn("lease not published", "node", n.ID, "err", err)
 	}
+}
+
+// isNode reports whether this boot of a machine is the one that the node is. What an
+// agent says on another machine, booted from a copy of the disk, is not true of it.
+func (p *Plane) isNode(n *node, machine string) bool {
+	is, known := p.desired.Machines[n.ID]
+	return known && is == machine
+}
+
+// recognize takes in that a node's agent was heard from a boot of a machine. After a
+// reboot, or with the disk in another machine, the node is that one from then on; but
+// not before the lease of the former one has ended, and not while that is heard: it
+// may run what needs no lease. Which one it is, is stored: a control plane that has
+// just started could not tell it from a copy.
+func (p *Plane) recognize(n *node, machine string, now time.Time) {
+	if p.isNode(n, machine) {
+		n.recognized = now
+		return
+	}
+	if p.deciding() != nil || !n.leaseOver(now) || now.Sub(n.recognized) <= p.desired.Wanted.LeaseOf(n.Node)+leaseMargin {
+		return
+	}
+	next := p.desired
+	next.Machines = maps.Clone(next.Machines)
+	if next.Machines == nil {
+		next.Machines = map[string]string{}
+	}
+	next.Machines[n.ID] = machine
+	if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
+		p.Log.Error("machine not stored, it gets no lease", "node", n.ID, "err", err)
+		return
+	}
+	p.desired, p.dirty, n.recognized = next, true, now
 }
 
 // holdsAll reports whether there is anything stateful in the assignment that the
@@ -142,8 +175,8 @@ func (p *Plane) unreleased(instance, holder string, now time.Time) string {
 		}
 		return fmt.Sprintf("waiting for its lease on %s, which is lost, to end", holder)
 	}
-	r := n.report
-	if r == nil || r.BootID != n.bootID || n.published == "" || r.Revision != n.revision {
+	r, heard := p.live(holder)
+	if !heard || n.published == "" || r.Revision != n.revision {
 		return fmt.Sprintf("waiting for %s to say that it does not run there", holder)
 	}
 	if k := slices.IndexFunc(r.Instances, func(s otto.InstanceStatus) bool { return s.Name == instance }); k >= 0 {
@@ -183,10 +216,10 @@ func (p *Plane) unsure(now time.Time) map[string]string {
 // said is what a node reports.
 type said struct{ wire.Report }
 
-// live is what the agent heard last reports of its node.
+// live is what the agent heard last reports of its node, if that is where it runs.
 func (p *Plane) live(id string) (s said, heard bool) {
 	n := p.nodes[id]
-	if n == nil || n.report == nil || n.report.BootID != n.bootID {
+	if n == nil || n.report == nil || n.report.BootID != n.bootID || !p.isNode(n, n.heardFrom) {
 		return s, false
 	}
 	return said{*n.report}, true

@@ -330,16 +330,18 @@ func (c *Cluster) StartAgent(host string) error {
 	if h.stop != nil || h.enrolment == nil || h.off {
 		return nil
 	}
-	conn, stop, err := c.agent(host, h.Dir)
+	conn, stop, err := c.agent(host, h.Dir, h.Runtime, h.clock(host, c.booted))
 	if err == nil {
 		h.conn, h.stop = conn, stop
 	}
 	return err
 }
 
-// Twin starts a second agent of a host, from a copy of its disk, and returns what
-// ends it; nil where there is none to be doubled.
-func (c *Cluster) Twin(host string) (stop func(), err error) {
+// Twin starts a second agent of a host, from a copy of its disk on another machine
+// that has an engine of its own: on the same machine an agent would find its
+// directory held. It returns what cuts the power of that machine; nil where there
+// is no agent to be doubled.
+func (c *Cluster) Twin(host string, engine *Runtime) (off func(), err error) {
 	h := c.Hosts[host]
 	dir := c.T.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(h.Dir)); err != nil {
@@ -350,7 +352,8 @@ func (c *Cluster) Twin(host string) (stop func(), err error) {
 	if h.stop == nil {
 		return nil, nil
 	}
-	conn, end, err := c.agent(host, dir)
+	clock := h.clock(host+"-twin", time.Now())
+	conn, end, err := c.agent(host, dir, engine, clock)
 	if err != nil {
 		return nil, err
 	}
@@ -358,24 +361,25 @@ func (c *Cluster) Twin(host string) (stop func(), err error) {
 		conn.by.Kill()
 		conn.Break()
 		end()
+		engine.PowerOff()
 	}, nil
 }
 
-// agent starts an agent; the caller holds the host's lock.
-func (c *Cluster) agent(host, dir string) (*Conn, func(), error) {
+// agent starts an agent of a host; the caller holds the host's lock.
+func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn, func(), error) {
 	h := c.Hosts[host]
 	h.boots++
 	e := *h.enrolment
 	boot := host + "-boot-" + strconv.Itoa(h.boots)
 	conn := c.Bus.Client(host)
 	conn.by = c.process(host)
-	var runtime agent.Runtime = engine{h.Runtime, conn.by}
+	var runtime agent.Runtime = engine{on, conn.by}
 	if h.Wrap != nil {
 		runtime = h.Wrap(runtime)
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: "amd64"}, StateDir: dir,
-		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: h.clock(c.booted), Knock: c.knock(host), Log: c.Log.With("who", host),
+		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -399,11 +403,11 @@ func (c *Cluster) Clone(from, to string) error {
 }
 
 // clock is the host's, which begins anew whenever its power is switched on.
-func (h *Host) clock(since time.Time) agent.Clock {
+func (h *Host) clock(machine string, since time.Time) agent.Clock {
 	if !h.poweredAt.IsZero() {
 		since = h.poweredAt
 	}
-	return agent.Clock{Boot: strconv.Itoa(h.powered), Now: func() time.Duration { return time.Since(since) }}
+	return agent.Clock{Boot: machine + "-" + strconv.Itoa(h.powered), Now: func() time.Duration { return time.Since(since) }}
 }
 
 // knock is what a host finds when it tries to reach another one.

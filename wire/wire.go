@@ -114,6 +114,9 @@ type Heartbeat struct {
 	BootID string `json:"boot_id"`
 	Seq    uint64 `json:"seq"`
 	UpMS   int64  `json:"up_ms"` // since the agent started, monotonic
+	// Machine names this boot of the machine: another agent of the node that runs
+	// elsewhere, from a copied disk, has another one.
+	Machine string `json:"machine,omitempty"`
 }
 
 // Status is a node's birth message, and with Online false its last will.

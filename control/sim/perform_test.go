@@ -350,9 +350,11 @@ func (w *world) restore() {
 	w.later(restartAfter+takeOver, again)
 }
 
-// twin starts a second agent from a copy of a host's disk, on the same machine.
+// twin starts a second agent from a copy of a host's disk, on another machine.
 func (w *world) twin(host string) error {
-	off, err := w.Twin(host)
+	engine := ottotest.NewRuntime(image)
+	w.equip(host+"-twin", engine)
+	off, err := w.Twin(host, engine)
 	if err != nil || off == nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 //	disk HOST full|ok
 //	ssh HOST refused|ok      nor does another node reach it
 //	clock HOST TIME          its wall clock is set off by that
-//	twin HOST                a second agent starts from the same disk
+//	twin HOST                a second agent starts from a copy of its disk, on another machine
 //	exit INSTANCE            its container ends by itself, wherever it runs
 //	drain HOST, undrain HOST
 //	net slow|lossy|doubled|shuffled|ok
