@@ -33,8 +33,8 @@ func (p *Plane) pass() (next time.Duration) {
 		}
 	}
 	p.advance(now)
+	p.decide(now) // before place, which sees to it that what has moved waits for its former node
 	p.place(now)
-	p.decide(now)
 	p.roll(now)
 	p.require()
 	p.assign(now)

@@ -211,14 +211,17 @@ func (c *Conn) thrownOut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.up = false
-	time.AfterFunc(reconnectAfter, func() {
-		c.mu.Lock()
-		back := !c.ended && !c.up
-		c.mu.Unlock()
-		if back {
-			c.Connect()
-		}
-	})
+	time.AfterFunc(reconnectAfter, c.Resume)
+}
+
+// Resume connects a client that runs and is not connected.
+func (c *Conn) Resume() {
+	c.mu.Lock()
+	back := !c.ended && !c.up
+	c.mu.Unlock()
+	if back {
+		c.Connect()
+	}
 }
 
 // Break cuts the connection; the broker publishes the will.

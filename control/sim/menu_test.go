@@ -20,6 +20,12 @@ func menu() map[string]otto.Service {
 		s.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: s.Name, Target: "/data"}}
 		return s
 	}
+	calm := func(s otto.Service) otto.Service {
+		r := otto.Requirement{Metric: "node.cpu", Aggregate: otto.AggregateLast, Operator: "<", Limit: 70, For: 5 * time.Second, Action: otto.ActionMigrate, Severity: otto.SeverityWarning, Unit: otto.UnitPercent}
+		r.Clear = r.DefaultClear()
+		s.Requirements = []otto.Requirement{r}
+		return s
+	}
 	list := []otto.Service{
 		{Name: "web"},  // anywhere, and on
 		{Name: "pair"}, // two of it
@@ -28,6 +34,8 @@ func menu() map[string]otto.Service {
 		data(otto.Service{Name: "data", Node: "c"}),
 		data(otto.Service{Name: "kept"}), // where it once was, for its data
 		data(otto.Service{Name: "cache", Data: otto.DataDisposable}),
+		calm(otto.Service{Name: "calm", Node: "a", Failover: otto.FailoverMove}), // away from a node that is busy
+		calm(data(otto.Service{Name: "pond", Data: otto.DataDisposable})),
 		{Name: "lone", Node: "a", Failover: otto.FailoverMove, Data: otto.DataDisposable, Spec: otto.ContainerSpec{Exclusive: true}},
 	}
 	all := map[string]otto.Service{}
@@ -42,6 +50,12 @@ func menu() map[string]otto.Service {
 	return all
 }
 
+// budget is what Otto may do by itself about requirements: so little, and with so short
+// pauses, that histories come to its end.
+var budget = otto.Decisions{
+	Cooldown: 10 * time.Second, ReturnAfter: 20 * time.Second, Settle: 5 * time.Second, PerService: 2, PerCluster: 3,
+}
+
 // badVersion is a version of any service that does not start.
 const badVersion = "0"
 
@@ -50,7 +64,7 @@ func isBad(s otto.ContainerSpec) bool { return s.Environment["VERSION"] == badVe
 // order makes a wanted state of an order from the menu, such as web or web@2,
 // which is another version of it.
 func order(names []string) (otto.Wanted, error) {
-	w := otto.Wanted{Interval: 5 * time.Second}
+	w := otto.Wanted{Interval: 5 * time.Second, Decisions: budget}
 	for _, id := range hosts() {
 		w.Nodes = append(w.Nodes, otto.Node{ID: id, Host: id, DockerURL: "unix:///var/run/docker.sock"})
 	}

@@ -22,7 +22,7 @@ func (w *world) perform(s step) error {
 	w.mu.Unlock()
 	host := s.arg(0)
 	h := w.Hosts[host]
-	if h == nil && host != "control" && slices.Contains([]string{"on", "off", "tear", "kill", "engine", "disk", "ssh", "clock", "twin", "drain", "undrain", "replay", "forge", "cut", "heal", "pause", "die"}, s.verb) {
+	if h == nil && host != "control" && slices.Contains([]string{"on", "off", "tear", "kill", "engine", "disk", "ssh", "address", "load", "clock", "twin", "drain", "undrain", "replay", "forge", "cut", "heal", "pause", "die"}, s.verb) {
 		return fmt.Errorf("no host %q", host)
 	}
 	switch s.verb {
@@ -55,6 +55,10 @@ func (w *world) perform(s step) error {
 		return w.disk(host, s.arg(1))
 	case "ssh":
 		w.ssh(host, s.arg(1) == "refused")
+	case "address":
+		w.address(host, s.arg(1) == "new")
+	case "load":
+		return w.load(host, s.arg(1))
 	case "clock":
 		d, err := time.ParseDuration(s.arg(1))
 		if err != nil {
@@ -331,6 +335,7 @@ func (w *world) restore() {
 	<-w.life
 	w.mu.Lock()
 	w.accepted, w.possible = was[0], was[1:]
+	w.memories++
 	w.mu.Unlock()
 	w.later(restartAfter, w.revive)
 	var again func()

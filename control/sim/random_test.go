@@ -64,7 +64,7 @@ func (d *drawing) host() string { return hosts()[d.IntN(len(hosts()))] }
 // order asks for about half of the menu, in some versions.
 func (d *drawing) order() {
 	var names []string
-	for _, name := range []string{"web", "pair", "home", "guest", "data", "kept", "cache", "lone"} {
+	for _, name := range []string{"web", "pair", "home", "guest", "data", "kept", "cache", "lone", "calm", "pond"} {
 		switch d.IntN(6) {
 		case 0, 1, 2:
 			names = append(names, name)
@@ -83,7 +83,7 @@ func (d *drawing) order() {
 func (d *drawing) event() {
 	host := d.host()
 	lasts := d.some(40 * time.Second)
-	switch d.IntN(24) {
+	switch d.IntN(28) {
 	case 0, 1, 2:
 		d.order()
 	case 3, 4:
@@ -143,6 +143,12 @@ func (d *drawing) event() {
 	case 23:
 		d.do(0, "keep")
 		d.do(lasts, "restore")
+	case 24, 25, 26: // a requirement is violated for some seconds before anything is done
+		d.do(0, "load "+host+" 95")
+		d.do(lasts+10*time.Second, "load "+host+" 7")
+	case 27:
+		d.do(0, "address "+host+" new")
+		d.do(lasts, "address "+host+" old")
 	}
 	if d.IntN(4) == 0 {
 		d.do(0, "die "+d.death())

@@ -142,6 +142,7 @@ func (w *world) checkEvents(kinds map[string]int) {
 			w.truth.broken("a move without a reason: %s", e.Message)
 		}
 	}
+	w.checkActs(list)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if limit := 6 * (w.troubles + 2); moves > limit {
@@ -335,13 +336,13 @@ func (o *outcome) checkEffects(t *testing.T, histories int) {
 	}
 	for _, fault := range []string{
 		"cut", "cut in", "cut out", "off", "tear", "kill host", "kill control", "pause", "engine down", "engine hung", "engine slow", "disk host", "disk control",
-		"ssh", "clock", "twin", "exit", "drain", "net slow", "net lossy", "net doubled", "net shuffled", "replay", "forge", "lose", "restore", "die",
+		"ssh", "address", "load", "clock", "twin", "exit", "drain", "net slow", "net lossy", "net doubled", "net shuffled", "replay", "forge", "lose", "restore", "die",
 	} {
 		if o.did[fault] == 0 {
 			t.Errorf("the fault %q has never had an effect", fault)
 		}
 	}
-	for _, event := range []string{"node-lost", "node-suspect", "doubt", "asleep", "service-moved", "service-stand-in", "service-kept", "service-waiting", "stepped-down", "instance-fenced", "engine-lost"} {
+	for _, event := range []string{"node-lost", "node-suspect", "doubt", "asleep", "service-moved", "service-stand-in", "service-moving", "decision-helped", "service-kept", "service-waiting", "stepped-down", "instance-fenced", "engine-lost"} {
 		if o.events[event] == 0 {
 			t.Errorf("no history has led to %q", event)
 		}

@@ -22,6 +22,8 @@ import (
 //	ssh HOST refused|ok      nor does another node reach it
 //	clock HOST TIME          its wall clock is set off by that
 //	twin HOST                a second agent starts from a copy of its disk, on another machine
+//	address HOST new|old     it gets another address: nobody reaches it by the one that is known
+//	load HOST PERCENT        its CPU is so busy
 //	exit INSTANCE            its container ends by itself, wherever it runs
 //	drain HOST, undrain HOST
 //	net slow|lossy|doubled|shuffled|ok

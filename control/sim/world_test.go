@@ -36,6 +36,8 @@ type world struct {
 	applied  int
 	broken   map[string]func() // what a host needs to be whole again, by fault
 	troubles int               // steps that may move something
+	memories int               // copies that were restored, of what was done about requirements
+	loads    []load
 	over     atomic.Bool
 	pending  sync.WaitGroup
 	life     chan struct{} // taken by who starts or ends the control plane
