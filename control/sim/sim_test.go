@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	simFor   = flag.Duration("sim.for", 5*time.Second, "how long to run random histories")
+	simFor   = flag.Duration("sim.for", 20*time.Second, "how long to run random histories")
 	simSeed  = flag.Uint64("sim.seed", 0, "run the history of this seed, and show it")
 	simFrom  = flag.Uint64("sim.from", 1, "the first seed of the random histories")
 	simStuck = flag.Duration("sim.stuck", time.Minute, "how long one history may take, of real time")
