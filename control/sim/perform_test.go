@@ -297,7 +297,7 @@ func (w *world) drain(host string, on bool) {
 // without it.
 func (w *world) lose(document string) error {
 	w.life <- struct{}{}
-	w.KillPlane()
+	w.cutDown()
 	whole := w.Store.Copy()
 	if document == "all" {
 		w.Store.Become(ottotest.NewStore())
@@ -330,7 +330,7 @@ func (w *world) restore() {
 		return
 	}
 	w.life <- struct{}{}
-	w.KillPlane()
+	w.cutDown()
 	w.Store.Become(copied)
 	<-w.life
 	w.mu.Lock()

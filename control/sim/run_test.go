@@ -30,7 +30,7 @@ func run(t *testing.T, h history) (o outcome) {
 		limit := h.lasts() + longest
 		ends := time.AfterFunc(limit, func() { doing.stuck(h, "within "+limit.String()+": somebody waits for what never comes") })
 		defer ends.Stop()
-		w := newWorld(t, h.seed, doing)
+		w := newWorld(t, h, doing)
 		if err := w.play(h); err != nil {
 			w.truth.broken("%v", err)
 		}

@@ -194,7 +194,7 @@ func TestScenarios(t *testing.T) {
 
 func (o outcome) mustHold(t *testing.T, h history) {
 	t.Helper()
-	if testing.Verbose() {
+	if testing.Verbose() && !h.many {
 		t.Logf("%s\n%s", h, strings.Join(o.told, "\n"))
 	}
 	if len(o.wrong) > 0 {
@@ -258,6 +258,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 						t.Error(err)
 						return
 					}
+					h.many = true
 					o := run(t, h)
 					o.mustHold(t, h)
 					if o.did["die"] == 0 {
@@ -296,6 +297,7 @@ func TestRandomHistories(t *testing.T) {
 				t.Parallel()
 				for time.Since(began) < *simFor && !t.Failed() {
 					h := spoilt(next.Add(1))
+					h.many = true
 					o := run(t, h)
 					if len(o.wrong) > 0 {
 						t.Errorf("seed %d: %s\n%s", h.seed, strings.Join(o.wrong, "\n"), h)

@@ -63,6 +63,7 @@ func (s step) arg(n int) string {
 type history struct {
 	seed  uint64 // of what is random in the network
 	steps []step
+	many  bool // one of thousands, whose logs nobody wants to read
 }
 
 func (h history) String() string {

@@ -56,14 +56,14 @@ const (
 )
 
 // newWorld makes three hosts with nothing on them, and starts a control plane.
-func newWorld(t *testing.T, seed uint64, doing *activity) *world {
+func newWorld(t *testing.T, h history, doing *activity) *world {
 	w := &world{
-		Cluster: ottotest.NewCluster(t, hosts(), image), truth: newTruth(), net: newNetwork(seed),
+		Cluster: ottotest.NewCluster(t, hosts(), image), truth: newTruth(), net: newNetwork(h.seed),
 		deaths: map[string]death{}, points: map[string]int{}, sent: map[string][][]byte{}, obeyed: map[string]otto.Revision{}, broken: map[string]func(){},
 		life: make(chan struct{}, 1), doing: doing,
 	}
 	w.Log = slog.New(slog.DiscardHandler)
-	if testing.Verbose() {
+	if testing.Verbose() && !h.many {
 		w.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	w.Journal, _ = journal.Open("", journal.Limit)
@@ -190,6 +190,15 @@ func (w *world) revive() {
 func (w *world) endPlane() {
 	w.life <- struct{}{}
 	defer func() { <-w.life }()
+	w.cutDown()
+}
+
+// cutDown kills the control plane, for whatever reason, and counts that; the caller
+// has taken its life.
+func (w *world) cutDown() {
+	if w.Up() {
+		w.net.hit("control plane killed")
+	}
 	w.KillPlane()
 }
 
