@@ -201,12 +201,20 @@ func Encode(message any) ([]byte, error) {
 	return b, err
 }
 
+// maxMachine bounds what the control plane keeps of a machine's boot: the kernel's
+// name for it has 36 bytes.
+const maxMachine = 64
+
 // DecodeHeartbeat reads a heartbeat.
 func DecodeHeartbeat(b []byte) (Heartbeat, error) {
 	var h Heartbeat
 	err := decode(b, &h)
-	if err == nil && h.BootID == "" {
+	switch {
+	case err != nil:
+	case h.BootID == "":
 		err = errors.New("heartbeat without boot_id")
+	case len(h.Machine) > maxMachine:
+		err = fmt.Errorf("the name of a machine's boot has %d bytes", len(h.Machine))
 	}
 	return h, err
 }

@@ -18,11 +18,13 @@ type outcome struct {
 	events  map[string]int // kinds of events, how often
 	points  map[string]int // things that processes did, how often
 	healed  time.Duration  // from the end of the last fault
+	took    time.Duration  // of real time
 }
 
 // run runs a history in a world of its own.
 func run(t *testing.T, h history) (o outcome) {
 	t.Helper()
+	defer func(began time.Time) { o.took = time.Since(began) }(time.Now())
 	doing := new(activity)
 	ends := time.AfterFunc(*simStuck, func() { doing.stuck(h, "for "+simStuck.String()+" of real time: somebody never waits") })
 	defer ends.Stop()

@@ -310,7 +310,7 @@ func TestRandomHistories(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d histories in %s, longest until all was well: %s\nfaults: %v\nevents: %v", histories, time.Since(began).Round(time.Second), sum.healed, sum.did, sum.events)
+	t.Logf("%d histories in %s, longest until all was well: %s; the longest took %s\nfaults: %v\nevents: %v", histories, time.Since(began).Round(time.Second), sum.healed, sum.took.Round(time.Millisecond), sum.did, sum.events)
 	sum.checkEffects(t, histories)
 }
 
@@ -322,7 +322,7 @@ func (o *outcome) add(other outcome) {
 		o.events[k] += n
 	}
 	o.applied += other.applied
-	o.healed = max(o.healed, other.healed)
+	o.healed, o.took = max(o.healed, other.healed), max(o.took, other.took)
 }
 
 // enough histories have every fault in them, and everything that it can lead to.
