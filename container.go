@@ -20,6 +20,7 @@ type Container struct {
 	Address  string // of IP, as its node reaches it; empty without a network of its own
 	ExitCode int
 	OOM      bool   // killed for want of memory
+	OOMKills int    // processes of it that were, as far as the engine has told since it is watched
 	Error    string // why the engine could not start it
 	Restarts int    // by the engine
 	Started  time.Time
@@ -56,6 +57,9 @@ type InstanceStatus struct {
 	ExitCode int       `json:"exit_code,omitempty"`
 	Restarts int       `json:"restarts,omitempty"`
 	Started  time.Time `json:"started,omitzero"`
+	// OOMKills are how often a process of it was killed for want of memory since the
+	// agent has started, at least.
+	OOMKills int `json:"oom_kills,omitempty"`
 	// Reason says what it waits for; Error what went wrong last; Warning what
 	// went wrong without harm, such as a pull that failed while an image is there.
 	Reason  string   `json:"reason,omitempty"`

@@ -36,11 +36,15 @@ type Share struct {
 	Memory uint64 // bytes; 0: as the sample says
 }
 
+// MetricThrottled needs a CPU limit.
+const MetricThrottled = "cpu.throttled"
+
 // Names of metrics that the control plane feeds itself.
 const (
 	MetricLatency      = "latency"
 	MetricAvailability = "availability"
 	MetricRestarts     = "restarts"
+	MetricOOMKills     = "oom_kills"
 	MetricHeartbeat    = "node.heartbeat"
 	MetricClock        = "node.clock"
 )
@@ -67,11 +71,16 @@ func serviceMetrics() []Metric {
 			Name: "memory.used", Unit: UnitBytes, Doc: "memory it uses, without inactive file cache", Reads: "ContainerSample.MemoryUsed",
 			FromContainer: func(s ContainerSample, _ Share) (float64, bool) { return float64(s.MemoryUsed), true },
 		},
+		{
+			Name: MetricThrottled, Unit: UnitPercent, Doc: "time in which it had used its CPU limit up and had to wait; it needs one", Reads: "ContainerSample.Throttled",
+			FromContainer: func(s ContainerSample, _ Share) (float64, bool) { return known(s.Throttled) },
+		},
 		bytesOf("network.received", "what it receives", "ContainerSample.NetRecv", func(s ContainerSample) uint64 { return s.NetRecv }),
 		bytesOf("network.sent", "what it sends", "ContainerSample.NetSent", func(s ContainerSample) uint64 { return s.NetSent }),
 		bytesOf("disk.read", "what it reads from disks", "ContainerSample.BlockRead", func(s ContainerSample) uint64 { return s.BlockRead }),
 		bytesOf("disk.written", "what it writes to disks", "ContainerSample.BlockWrite", func(s ContainerSample) uint64 { return s.BlockWrite }),
 		{Name: MetricRestarts, Counter: true, Windowed: true, Doc: "restarts of its container, by the engine or by Otto", Reads: "InstanceStatus.Restarts and Started"},
+		{Name: MetricOOMKills, Counter: true, Windowed: true, Doc: "its processes that were killed for want of memory", Reads: "InstanceStatus.OOMKills"},
 		{Name: MetricLatency, Unit: UnitSeconds, Probe: true, Doc: "how long probes took that passed", Reads: "ContainerSample.Probes"},
 		{Name: MetricAvailability, Unit: UnitPercent, Probe: true, Windowed: true, Doc: "share of probes that passed; none does while it does not run", Reads: "ContainerSample.Probes"},
 	}
@@ -112,13 +121,10 @@ func NodeMetrics() []Metric {
 		pressureOf("node.pressure.io", "for a disk", "NodeSample.Pressure.IO", func(p Pressure) float64 { return p.IO }),
 		{
 			Name: "node.temperature", Unit: UnitCelsius, Node: true, Doc: "the hottest zone of CPU or SoC", Reads: "NodeSample.Temperature",
-			FromNode: func(s NodeSample) (float64, bool) {
-				if s.Temperature == nil {
-					return 0, false
-				}
-				return *s.Temperature, true
-			},
+			FromNode: func(s NodeSample) (float64, bool) { return known(s.Temperature) },
 		},
+		throttleOf("node.throttled", "time in which its processor was held back, by heat or low voltage", "NodeSample.Throttle", func(t Throttle) bool { return t.Heat || t.Voltage }),
+		throttleOf("node.undervoltage", "time in which its supply voltage was too low", "NodeSample.Throttle.Voltage", func(t Throttle) bool { return t.Voltage }),
 		{
 			Name: "node.network.received", Unit: UnitBytes, Node: true, Counter: true, Windowed: true, Doc: "what the node receives", Reads: "NodeSample.NetRecv",
 			FromNode: always(func(s NodeSample) float64 { return float64(s.NetRecv) }),
@@ -159,6 +165,23 @@ func pressureOf(name, doc, reads string, of func(Pressure) float64) Metric {
 		}
 		return of(*s.Pressure), true
 	}}
+}
+
+// throttleOf is a share of time of which one sample is all or nothing.
+func throttleOf(name, doc, reads string, of func(Throttle) bool) Metric {
+	return Metric{Name: name, Unit: UnitPercent, Node: true, Doc: doc, Reads: reads, FromNode: func(s NodeSample) (float64, bool) {
+		if s.Throttle == nil || !of(*s.Throttle) {
+			return 0, s.Throttle != nil
+		}
+		return 100, true
+	}}
+}
+
+func known(value *float64) (float64, bool) {
+	if value == nil {
+		return 0, false
+	}
+	return *value, true
 }
 
 // FindMetric returns the metric of a name. One that an application publishes is

@@ -62,9 +62,9 @@ func TestMetricsReadTheirSamples(t *testing.T) {
 	hot := 61.5
 	node := NodeSample{
 		CPUPercent: 12, MemoryUsed: 1 * GB, MemoryTotal: 4 * GB, DiskUsed: 3 * GB, DiskTotal: 4 * GB, NetSent: 5, NetRecv: 6,
-		Load: &Load{1, 2, 3}, Pressure: &Pressure{4, 5, 6}, Temperature: &hot, Uptime: 77,
+		Load: &Load{1, 2, 3}, Pressure: &Pressure{4, 5, 6}, Temperature: &hot, Throttle: &Throttle{Heat: true}, Uptime: 77,
 	}
-	container := ContainerSample{CPUPercent: 50, MemoryUsed: 64 * MB, MemoryLimit: 4 * GB, NetRecv: 1, NetSent: 2, BlockRead: 3, BlockWrite: 4}
+	container := ContainerSample{CPUPercent: 50, MemoryUsed: 64 * MB, MemoryLimit: 4 * GB, NetRecv: 1, NetSent: 2, BlockRead: 3, BlockWrite: 4, Throttled: &hot}
 	got := map[string]float64{}
 	for _, m := range Metrics() {
 		if m.FromNode != nil {
@@ -78,10 +78,10 @@ func TestMetricsReadTheirSamples(t *testing.T) {
 		}
 	}
 	want := map[string]float64{
-		"cpu": 100, "memory": 50, "memory.used": 64 * MB, "network.received": 1, "network.sent": 2, "disk.read": 3, "disk.written": 4,
+		"cpu": 100, "cpu.throttled": 61.5, "memory": 50, "memory.used": 64 * MB, "network.received": 1, "network.sent": 2, "disk.read": 3, "disk.written": 4,
 		"node.cpu": 12, "node.memory": 25, "node.memory.available": 3 * GB, "node.disk": 75, "node.disk.free": GB,
 		"node.load": 1, "node.load.5m": 2, "node.load.15m": 3, "node.pressure.cpu": 4, "node.pressure.memory": 5, "node.pressure.io": 6,
-		"node.temperature": 61.5, "node.network.received": 6, "node.network.sent": 5, "node.uptime": 77,
+		"node.temperature": 61.5, "node.throttled": 100, "node.undervoltage": 0, "node.network.received": 6, "node.network.sent": 5, "node.uptime": 77,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

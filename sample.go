@@ -23,6 +23,7 @@ type NodeSample struct {
 	Load        *Load     `json:"load,omitempty"`
 	Temperature *float64  `json:"temperature,omitempty"` // degrees Celsius, the hottest CPU or SoC zone
 	Pressure    *Pressure `json:"pressure,omitempty"`
+	Throttle    *Throttle `json:"throttle,omitempty"`
 	Uptime      float64   `json:"uptime"` // seconds
 }
 
@@ -47,6 +48,13 @@ type Pressure struct {
 	IO     float64 `json:"io"`
 }
 
+// Throttle is whether the processor was held back, at the moment of the sample or
+// shortly before it.
+type Throttle struct {
+	Heat    bool `json:"heat"`    // because it was too hot
+	Voltage bool `json:"voltage"` // the supply voltage was too low, which holds it back too
+}
+
 // ContainerSample is one reading of a running container.
 type ContainerSample struct {
 	ID          string  `json:"id"`           // the engine's, 64 hex digits
@@ -58,6 +66,11 @@ type ContainerSample struct {
 	NetSent     uint64  `json:"net_sent"`
 	BlockRead   uint64  `json:"block_read"` // bytes since the container started
 	BlockWrite  uint64  `json:"block_write"`
+	// Throttled is the share of time, in percent, in which it had used its CPU limit
+	// up and had to wait, since the sample before; nil without a limit.
+	Throttled *float64 `json:"throttled,omitempty"`
+	// OOMKills are its processes that were killed for want of memory since it started.
+	OOMKills uint64 `json:"oom_kills,omitempty"`
 	// Probes are what its probe found since the sample before, oldest first.
 	Probes []Probed `json:"probes,omitempty"`
 }

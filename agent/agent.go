@@ -77,6 +77,7 @@ type Agent struct {
 	began       time.Time
 	probed      chan finding
 	diary       diary
+	kills       kills
 }
 
 // New returns an agent that does nothing until Run. It fails only when its
@@ -304,6 +305,9 @@ func (a *Agent) sample(ctx context.Context) error {
 		}
 		samples := a.Sampler.Containers(now, running)
 		a.diary.into(samples, time.Now())
+		if a.kills.sample(running, samples) {
+			signal(a.changed)
+		}
 		b, err := wire.EncodeContainerSamples(a.Enrolment.NodeID, now, samples)
 		if err != nil {
 			a.Log.Warn("containers not sampled", "err", err)

@@ -36,6 +36,7 @@ func (c *converger) refresh(ctx context.Context) {
 		c.refreshAt = time.Now().Add(engineWait)
 		return
 	}
+	c.kills.take(list, !c.listed)
 	c.containers, c.known, c.listed = list, true, true
 	c.refreshAt = time.Now().Add(resync)
 	if !time.Now().Before(c.imagesAt) {

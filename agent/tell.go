@@ -29,6 +29,7 @@ func (c *converger) statuses(all map[string]situation, now time.Time) []otto.Ins
 		}
 		st := status(s, do, pulling, now)
 		st.Fenced = st.Fenced && c.listed
+		st.OOMKills = c.kills.of[inst.Name]
 		list = append(list, st)
 	}
 	return list

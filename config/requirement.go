@@ -429,6 +429,9 @@ func (d *document) checkRequirement(r *reader, q requirement, s *service) {
 	if q.OfLimit && !s.Limits(q.Metric) {
 		r.reject(q.limitAt, "write resources."+q.Metric+", or take `of limit` out to mean a share of its node", "service %s has no limit of %s", s.Name, q.Metric)
 	}
+	if q.Metric == otto.MetricThrottled && !s.Limits("cpu") {
+		r.reject(q.metricAt, "write resources.cpu at it", "%s is what a CPU limit does, and service %s has none", q.Metric, s.Name)
+	}
 	if why := s.Stays(); q.Action == otto.ActionMigrate && why != "" {
 		r.reject(q.actionAt, "write restart or notify, or make it movable", "service %s is never moved, %s, so that nothing would happen", s.Name, why)
 	}

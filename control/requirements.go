@@ -56,6 +56,7 @@ type feed struct {
 	share otto.Share
 	path  []otto.Step // of a topic's messages
 	count restarts
+	kills oomKills
 	fed   time.Time
 }
 
@@ -208,7 +209,7 @@ func (q *requirements) feed(former map[feedKey]*feed, j *judged, share otto.Shar
 		parsed, _ := otto.ParseMQTTMetric(j.Metric) // it has been read before
 		key.subject, path, every = subject{topic: parsed.Topic}, parsed.Path, applicationEvery
 	}
-	if m.Name == otto.MetricHeartbeat || m.Name == otto.MetricRestarts {
+	if m.Name == otto.MetricHeartbeat || m.Name == otto.MetricRestarts || m.Name == otto.MetricOOMKills {
 		every = evaluateEvery
 	}
 	key.every = every
@@ -314,10 +315,10 @@ func (n *node) runs(instance string) bool {
 }
 
 // measureSelf takes in what needs no sample: how long nodes are silent, and how
-// often containers were started again.
+// often containers were started again, or lost a process for want of memory.
 func (p *Plane) measureSelf(now time.Time) {
 	for key, f := range p.required.feeds {
-		if f.Name != otto.MetricHeartbeat && f.Name != otto.MetricRestarts {
+		if f.Name != otto.MetricHeartbeat && f.Name != otto.MetricRestarts && f.Name != otto.MetricOOMKills {
 			continue
 		}
 		n := p.nodes[key.node]
@@ -327,12 +328,12 @@ func (p *Plane) measureSelf(now time.Time) {
 		switch f.Name {
 		case otto.MetricHeartbeat:
 			f.add(now.Sub(latest(n.heard, p.watching)).Seconds(), now)
-		case otto.MetricRestarts:
+		default:
 			if n.report == nil || n.state != otto.NodeReady && n.state != otto.NodeDraining {
 				continue
 			}
 			if i := slices.IndexFunc(n.report.Instances, func(s otto.InstanceStatus) bool { return s.Name == key.instance }); i >= 0 {
-				f.add(f.count.take(n.report.Instances[i]), now)
+				f.add(f.counted(n.report.BootID, n.report.Instances[i]), now)
 			}
 		}
 	}
@@ -357,6 +358,34 @@ func (r *restarts) take(s otto.InstanceStatus) float64 {
 		r.started, r.spec, r.byEngine = s.Started, s.SpecHash, s.Restarts
 	}
 	return r.total + 1
+}
+
+// counted is what a report says of one of the two counters of an instance.
+func (f *feed) counted(boot string, s otto.InstanceStatus) float64 {
+	if f.Name == otto.MetricOOMKills {
+		return f.kills.take(boot, s.OOMKills)
+	}
+	return f.count.take(s)
+}
+
+// oomKills adds up what agents count from their starts on.
+type oomKills struct {
+	boot  string
+	last  int
+	total float64
+}
+
+// take returns the count, from 1 on as that of restarts. What there was before the
+// first report does not count.
+func (k *oomKills) take(boot string, n int) float64 {
+	switch {
+	case k.boot == boot:
+		k.total += float64(max(n-k.last, 0))
+	case k.boot != "":
+		k.total += float64(n)
+	}
+	k.boot, k.last = boot, n
+	return k.total + 1
 }
 
 // evaluate judges everything that is due, once a second.

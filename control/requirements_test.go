@@ -160,6 +160,33 @@ func TestRestartsAreCounted(t *testing.T) {
 	})
 }
 
+// TestOOMKillsAreCounted has the agent start anew in between, with which its own
+// count begins anew.
+func TestOOMKillsAreCounted(t *testing.T) {
+	web := movable("web", "a")
+	r := required("oom_kills", 3, otto.ActionEvent)
+	r.Aggregate, r.Over, r.For = otto.AggregateCount, 10*time.Minute, 0
+	web.Requirements = []otto.Requirement{r}
+	inThree(t, []otto.Service{web}, func(t *testing.T, c *ottotest.Cluster) {
+		for i := range 3 {
+			c.Wait(10*time.Second, "ok", inState(otto.RequirementOK))
+			if got := *verdict(c.Plane.Cluster()).Value; got != float64(i) {
+				t.Errorf("after %d kills: %v", i, got)
+			}
+			c.Hosts["a"].Runtime.RunOut("web")
+			time.Sleep(12 * time.Second)
+			if i == 1 {
+				c.KillAgent("a")
+				if err := c.StartAgent("a"); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(12 * time.Second)
+			}
+		}
+		c.Wait(time.Minute, "violated", func(v *otto.Cluster) bool { return verdict(v).Standing() })
+	})
+}
+
 func TestApplicationsPublishWhatIsRequired(t *testing.T) {
 	web := movable("web", "a")
 	web.Requirements = []otto.Requirement{required("mqtt:shop/queue#.length", 100, otto.ActionNotify)}

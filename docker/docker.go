@@ -51,6 +51,7 @@ type Runtime struct {
 	pids       pidCache
 	hanging    sync.Map // by container: the command of an Exec that could not be ended
 	damage     damagedImages
+	kills      killCount
 	free       func(dir string) (uint64, error) // space on the disk of dir, in bytes
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/agent/sampler"
 )
 
 func TestRealEngine(t *testing.T) {
@@ -29,6 +30,7 @@ func TestRealEngine(t *testing.T) {
 		{"errors are short", errorsAreShort},
 		{"everything at once", everythingAtOnce},
 		{"changes are noticed", changesAreNoticed},
+		{"kills for want of memory", killsAreTold},
 		{"commands in a container", commandsInAContainer},
 		{"an address of its own", addressOfItsOwn},
 		{"an image that is half extracted", halfExtracted},
@@ -313,6 +315,43 @@ func everythingAtOnce(t *testing.T, r *Runtime) {
 		}
 		return err
 	})
+}
+
+// killsAreTold has a process killed in a container that goes on, and one that is
+// started again at once.
+func killsAreTold(t *testing.T, r *Runtime) {
+	ctx, cancel := context.WithCancel(t.Context())
+	watching, ended := make(chan struct{}, 100), make(chan error, 1)
+	go func() { ended <- r.Watch(ctx, func() { watching <- struct{}{} }) }()
+	defer func() { cancel(); <-ended }()
+	<-watching
+	const eat = "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done"
+	inst := instance("eats", "sh", "-c", "sleep 0.5; (echo 1000 > /proc/self/oom_score_adj; "+eat+"); sleep 600")
+	inst.Spec.Resources.MemoryBytes = 16 << 20
+	inst.Spec.StopGrace = time.Second
+	goesOn := start(t, r, inst)
+	inst = instance("dies", "sh", "-c", "exec sh -c '"+eat+"'")
+	inst.Spec.Resources.MemoryBytes = 16 << 20
+	inst.Spec.StopGrace = time.Second
+	inst.Spec.Restart = "always"
+	dies := start(t, r, inst)
+	s := sampler.New(sampler.Options{})
+	defer s.Close()
+	waitFor(t, "a kill in the cgroup", func() bool {
+		running, err := r.Running(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := s.Containers(time.Now(), running)
+		return slices.ContainsFunc(list, func(s otto.ContainerSample) bool { return s.ID == goesOn && s.OOMKills == 1 })
+	})
+	if c := inspect(t, r, goesOn); c.State != otto.ContainerRunning || c.OOMKills != 1 {
+		t.Errorf("one process of it was killed: %+v", c)
+	}
+	waitFor(t, "two kills of one that is started again", func() bool { return inspect(t, r, dies).OOMKills >= 2 })
+	if c := inspect(t, r, dies); c.Restarts == 0 {
+		t.Errorf("killed, and not started again: %+v", c)
+	}
 }
 
 func changesAreNoticed(t *testing.T, r *Runtime) {

@@ -71,6 +71,9 @@ func disagreement(t *testing.T, ours, theirs []otto.ContainerSample) string {
 	var why []string
 	for i, a := range ours {
 		b := theirs[i]
+		if (a.Throttled != nil) != (a.Name == "half") {
+			why = append(why, a.Name+": only half has a CPU limit")
+		}
 		t.Logf("%-5s CPU %6.2f %% and %6.2f %%, memory %d and %d of %d", a.Name, a.CPUPercent, b.CPUPercent, a.MemoryUsed, b.MemoryUsed, a.MemoryLimit)
 		if math.Abs(a.CPUPercent-b.CPUPercent) > 2 {
 			why = append(why, a.Name+": CPU differs")
@@ -80,6 +83,9 @@ func disagreement(t *testing.T, ours, theirs []otto.ContainerSample) string {
 		}
 		if a.MemoryLimit != b.MemoryLimit || a.BlockRead != b.BlockRead {
 			why = append(why, a.Name+": limit or block I/O differs")
+		}
+		if (a.Throttled == nil) != (b.Throttled == nil) || a.Throttled != nil && math.Abs(*a.Throttled-*b.Throttled) > 10 {
+			why = append(why, fmt.Sprintf("%s: what its CPU limit does differs: %v, %v", a.Name, a.Throttled, b.Throttled))
 		}
 		if a.NetSent != b.NetSent {
 			why = append(why, a.Name+": network differs")

@@ -69,6 +69,13 @@ func sampleOf(rc otto.RunningContainer, s container.StatsResponse) otto.Containe
 		MemoryUsed:  memoryUsed(s.MemoryStats),
 		MemoryLimit: s.MemoryStats.Limit,
 	}
+	if before, after := s.PreCPUStats.ThrottlingData, s.CPUStats.ThrottlingData; after.Periods > 0 {
+		share := 0.0
+		if periods := float64(after.Periods) - float64(before.Periods); before.Periods > 0 && periods > 0 {
+			share = max(0, min(100, 100*(float64(after.ThrottledPeriods)-float64(before.ThrottledPeriods))/periods))
+		}
+		sample.Throttled = &share
+	}
 	for _, n := range s.Networks {
 		sample.NetRecv += n.RxBytes
 		sample.NetSent += n.TxBytes

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/moby/moby/api/types/events"
@@ -48,7 +49,7 @@ func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 
 	r.pids.forget(true)
 	defer r.pids.forget(false)
-	err = follow(stream, func() {
+	err = follow(stream, r.kills.take, func() {
 		r.pids.forget(true)
 		changed()
 	})
@@ -92,8 +93,9 @@ func (r *Runtime) watchError(err error) error {
 	return r.explain(err)
 }
 
-// follow calls changed at once and after each burst of events, until the stream ends.
-func follow(stream client.EventsResult, changed func()) error {
+// follow calls seen with each event, and changed at once and after each burst of
+// them, until the stream ends.
+func follow(stream client.EventsResult, seen func(events.Message), changed func()) error {
 	quiet := time.NewTimer(0)
 	defer quiet.Stop()
 	for {
@@ -101,6 +103,7 @@ func follow(stream client.EventsResult, changed func()) error {
 		case err := <-stream.Err:
 			return err
 		case event := <-stream.Messages:
+			seen(event)
 			if matters(event) {
 				quiet.Reset(settle)
 			}
@@ -114,4 +117,32 @@ func follow(stream client.EventsResult, changed func()) error {
 // events.
 func matters(event events.Message) bool {
 	return !strings.HasPrefix(string(event.Action), "exec_")
+}
+
+// killCount counts, by container, what an engine that is watched told of processes
+// killed for want of memory. That a container which has been started again was
+// killed can be learned in no other way.
+type killCount struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+func (k *killCount) take(event events.Message) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch event.Action {
+	case events.ActionOOM:
+		if k.of == nil {
+			k.of = map[string]int{}
+		}
+		k.of[event.Actor.ID]++
+	case events.ActionDestroy:
+		delete(k.of, event.Actor.ID)
+	}
+}
+
+func (k *killCount) count(id string) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.of[id]
 }

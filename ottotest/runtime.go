@@ -135,6 +135,19 @@ func (r *Runtime) Exit(instance string, code int) {
 	r.changed()
 }
 
+// RunOut ends an instance's running container for want of memory.
+func (r *Runtime) RunOut(instance string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.Instance == instance && c.State == otto.ContainerRunning {
+			c.State, c.ExitCode, c.Finished, c.OOM = otto.ContainerExited, 137, time.Now(), true
+			c.OOMKills++
+		}
+	}
+	r.changed()
+}
+
 // SetExecTime changes ExecTime while the engine is in use.
 func (r *Runtime) SetExecTime(d time.Duration) {
 	r.mu.Lock()
@@ -326,7 +339,7 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 			}
 		}
 		if c.State != otto.ContainerRunning {
-			c.State, c.Started, c.ExitCode = otto.ContainerRunning, time.Now(), 0
+			c.State, c.Started, c.ExitCode, c.OOM = otto.ContainerRunning, time.Now(), 0, false
 			r.starts[c.Instance]++
 			if c.inst.Spec.Healthcheck != nil {
 				c.Health, c.Ailment = "starting", ""

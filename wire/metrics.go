@@ -34,6 +34,7 @@ type NodeMetrics struct {
 	Load          *otto.Load     `json:"load,omitempty"`
 	Temperature   *float64       `json:"temperature_celsius,omitempty"`
 	Pressure      *otto.Pressure `json:"pressure_percent,omitempty"`
+	Throttle      *otto.Throttle `json:"throttled,omitempty"`
 }
 
 // ContainerMetrics is the message on metrics/containers.
@@ -55,6 +56,9 @@ type ContainerUsage struct {
 	NetworkTxBytes  uint64  `json:"network_tx_bytes"`
 	BlockReadBytes  uint64  `json:"block_read_bytes"`
 	BlockWriteBytes uint64  `json:"block_write_bytes"`
+
+	CPUThrottledPercent *float64 `json:"cpu_throttled_percent,omitempty"`
+	OOMKills            uint64   `json:"oom_kills,omitempty"` // since it started
 
 	Probes []ProbeResult `json:"probes,omitempty"` // since the message before, oldest first
 }
@@ -89,6 +93,7 @@ func EncodeNodeSample(node string, s otto.NodeSample) ([]byte, error) {
 		Load:             s.Load,
 		Temperature:      s.Temperature,
 		Pressure:         s.Pressure,
+		Throttle:         s.Throttle,
 	})
 }
 
@@ -107,7 +112,12 @@ func EncodeContainerSamples(node string, at time.Time, samples []otto.ContainerS
 			NetworkTxBytes:  s.NetSent,
 			BlockReadBytes:  s.BlockRead,
 			BlockWriteBytes: s.BlockWrite,
+			OOMKills:        s.OOMKills,
 			Probes:          encodeProbes(s.Probes),
+		}
+		if s.Throttled != nil {
+			share := percent(*s.Throttled)
+			m.Containers[i].CPUThrottledPercent = &share
 		}
 	}
 	return Encode(m)
@@ -136,6 +146,7 @@ func DecodeNodeSample(node string, b []byte) (otto.NodeSample, error) {
 		Load:        m.Load,
 		Temperature: m.Temperature,
 		Pressure:    m.Pressure,
+		Throttle:    m.Throttle,
 	}, err
 }
 
@@ -161,6 +172,8 @@ func DecodeContainerSamples(node string, b []byte) (at time.Time, samples []otto
 			NetSent:     c.NetworkTxBytes,
 			BlockRead:   c.BlockReadBytes,
 			BlockWrite:  c.BlockWriteBytes,
+			Throttled:   c.CPUThrottledPercent,
+			OOMKills:    c.OOMKills,
 			Probes:      decodeProbes(c.Probes),
 		}
 	}

@@ -26,10 +26,10 @@ var (
 	full    = otto.NodeSample{
 		Time: at, CPUPercent: 12.3456, MemoryUsed: 1 << 30, MemoryTotal: 4 << 30, DiskUsed: 10 << 30, DiskTotal: 32 << 30,
 		NetSent: 1, NetRecv: 2, Uptime: 3600.5, Load: &otto.Load{One: 0.5, Five: 0.25, Fifteen: 0.1},
-		Temperature: &celsius, Pressure: &otto.Pressure{CPU: 1, Memory: 2, IO: 3},
+		Temperature: &celsius, Pressure: &otto.Pressure{CPU: 1, Memory: 2, IO: 3}, Throttle: &otto.Throttle{Heat: true},
 	}
 	containers = []otto.ContainerSample{
-		{ID: strings.Repeat("ab", 32), Name: "web", CPUPercent: 187.5, MemoryUsed: 64 << 20, MemoryLimit: 128 << 20, NetRecv: 1, NetSent: 2, BlockRead: 3, BlockWrite: 4, Probes: []otto.Probed{
+		{ID: strings.Repeat("ab", 32), Name: "web", CPUPercent: 187.5, MemoryUsed: 64 << 20, MemoryLimit: 128 << 20, NetRecv: 1, NetSent: 2, BlockRead: 3, BlockWrite: 4, Throttled: new(12.5), OOMKills: 2, Probes: []otto.Probed{
 			{Ago: 1200 * time.Millisecond, Took: 12500 * time.Microsecond}, {Ago: 200 * time.Millisecond, Took: 3 * time.Second, Failed: true},
 		}},
 	}

@@ -19,16 +19,20 @@ type containerFiles struct {
 	sweep uint64 // the last one it was in
 
 	cpu, memory, memoryStat, memoryLimit, io, net file
+	oom, quota                                    file // quota only of version 1, where cpu does not have it
 
 	cpuV2, memoryV2, ioV2 bool
 	hostNetwork           bool
 
 	used, cache uint64 // bytes of memory, and of the inactive file cache in it
-	cacheSweep  uint64 // when that was read; 0 never
+	kills       uint64 // for want of memory
+	cacheSweep  uint64 // when cache and kills were read; 0 never
 
 	lastUsage time.Duration // of CPU
 	lastRead  time.Time     // zero before the first reading
 	percent   float64
+
+	periods, throttled uint64 // of its CPU quota, when they were read last
 }
 
 // find returns the files of a container, those of its present process: one that
@@ -74,11 +78,13 @@ func (s *Sampler) layout(of []membership) *containerFiles {
 		c.cpu = in(dir, "cpu.stat")
 	} else {
 		c.cpu = in(dir, "cpuacct.usage")
+		dir, _ = locate("cpu", s.mounts, of)
+		c.quota = in(dir, "cpu.stat")
 	}
 	if dir, c.memoryV2 = locate("memory", s.mounts, of); c.memoryV2 {
-		c.memory, c.memoryLimit = in(dir, "memory.current"), in(dir, "memory.max")
+		c.memory, c.memoryLimit, c.oom = in(dir, "memory.current"), in(dir, "memory.max"), in(dir, "memory.events")
 	} else {
-		c.memory, c.memoryLimit = in(dir, "memory.usage_in_bytes"), in(dir, "memory.limit_in_bytes")
+		c.memory, c.memoryLimit, c.oom = in(dir, "memory.usage_in_bytes"), in(dir, "memory.limit_in_bytes"), in(dir, "memory.oom_control")
 	}
 	c.memoryStat = in(dir, "memory.stat")
 	if dir, c.ioV2 = locate("blkio", s.mounts, of); c.ioV2 {
@@ -92,9 +98,10 @@ func (s *Sampler) layout(of []membership) *containerFiles {
 	return c
 }
 
-// cacheSweeps is for how many sweeps the inactive file cache of a container is
-// not read again while its memory stays the same to the byte: the kernel adds up
-// all of memory.stat for it, which costs as much as everything else together.
+// cacheSweeps is for how many sweeps the inactive file cache of a container, and
+// what was killed in it, are not read again while its memory stays the same to the
+// byte: the kernel adds up all of memory.stat for it, which costs as much as
+// everything else together.
 const cacheSweeps = 10
 
 // read takes one reading; ok is false if the container has ended, or could not
@@ -112,9 +119,14 @@ func (s *Sampler) read(c *containerFiles, now time.Time) (sample otto.ContainerS
 		return b
 	}
 	ok = true
-	if usage, found := cpuUsage(contents(&c.cpu), c.cpuV2); found {
+	quota := contents(&c.cpu)
+	if usage, found := cpuUsage(quota, c.cpuV2); found {
 		sample.CPUPercent = c.cpuPercent(usage, now)
 	}
+	if !c.cpuV2 {
+		quota = contents(&c.quota)
+	}
+	sample.Throttled = c.throttledPercent(quota)
 	if used, found := number(contents(&c.memory)); found {
 		if used != c.used || c.cacheSweep == 0 || s.sweep-c.cacheSweep >= cacheSweeps {
 			key := "total_inactive_file"
@@ -122,6 +134,7 @@ func (s *Sampler) read(c *containerFiles, now time.Time) (sample otto.ContainerS
 				key = "inactive_file"
 			}
 			c.cache, _ = field(contents(&c.memoryStat), key)
+			c.kills, _ = field(contents(&c.oom), "oom_kill")
 			c.used, c.cacheSweep = used, s.sweep
 		}
 		sample.MemoryUsed = used
@@ -129,6 +142,7 @@ func (s *Sampler) read(c *containerFiles, now time.Time) (sample otto.ContainerS
 			sample.MemoryUsed = used - c.cache
 		}
 	}
+	sample.OOMKills = c.kills
 	sample.MemoryLimit = memoryLimit(contents(&c.memoryLimit), s.memory)
 	if b := contents(&c.io); c.ioV2 {
 		sample.BlockRead, sample.BlockWrite = ioStat(b)
@@ -166,6 +180,23 @@ func (c *containerFiles) cpuPercent(usage time.Duration, now time.Time) float64 
 	return c.percent
 }
 
+// throttledPercent is the share of the periods of its CPU quota since the last
+// reading in which it had used the quota up and had to wait. It is nil of a
+// container that has no quota, which has no periods either.
+func (c *containerFiles) throttledPercent(stat []byte) *float64 {
+	periods, ok := field(stat, "nr_periods")
+	throttled, _ := field(stat, "nr_throttled")
+	if !ok || periods == 0 {
+		return nil
+	}
+	share := 0.0
+	if c.periods > 0 && periods > c.periods && throttled >= c.throttled {
+		share = min(100, 100*float64(throttled-c.throttled)/float64(periods-c.periods))
+	}
+	c.periods, c.throttled = periods, throttled
+	return &share
+}
+
 // memoryLimit is the node's memory where the limit is "max" in version 2 or a
 // number beyond all memory in version 1.
 func memoryLimit(b []byte, node uint64) uint64 {
@@ -182,7 +213,7 @@ func (s *Sampler) forget(id string) {
 	if !ok {
 		return
 	}
-	for _, f := range []*file{&c.cpu, &c.memory, &c.memoryStat, &c.memoryLimit, &c.io, &c.net} {
+	for _, f := range []*file{&c.cpu, &c.memory, &c.memoryStat, &c.memoryLimit, &c.io, &c.net, &c.oom, &c.quota} {
 		s.files.close(f)
 	}
 	delete(s.containers, id)

@@ -15,7 +15,8 @@ type nodeFiles struct {
 	ready bool
 	net, load, uptime, status,
 	pressureCPU, pressureMemory, pressureIO file
-	zones []file // temperatures
+	zones    []file // temperatures
+	throttle throttleFiles
 }
 
 // Node reads the node at now. It fails only if CPU, memory or disk cannot be
@@ -68,7 +69,7 @@ func (s *Sampler) readExtras(sample *otto.NodeSample) {
 		n.pressureCPU.path = s.path("/proc/pressure/cpu")
 		n.pressureMemory.path = s.path("/proc/pressure/memory")
 		n.pressureIO.path = s.path("/proc/pressure/io")
-		n.zones = s.findZones()
+		n.zones, n.throttle = s.findZones(), s.findThrottle()
 		n.ready = true
 	}
 	sample.NetRecv, sample.NetSent = netDev(s.contents(&n.net))
@@ -78,6 +79,7 @@ func (s *Sampler) readExtras(sample *otto.NodeSample) {
 	sample.Uptime, _ = decimal(s.contents(&n.uptime))
 	sample.Pressure = s.readPressure()
 	sample.Temperature = s.readTemperature()
+	sample.Throttle = s.readThrottle()
 }
 
 // contents is nil if the file cannot be read.
@@ -109,4 +111,5 @@ func (n *nodeFiles) close(files *opener) {
 	for i := range n.zones {
 		files.close(&n.zones[i])
 	}
+	n.throttle.close(files)
 }

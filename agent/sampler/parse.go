@@ -20,6 +20,18 @@ func number(b []byte) (n uint64, ok bool) {
 	return n, ok
 }
 
+// hex reads the hexadecimal digits that b begins with, behind 0x or not.
+func hex(b []byte) (n uint64, ok bool) {
+	for _, c := range bytes.TrimPrefix(b, []byte("0x")) {
+		digit := bytes.IndexByte([]byte("0123456789abcdef"), c|0x20)
+		if digit < 0 {
+			break
+		}
+		n, ok = n<<4|uint64(digit), true
+	}
+	return n, ok
+}
+
 // decimal reads a number such as 0.25 that b begins with.
 func decimal(b []byte) (f float64, ok bool) {
 	scale := 0.0 // of the next digit after the point

@@ -60,6 +60,63 @@ func TestContainersAreReadAsDockerStatsCounts(t *testing.T) {
 	}
 }
 
+// TestContainersThatTheirLimitsHinder is about both layouts of the kernel's files.
+func TestContainersThatTheirLimitsHinder(t *testing.T) {
+	for _, tc := range []struct {
+		root                string
+		in                  otto.RunningContainer
+		quota, kill, memory string // the files that tell
+	}{
+		{"v2", limited, "sys/fs/cgroup/*/*6f1d*/cpu.stat", "sys/fs/cgroup/*/*6f1d*/memory.events", "sys/fs/cgroup/*/*6f1d*/memory.current"},
+		{"v1", recorded, "sys/fs/cgroup/cpu/docker/4b10*/cpu.stat", "sys/fs/cgroup/memory/docker/4b10*/memory.oom_control", "sys/fs/cgroup/memory/docker/4b10*/memory.usage_in_bytes"},
+	} {
+		t.Run(tc.root, func(t *testing.T) {
+			root := copyTree(t, filepath.Join("testdata", tc.root))
+			s := New(Options{Root: root})
+			defer s.Close()
+			read := func() otto.ContainerSample { return s.Containers(start, []otto.RunningContainer{tc.in})[0] }
+			quota := func(periods, throttled int) {
+				writeFile(t, one(t, root, tc.quota), fmt.Sprintf("usage_usec 5\nnr_periods %d\nnr_throttled %d\nthrottled_usec 9\n", periods, throttled))
+			}
+			share := func() float64 {
+				t.Helper()
+				got := read().Throttled
+				if got == nil {
+					t.Fatal("no share of time, though it has a limit")
+				}
+				return *got
+			}
+			quota(0, 0)
+			if got := read().Throttled; got != nil {
+				t.Errorf("without a limit: %v", *got)
+			}
+			quota(100, 50)
+			if got := share(); got != 0 {
+				t.Errorf("in the first reading: %v", got)
+			}
+			quota(140, 60)
+			if got := share(); got != 25 {
+				t.Errorf("10 periods of 40: %v", got)
+			}
+			if got := share(); got != 0 {
+				t.Errorf("without another period: %v", got)
+			}
+			quota(1, 1)
+			if got := share(); got != 0 {
+				t.Errorf("counters that began anew: %v", got)
+			}
+			if got := read().OOMKills; got != 0 {
+				t.Errorf("%d kills before any", got)
+			}
+			writeFile(t, one(t, root, tc.kill), "oom 4\noom_kill 3\noom_group_kill 1\n")
+			writeFile(t, one(t, root, tc.memory), "4096\n") // it was of some use
+			if got := read().OOMKills; got != 3 {
+				t.Errorf("%d kills, want 3", got)
+			}
+		})
+	}
+}
+
 func TestContainerOnTheNodesNetworkHasNoTrafficOfItsOwn(t *testing.T) {
 	s := New(Options{Root: "testdata/v2"})
 	defer s.Close()
@@ -241,6 +298,59 @@ func TestOnlyTheNodesOwnCoresCount(t *testing.T) {
 			got, err := s.Node(start.Add(time.Second))
 			if err != nil || got.CPUPercent != tt.want {
 				t.Errorf("CPU %v, %v; want %v", got.CPUPercent, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestThrottledNode(t *testing.T) {
+	const (
+		pi      = "sys/devices/platform/soc/soc:firmware/get_throttled"
+		sensor  = "sys/class/hwmon/hwmon1/"
+		cooling = "sys/class/thermal/cooling_device0/"
+		core    = "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count"
+	)
+	none, heat, voltage := &otto.Throttle{}, &otto.Throttle{Heat: true}, &otto.Throttle{Voltage: true}
+	for name, tt := range map[string]struct {
+		first, then map[string]string // contents of files
+		want        *otto.Throttle
+	}{
+		"nothing tells":          {nil, nil, nil},
+		"a Pi that is well":      {map[string]string{pi: "0\n"}, nil, none},
+		"was throttled long ago": {map[string]string{pi: "e0000\n"}, nil, none},
+		"too hot":                {map[string]string{pi: "60006\n"}, nil, heat},
+		"soft limit":             {map[string]string{pi: "0x80008\n"}, nil, heat},
+		"a weak supply":          {map[string]string{pi: "50005\n"}, nil, voltage},
+		"a weak supply, and hot": {map[string]string{pi: "d000d\n"}, nil, &otto.Throttle{Heat: true, Voltage: true}},
+		"the mainline's alarm":   {map[string]string{sensor + "name": "rpi_volt\n", sensor + "in0_lcrit_alarm": "1\n"}, nil, voltage},
+		"an alarm of others":     {map[string]string{sensor + "name": "nct6775\n", sensor + "in0_lcrit_alarm": "1\n"}, nil, nil},
+		"cooled by frequency":    {map[string]string{cooling + "type": "cpufreq-cpu0\n", cooling + "cur_state": "2\n"}, nil, heat},
+		"cooled by a fan":        {map[string]string{cooling + "type": "pwm-fan\n", cooling + "cur_state": "2\n"}, nil, nil},
+		"a PC that was too hot":  {map[string]string{core: "7\n"}, nil, none},
+		"a PC that is too hot":   {map[string]string{core: "7\n"}, map[string]string{core: "8\n"}, heat},
+		"a PC that was, again":   {map[string]string{core: "7\n"}, map[string]string{core: "7\n"}, none},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := copyTree(t, "testdata/v1")
+			write := func(files map[string]string) {
+				for path, contents := range files {
+					path = filepath.Join(root, path)
+					if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+						t.Fatal(err)
+					}
+					writeFile(t, path, contents)
+				}
+			}
+			write(tt.first)
+			s := New(Options{Root: root})
+			defer s.Close()
+			got, err := s.Node(start)
+			if tt.then != nil && err == nil {
+				write(tt.then)
+				got, err = s.Node(start.Add(time.Second))
+			}
+			if diff := cmp.Diff(tt.want, got.Throttle); diff != "" || err != nil {
+				t.Errorf("%v\n%s", err, diff)
 			}
 		})
 	}

@@ -9,27 +9,37 @@ import (
 // findZones lists the files with temperatures of the CPU or the SoC: thermal
 // zones on boards, hwmon where there is none, as on most PCs.
 func (s *Sampler) findZones() []file {
-	zones := s.sensors("/sys/class/thermal/thermal_zone*", "type", "temp")
+	zones := s.sensors("/sys/class/thermal/thermal_zone*", "type", "temp", isCPUSensor)
 	if len(zones) == 0 {
-		zones = s.sensors("/sys/class/hwmon/hwmon*", "name", "temp*_input")
+		zones = s.sensors("/sys/class/hwmon/hwmon*", "name", "temp*_input", isCPUSensor)
 	}
 	return zones
 }
 
 // sensors lists files called reading in the directories that match dirs and
-// whose file called name says that they are about the CPU.
-func (s *Sampler) sensors(dirs, name, reading string) []file {
+// whose file called name says what is meant.
+func (s *Sampler) sensors(dirs, name, reading string, meant func(string) bool) []file {
 	var found []file
 	matches, _ := filepath.Glob(s.path(dirs)) // the pattern is good
 	for _, dir := range matches {
 		kind, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil || !isCPUSensor(strings.TrimSpace(string(kind))) {
+		if err != nil || !meant(strings.TrimSpace(string(kind))) {
 			continue
 		}
 		files, _ := filepath.Glob(filepath.Join(dir, reading))
 		for _, f := range files {
 			found = append(found, file{path: f})
 		}
+	}
+	return found
+}
+
+// list lists the files that match a pattern.
+func (s *Sampler) list(pattern string) []file {
+	var found []file
+	matches, _ := filepath.Glob(s.path(pattern)) // the pattern is good
+	for _, m := range matches {
+		found = append(found, file{path: m})
 	}
 	return found
 }
