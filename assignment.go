@@ -27,6 +27,9 @@ type Assignment struct {
 	Warrant   []byte     `json:"warrant,omitempty"` // of the control plane that made it
 	Stopped   bool       `json:"stopped,omitempty"` // keep the containers, but none running
 	Instances []Instance `json:"instances"`
+	// Devices are paths that services ask for: the node is to say which of them it
+	// has, so that they go where they are.
+	Devices []string `json:"devices,omitempty"`
 }
 
 // Instance is one container of a service on one node.

@@ -118,6 +118,17 @@ func (w Wanted) InstanceNames(s Service) []string {
 	return names
 }
 
+// Devices are the paths of all devices that services ask for, in order.
+func (w Wanted) Devices() (paths []string) {
+	for _, s := range w.Services {
+		for _, d := range s.Spec.Devices {
+			paths = append(paths, d.Host)
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
+
 // HasInstance reports whether a service has an instance of this name.
 func (w Wanted) HasInstance(name string) bool {
 	return slices.ContainsFunc(w.Services, func(s Service) bool { return slices.Contains(w.InstanceNames(s), name) })

@@ -53,7 +53,10 @@ type Options struct {
 	Clock     Clock
 	// Knock returns nil if the host at address, host:port, is alive.
 	Knock func(ctx context.Context, address string) error
-	Log   *slog.Logger
+	// Exists reports whether a path such as /dev/ttyUSB0 is there, for the containers
+	// of the engine; nil means that the engine is on this machine.
+	Exists func(path string) bool
+	Log    *slog.Logger
 }
 
 // Agent runs one node.
@@ -96,6 +99,9 @@ func New(o Options) (*Agent, error) {
 		results:     make(chan result),
 		began:       time.Now(),
 		probed:      make(chan finding),
+	}
+	if a.Exists == nil {
+		a.Exists = onDisk
 	}
 	if a.Enrolment.Interval == 0 {
 		a.Enrolment.Interval = otto.DefaultInterval

@@ -44,6 +44,7 @@ type converger struct {
 	events     events
 	fenceAt    time.Time          // when to try again to stop what has no lease
 	probes     map[string]*prober // by instance
+	devices    devices
 }
 
 // work is something under way for an instance.
@@ -71,6 +72,7 @@ func (a *Agent) converge(ctx context.Context) error {
 	c := &converger{
 		Agent: a, assignment: a.stored, engine: otto.Engine{Problem: "not asked yet"},
 		work: map[string]*work{}, attempts: map[string]attempt{}, rerun: map[string]bool{}, probes: map[string]*prober{},
+		devices: devices{exists: a.Exists},
 	}
 	defer c.finish()
 	timer := time.NewTimer(0)
@@ -133,6 +135,7 @@ func (c *converger) adopt(asg otto.Assignment) {
 	c.Log.Info("assignment", "revision", asg.Revision.String(), "instances", len(asg.Instances), "stopped", asg.Stopped)
 	c.assignment = &asg
 	maps.DeleteFunc(c.rerun, func(name string, _ bool) bool { return c.wanted(name) == nil })
+	c.devices.look(asg.Devices, time.Now())
 	if c.lease.left() <= 0 && slices.ContainsFunc(asg.Instances, func(i otto.Instance) bool { return i.Spec.Stateful() }) {
 		signal(c.beatNow) // only an answer to a heartbeat can be a lease
 	}

@@ -108,6 +108,11 @@ func (n *node) machine() scheduler.Machine {
 		Labels: n.labels, Arch: n.facts.Arch, Cores: float64(n.facts.CPUs), CPU: n.cpu, MemoryUse: n.mem,
 		Images: n.images,
 	}
+	if n.report != nil {
+		if m.Devices = n.report.Devices; m.Devices == nil {
+			m.Devices = map[string]bool{}
+		}
+	}
 	if n.sample != nil {
 		m.Temperature = n.sample.Temperature
 	}

@@ -150,6 +150,7 @@ type Host struct {
 	Wrap func(agent.Runtime) agent.Runtime
 
 	measure atomic.Pointer[func(*otto.NodeSample, []otto.ContainerSample)]
+	devices sync.Map // by path, of those that are plugged in
 
 	life      chan struct{} // taken by who starts or ends the agent
 	cut       bool          // its network
@@ -379,7 +380,7 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: "amd64"}, StateDir: dir,
-		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), Log: c.Log.With("who", host),
+		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), Exists: h.plugged, Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -387,6 +388,21 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	conn.OnConnect(a.Connected)
 	conn.Will(agent.Will(host, boot))
 	return conn, run(a.Run, conn.Run), nil
+}
+
+// Plug plugs a device into a host, or pulls it out. The agent looks for it when it
+// looks at the engine.
+func (h *Host) Plug(path string, in bool) {
+	if in {
+		h.devices.Store(path, true)
+	} else {
+		h.devices.Delete(path)
+	}
+}
+
+func (h *Host) plugged(path string) bool {
+	_, in := h.devices.Load(path)
+	return in
 }
 
 // Clone copies a host's disk, as far as its agent's enrolment goes, to another

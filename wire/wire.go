@@ -143,7 +143,9 @@ type Report struct {
 	// Strays are instances that are not wanted here and still run.
 	Strays []string `json:"strays,omitempty"`
 	// Images are names of images that are there, as the engine has them.
-	Images    []string              `json:"images,omitempty"`
+	Images []string `json:"images,omitempty"`
+	// Devices say of each path in the assignment whether it is there.
+	Devices   map[string]bool       `json:"devices,omitempty"`
 	Instances []otto.InstanceStatus `json:"instances"`
 }
 

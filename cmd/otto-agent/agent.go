@@ -72,9 +72,13 @@ func runAgent(ctx context.Context, dir string, stderr io.Writer) error {
 		OnConnect: func(session uint64) { a.Connected(session) },
 		Log:       log,
 	})
+	var exists func(string) bool
+	if !rt.Local() { // its devices are on another machine: what is asked for is taken to be there
+		exists = func(string) bool { return true }
+	}
 	a, err = agent.New(agent.Options{
 		Enrolment: e, BootID: bootID, Facts: facts, StateDir: filepath.Join(dir, "state"),
-		Runtime: rt, Conn: client, Sampler: newSampler(ctx, rt), Clock: clock, Knock: knock.Host, Log: log,
+		Runtime: rt, Conn: client, Sampler: newSampler(ctx, rt), Clock: clock, Knock: knock.Host, Exists: exists, Log: log,
 	})
 	if err != nil {
 		return err

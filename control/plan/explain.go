@@ -129,5 +129,8 @@ func (p *placing) rules(i instance) (list []otto.RuleHeld) {
 	if arch := i.of.Arch(); arch != "" {
 		add("platform "+i.of.Platform, p.nodes[p.index[i.at]].Arch == arch)
 	}
+	for _, d := range i.of.Spec.Devices {
+		add("device "+d.Host, p.nodes[p.index[i.at]].Devices[d.Host])
+	}
 	return list
 }

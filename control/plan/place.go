@@ -215,7 +215,7 @@ func (p *placing) goesHome(i instance) bool {
 // and has to leave then.
 func ruled(s *otto.Service) bool {
 	r := &s.Placement
-	return (len(r.Require)+len(r.ApartFrom)+r.MaxPerNode > 0 || s.Platform != "") && (s.Mobile() || s.Global())
+	return (len(r.Require)+len(r.ApartFrom)+len(s.Spec.Devices)+r.MaxPerNode > 0 || s.Platform != "") && (s.Mobile() || s.Global())
 }
 
 // breaks says why an instance may not be where it is, by what the file says.

@@ -19,9 +19,9 @@ import (
 // reported, what runs there: a dependency on another node holds an instance back
 // until it is met.
 func Assignments(w otto.Wanted, placed Placement, kept, waiting, unsure map[string]string, nodes []string, reports map[string][]otto.InstanceStatus) map[string]otto.Assignment {
-	all := map[string]otto.Assignment{}
+	all, devices := map[string]otto.Assignment{}, w.Devices()
 	for _, n := range nodes {
-		all[n] = otto.Assignment{Node: n, Stopped: w.Stopped, Instances: []otto.Instance{}}
+		all[n] = otto.Assignment{Node: n, Stopped: w.Stopped, Instances: []otto.Instance{}, Devices: devices}
 	}
 	var everywhere []otto.InstanceStatus
 	for _, n := range slices.Sorted(maps.Keys(reports)) {

@@ -16,20 +16,16 @@ type filter struct {
 	applies func(*State) bool
 	refuses func(*State, int32) bool
 	why     func(*State, int32) string // given that it refuses
+	// pending, if set, reports whether it refuses only because something is not known.
+	pending func(*State, int32) bool
 }
-
-// Names of filters that are told from others.
-const (
-	filterNode    = "node"
-	filterRequire = "require"
-)
 
 // filters are all there are, cheap ones first.
 func filters() []filter {
 	always := func(*State) bool { return true }
 	return []filter{
 		{
-			name: filterNode, applies: always,
+			name: "node", applies: always,
 			refuses: func(s *State, i int32) bool { return s.nodes[i].Refuse != "" },
 			why:     func(s *State, i int32) string { return s.nodes[i].Refuse },
 		},
@@ -46,9 +42,9 @@ func filters() []filter {
 			},
 		},
 		{
-			name: filterRequire, lasts: true, applies: func(s *State) bool { return len(s.require) > 0 },
+			name: "require", lasts: true, applies: func(s *State) bool { return len(s.require) > 0 },
 			refuses: func(s *State, i int32) bool { return s.unmet(i) >= 0 },
-			why:     whyUnmet,
+			why:     whyUnmet, pending: (*State).requirePending,
 		},
 		{
 			name: "memory", applies: func(s *State) bool { return s.reserve.memory > 0 || s.Service.Spec.Resources.MemoryBytes > 0 },
@@ -73,9 +69,10 @@ func filters() []filter {
 			},
 		},
 		{
-			name: "devices", applies: func(s *State) bool { return len(s.Service.Spec.Devices) > 0 },
-			refuses: func(s *State, i int32) bool { return s.missing(i) != "" },
-			why:     func(s *State, i int32) string { return "it has no " + s.missing(i) },
+			name: "devices", lasts: true, applies: func(s *State) bool { return len(s.Service.Spec.Devices) > 0 },
+			refuses: func(s *State, i int32) bool { path, _ := s.missing(i); return path != "" },
+			why:     whyMissing,
+			pending: func(s *State, i int32) bool { _, known := s.missing(i); return !known },
 		},
 		{
 			name: "apart_from", lasts: true, applies: func(s *State) bool { return len(s.Service.Placement.ApartFrom)+len(s.of.shunnedBy) > 0 },
@@ -194,17 +191,30 @@ func Clash(a, b otto.Port) bool {
 
 func everywhere(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
 
-// missing is the first device that the node is known not to have.
-func (s *State) missing(i int32) string {
+// missing is the first device that the node does not have, or is not known to have.
+// One that is known to be missing is told first.
+func (s *State) missing(i int32) (path string, known bool) {
 	if s.nodes[i].Devices == nil {
-		return ""
+		return "", false
 	}
 	for _, d := range s.Service.Spec.Devices {
-		if !s.nodes[i].Devices[d.Host] {
-			return d.Host
+		there, known := s.nodes[i].Devices[d.Host]
+		switch {
+		case known && !there:
+			return d.Host, true
+		case !known && path == "":
+			path = d.Host
 		}
 	}
-	return ""
+	return path, false
+}
+
+func whyMissing(s *State, i int32) string {
+	path, known := s.missing(i)
+	if !known {
+		return "it has not said yet whether it has " + path
+	}
+	return "it has no " + path
 }
 
 // short is a number of cores without needless digits, rounded down: what is almost

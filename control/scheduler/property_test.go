@@ -161,7 +161,10 @@ func drawNodes(t *rapid.T) (nodes []Candidate) {
 			c.Bans = map[string]string{"s0": "it did not help"}
 		}
 		if one("facts", "yes") != "" {
-			c.Images, c.Devices = map[string]bool{"s0:latest": true}, map[string]bool{"/dev/a": rapid.Bool().Draw(t, "device")}
+			c.Images, c.Devices = map[string]bool{"s0:latest": true}, map[string]bool{}
+			if device := rapid.SampledFrom([]string{"there", "missing", "not known"}).Draw(t, "device"); device != "not known" {
+				c.Devices["/dev/a"] = device == "there"
+			}
 			warm := rapid.Float64Range(20, 100).Draw(t, "temperature")
 			c.Temperature = &warm
 		}

@@ -43,7 +43,7 @@ type Machine struct {
 	CPU, MemoryUse Load
 	Temperature    *float64        // degrees Celsius
 	Images         map[string]bool // that are there, as Docker lists them; nil if unknown
-	Devices        map[string]bool // paths that are there; nil if unknown
+	Devices        map[string]bool // whether paths are there; one that is not in it is not known yet; nil if none is
 	Bans           map[string]string
 }
 
@@ -325,7 +325,7 @@ func (s *State) Breaks(svc *otto.Service, node string) string {
 	s.prepare(Ask{Service: svc})
 	defer s.forget()
 	for _, f := range s.refusing {
-		if f.lasts && f.refuses(s, i) && !(f.name == filterRequire && s.requirePending(i)) {
+		if f.lasts && f.refuses(s, i) && (f.pending == nil || !f.pending(s, i)) {
 			return f.why(s, i)
 		}
 	}

@@ -174,7 +174,11 @@ func TestPick(t *testing.T) {
 		},
 		{
 			name: "a device", ask: svc("web", func(s *otto.Service) { s.Spec.Devices = []otto.Device{{Host: "/dev/ttyUSB0"}} }),
-			nodes: []Candidate{{ID: "a", Machine: Machine{Devices: map[string]bool{}}}, b}, node: "b", refused: "a devices: it has no /dev/ttyUSB0",
+			nodes: []Candidate{{ID: "a", Machine: Machine{Devices: map[string]bool{"/dev/ttyUSB0": false}}}, b}, node: "b", refused: "a devices: it has no /dev/ttyUSB0",
+		},
+		{
+			name: "a device that a node has not told of", ask: svc("web", func(s *otto.Service) { s.Spec.Devices = []otto.Device{{Host: "/dev/ttyUSB0"}} }),
+			nodes: []Candidate{{ID: "a", Machine: Machine{Devices: map[string]bool{}}}, b}, node: "b", refused: "a devices: it has not said yet whether it has /dev/ttyUSB0",
 		},
 		{
 			name: "a ban", ask: web, nodes: []Candidate{{ID: "a", Machine: Machine{Bans: map[string]string{"web": "moving it there did not help"}}}},
