@@ -70,6 +70,8 @@ type InstanceStatus struct {
 	// GivenUp says that it is not tried again, and the former container runs.
 	Failed  string `json:"failed,omitempty"`
 	GivenUp bool   `json:"given_up,omitempty"`
+	// WrongPlatform says that Error is that its image is for other architectures.
+	WrongPlatform bool `json:"wrong_platform,omitempty"`
 	// Restart is that of the assignment, once it has been seen to.
 	Restart uint64 `json:"restart,omitempty"`
 	// Fenced says that it was stopped because its lease has ended, and that no

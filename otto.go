@@ -19,6 +19,8 @@ var (
 	// ErrNameTaken says that a container's name belongs to a container that is
 	// not Otto's. Otto never touches such a container.
 	ErrNameTaken = errors.New("name is taken by a container that is not Otto's")
+	// ErrPlatform says that there is no image for the architecture of a node.
+	ErrPlatform = errors.New("the image is for other architectures")
 	// ErrStateLost says that the store is empty or unreadable although the
 	// cluster has been started before. It never means that nothing should run.
 	ErrStateLost = errors.New("the cluster's stored state is missing")

@@ -294,7 +294,7 @@ func (c *converger) settle(r result) {
 	if at.hash != r.hash {
 		at = attempt{hash: r.hash}
 	}
-	at.warning = r.warning
+	at.warning, at.alien = r.warning, errors.Is(r.err, otto.ErrPlatform)
 	at.count++
 	at.next = time.Now().Add(backoff(at.count, c.Enrolment.NodeID+r.instance))
 	if r.err != nil {

@@ -60,6 +60,7 @@ type attempt struct {
 	err     string
 	warning string
 	tail    []string
+	alien   bool // the image is for other architectures
 }
 
 // situation is everything that next looks at.
@@ -245,7 +246,7 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		st.Error = "the update did not come up: see `docker logs " + current.Name + "` there" // an agent before this one knew why
 	}
 	if st.Error != "" && s.blocked == "" {
-		st.Failed = s.want.Spec.Hash()
+		st.Failed, st.WrongPlatform = s.want.Spec.Hash(), s.attempt.alien
 	}
 	shown := current
 	if i := slices.IndexFunc(others, alive); shown != nil && shown.Name == s.want.Name+suffixNext && i >= 0 {

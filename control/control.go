@@ -116,6 +116,7 @@ type Plane struct {
 	again      time.Time            // when to decide again although nothing has
 	troubles   map[string]trouble   // by instance
 	waiting    map[string]string    // why an instance has no place, or not the one it should
+	unbuilt    map[build]evidence   // images that do not exist for an architecture
 	watched    map[string]watched   // new versions, by instance
 	held       map[string]string    // why a stateful instance may not run at its place yet
 	standIns   map[string]standIn   // by instance
@@ -153,7 +154,7 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 	}
 	p := &Plane{
 		Options: o, inbox: make(chan func(), 64), ended: make(chan struct{}), watch: make(chan struct{}),
-		nodes: map[string]*node{}, troubles: map[string]trouble{}, watched: map[string]watched{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, standIns: map[string]standIn{}, started: time.Now(),
+		nodes: map[string]*node{}, troubles: map[string]trouble{}, unbuilt: map[build]evidence{}, watched: map[string]watched{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, standIns: map[string]standIn{}, started: time.Now(),
 		notices: make(chan struct{}, maxNotices),
 	}
 	p.stored = &noting{Store: o.Store}

@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -61,4 +62,40 @@ func restartEngine(c *ottotest.Cluster, host string) {
 	c.Hosts[host].Runtime.SetDown("it is restarted")
 	time.Sleep(time.Second)
 	c.Hosts[host].Runtime.SetDown("")
+}
+
+// TestImageThatDoesNotRunOnANodeIsNotTriedOnItsLike has three machines of the wrong
+// kind and one of the right one.
+func TestImageThatDoesNotRunOnANodeIsNotTriedOnItsLike(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a", "b", "c"}, "web")
+		defer c.Close()
+		var tried []string
+		for _, id := range []string{"a", "b"} {
+			c.Hosts[id].Runtime.FailStart = func(otto.Instance) error {
+				tried = append(tried, id)
+				return fmt.Errorf("pull web: %w", otto.ErrPlatform)
+			}
+		}
+		c.Hosts["c"].Arch = "arm64"
+		c.StartPlane()
+		web := movable("web", "")
+		web.Placement.Prefer = []otto.Expression{{Label: otto.LabelNodeID, Op: otto.OpEqual, Values: []string{"a"}}}
+		apply(t, c, three(web))
+		runsOn(t, c, "web", "c", 20*time.Second)
+		if !slices.Equal(tried, []string{"a"}) {
+			t.Errorf("it was tried on %v", tried)
+		}
+		time.Sleep(20 * time.Second)
+		e, err := c.Plane.ExplainService(t.Context(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := func(r otto.Refusal) bool {
+			return r.Node == "b" && r.Filter == "image" && r.Reason == "there is no web for amd64, as a has found"
+		}
+		if !slices.ContainsFunc(e.Service.Instances[0].Refusals, refused) {
+			t.Errorf("%+v", e.Service.Instances[0].Refusals)
+		}
+	})
 }

@@ -109,8 +109,10 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 	if n.report != nil {
 		sick = n.report.Engine.Problem
 	}
+	machine := n.machine()
+	machine.Unbuilt = p.unbuiltFor(n.facts.Arch, now)
 	out := plan.Node{
-		ID: n.ID, Memory: n.facts.MemoryBytes, Failures: n.failing(now), Machine: n.machine(), Left: p.away(n.ID, now),
+		ID: n.ID, Memory: n.facts.MemoryBytes, Failures: n.failing(now), Machine: machine, Left: p.away(n.ID, now),
 		Stable: n.state == otto.NodeReady && now.Sub(n.since) > stableAfter && sick == "" && !intent.Cordoned && !n.flaps.Suppressed(now),
 	}
 	switch {
@@ -151,7 +153,7 @@ func (p *Plane) troubled(now time.Time) map[string]string {
 		if !t.well.IsZero() && now.Sub(t.well) > wellAfter {
 			delete(p.troubles, instance)
 		}
-		if n := p.nodes[t.node]; n != nil && n.state == otto.NodeReady && p.desired.Placement[instance] == t.node && t.well.IsZero() && now.Sub(t.since) > troubleAfter {
+		if n := p.nodes[t.node]; n != nil && n.state == otto.NodeReady && p.desired.Placement[instance] == t.node && t.well.IsZero() && (t.hopeless || now.Sub(t.since) > troubleAfter) {
 			list[instance] = t.why
 		}
 	}
@@ -162,6 +164,7 @@ func (p *Plane) troubled(now time.Time) map[string]string {
 type trouble struct {
 	node, why string
 	since     time.Time
+	hopeless  bool      // it is not going to change
 	well      time.Time // since when it has been running well again; zero if it does not
 }
 
@@ -174,13 +177,14 @@ func (p *Plane) noteTroubles(n *node, now time.Time) {
 		if p.desired.Placement[i.Name] != n.ID {
 			continue // it is on its way out
 		}
+		p.noteBuild(n, i, now)
 		failing := i.State == otto.InstanceFailed || i.State == otto.InstanceUnhealthy
 		t, known := p.troubles[i.Name]
 		switch {
 		case failing && (!known || t.node != n.ID || !t.well.IsZero() && now.Sub(t.well) > wellAfter):
-			p.troubles[i.Name] = trouble{node: n.ID, why: string(i.State) + ": " + i.Error, since: now}
+			p.troubles[i.Name] = trouble{node: n.ID, why: string(i.State) + ": " + i.Error, since: now, hopeless: i.WrongPlatform}
 		case failing:
-			t.well = time.Time{}
+			t.well, t.hopeless = time.Time{}, t.hopeless || i.WrongPlatform
 			p.troubles[i.Name] = t
 		case !known || t.node != n.ID:
 		case i.State == otto.InstanceCompleted || i.State == otto.InstanceStopped:

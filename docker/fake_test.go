@@ -267,15 +267,25 @@ func TestPull(t *testing.T) {
 		registry       string
 		asked          bool
 		warning, error string
+		platform       bool // it is what the error is about
 	}{
-		"present":                   {image: imageAMD64},
-		"present, never":            {image: imageAMD64, policy: otto.PullNever},
-		"missing, never":            {policy: otto.PullNever, error: "pull_policy is never"},
-		"missing, registry fails":   {registry: noAnswer, asked: true, error: "no such host"},
-		"always, registry fails":    {image: imageAMD64, policy: otto.PullAlways, registry: noAnswer, asked: true, warning: "no such host"},
-		"always":                    {image: imageAMD64, policy: otto.PullAlways, registry: `{"status":"ok"}`, asked: true},
-		"pulled but not there":      {registry: `{"status":"ok"}`, asked: true, error: "image store may be damaged"},
-		"for another architecture":  {image: `{"Architecture": "arm64"}`, error: "it is for arm64, this node is amd64"},
+		"present":                  {image: imageAMD64},
+		"present, never":           {image: imageAMD64, policy: otto.PullNever},
+		"missing, never":           {policy: otto.PullNever, error: "pull_policy is never"},
+		"missing, registry fails":  {registry: noAnswer, asked: true, error: "no such host"},
+		"always, registry fails":   {image: imageAMD64, policy: otto.PullAlways, registry: noAnswer, asked: true, warning: "no such host"},
+		"always":                   {image: imageAMD64, policy: otto.PullAlways, registry: `{"status":"ok"}`, asked: true},
+		"pulled but not there":     {registry: `{"status":"ok"}`, asked: true, error: "image store may be damaged"},
+		"for another architecture": {image: `{"Architecture": "arm64"}`, error: "it is for arm64, this node is amd64", platform: true},
+		"of Docker, for others only": {
+			registry: `{"errorDetail":{"message":"no matching manifest for linux/arm/v6 in the manifest list entries: no match for platform in manifest: not found"}}`,
+			asked:    true, error: "no matching manifest", platform: true,
+		},
+		"of containerd, for others only": {registry: `{"errorDetail":{"message":"no match for platform in manifest: not found"}}`, asked: true, error: "no match for platform", platform: true},
+		"of Podman, for others only": {
+			registry: `{"errorDetail":{"message":"choosing an image from manifest list docker://r.invalid/x: no image found in image index for architecture arm, variant \"v6\", OS linux"}}`,
+			asked:    true, error: "no image found", platform: true,
+		},
 		"stream that is not JSON":   {registry: `<html>`, asked: true, error: "invalid character"},
 		"old error without details": {registry: `{"error":"denied"}`, asked: true, error: "image store may be damaged"},
 	} {
@@ -292,6 +302,9 @@ func TestPull(t *testing.T) {
 			warning, err := fake(t, f).Pull(t.Context(), otto.ContainerSpec{Image: "r.invalid/x", PullPolicy: tc.policy})
 			if tc.error == "" && err != nil || tc.error != "" && (err == nil || !strings.Contains(err.Error(), tc.error)) {
 				t.Errorf("error %v, want %q", err, tc.error)
+			}
+			if errors.Is(err, otto.ErrPlatform) != tc.platform {
+				t.Errorf("error %v: for want of an image for this platform: %t", err, !tc.platform)
 			}
 			if (tc.warning == "") != (warning == "") || !strings.Contains(warning, tc.warning) {
 				t.Errorf("warning %q, want %q", warning, tc.warning)
@@ -310,8 +323,8 @@ func TestPull(t *testing.T) {
 func TestStatsAreThoseOfDockerStats(t *testing.T) {
 	f := &fakeEngine{handlers: map[string]http.HandlerFunc{
 		"GET /containers/a/stats": says(`{"read": "2026-05-01T12:00:00Z",
-			"precpu_stats": {"cpu_usage": {"total_usage": 1000}, "system_cpu_usage": 10000, "online_cpus": 4},
-			"cpu_stats": {"cpu_usage": {"total_usage": 2500}, "system_cpu_usage": 14000, "online_cpus": 4},
+			"precpu_stats": {"cpu_usage": {"total_usage": 1000}, "system_cpu_usage": 10000, "online_cpus": 4, "throttling_data": {"periods": 10, "throttled_periods": 5}},
+			"cpu_stats": {"cpu_usage": {"total_usage": 2500}, "system_cpu_usage": 14000, "online_cpus": 4, "throttling_data": {"periods": 20, "throttled_periods": 9}},
 			"memory_stats": {"usage": 1000, "limit": 9000, "stats": {"inactive_file": 400}},
 			"blkio_stats": {"io_service_bytes_recursive": [{"op": "read", "value": 7}, {"op": "Write", "value": 8}]},
 			"networks": {"eth0": {"rx_bytes": 1, "tx_bytes": 2}, "eth1": {"rx_bytes": 10, "tx_bytes": 20}}}`),
@@ -322,7 +335,7 @@ func TestStatsAreThoseOfDockerStats(t *testing.T) {
 	}
 	want := []otto.ContainerSample{{
 		ID: "a", Name: "web", CPUPercent: 150, MemoryUsed: 600, MemoryLimit: 9000,
-		NetRecv: 11, NetSent: 22, BlockRead: 7, BlockWrite: 8,
+		NetRecv: 11, NetSent: 22, BlockRead: 7, BlockWrite: 8, Throttled: new(40.0),
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

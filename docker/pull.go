@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -89,11 +91,27 @@ func (r *Runtime) checkImage(ctx context.Context, image string) (there bool, err
 		}
 		there = true
 		if !runs(version.Arch, found.Architecture) {
-			return fmt.Errorf("it is for %s, this node is %s: name an image for %[2]s", found.Architecture, version.Arch)
+			return otherPlatform{fmt.Errorf("it is for %s, this node is %s: name an image for %[2]s", found.Architecture, version.Arch)}
 		}
 		return nil
 	})
 	return there, err
+}
+
+// otherPlatform is an error for which an otto.ErrPlatform is the reason.
+type otherPlatform struct{ error }
+
+func (otherPlatform) Is(target error) bool { return target == otto.ErrPlatform }
+func (o otherPlatform) Unwrap() error      { return o.error }
+
+// noSuchPlatform knows what engines say of an image that its registry has for other
+// architectures only: Docker with its own image store, with that of containerd, and
+// Podman.
+func noSuchPlatform(err error) bool {
+	text := err.Error()
+	return slices.ContainsFunc([]string{
+		"no matching manifest for ", "no match for platform in manifest", "does not match the specified platform", "no image found in image index for architecture",
+	}, func(s string) bool { return strings.Contains(text, s) })
 }
 
 // runs reports whether a node of an architecture runs images of another, both as
@@ -125,7 +143,11 @@ func (r *Runtime) pull(ctx context.Context, image string) (warning string, err e
 		if unreachable(err) {
 			r.drop(c)
 		}
-		return "", fmt.Errorf("pull %s: %w", image, r.explain(err))
+		err = fmt.Errorf("pull %s: %w", image, r.explain(err))
+		if noSuchPlatform(err) {
+			err = otherPlatform{err}
+		}
+		return "", err
 	}
 	return warning, nil
 }

@@ -1,6 +1,7 @@
 package ottotest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -142,6 +143,8 @@ type Cluster struct {
 type Host struct {
 	Runtime *Runtime
 	Dir     string
+	// Arch is the machine's; empty means amd64.
+	Arch string
 	// SSHTime is how long it takes to do anything there over SSH.
 	SSHTime time.Duration
 	// unreachable is why SSH does not work; nil when it does.
@@ -379,7 +382,7 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 		runtime = h.Wrap(runtime)
 	}
 	a, err := agent.New(agent.Options{
-		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: "amd64"}, StateDir: dir,
+		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: cmp.Or(h.Arch, "amd64")}, StateDir: dir,
 		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), Exists: h.plugged, Log: c.Log.With("who", host),
 	})
 	if err != nil {

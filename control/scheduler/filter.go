@@ -42,6 +42,11 @@ func filters() []filter {
 			},
 		},
 		{
+			name: "image", applies: func(s *State) bool { return s.unbuilts },
+			refuses: func(s *State, i int32) bool { return s.unbuilt(i) != "" },
+			why:     func(s *State, i int32) string { return s.unbuilt(i) },
+		},
+		{
 			name: "require", lasts: true, applies: func(s *State) bool { return len(s.require) > 0 },
 			refuses: func(s *State, i int32) bool { return s.unmet(i) >= 0 },
 			why:     whyUnmet, pending: (*State).requirePending,
@@ -190,6 +195,11 @@ func Clash(a, b otto.Port) bool {
 }
 
 func everywhere(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
+
+// unbuilt says why the service's image does not run on a node.
+func (s *State) unbuilt(i int32) string {
+	return s.nodes[i].Unbuilt[s.Service.Spec.Image]
+}
 
 // missing is the first device that the node does not have, or is not known to have.
 // One that is known to be missing is told first.

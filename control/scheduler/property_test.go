@@ -123,6 +123,7 @@ func forbidden(s *otto.Service, n Candidate, placed []put) (filters []string) {
 	total := float64(n.Memory)
 	add("node", n.Refuse != "")
 	add("platform", s.Platform != "" && n.Arch != "" && !strings.HasSuffix(s.Platform, "/"+n.Arch))
+	add("image", n.Unbuilt[s.Spec.Image] != "")
 	add("require", slices.ContainsFunc(s.Placement.Require, func(e otto.Expression) bool { return !e.Matches(n.Labels) }))
 	tooSmall := n.Memory > 0 && uint64(s.Spec.Resources.MemoryBytes) > n.Memory
 	full := n.Memory > 0 && s.Reserve.MemoryBytes > 0 && float64(s.Reserve.MemoryBytes) > total-max(float64(memory), n.MemoryUse.Mean*total)
@@ -159,6 +160,9 @@ func drawNodes(t *rapid.T) (nodes []Candidate) {
 		}
 		if one("ban", "", "", "yes") != "" {
 			c.Bans = map[string]string{"s0": "it did not help"}
+		}
+		if one("unbuilt", "", "yes") != "" {
+			c.Unbuilt = map[string]string{"s0": "there is none"}
 		}
 		if one("facts", "yes") != "" {
 			c.Images, c.Devices = map[string]bool{"s0:latest": true}, map[string]bool{}

@@ -41,9 +41,10 @@ type Machine struct {
 	Cores  float64
 	// CPU and MemoryUse are measured, as shares of the machine.
 	CPU, MemoryUse Load
-	Temperature    *float64        // degrees Celsius
-	Images         map[string]bool // that are there, as Docker lists them; nil if unknown
-	Devices        map[string]bool // whether paths are there; one that is not in it is not known yet; nil if none is
+	Temperature    *float64          // degrees Celsius
+	Images         map[string]bool   // that are there, as Docker lists them; nil if unknown
+	Devices        map[string]bool   // whether paths are there; one that is not in it is not known yet; nil if none is
+	Unbuilt        map[string]string // why images are not for its architecture, of those that are known not to be
 	Bans           map[string]string
 }
 
@@ -70,6 +71,7 @@ type State struct {
 	base     []part // of the score, the same for all services that reserve nothing
 	more     []part
 	images   bool            // they are known of some node
+	unbuilts bool            // some are known not to be for some node
 	failing  map[string]bool // services that have failed somewhere
 
 	// Of the ask that is being answered, and cleared after it.
@@ -142,7 +144,7 @@ func New(candidates []Candidate, weights map[string]float64) *State {
 	s.base, s.more = baseParts(all), moreParts(all)
 	for i := range candidates {
 		s.nodes[i].Candidate = &candidates[i]
-		s.images = s.images || candidates[i].Images != nil
+		s.images, s.unbuilts = s.images || candidates[i].Images != nil, s.unbuilts || len(candidates[i].Unbuilt) > 0
 		for name := range candidates[i].Failures {
 			s.failing[name] = true
 		}

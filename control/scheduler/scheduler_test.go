@@ -173,6 +173,10 @@ func TestPick(t *testing.T) {
 			refused: "a platform: it is amd64, and the platform asked for is linux/arm64/v8",
 		},
 		{
+			name: "an image for other architectures", ask: svc("web", func(s *otto.Service) { s.Spec.Image = "nginx" }),
+			nodes: []Candidate{{ID: "a", Machine: Machine{Unbuilt: map[string]string{"nginx": "there is none"}}}, b}, node: "b", refused: "a image: there is none",
+		},
+		{
 			name: "a device", ask: svc("web", func(s *otto.Service) { s.Spec.Devices = []otto.Device{{Host: "/dev/ttyUSB0"}} }),
 			nodes: []Candidate{{ID: "a", Machine: Machine{Devices: map[string]bool{"/dev/ttyUSB0": false}}}, b}, node: "b", refused: "a devices: it has no /dev/ttyUSB0",
 		},
