@@ -30,6 +30,15 @@ type Assignment struct {
 	// Devices are paths that services ask for: the node is to say which of them it
 	// has, so that they go where they are.
 	Devices []string `json:"devices,omitempty"`
+	// Peers are the nodes to which the node is to measure the round-trip time.
+	Peers []Peer `json:"peers,omitempty"`
+}
+
+// Peer is how a node reaches another one.
+type Peer struct {
+	Node string `json:"node"`
+	// Address is host:port, for TCP; empty if nothing but the broker's address leads to it.
+	Address string `json:"address,omitempty"`
 }
 
 // Instance is one container of a service on one node.

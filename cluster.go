@@ -32,7 +32,7 @@ func (w Wanted) RequirementsOf(s Service) []Requirement {
 	list := slices.Clone(s.Requirements)
 	for _, r := range w.Requirements {
 		m, _ := FindMetric(r.Metric)
-		if !m.Node && (!m.Probe || s.Probe != nil) && (!r.OfLimit || s.Limits(r.Metric)) {
+		if !m.Node && (!m.Probe || s.Probe != nil) && s.bounds(r) {
 			list = append(list, r)
 		}
 	}

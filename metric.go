@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Metric is something that can be required of a service or a node.
@@ -29,8 +30,8 @@ type Metric struct {
 	FromContainer func(ContainerSample, Share) (float64, bool)
 }
 
-// Share is what a container's use is measured by: its own limits, or without
-// them all of its node.
+// Share is what a container's use is measured by: its own limits or what it
+// reserves, or without them all of its node.
 type Share struct {
 	Cores  float64
 	Memory uint64 // bytes; 0: as the sample says
@@ -64,7 +65,7 @@ func serviceMetrics() []Metric {
 			Name: "memory", Unit: UnitPercent, Doc: "its own share of its memory limit, or without one of its node's memory", Reads: "ContainerSample.MemoryUsed",
 			FromContainer: func(s ContainerSample, of Share) (float64, bool) {
 				limit := cmp.Or(of.Memory, s.MemoryLimit)
-				return percent(s.MemoryUsed, limit), limit > 0
+				return 100 * float64(s.MemoryUsed) / max(float64(limit), 1), limit > 0
 			},
 		},
 		{
@@ -191,8 +192,26 @@ func FindMetric(name string) (Metric, bool) {
 		_, err := ParseMQTTMetric(name)
 		return Metric{Name: name}, err == nil
 	}
+	if node, ok := strings.CutPrefix(name, RTTPrefix); ok && node != "" {
+		return rtt(name, node), true
+	}
 	m, ok := byName()[name]
 	return m, ok
+}
+
+// RTTPrefix begins the name of a metric that is the round-trip time to a node, whose
+// id is the rest.
+const RTTPrefix = "rtt."
+
+// RTTEvery is the time between two measurements of a round-trip time.
+const RTTEvery = 10 * time.Second
+
+// rtt is measured by agents, and only of nodes that some requirement names.
+func rtt(name, to string) Metric {
+	return Metric{Name: name, Unit: UnitSeconds, Node: true, Doc: "round-trip time to " + to, Reads: "NodeSample.RTT", FromNode: func(s NodeSample) (float64, bool) {
+		value, ok := s.RTT[to]
+		return value, ok
+	}}
 }
 
 // byName finds a metric without making the whole table again.

@@ -88,6 +88,19 @@ func TestMetricsReadTheirSamples(t *testing.T) {
 	}
 }
 
+func TestRoundTripTimeIsThatToTheNodeOfItsName(t *testing.T) {
+	s := NodeSample{RTT: map[string]float64{"rpi.1": 0.25}}
+	for name, want := range map[string]bool{"rtt.rpi.1": true, "rtt.rpi": false} {
+		m, known := FindMetric(name)
+		if value, measured := m.FromNode(s); !known || !m.Node || measured != want || measured && value != 0.25 {
+			t.Errorf("%s: %v, %t of %+v", name, value, measured, m)
+		}
+	}
+	if _, known := FindMetric("rtt."); known {
+		t.Error("rtt. is the time to nowhere")
+	}
+}
+
 func TestMQTTMetrics(t *testing.T) {
 	for name, want := range map[string]MQTTMetric{
 		"mqtt:a":               {Topic: "a"},

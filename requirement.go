@@ -21,6 +21,9 @@ type Requirement struct {
 	Unit     Unit          `json:"unit,omitempty"`
 	// OfLimit says that the user wrote "of limit": the service must have one.
 	OfLimit bool `json:"of_limit,omitempty"`
+	// OfReserve says that it is a share of what the service reserves, which it must
+	// do; it may be over 100 %.
+	OfReserve bool `json:"of_reserve,omitempty"`
 	// Clear is the value that ends a violation; on the good side of Limit.
 	Clear float64 `json:"clear"`
 	// For is how long it must be over its limit, without a break, to be violated.
@@ -155,6 +158,9 @@ func (r Requirement) String() string {
 	b.WriteString(" " + r.Operator + " " + r.Unit.Format(r.Limit))
 	if r.OfLimit {
 		b.WriteString(" of limit")
+	}
+	if r.OfReserve {
+		b.WriteString(" of reserve")
 	}
 	if r.Over > 0 {
 		b.WriteString(" over " + ShortDuration(r.Over))

@@ -25,6 +25,9 @@ type NodeSample struct {
 	Pressure    *Pressure `json:"pressure,omitempty"`
 	Throttle    *Throttle `json:"throttle,omitempty"`
 	Uptime      float64   `json:"uptime"` // seconds
+	// RTT are round-trip times, in seconds, to other nodes by their ids, of those that
+	// requirements name and that answer; to itself it is 0.
+	RTT map[string]float64 `json:"rtt,omitempty"`
 }
 
 // MemoryPercent is 0..100, 0 when the total is unknown.

@@ -82,6 +82,17 @@ func (s Service) Limits(metric string) bool {
 	return metric == "cpu" && s.Spec.Resources.CPU > 0 || metric == "memory" && s.Spec.Resources.MemoryBytes > 0
 }
 
+// Reserves reports whether the service reserves cpu or memory.
+func (s Service) Reserves(metric string) bool {
+	return metric == "cpu" && s.Reserve.CPU > 0 || metric == "memory" && s.Reserve.MemoryBytes > 0
+}
+
+// bounds reports whether the service has the limit or reserve that a requirement is
+// about, if it is about one.
+func (s Service) bounds(r Requirement) bool {
+	return (!r.OfLimit || s.Limits(r.Metric)) && (!r.OfReserve || s.Reserves(r.Metric)) && (r.Metric != MetricThrottled || s.Limits("cpu"))
+}
+
 // Global reports whether the service has an instance on every node that fits.
 func (s Service) Global() bool { return s.Mode == ModeGlobal }
 
@@ -127,6 +138,27 @@ func (w Wanted) Devices() (paths []string) {
 	}
 	slices.Sort(paths)
 	return slices.Compact(paths)
+}
+
+// Peers are the ids of the nodes to which some requirement limits the round-trip
+// time, in order.
+func (w Wanted) Peers() (ids []string) {
+	take := func(list []Requirement) {
+		for _, r := range list {
+			if id, ok := strings.CutPrefix(r.Metric, RTTPrefix); ok {
+				ids = append(ids, id)
+			}
+		}
+	}
+	take(w.Requirements)
+	for i := range w.Services {
+		take(w.Services[i].Requirements)
+	}
+	for i := range w.Nodes {
+		take(w.Nodes[i].Requirements)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // HasInstance reports whether a service has an instance of this name.

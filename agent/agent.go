@@ -53,6 +53,8 @@ type Options struct {
 	Clock     Clock
 	// Knock returns nil if the host at address, host:port, is alive.
 	Knock func(ctx context.Context, address string) error
+	// RoundTrip is the time to the host at address, host:port, and back.
+	RoundTrip func(ctx context.Context, address string) (time.Duration, error)
 	// Exists reports whether a path such as /dev/ttyUSB0 is there, for the containers
 	// of the engine; nil means that the engine is on this machine.
 	Exists func(path string) bool
@@ -81,6 +83,8 @@ type Agent struct {
 	probed      chan finding
 	diary       diary
 	kills       kills
+	peers       peers
+	peersNew    chan struct{} // there are others
 }
 
 // New returns an agent that does nothing until Run. It fails only when its
@@ -99,6 +103,7 @@ func New(o Options) (*Agent, error) {
 		results:     make(chan result),
 		began:       time.Now(),
 		probed:      make(chan finding),
+		peersNew:    make(chan struct{}, 1),
 	}
 	if a.Exists == nil {
 		a.Exists = onDisk
@@ -146,6 +151,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.beat(ctx) })
 	g.Go(func() error { return a.answer(ctx) })
 	g.Go(func() error { return a.save(ctx) })
+	g.Go(func() error { return a.measurePeers(ctx) })
 	return g.Wait()
 }
 
@@ -306,8 +312,11 @@ func (a *Agent) sample(ctx context.Context) error {
 		now := time.Now()
 		if s, err := a.Sampler.Node(now); err != nil {
 			a.Log.Warn("node not sampled", "err", err)
-		} else if b, err := wire.EncodeNodeSample(a.Enrolment.NodeID, s); err == nil {
-			_ = a.Conn.Publish(ctx, a.topic(wire.KindNodeMetrics), 0, false, b)
+		} else {
+			s.RTT = a.peers.seconds(now)
+			if b, err := wire.EncodeNodeSample(a.Enrolment.NodeID, s); err == nil {
+				_ = a.Conn.Publish(ctx, a.topic(wire.KindNodeMetrics), 0, false, b)
+			}
 		}
 		samples := a.Sampler.Containers(now, running)
 		a.diary.into(samples, time.Now())

@@ -74,6 +74,10 @@ func (a *Agent) converge(ctx context.Context) error {
 		work: map[string]*work{}, attempts: map[string]attempt{}, rerun: map[string]bool{}, probes: map[string]*prober{},
 		devices: devices{exists: a.Exists},
 	}
+	if c.assignment != nil {
+		c.peers.set(c.assignment.Peers)
+		signal(c.peersNew)
+	}
 	defer c.finish()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -136,6 +140,9 @@ func (c *converger) adopt(asg otto.Assignment) {
 	c.assignment = &asg
 	maps.DeleteFunc(c.rerun, func(name string, _ bool) bool { return c.wanted(name) == nil })
 	c.devices.look(asg.Devices, time.Now())
+	if c.peers.set(asg.Peers) {
+		signal(c.peersNew)
+	}
 	if c.lease.left() <= 0 && slices.ContainsFunc(asg.Instances, func(i otto.Instance) bool { return i.Spec.Stateful() }) {
 		signal(c.beatNow) // only an answer to a heartbeat can be a lease
 	}

@@ -89,6 +89,7 @@ func ourBroker(c config.MQTT, remote bool) brokerPlan {
 	if c.TLS != nil {
 		p.nodes.TLS = &wire.TLS{CA: c.TLS.CA, ServerName: c.TLS.ServerName}
 	}
+	p.nodes.Ours = true
 	p.nodes.Description = p.listen + " (served by Otto)"
 	return p
 }

@@ -149,6 +149,8 @@ func (r *reader) requirement(v value, o object[longForm], of scope) (requirement
 		o.read(r, v, &l)
 		if rest, ok := strings.CutSuffix(l.limit.text, " of limit"); ok {
 			l.limit.text, l.ofLimit = strings.TrimSpace(rest), true
+		} else if rest, ok := strings.CutSuffix(l.limit.text, " of reserve"); ok {
+			l.limit.text, l.ofReserve = strings.TrimSpace(rest), true
 		}
 	default:
 		if !r.wants(v, scalar, shortExample) {
@@ -178,7 +180,7 @@ func (r *reader) build(w written, of scope) requirement {
 		return q
 	}
 	req := &q.Requirement
-	req.Metric, req.OfLimit = q.kind.Name, w.ofLimit
+	req.Metric, req.OfLimit, req.OfReserve = q.kind.Name, w.ofLimit, w.ofReserve
 	req.Over = r.lasting(w.over, time.Second, otto.MaxOver)
 	req.For, req.Severity, req.Action = otto.DefaultFor, otto.SeverityWarning, otto.ActionEvent
 	if w.lasting.given {
@@ -209,7 +211,7 @@ func (r *reader) metric(p part, of scope) (otto.Metric, bool) {
 		for _, m := range otto.Metrics() {
 			names = append(names, m.Name)
 		}
-		try := "known are " + strings.Join(names, ", ") + " and mqtt:topic#.path"
+		try := "known are " + strings.Join(names, ", ") + ", rtt.NODE and mqtt:topic#.path"
 		if n := nearest(p.text, names); n != "" {
 			try = "did you mean " + n + "?"
 		}
@@ -296,8 +298,13 @@ func (r *reader) limits(q *requirement, w written) {
 		r.reject(w.limit.pos, "write another limit", "%s %s", why, req.Unit.Format(req.Limit))
 		return
 	}
-	if req.OfLimit && req.Metric != "cpu" && req.Metric != "memory" {
+	switch own := req.Metric == "cpu" || req.Metric == "memory"; {
+	case req.OfLimit && req.OfReserve:
+		r.reject(w.limit.pos, "keep one of them", "it is a share of limit or of reserve, not of both")
+	case req.OfLimit && !own:
 		r.reject(w.limit.pos, "take `of limit` out", "only cpu and memory have a limit, not %s", req.Metric)
+	case req.OfReserve && !own:
+		r.reject(w.limit.pos, "take `of reserve` out", "only cpu and memory are reserved, not %s", req.Metric)
 	}
 	req.Clear = req.DefaultClear()
 	if !w.clear.given {
@@ -319,7 +326,7 @@ func (r *reader) limits(q *requirement, w written) {
 func senseless(r otto.Requirement) string {
 	const never, always = "it cannot be violated: nothing is beyond", "it cannot be kept: nothing is on the good side of"
 	signed := r.Unit == otto.UnitCelsius || strings.HasPrefix(r.Metric, otto.MQTTPrefix)
-	full := r.Unit == otto.UnitPercent
+	full := r.Unit == otto.UnitPercent && !r.OfReserve
 	switch {
 	case r.Operator == "<" && !signed && r.Limit <= 0, r.Operator == "<=" && !signed && r.Limit < 0,
 		r.Operator == ">" && full && r.Limit >= 100, r.Operator == ">=" && full && r.Limit > 100:
@@ -408,6 +415,10 @@ func (d *document) checkRequirements(r *reader) {
 	for _, n := range d.nodes {
 		for _, q := range n.requirements {
 			d.checkWindow(r, q, nil)
+			d.checkPeer(r, q)
+			if q.Metric == otto.RTTPrefix+n.ID {
+				r.reject(q.metricAt, "name another node", "%s is from node %s to itself", q.Metric, n.ID)
+			}
 		}
 	}
 	for i := range d.services {
@@ -417,17 +428,22 @@ func (d *document) checkRequirements(r *reader) {
 	}
 	for _, q := range d.requirements {
 		d.checkWindow(r, q, nil)
+		d.checkPeer(r, q)
 		d.checkForAll(r, q)
 	}
 }
 
 func (d *document) checkRequirement(r *reader, q requirement, s *service) {
 	d.checkWindow(r, q, s.Probe)
+	d.checkPeer(r, q)
 	if q.kind.Probe && s.Probe == nil {
 		r.reject(q.metricAt, "give it a probe, such as probe: {http: :8080/healthz}", "%s is what a probe finds, and service %s has none", q.Metric, s.Name)
 	}
 	if q.OfLimit && !s.Limits(q.Metric) {
 		r.reject(q.limitAt, "write resources."+q.Metric+", or take `of limit` out to mean a share of its node", "service %s has no limit of %s", s.Name, q.Metric)
+	}
+	if q.OfReserve && !s.Reserves(q.Metric) {
+		r.reject(q.limitAt, "write resources.reserve."+q.Metric, "service %s reserves no %s", s.Name, q.Metric)
 	}
 	if q.Metric == otto.MetricThrottled && !s.Limits("cpu") {
 		r.reject(q.metricAt, "write resources.cpu at it", "%s is what a CPU limit does, and service %s has none", q.Metric, s.Name)
@@ -435,6 +451,26 @@ func (d *document) checkRequirement(r *reader, q requirement, s *service) {
 	if why := s.Stays(); q.Action == otto.ActionMigrate && why != "" {
 		r.reject(q.actionAt, "write restart or notify, or make it movable", "service %s is never moved, %s, so that nothing would happen", s.Name, why)
 	}
+}
+
+// checkPeer rejects a round-trip time to a node that there is not.
+func (d *document) checkPeer(r *reader, q requirement) {
+	to, ok := strings.CutPrefix(q.Metric, otto.RTTPrefix)
+	if !ok {
+		return
+	}
+	var ids []string
+	for _, n := range d.nodes {
+		ids = append(ids, n.ID)
+	}
+	if slices.Contains(ids, to) {
+		return
+	}
+	try := "write rtt. and the id of a node"
+	if n := nearest(to, ids); n != "" {
+		try = "did you mean " + otto.RTTPrefix + n + "?"
+	}
+	r.reject(q.metricAt, try, "%s is the round-trip time to a node, and there is no node %.60q", q.Metric, to)
 }
 
 // checkWindow rejects a window that is too short to hold two samples.
@@ -445,6 +481,8 @@ func (d *document) checkWindow(r *reader, q requirement, probe *otto.Probe) {
 		every = probe.WithDefaults().Interval
 	case q.kind.FromNode == nil && q.kind.FromContainer == nil:
 		return
+	case strings.HasPrefix(q.Metric, otto.RTTPrefix):
+		every = max(every, otto.RTTEvery)
 	}
 	if q.Over > 0 && q.Over < 2*every {
 		r.reject(q.overAt, "write over "+(2*every).String()+" or more", "%s is measured each %s, too seldom for a window of %s", q.Metric, every, q.Over)
@@ -460,6 +498,10 @@ func (d *document) checkForAll(r *reader, q requirement) {
 	limited := slices.ContainsFunc(d.services, func(s service) bool { return s.Limits(q.Metric) })
 	if q.OfLimit && !limited {
 		r.reject(q.limitAt, "write resources."+q.Metric+" at a service", "no service has a limit of %s", q.Metric)
+	}
+	reserved := slices.ContainsFunc(d.services, func(s service) bool { return s.Reserves(q.Metric) })
+	if q.OfReserve && !reserved {
+		r.reject(q.limitAt, "write resources.reserve."+q.Metric+" at a service", "no service reserves %s", q.Metric)
 	}
 	if q.Action != otto.ActionMigrate || q.kind.Node {
 		return

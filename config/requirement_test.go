@@ -25,9 +25,13 @@ func TestShortForms(t *testing.T) {
 		"latency p95 < 150ms over 30s for 30s -> migrate": {
 			Metric: "latency", Aggregate: "p95", Over: 30 * time.Second, Operator: "<", Limit: 0.15, Unit: "s", Clear: 0.135, For: 30 * time.Second, Action: "migrate",
 		},
-		"availability >= 99% over 1h":      {Metric: "availability", Aggregate: "avg", Over: time.Hour, Operator: ">=", Limit: 99, Unit: "%", Clear: 99.1, For: 10 * time.Second, Action: "event"},
-		"node.temperature<75°C for 60s":    {Metric: "node.temperature", Aggregate: "last", Operator: "<", Limit: 75, Unit: "C", Clear: 67.5, For: time.Minute, Action: "event"},
-		"memory < 90% of limit clear 50%":  {Metric: "memory", Aggregate: "last", Operator: "<", Limit: 90, Unit: "%", OfLimit: true, Clear: 50, For: 10 * time.Second, Action: "event"},
+		"availability >= 99% over 1h":     {Metric: "availability", Aggregate: "avg", Over: time.Hour, Operator: ">=", Limit: 99, Unit: "%", Clear: 99.1, For: 10 * time.Second, Action: "event"},
+		"node.temperature<75°C for 60s":   {Metric: "node.temperature", Aggregate: "last", Operator: "<", Limit: 75, Unit: "C", Clear: 67.5, For: time.Minute, Action: "event"},
+		"memory < 90% of limit clear 50%": {Metric: "memory", Aggregate: "last", Operator: "<", Limit: 90, Unit: "%", OfLimit: true, Clear: 50, For: 10 * time.Second, Action: "event"},
+		"cpu <= 150% of reserve":          {Metric: "cpu", Aggregate: "last", Operator: "<=", Limit: 150, Unit: "%", OfReserve: true, Clear: 135, For: 10 * time.Second, Action: "event"},
+		"rtt.nas.local p95 < 20ms over 1m": {
+			Metric: "rtt.nas.local", Aggregate: "p95", Over: time.Minute, Operator: "<", Limit: 0.02, Unit: "s", Clear: 0.018, For: 10 * time.Second, Action: "event",
+		},
 		"restarts < 3 over 10m for 0s":     {Metric: "restarts", Aggregate: "count", Over: 10 * time.Minute, Operator: "<", Limit: 3, Clear: 2.7, Action: "event"},
 		"network.sent <= 1.5MB/s over 1m":  {Metric: "network.sent", Aggregate: "rate", Over: time.Minute, Operator: "<=", Limit: 1.5 * otto.MB, Unit: "B/s", Clear: 1.35 * otto.MB, For: 10 * time.Second, Action: "event"},
 		"mqtt:app/t#.a[0] > -5 -> restart": {Metric: "mqtt:app/t#.a[0]", Aggregate: "last", Operator: ">", Limit: -5, Clear: -4.5, For: 10 * time.Second, Action: "restart"},
@@ -98,7 +102,8 @@ func join(words []string) (s string) {
 
 // drawRequirement draws one that a user could have written.
 func drawRequirement(t *rapid.T) otto.Requirement {
-	all := append(otto.Metrics(), otto.Metric{Name: "mqtt:app/t#.a[3].b-c"})
+	rtt, _ := otto.FindMetric("rtt.nas-1")
+	all := append(otto.Metrics(), rtt, otto.Metric{Name: "mqtt:app/t#.a[3].b-c"})
 	m := rapid.SampledFrom(all).Draw(t, "metric")
 	r := otto.Requirement{Metric: m.Name, Unit: m.Unit, Operator: rapid.SampledFrom([]string{"<", "<=", ">", ">="}).Draw(t, "op"), Severity: "warning"}
 	aggregates := []string{"last", "avg", "min", "max", "p1", "p50", "p99"}
@@ -135,7 +140,10 @@ func drawRequirement(t *rapid.T) otto.Requirement {
 		actions = append(actions, "cordon")
 	}
 	r.Action = rapid.SampledFrom(actions).Draw(t, "action")
-	r.OfLimit = (m.Name == "cpu" || m.Name == "memory") && rapid.Bool().Draw(t, "of limit")
+	if m.Name == "cpu" || m.Name == "memory" {
+		of := rapid.SampledFrom([]string{"", "limit", "reserve"}).Draw(t, "of")
+		r.OfLimit, r.OfReserve = of == "limit", of == "reserve"
+	}
 	return r
 }
 
@@ -154,7 +162,7 @@ func TestCanonicalFormReadsBack(t *testing.T) {
 func FuzzRequirement(f *testing.F) {
 	for _, text := range []string{
 		"node.cpu < 80% for 30s", "latency p95 < 150ms over 30s for 30s -> migrate", "memory<90% of limit", "mqtt:a/b#.c[0] >= -1.5",
-		"restarts < 3 over 1d", "->", "cpu <", "node.memory.available > 1.1GB over 2h clear 1.2gb", "node.temperature < 75°C",
+		"restarts < 3 over 1d", "->", "cpu <", "node.memory.available > 1.1GB over 2h clear 1.2gb", "node.temperature < 75°C", "cpu < 200% of reserve", "rtt.nas < 5ms",
 	} {
 		f.Add(text)
 	}

@@ -7,7 +7,7 @@ import (
 
 // A requirement in its short form is words in this order:
 //
-//	METRIC [AGGREGATE] OPERATOR NUMBER[UNIT] [of limit] [over D] [for D] [clear NUMBER[UNIT]] [-> ACTION]
+//	METRIC [AGGREGATE] OPERATOR NUMBER[UNIT] [of limit | of reserve] [over D] [for D] [clear NUMBER[UNIT]] [-> ACTION]
 //
 // The parts after the number may come in any order.
 
@@ -23,7 +23,7 @@ type written struct {
 	pos
 	metric, aggregate, operator, limit,
 	over, lasting, clear, severity, action part
-	ofLimit bool
+	ofLimit, ofReserve bool
 }
 
 // slip is where the short form is not one.
@@ -60,6 +60,8 @@ func readShort(v value) (w written, wrong *slip) {
 		switch {
 		case keyword.text == "of" && argument.text == "limit" && !w.ofLimit:
 			w.ofLimit = true
+		case keyword.text == "of" && argument.text == "reserve" && !w.ofReserve:
+			w.ofReserve = true
 		case into == nil:
 			return w, &slip{keyword.pos, "this cannot be read from here on", "write " + shortExample}
 		case into.given:

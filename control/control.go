@@ -64,6 +64,7 @@ type Broker struct {
 	// Username and Password are those of a broker that is not ours; empty means
 	// that each node gets its own.
 	Username, Password string
+	Ours               bool   // it is served by this process
 	Description        string // for people
 }
 

@@ -273,6 +273,10 @@ func (p *Plane) weighed(now time.Time) decide.Known {
 		k.Verdicts = append(k.Verdicts, j.verdict)
 	}
 	metrics := otto.NodeMetrics()
+	for _, id := range p.desired.Wanted.Peers() {
+		m, _ := otto.FindMetric(otto.RTTPrefix + id)
+		metrics = append(metrics, m)
+	}
 	for _, n := range p.desired.Wanted.Nodes {
 		known, intent := p.nodes[n.ID], p.desired.Intents[n.ID]
 		k.Nodes = append(k.Nodes, decide.Node{

@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +97,82 @@ func TestImageThatDoesNotRunOnANodeIsNotTriedOnItsLike(t *testing.T) {
 		}
 		if !slices.ContainsFunc(e.Service.Instances[0].Refusals, refused) {
 			t.Errorf("%+v", e.Service.Instances[0].Refusals)
+		}
+	})
+}
+
+// TestServiceStaysNearANode has the way from a to the NAS become slow, and that from
+// b be slow as well.
+func TestServiceStaysNearANode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a", "b", "c", "nas"}, "web")
+		defer c.Close()
+		c.Hosts["b"].SetRoundTrip(30 * time.Millisecond)
+		c.Hosts["c"].SetRoundTrip(2 * time.Millisecond)
+		c.StartPlane()
+		web := movable("web", "a")
+		near := required("rtt.nas", 0.02, otto.ActionMigrate)
+		web.Requirements = []otto.Requirement{near}
+		w := three(web)
+		w.Nodes = append(w.Nodes, otto.Node{ID: "nas", Host: "nas", DockerURL: "unix:///var/run/docker.sock"})
+		apply(t, c, w)
+		c.WaitUp(20 * time.Second)
+		time.Sleep(time.Minute)
+		v := verdict(c.Wait(time.Second, "kept", inState(otto.RequirementOK)))
+		if v.Node != "a" || *v.Value != 0 {
+			t.Errorf("got %+v", v)
+		}
+		if n := c.Plane.Cluster().Nodes[3]; n.Sample.RTT["nas"] != 0 || len(n.Sample.RTT) != 1 {
+			t.Errorf("to itself: %v", n.Sample.RTT)
+		}
+		c.Hosts["a"].SetRoundTrip(50 * time.Millisecond)
+		if took := runsOn(t, c, "web", "c", 3*time.Minute); took < near.For {
+			t.Errorf("it has moved after %s", took)
+		}
+		time.Sleep(time.Minute)
+
+		c.Cut("nas") // nobody knows how far it is: nothing is done
+		c.Hosts["c"].SetRoundTrip(time.Second)
+		c.Wait(time.Minute, "unknown", inState(otto.RequirementUnknown))
+		time.Sleep(10 * time.Minute)
+		runsOn(t, c, "web", "c", 0)
+	})
+}
+
+func TestRoundTripsAreMeasuredOnlyIfRequired(t *testing.T) {
+	inThree(t, []otto.Service{movable("web", "a")}, func(t *testing.T, c *ottotest.Cluster) {
+		time.Sleep(time.Minute)
+		for _, n := range c.Plane.Cluster().Nodes {
+			if n.Sample.RTT != nil {
+				t.Errorf("%s: %v", n.ID, n.Sample.RTT)
+			}
+		}
+	})
+}
+
+// TestUseIsAShareOfLimitOrReserve has both of them required at once.
+func TestUseIsAShareOfLimitOrReserve(t *testing.T) {
+	web := movable("web", "a")
+	web.Spec.Resources = otto.Resources{CPU: 1, MemoryBytes: 400 << 20}
+	web.Reserve = otto.Resources{CPU: 0.2, MemoryBytes: 100 << 20}
+	for _, metric := range []string{"cpu", "memory"} {
+		limit, reserve := required(metric, 90, otto.ActionEvent), required(metric, 90, otto.ActionEvent)
+		limit.OfLimit, reserve.OfReserve = true, true
+		web.Requirements = append(web.Requirements, limit, reserve)
+	}
+	inThree(t, []otto.Service{web}, func(t *testing.T, c *ottotest.Cluster) {
+		c.Hosts["a"].Measure(func(_ *otto.NodeSample, list []otto.ContainerSample) {
+			for i := range list {
+				list[i].CPUPercent, list[i].MemoryUsed, list[i].MemoryLimit = 30, 200<<20, 400<<20
+			}
+		})
+		time.Sleep(12 * time.Second)
+		var got []float64
+		for _, v := range c.Plane.Cluster().Services[0].Verdicts {
+			got = append(got, *v.Value)
+		}
+		if want := []float64{30, 150, 50, 200}; !slices.EqualFunc(got, want, func(a, b float64) bool { return math.Abs(a-b) < 1e-9 }) {
+			t.Errorf("%v, want %v", got, want)
 		}
 	})
 }

@@ -24,6 +24,7 @@ type requirements struct {
 	feeds     map[feedKey]*feed
 	feedsOf   map[subject][]*feed
 	topics    map[string]topic // that have been subscribed to, once and for good
+	peers     []otto.Peer      // to which nodes measure the round-trip time
 	evaluated time.Time        // all of them
 }
 
@@ -47,6 +48,7 @@ type feedKey struct {
 	metric      string
 	over, every time.Duration
 	counter     bool
+	reserve     bool // it is a share of what is reserved
 }
 
 // feed is a series with what its samples are read by.
@@ -134,7 +136,7 @@ func (p *Plane) require() {
 					continue
 				}
 				for _, r := range list {
-					add(&judged{Requirement: r, service: s.Name, instance: name, node: node.ID}, share(s), sampledEvery(w, s, r))
+					add(&judged{Requirement: r, service: s.Name, instance: name, node: node.ID}, share(s, r), sampledEvery(w, s, r))
 				}
 			}
 		}
@@ -145,7 +147,24 @@ func (p *Plane) require() {
 		}
 	}
 	p.listen()
+	q.peers = p.peersOf(w)
 	q.evaluated = time.Time{}
+}
+
+// peersOf are the nodes to which round-trip times are required. To our own machine,
+// which has no SSH server for us, the address of our broker leads.
+func (p *Plane) peersOf(w otto.Wanted) (list []otto.Peer) {
+	for _, id := range w.Peers() {
+		k := slices.IndexFunc(w.Nodes, func(n otto.Node) bool { return n.ID == id })
+		if k < 0 {
+			continue
+		}
+		address := p.Reach.Address(w.Nodes[k])
+		if address != "" || w.Nodes[k].IsLocal() && p.Broker.Ours {
+			list = append(list, otto.Peer{Node: id, Address: address})
+		}
+	}
+	return list
 }
 
 // group finds or makes the group of a requirement, and puts it in.
@@ -188,7 +207,10 @@ func sampledEvery(w otto.Wanted, s otto.Service, r otto.Requirement) time.Durati
 
 // share is what a service's own use is measured by. Cores are those of the node
 // where it has no limit, which are known later.
-func share(s otto.Service) otto.Share {
+func share(s otto.Service, r otto.Requirement) otto.Share {
+	if r.OfReserve {
+		return otto.Share{Cores: s.Reserve.CPU, Memory: uint64(s.Reserve.MemoryBytes)}
+	}
 	return otto.Share{Cores: s.Spec.Resources.CPU, Memory: uint64(s.Spec.Resources.MemoryBytes)}
 }
 
@@ -200,7 +222,7 @@ const applicationEvery = 20 * time.Second
 func (q *requirements) feed(former map[feedKey]*feed, j *judged, share otto.Share, every time.Duration) *feed {
 	m, _ := otto.FindMetric(j.Metric)
 	counter := j.Aggregate == otto.AggregateRate || j.Aggregate == otto.AggregateCount
-	key := feedKey{subject: subject{node: j.node, instance: j.instance}, metric: j.Metric, over: j.Over, counter: counter}
+	key := feedKey{subject: subject{node: j.node, instance: j.instance}, metric: j.Metric, over: j.Over, counter: counter, reserve: j.OfReserve}
 	var path []otto.Step
 	switch {
 	case m.Node:

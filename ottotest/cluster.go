@@ -153,7 +153,8 @@ type Host struct {
 	Wrap func(agent.Runtime) agent.Runtime
 
 	measure atomic.Pointer[func(*otto.NodeSample, []otto.ContainerSample)]
-	devices sync.Map // by path, of those that are plugged in
+	rtt     atomic.Int64 // nanoseconds that a packet from anywhere takes to it and back
+	devices sync.Map     // by path, of those that are plugged in
 
 	life      chan struct{} // taken by who starts or ends the agent
 	cut       bool          // its network
@@ -383,7 +384,7 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: cmp.Or(h.Arch, "amd64")}, StateDir: dir,
-		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), Exists: h.plugged, Log: c.Log.With("who", host),
+		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Exists: h.plugged, Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -449,6 +450,21 @@ func (c *Cluster) knock(from string) func(context.Context, string) error {
 			return fmt.Errorf("%s does not answer", address)
 		}
 		return nil
+	}
+}
+
+// SetRoundTrip is how long a packet takes from anywhere to the host, or from it to
+// anywhere, and back, beside what others add.
+func (h *Host) SetRoundTrip(d time.Duration) { h.rtt.Store(int64(d)) }
+
+func (c *Cluster) roundTrip(from string) func(context.Context, string) (time.Duration, error) {
+	reach := c.knock(from)
+	return func(ctx context.Context, address string) (time.Duration, error) {
+		if err := reach(ctx, address); err != nil {
+			return 0, err
+		}
+		took := time.Duration(c.Hosts[from].rtt.Load() + c.Hosts[address].rtt.Load())
+		return took, pause(ctx, took)
 	}
 }
 

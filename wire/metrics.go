@@ -35,6 +35,8 @@ type NodeMetrics struct {
 	Temperature   *float64       `json:"temperature_celsius,omitempty"`
 	Pressure      *otto.Pressure `json:"pressure_percent,omitempty"`
 	Throttle      *otto.Throttle `json:"throttled,omitempty"`
+
+	RoundTripMS map[string]float64 `json:"round_trip_ms,omitempty"` // by node
 }
 
 // ContainerMetrics is the message on metrics/containers.
@@ -77,7 +79,7 @@ const timestampLayout = "2006-01-02T15:04:05.000000Z07:00"
 
 // EncodeNodeSample is the message on metrics/node.
 func EncodeNodeSample(node string, s otto.NodeSample) ([]byte, error) {
-	return Encode(NodeMetrics{
+	m := NodeMetrics{
 		NodeID:           node,
 		Timestamp:        timestamp(s.Time),
 		CPUPercent:       percent(s.CPUPercent),
@@ -94,7 +96,14 @@ func EncodeNodeSample(node string, s otto.NodeSample) ([]byte, error) {
 		Temperature:      s.Temperature,
 		Pressure:         s.Pressure,
 		Throttle:         s.Throttle,
-	})
+	}
+	for id, seconds := range s.RTT {
+		if m.RoundTripMS == nil {
+			m.RoundTripMS = map[string]float64{}
+		}
+		m.RoundTripMS[id] = round(1000 * max(finite(seconds), 0))
+	}
+	return Encode(m)
 }
 
 // EncodeContainerSamples is the message on metrics/containers for one sweep.
@@ -133,7 +142,7 @@ func DecodeNodeSample(node string, b []byte) (otto.NodeSample, error) {
 		return otto.NodeSample{}, fmt.Errorf("metrics of %q on the topic of %q", m.NodeID, node)
 	}
 	at, err := time.Parse(time.RFC3339, m.Timestamp)
-	return otto.NodeSample{
+	s := otto.NodeSample{
 		Time:        at,
 		CPUPercent:  percent(m.CPUPercent),
 		MemoryUsed:  bytes(m.MemoryUsedMB, otto.MB),
@@ -147,7 +156,14 @@ func DecodeNodeSample(node string, b []byte) (otto.NodeSample, error) {
 		Temperature: m.Temperature,
 		Pressure:    m.Pressure,
 		Throttle:    m.Throttle,
-	}, err
+	}
+	for id, ms := range m.RoundTripMS {
+		if s.RTT == nil {
+			s.RTT = map[string]float64{}
+		}
+		s.RTT[id] = fromMS(ms).Seconds()
+	}
+	return s, err
 }
 
 // DecodeContainerSamples reads a message on the metrics/containers topic of node.

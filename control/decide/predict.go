@@ -74,7 +74,7 @@ func share(part, whole float64) float64 {
 func sameEverywhere(r otto.Requirement, s *otto.Service) bool {
 	switch r.Metric {
 	case "cpu", "memory":
-		return s.Limits(r.Metric)
+		return r.OfReserve || s.Limits(r.Metric)
 	case otto.MetricOOMKills:
 		return s.Limits("memory")
 	case "memory.used", "network.received", "network.sent", "disk.read", "disk.written":
