@@ -32,6 +32,16 @@ type Assignment struct {
 	Devices []string `json:"devices,omitempty"`
 	// Peers are the nodes to which the node is to measure the round-trip time.
 	Peers []Peer `json:"peers,omitempty"`
+	// Watches are instances, of any node, that the node is to probe.
+	Watches []Watch `json:"watches,omitempty"`
+}
+
+// Watch is an instance that is probed from where it may not run.
+type Watch struct {
+	Instance string `json:"instance"`
+	Probe    Probe  `json:"probe"` // of HTTP or TCP
+	// Address is host:port. Without a host it is the machine of the broker.
+	Address string `json:"address"`
 }
 
 // Peer is how a node reaches another one.

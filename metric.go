@@ -19,6 +19,9 @@ type Metric struct {
 	Counter bool
 	// Probe says that the service needs a probe for it.
 	Probe bool
+	// From is from where the service is probed: a node's id or FromControl; empty for
+	// the agent of its own node.
+	From string
 	// Windowed says that one sample says nothing: a window must be given.
 	Windowed bool
 	Doc      string // in a few words
@@ -195,9 +198,23 @@ func FindMetric(name string) (Metric, bool) {
 	if node, ok := strings.CutPrefix(name, RTTPrefix); ok && node != "" {
 		return rtt(name, node), true
 	}
+	for _, of := range []string{MetricLatency, MetricAvailability} {
+		if from, ok := strings.CutPrefix(name, of+"."); ok && from != "" {
+			m := byName()[of]
+			m.Name, m.From = name, from
+			return m, true
+		}
+	}
 	m, ok := byName()[name]
 	return m, ok
 }
+
+// FromControl is the From of what the control plane probes.
+const FromControl = "control"
+
+// Availability reports whether it is the share of probes that passed, and not how
+// long they took.
+func (m Metric) Availability() bool { return m.Probe && m.Unit == UnitPercent }
 
 // RTTPrefix begins the name of a metric that is the round-trip time to a node, whose
 // id is the rest.

@@ -37,6 +37,14 @@ const (
 	DefaultProbeRetries  = 3
 )
 
+// Port is the container's port that it asks at; 0 if it runs a command.
+func (p Probe) Port() uint16 {
+	if p.HTTP != nil {
+		return p.HTTP.Port
+	}
+	return p.TCP
+}
+
 // WithDefaults is the probe with its defaults filled in.
 func (p Probe) WithDefaults() Probe {
 	p.Interval = cmp.Or(p.Interval, DefaultProbeInterval)

@@ -28,6 +28,9 @@ type NodeSample struct {
 	// RTT are round-trip times, in seconds, to other nodes by their ids, of those that
 	// requirements name and that answer; to itself it is 0.
 	RTT map[string]float64 `json:"rtt,omitempty"`
+	// Watched is what probes of instances of any node, done from here, have found since
+	// the sample before.
+	Watched map[string][]Probed `json:"watched,omitempty"`
 }
 
 // MemoryPercent is 0..100, 0 when the total is unknown.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,7 +91,32 @@ func (s Service) Reserves(metric string) bool {
 // bounds reports whether the service has the limit or reserve that a requirement is
 // about, if it is about one.
 func (s Service) bounds(r Requirement) bool {
-	return (!r.OfLimit || s.Limits(r.Metric)) && (!r.OfReserve || s.Reserves(r.Metric)) && (r.Metric != MetricThrottled || s.Limits("cpu"))
+	m, _ := FindMetric(r.Metric)
+	return (m.From == "" || s.Watchable()) && (!r.OfLimit || s.Limits(r.Metric)) && (!r.OfReserve || s.Reserves(r.Metric)) && (r.Metric != MetricThrottled || s.Limits("cpu"))
+}
+
+// Published is how a TCP port of the service's containers is reached from other
+// machines, if it is: at a port of their node that is known beforehand.
+func (s Service) Published(port uint16) (Port, bool) {
+	if s.Spec.NetworkMode == "host" {
+		return Port{Host: port, Container: port, Protocol: "tcp"}, port != 0
+	}
+	for _, p := range s.Spec.Ports {
+		ip, err := netip.ParseAddr(p.HostIP)
+		if p.Container == port && p.Host != 0 && p.Protocol == "tcp" && (err != nil || !ip.IsLoopback()) {
+			return p, true
+		}
+	}
+	return Port{}, false
+}
+
+// Watchable reports whether the service's probe can be done from other machines.
+func (s Service) Watchable() bool {
+	if s.Probe == nil {
+		return false
+	}
+	_, ok := s.Published(s.Probe.Port())
+	return ok
 }
 
 // Global reports whether the service has an instance on every node that fits.

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/lookout"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -55,6 +56,8 @@ type Options struct {
 	Knock func(ctx context.Context, address string) error
 	// RoundTrip is the time to the host at address, host:port, and back.
 	RoundTrip func(ctx context.Context, address string) (time.Duration, error)
+	// Try asks what is at address, host:port, whether it works, as a probe says.
+	Try func(ctx context.Context, p otto.Probe, address string) error
 	// Exists reports whether a path such as /dev/ttyUSB0 is there, for the containers
 	// of the engine; nil means that the engine is on this machine.
 	Exists func(path string) bool
@@ -85,6 +88,8 @@ type Agent struct {
 	kills       kills
 	peers       peers
 	peersNew    chan struct{} // there are others
+	lookout     *lookout.Lookout
+	watches     chan []otto.Watch
 }
 
 // New returns an agent that does nothing until Run. It fails only when its
@@ -104,6 +109,8 @@ func New(o Options) (*Agent, error) {
 		began:       time.Now(),
 		probed:      make(chan finding),
 		peersNew:    make(chan struct{}, 1),
+		lookout:     lookout.New(o.Try),
+		watches:     make(chan []otto.Watch, 1),
 	}
 	if a.Exists == nil {
 		a.Exists = onDisk
@@ -152,6 +159,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.answer(ctx) })
 	g.Go(func() error { return a.save(ctx) })
 	g.Go(func() error { return a.measurePeers(ctx) })
+	g.Go(func() error { return a.lookAround(ctx) })
 	return g.Wait()
 }
 
@@ -313,7 +321,7 @@ func (a *Agent) sample(ctx context.Context) error {
 		if s, err := a.Sampler.Node(now); err != nil {
 			a.Log.Warn("node not sampled", "err", err)
 		} else {
-			s.RTT = a.peers.seconds(now)
+			s.RTT, s.Watched = a.peers.seconds(now), a.lookout.Take(time.Now())
 			if b, err := wire.EncodeNodeSample(a.Enrolment.NodeID, s); err == nil {
 				_ = a.Conn.Publish(ctx, a.topic(wire.KindNodeMetrics), 0, false, b)
 			}

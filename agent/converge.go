@@ -75,8 +75,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		devices: devices{exists: a.Exists},
 	}
 	if c.assignment != nil {
-		c.peers.set(c.assignment.Peers)
-		signal(c.peersNew)
+		c.measureFor(*c.assignment)
 	}
 	defer c.finish()
 	timer := time.NewTimer(0)
@@ -140,9 +139,7 @@ func (c *converger) adopt(asg otto.Assignment) {
 	c.assignment = &asg
 	maps.DeleteFunc(c.rerun, func(name string, _ bool) bool { return c.wanted(name) == nil })
 	c.devices.look(asg.Devices, time.Now())
-	if c.peers.set(asg.Peers) {
-		signal(c.peersNew)
-	}
+	c.measureFor(asg)
 	if c.lease.left() <= 0 && slices.ContainsFunc(asg.Instances, func(i otto.Instance) bool { return i.Spec.Stateful() }) {
 		signal(c.beatNow) // only an answer to a heartbeat can be a lease
 	}

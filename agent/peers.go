@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,6 +72,14 @@ func (p *peers) seconds(now time.Time) (list map[string]float64) {
 	return list
 }
 
+// measureFor has others measure what an assignment asks for.
+func (a *Agent) measureFor(asg otto.Assignment) {
+	if a.peers.set(asg.Peers) {
+		signal(a.peersNew)
+	}
+	replace(a.watches, asg.Watches)
+}
+
 // measurePeers measures round-trip times for as long as ctx lasts, and does nothing
 // while none are asked for.
 func (a *Agent) measurePeers(ctx context.Context) error {
@@ -110,6 +119,33 @@ func (a *Agent) measurePeer(ctx context.Context, peer otto.Peer) (time.Duration,
 		address = direct(a.Enrolment.Brokers)
 	}
 	return a.RoundTrip(ctx, address)
+}
+
+// lookAround probes what the assignment in force says, for as long as ctx lasts.
+func (a *Agent) lookAround(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			a.lookout.Wait()
+			return ctx.Err()
+		case list := <-a.watches:
+			list = slices.Clone(list)
+			for i := range list {
+				list[i].Address = a.addressed(list[i].Address)
+			}
+			a.lookout.Set(ctx, list)
+		}
+	}
+}
+
+// addressed is an address with the broker's host, if it has none.
+func (a *Agent) addressed(address string) string {
+	port, without := strings.CutPrefix(address, ":")
+	host, _, err := net.SplitHostPort(direct(a.Enrolment.Brokers))
+	if !without || err != nil {
+		return address
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // direct is the first address of a broker that is not one end of a tunnel.

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"reflect"
 	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/knock"
 )
 
 // A container's health, in the engine's words.
@@ -207,17 +207,12 @@ func (v *verdict) starting(now time.Time) bool { return !v.passed && now.Before(
 func (c *converger) look(ctx context.Context, p *prober) (failed string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
-	address := func(port uint16) string { return net.JoinHostPort(p.address, strconv.Itoa(int(port))) }
-	switch {
-	case p.HTTP != nil:
-		err = get(ctx, "http://"+address(p.HTTP.Port)+p.HTTP.Path)
-	case p.TCP != 0:
-		err = connect(ctx, address(p.TCP))
-	default:
+	if p.Port() == 0 {
 		return c.Runtime.Exec(ctx, p.container, p.Exec)
 	}
-	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EADDRNOTAVAIL) {
-		return "", err // our own trouble
+	err = c.Try(ctx, p.Probe, net.JoinHostPort(p.address, strconv.Itoa(int(p.Port()))))
+	if knock.Ours(err) {
+		return "", err
 	}
 	return plainly(err, p.Timeout), nil
 }
@@ -241,34 +236,4 @@ func plainly(err error, timeout time.Duration) string {
 	}
 	text := err.Error()
 	return text[:min(len(text), 200)]
-}
-
-func connect(ctx context.Context, address string) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
-	if err != nil {
-		return err
-	}
-	return conn.Close()
-}
-
-// get asks for a page, over a connection of its own, and does not read it.
-func get(ctx context.Context, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("User-Agent", "otto-agent")
-	client := http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	_ = res.Body.Close()
-	if res.StatusCode < 200 || res.StatusCode > 399 {
-		return fmt.Errorf("status %d", res.StatusCode)
-	}
-	return nil
 }

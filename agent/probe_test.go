@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/knock"
 )
 
 // TestVerdict gives one outcome after another, each at the time the verdict asks for.
@@ -81,6 +82,7 @@ func TestLook(t *testing.T) {
 	down := portOf(t, closed)
 	_ = closed.Close()
 	page := func(path string) otto.Probe { return otto.Probe{HTTP: &otto.HTTPProbe{Port: up, Path: path}} }
+	c := &converger{Agent: &Agent{Options: Options{Try: knock.Try}}}
 	for _, tt := range []struct {
 		probe otto.Probe
 		want  string
@@ -101,7 +103,7 @@ func TestLook(t *testing.T) {
 			tt.probe.Timeout = 300 * time.Millisecond
 		}
 		p := &prober{Probe: tt.probe, address: "127.0.0.1"}
-		if got, err := new(converger).look(t.Context(), p); got != tt.want || err != nil {
+		if got, err := c.look(t.Context(), p); got != tt.want || err != nil {
 			t.Errorf("%s: %q, %v, want %q", tt.probe, got, err, tt.want)
 		}
 	}

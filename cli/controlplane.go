@@ -18,6 +18,7 @@ import (
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/control/store"
+	"github.com/otto-edge/otto/knock"
 	"github.com/otto-edge/otto/mqtt"
 	"github.com/otto-edge/otto/mqtt/broker"
 	"github.com/otto-edge/otto/wire"
@@ -93,7 +94,7 @@ func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready fu
 	conn := &lateConn{}
 	plane, err = control.New(ctx, control.Options{
 		Name: settings.Name, Version: settings.Version, Store: kept, Create: create, Conn: conn,
-		Reach: fleet{reach, plan.port}, Broker: plan.nodes, Journal: events, Kick: served.Disconnect, Log: log,
+		Reach: fleet{reach, plan.port}, Broker: plan.nodes, Journal: events, Kick: served.Disconnect, Try: knock.Try, Log: log,
 		Files: d.files, Snapshots: snapshots{d, reach},
 	})
 	if err != nil {

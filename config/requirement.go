@@ -211,7 +211,7 @@ func (r *reader) metric(p part, of scope) (otto.Metric, bool) {
 		for _, m := range otto.Metrics() {
 			names = append(names, m.Name)
 		}
-		try := "known are " + strings.Join(names, ", ") + ", rtt.NODE and mqtt:topic#.path"
+		try := "known are " + strings.Join(names, ", ") + ", rtt.NODE, latency.NODE, availability.NODE and mqtt:topic#.path"
 		if n := nearest(p.text, names); n != "" {
 			try = "did you mean " + n + "?"
 		}
@@ -439,6 +439,10 @@ func (d *document) checkRequirement(r *reader, q requirement, s *service) {
 	if q.kind.Probe && s.Probe == nil {
 		r.reject(q.metricAt, "give it a probe, such as probe: {http: :8080/healthz}", "%s is what a probe finds, and service %s has none", q.Metric, s.Name)
 	}
+	if q.kind.From != "" && s.Probe != nil && !s.Watchable() {
+		r.reject(q.metricAt, "give it a probe of HTTP or TCP, and publish its port, such as ports: [8080:8080]",
+			"%s is what a probe from another machine finds, and service %s has none that can be done from there", q.Metric, s.Name)
+	}
 	if q.OfLimit && !s.Limits(q.Metric) {
 		r.reject(q.limitAt, "write resources."+q.Metric+", or take `of limit` out to mean a share of its node", "service %s has no limit of %s", s.Name, q.Metric)
 	}
@@ -453,24 +457,27 @@ func (d *document) checkRequirement(r *reader, q requirement, s *service) {
 	}
 }
 
-// checkPeer rejects a round-trip time to a node that there is not.
+// checkPeer rejects a metric between two machines of which one is none.
 func (d *document) checkPeer(r *reader, q requirement) {
-	to, ok := strings.CutPrefix(q.Metric, otto.RTTPrefix)
-	if !ok {
+	what, id, ok := strings.Cut(q.Metric, ".")
+	var ids []string
+	switch {
+	case q.kind.From != "":
+		ids = append(ids, otto.FromControl)
+	case !ok || what+"." != otto.RTTPrefix:
 		return
 	}
-	var ids []string
 	for _, n := range d.nodes {
 		ids = append(ids, n.ID)
 	}
-	if slices.Contains(ids, to) {
+	if slices.Contains(ids, id) {
 		return
 	}
-	try := "write rtt. and the id of a node"
-	if n := nearest(to, ids); n != "" {
-		try = "did you mean " + otto.RTTPrefix + n + "?"
+	try := "write " + what + ". and the id of a node"
+	if n := nearest(id, ids); n != "" {
+		try = "did you mean " + what + "." + n + "?"
 	}
-	r.reject(q.metricAt, try, "%s is the round-trip time to a node, and there is no node %.60q", q.Metric, to)
+	r.reject(q.metricAt, try, "%s is about another machine, and there is no node %.60q", q.Metric, id)
 }
 
 // checkWindow rejects a window that is too short to hold two samples.
@@ -491,7 +498,7 @@ func (d *document) checkWindow(r *reader, q requirement, probe *otto.Probe) {
 
 // checkForAll judges what is required of all services or nodes.
 func (d *document) checkForAll(r *reader, q requirement) {
-	probed := slices.ContainsFunc(d.services, func(s service) bool { return s.Probe != nil })
+	probed := slices.ContainsFunc(d.services, func(s service) bool { return s.Probe != nil && (q.kind.From == "" || s.Watchable()) })
 	if q.kind.Probe && !probed {
 		r.reject(q.metricAt, "give a service a probe, such as probe: {http: :8080/healthz}", "%s is what a probe finds, and no service has one", q.Metric)
 	}

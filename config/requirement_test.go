@@ -103,7 +103,8 @@ func join(words []string) (s string) {
 // drawRequirement draws one that a user could have written.
 func drawRequirement(t *rapid.T) otto.Requirement {
 	rtt, _ := otto.FindMetric("rtt.nas-1")
-	all := append(otto.Metrics(), rtt, otto.Metric{Name: "mqtt:app/t#.a[3].b-c"})
+	watched, _ := otto.FindMetric("availability.control")
+	all := append(otto.Metrics(), rtt, watched, otto.Metric{Name: "mqtt:app/t#.a[3].b-c"})
 	m := rapid.SampledFrom(all).Draw(t, "metric")
 	r := otto.Requirement{Metric: m.Name, Unit: m.Unit, Operator: rapid.SampledFrom([]string{"<", "<=", ">", ">="}).Draw(t, "op"), Severity: "warning"}
 	aggregates := []string{"last", "avg", "min", "max", "p1", "p50", "p99"}
@@ -162,7 +163,7 @@ func TestCanonicalFormReadsBack(t *testing.T) {
 func FuzzRequirement(f *testing.F) {
 	for _, text := range []string{
 		"node.cpu < 80% for 30s", "latency p95 < 150ms over 30s for 30s -> migrate", "memory<90% of limit", "mqtt:a/b#.c[0] >= -1.5",
-		"restarts < 3 over 1d", "->", "cpu <", "node.memory.available > 1.1GB over 2h clear 1.2gb", "node.temperature < 75°C", "cpu < 200% of reserve", "rtt.nas < 5ms",
+		"restarts < 3 over 1d", "->", "cpu <", "node.memory.available > 1.1GB over 2h clear 1.2gb", "node.temperature < 75°C", "cpu < 200% of reserve", "rtt.nas < 5ms", "latency.nas p95 < 5ms over 1m",
 	} {
 		f.Add(text)
 	}

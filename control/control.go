@@ -23,6 +23,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/health"
 	"github.com/otto-edge/otto/control/journal"
+	"github.com/otto-edge/otto/lookout"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -78,6 +79,8 @@ type Options struct {
 	Reach   Reach
 	Broker  Broker
 	Limits  health.Limits
+	// Try asks what is at address, host:port, whether it works, as a probe says.
+	Try func(ctx context.Context, probe otto.Probe, address string) error
 	// Journal keeps the events; nil keeps them in memory.
 	Journal *journal.Journal
 	// Kick ends a node's connections to the broker; nil where Otto does not serve it.
@@ -129,6 +132,7 @@ type Plane struct {
 	stored     *noting              // the store, with what is written to it
 	snapshots  snapshots
 	required   requirements
+	lookout    *lookout.Lookout
 	decisions  decisions
 	notices    chan struct{} // has an element for each one under way
 	viewStale  bool
@@ -155,7 +159,7 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 	}
 	p := &Plane{
 		Options: o, inbox: make(chan func(), 64), ended: make(chan struct{}), watch: make(chan struct{}),
-		nodes: map[string]*node{}, troubles: map[string]trouble{}, unbuilt: map[build]evidence{}, watched: map[string]watched{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, standIns: map[string]standIn{}, started: time.Now(),
+		nodes: map[string]*node{}, lookout: lookout.New(o.Try), troubles: map[string]trouble{}, unbuilt: map[build]evidence{}, watched: map[string]watched{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, standIns: map[string]standIn{}, started: time.Now(),
 		notices: make(chan struct{}, maxNotices),
 	}
 	p.stored = &noting{Store: o.Store}
@@ -214,6 +218,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	defer timer.Stop()
 	view := time.NewTimer(viewDelay)
 	defer view.Stop()
+	defer p.lookout.Wait()
 	defer p.background.Wait()
 	defer close(p.ended)
 	last := time.Now()

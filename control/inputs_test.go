@@ -176,3 +176,51 @@ func TestUseIsAShareOfLimitOrReserve(t *testing.T) {
 		}
 	})
 }
+
+// TestServiceIsProbedFromElsewhere has the way to where it runs become slow, for the
+// control plane and for the NAS, while its own agent finds it well.
+func TestServiceIsProbedFromElsewhere(t *testing.T) {
+	for _, from := range []string{otto.FromControl, "nas"} {
+		t.Run(from, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := ottotest.NewCluster(t, []string{"a", "b", "nas"}, "web")
+				defer c.Close()
+				c.StartPlane()
+				web := movable("web", "a")
+				web.Probe = &otto.Probe{TCP: 80, Interval: time.Second}
+				web.Spec.Ports = []otto.Port{{Host: 8080, Container: 80, Protocol: "tcp"}}
+				slow, away := required("latency."+from, 0.1, otto.ActionMigrate), required("availability."+from, 90, otto.ActionEvent)
+				slow.Aggregate, slow.Over = "p95", 10*time.Second
+				away.Aggregate, away.Over, away.Operator = otto.AggregateAvg, 30*time.Second, ">="
+				away.Clear = away.DefaultClear()
+				web.Requirements = []otto.Requirement{slow, away}
+				w := three(web)
+				w.Nodes[2] = otto.Node{ID: "nas", Host: "nas", DockerURL: "unix:///var/run/docker.sock"}
+				apply(t, c, w)
+				time.Sleep(time.Minute)
+				values := func() (latency, availability float64) {
+					t.Helper()
+					list := c.Plane.Cluster().Services[0].Verdicts
+					if len(list) != 2 || list[0].Value == nil || list[1].Value == nil {
+						t.Fatalf("got %+v", list)
+					}
+					return *list[0].Value, *list[1].Value
+				}
+				if l, a := values(); l != 0 || a != 100 {
+					t.Errorf("latency %v, availability %v", l, a)
+				}
+				c.Hosts["a"].SetRoundTrip(200 * time.Millisecond)
+				runsOn(t, c, "web", "b", 2*time.Minute)
+				time.Sleep(2 * time.Minute)
+				if l, a := values(); l != 0 || a != 100 {
+					t.Errorf("where it is now: latency %v, availability %v", l, a)
+				}
+				c.Hosts["b"].SetRoundTrip(10 * time.Second) // too far for any probe
+				c.Wait(2*time.Minute, "not available", func(now *otto.Cluster) bool { return now.Services[0].Verdicts[1].Standing() })
+				if now := c.Plane.Cluster().Services[0].Instances[0]; now.State != otto.InstanceRunning {
+					t.Errorf("its own agent finds it well, and it is %s", now.State)
+				}
+			})
+		})
+	}
+}

@@ -252,7 +252,7 @@ func (p *Plane) assign(now time.Time) {
 	for _, id := range ids {
 		n, a := p.nodes[id], all[id]
 		p.version(a.Instances)
-		a.Peers = p.required.peers
+		a.Peers, a.Watches = p.required.peers, p.required.watches[id]
 		content, err := json.Marshal(a)
 		if err != nil {
 			p.Log.Error("assignment", "node", id, "err", err)

@@ -25,7 +25,8 @@ type requirements struct {
 	feedsOf   map[subject][]*feed
 	topics    map[string]topic // that have been subscribed to, once and for good
 	peers     []otto.Peer      // to which nodes measure the round-trip time
-	evaluated time.Time        // all of them
+	watches   map[string][]otto.Watch
+	evaluated time.Time // all of them
 }
 
 // owner is whose requirements a group is: a service's or a node's.
@@ -147,7 +148,8 @@ func (p *Plane) require() {
 		}
 	}
 	p.listen()
-	q.peers = p.peersOf(w)
+	q.peers, q.watches = p.peersOf(w), p.watchesOf(q.all)
+	p.lookout.Set(p.ctx, q.watches[otto.FromControl])
 	q.evaluated = time.Time{}
 }
 
@@ -197,10 +199,12 @@ func (q *requirements) verdicts(of owner) []otto.Verdict {
 	return g.verdicts
 }
 
-// sampledEvery is the time between two samples of a service.
+// sampledEvery is the time between two samples of a service. Probes that are not
+// answered come as seldom as their timeout has it, and are no missing data.
 func sampledEvery(w otto.Wanted, s otto.Service, r otto.Requirement) time.Duration {
 	if m, _ := otto.FindMetric(r.Metric); m.Probe && s.Probe != nil {
-		return max(s.Probe.WithDefaults().Interval, w.IntervalOf()) // they come with the samples
+		p := s.Probe.WithDefaults()
+		return max(p.Interval, p.Timeout, w.IntervalOf()) // they come with the samples
 	}
 	return w.IntervalOf()
 }
@@ -257,6 +261,7 @@ func (p *Plane) drop(j *judged) {
 
 // measureNode takes in a sample of a node.
 func (p *Plane) measureNode(n *node, s otto.NodeSample, now time.Time) {
+	p.measureWatched(n.ID, s.Watched, now)
 	for _, f := range p.required.feedsOf[subject{node: n.ID}] {
 		switch {
 		case f.Name == otto.MetricClock:
@@ -278,7 +283,7 @@ func (p *Plane) measureContainers(n *node, list []otto.ContainerSample, now time
 	for i := range list {
 		s := &list[i]
 		for _, f := range p.required.feedsOf[subject{node: n.ID, instance: s.Name}] {
-			if f.Probe {
+			if f.Probe && f.From == "" {
 				f.probed(s.Probes, now)
 			}
 			if f.FromContainer == nil {
@@ -306,9 +311,9 @@ func (f *feed) probed(list []otto.Probed, now time.Time) {
 	}
 	for _, probe := range list {
 		switch at := now.Add(-probe.Ago); {
-		case f.Name == otto.MetricAvailability && probe.Failed:
+		case f.Availability() && probe.Failed:
 			f.add(0, at)
-		case f.Name == otto.MetricAvailability:
+		case f.Availability():
 			f.add(100, at)
 		case !probe.Failed:
 			f.add(probe.Took.Seconds(), at)
@@ -339,6 +344,7 @@ func (n *node) runs(instance string) bool {
 // measureSelf takes in what needs no sample: how long nodes are silent, and how
 // often containers were started again, or lost a process for want of memory.
 func (p *Plane) measureSelf(now time.Time) {
+	p.measureWatched(otto.FromControl, p.lookout.Take(now), now)
 	for key, f := range p.required.feeds {
 		if f.Name != otto.MetricHeartbeat && f.Name != otto.MetricRestarts && f.Name != otto.MetricOOMKills {
 			continue

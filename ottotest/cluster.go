@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -232,7 +234,7 @@ func (c *Cluster) plane(name string, store *Store) (*control.Plane, *Conn, func(
 	conn := c.Bus.Client(name)
 	conn.by = c.process(name)
 	p, err := control.New(context.Background(), control.Options{
-		Name: "test", Version: "test", Store: held{store, conn.by}, Create: !c.Created, Conn: conn, Reach: reach{c}, Log: c.Log.With("who", name),
+		Name: "test", Version: "test", Store: held{store, conn.by}, Create: !c.Created, Conn: conn, Reach: reach{c}, Try: c.try(""), Log: c.Log.With("who", name),
 		Broker:  control.Broker{Addresses: []string{"127.0.0.1:1883"}, Description: "the test's bus"},
 		Journal: c.Journal, Snapshots: c.Snapshots,
 	})
@@ -384,7 +386,7 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: cmp.Or(h.Arch, "amd64")}, StateDir: dir,
-		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Exists: h.plugged, Log: c.Log.With("who", host),
+		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -465,6 +467,38 @@ func (c *Cluster) roundTrip(from string) func(context.Context, string) (time.Dur
 		}
 		took := time.Duration(c.Hosts[from].rtt.Load() + c.Hosts[address].rtt.Load())
 		return took, pause(ctx, took)
+	}
+}
+
+// try is what a host finds, or the control plane without a name, when it probes a
+// published port of a host, or one of a container of its own.
+func (c *Cluster) try(from string) func(context.Context, otto.Probe, string) error {
+	reach := c.knock(from)
+	return func(ctx context.Context, _ otto.Probe, address string) error {
+		host, port, err := net.SplitHostPort(address)
+		if host == "" && err == nil {
+			if !c.Hosts[from].Runtime.listens(port, func(p otto.Port) uint16 { return p.Container }) {
+				return syscall.ECONNREFUSED
+			}
+			return nil
+		}
+		if err == nil {
+			err = reach(ctx, host)
+		}
+		if err != nil {
+			return err
+		}
+		took := c.Hosts[host].rtt.Load()
+		if from != "" {
+			took += c.Hosts[from].rtt.Load()
+		}
+		if err := pause(ctx, time.Duration(took)); err != nil {
+			return err
+		}
+		if !c.Hosts[host].Runtime.listens(port, func(p otto.Port) uint16 { return p.Host }) {
+			return syscall.ECONNREFUSED
+		}
+		return nil
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -146,6 +147,16 @@ func (r *Runtime) RunOut(instance string) {
 		}
 	}
 	r.changed()
+}
+
+// listens reports whether a container that runs has published a port, by its number
+// on one side.
+func (r *Runtime) listens(port string, side func(otto.Port) uint16) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.containers, func(c *container) bool {
+		return c.State == otto.ContainerRunning && slices.ContainsFunc(c.inst.Spec.Ports, func(p otto.Port) bool { return strconv.Itoa(int(side(p))) == port })
+	})
 }
 
 // SetExecTime changes ExecTime while the engine is in use.

@@ -37,6 +37,8 @@ type NodeMetrics struct {
 	Throttle      *otto.Throttle `json:"throttled,omitempty"`
 
 	RoundTripMS map[string]float64 `json:"round_trip_ms,omitempty"` // by node
+	// Watched are probes from here, of instances of any node, since the message before.
+	Watched map[string][]ProbeResult `json:"watched,omitempty"`
 }
 
 // ContainerMetrics is the message on metrics/containers.
@@ -103,6 +105,12 @@ func EncodeNodeSample(node string, s otto.NodeSample) ([]byte, error) {
 		}
 		m.RoundTripMS[id] = round(1000 * max(finite(seconds), 0))
 	}
+	for instance, list := range s.Watched {
+		if m.Watched == nil {
+			m.Watched = map[string][]ProbeResult{}
+		}
+		m.Watched[instance] = encodeProbes(list)
+	}
 	return Encode(m)
 }
 
@@ -162,6 +170,12 @@ func DecodeNodeSample(node string, b []byte) (otto.NodeSample, error) {
 			s.RTT = map[string]float64{}
 		}
 		s.RTT[id] = fromMS(ms).Seconds()
+	}
+	for instance, list := range m.Watched {
+		if s.Watched == nil {
+			s.Watched = map[string][]otto.Probed{}
+		}
+		s.Watched[instance] = decodeProbes(list)
 	}
 	return s, err
 }

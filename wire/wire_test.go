@@ -27,6 +27,7 @@ var (
 		Time: at, CPUPercent: 12.3456, MemoryUsed: 1 << 30, MemoryTotal: 4 << 30, DiskUsed: 10 << 30, DiskTotal: 32 << 30,
 		NetSent: 1, NetRecv: 2, Uptime: 3600.5, Load: &otto.Load{One: 0.5, Five: 0.25, Fifteen: 0.1},
 		Temperature: &celsius, Pressure: &otto.Pressure{CPU: 1, Memory: 2, IO: 3}, Throttle: &otto.Throttle{Heat: true}, RTT: map[string]float64{"nas": 0.00125, "rpi-01": 0},
+		Watched: map[string][]otto.Probed{"web": {{Ago: time.Second, Took: 3 * time.Second, Failed: true}, {Ago: 500 * time.Millisecond, Took: 2 * time.Millisecond}}},
 	}
 	containers = []otto.ContainerSample{
 		{ID: strings.Repeat("ab", 32), Name: "web", CPUPercent: 187.5, MemoryUsed: 64 << 20, MemoryLimit: 128 << 20, NetRecv: 1, NetSent: 2, BlockRead: 3, BlockWrite: 4, Throttled: new(12.5), OOMKills: 2, Probes: []otto.Probed{

@@ -78,7 +78,7 @@ func runAgent(ctx context.Context, dir string, stderr io.Writer) error {
 	}
 	a, err = agent.New(agent.Options{
 		Enrolment: e, BootID: bootID, Facts: facts, StateDir: filepath.Join(dir, "state"),
-		Runtime: rt, Conn: client, Sampler: newSampler(ctx, rt), Clock: clock, Knock: knock.Host, RoundTrip: knock.RoundTrip, Exists: exists, Log: log,
+		Runtime: rt, Conn: client, Sampler: newSampler(ctx, rt), Clock: clock, Knock: knock.Host, RoundTrip: knock.RoundTrip, Try: knock.Try, Exists: exists, Log: log,
 	})
 	if err != nil {
 		return err
