@@ -195,6 +195,19 @@ func TestTopicsComeBack(t *testing.T) {
 	}
 }
 
+func TestHeartbeatIsSmall(t *testing.T) {
+	for machine, ok := range map[string]bool{"": true, "0b7bbd4e-8ab4-4c1f-9d2e-1c9b7b0c1f6a": true, strings.Repeat("x", 65): false} {
+		b, err := wire.Encode(wire.Heartbeat{BootID: "b", Seq: 1, Machine: machine})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := wire.DecodeHeartbeat(b)
+		if ok != (err == nil) || ok && h.Machine != machine {
+			t.Errorf("a heartbeat from the machine %q: %q, %v", machine, h.Machine, err)
+		}
+	}
+}
+
 func FuzzDecoders(f *testing.F) {
 	node, _ := wire.EncodeNodeSample("n", full)
 	list, _ := wire.EncodeContainerSamples("n", at, containers)
