@@ -16,7 +16,8 @@ type Decisions struct {
 	Cooldown    time.Duration `json:"cooldown_ns,omitempty"`
 	ReturnAfter time.Duration `json:"return_after_ns,omitempty"`
 	Settle      time.Duration `json:"settle_ns,omitempty"`
-	// Budgets are how many moves and restarts there are in an hour at most.
+	// Budgets are how many moves and restarts there are in an hour at most. That of
+	// the cluster grows with it: see Wanted.DecisionsOf.
 	PerService int `json:"per_service,omitempty"`
 	PerNode    int `json:"per_node,omitempty"` // from it, to it and on it
 	PerCluster int `json:"per_cluster,omitempty"`
@@ -31,15 +32,36 @@ const (
 
 // WithDefaults are the decisions with nothing left open.
 func (d Decisions) WithDefaults() Decisions {
+	return d.Over(Decisions{
+		Mode: DecideAuto, Cooldown: 5 * time.Minute, ReturnAfter: 30 * time.Minute, Settle: 30 * time.Second,
+		PerService: 4, PerNode: 8, PerCluster: 20,
+	})
+}
+
+// Over are the decisions with what they leave open as in base.
+func (d Decisions) Over(base Decisions) Decisions {
 	return Decisions{
-		Mode:        cmp.Or(d.Mode, DecideAuto),
-		Cooldown:    cmp.Or(d.Cooldown, 5*time.Minute),
-		ReturnAfter: cmp.Or(d.ReturnAfter, 30*time.Minute),
-		Settle:      cmp.Or(d.Settle, time.Minute),
-		PerService:  cmp.Or(d.PerService, 4),
-		PerNode:     cmp.Or(d.PerNode, 8),
-		PerCluster:  cmp.Or(d.PerCluster, 20),
+		Mode:        cmp.Or(d.Mode, base.Mode),
+		Cooldown:    cmp.Or(d.Cooldown, base.Cooldown),
+		ReturnAfter: cmp.Or(d.ReturnAfter, base.ReturnAfter),
+		Settle:      cmp.Or(d.Settle, base.Settle),
+		PerService:  cmp.Or(d.PerService, base.PerService),
+		PerNode:     cmp.Or(d.PerNode, base.PerNode),
+		PerCluster:  cmp.Or(d.PerCluster, base.PerCluster),
 	}
+}
+
+// MaxBudget is the largest budget.
+const MaxBudget = 60
+
+// DecisionsOf are the decisions with nothing left open, and with as many moves and
+// restarts in an hour as there are nodes where that is more than the default.
+func (w Wanted) DecisionsOf() Decisions {
+	d := w.Decisions.WithDefaults()
+	if w.Decisions.PerCluster == 0 {
+		d.PerCluster = max(d.PerCluster, min(len(w.Nodes), MaxBudget))
+	}
+	return d
 }
 
 // ModeOf is the mode for a service: its own, or the cluster's.
@@ -69,9 +91,11 @@ type Decision struct {
 	Node     string  `json:"node"`         // where the instance is, or which it is about
 	To       string  `json:"to,omitempty"` // where it would go
 	// Requirement is the one that calls for it, in its short form, OfNode says that
-	// it is the node's, and Value what was measured.
+	// it is the node's, For whose it is if another instance makes room, and Value what
+	// was measured.
 	Requirement string   `json:"requirement,omitempty"`
 	OfNode      bool     `json:"of_node,omitempty"`
+	For         string   `json:"for,omitempty"`
 	Value       *float64 `json:"value,omitempty"`
 	Unit        Unit     `json:"unit,omitempty"`
 	Reason      string   `json:"reason"`          // why it is done, would be, or cannot be

@@ -18,11 +18,11 @@ func decisionsKey() key[document] {
 			duration(time.Second, 24*time.Hour), func(d *otto.Decisions) *time.Duration { return &d.Cooldown }),
 		"return_after": as("Least time until a service goes back to a node that it has left, or where a move did not help; 30m by default.",
 			duration(time.Second, 24*time.Hour), func(d *otto.Decisions) *time.Duration { return &d.ReturnAfter }),
-		"settle": as("Time after a move in which what is measured there means nothing, 1m by default.",
+		"settle": as("Time after a move in which what is measured there means nothing, 30s by default.",
 			duration(time.Second, time.Hour), func(d *otto.Decisions) *time.Duration { return &d.Settle }),
-		"per_service": as("Moves and restarts of a service in an hour at most, 4 by default.", integer(1, 60), func(d *otto.Decisions) *int { return &d.PerService }),
-		"per_node":    as("Those from, to and on a node, 8 by default.", integer(1, 60), func(d *otto.Decisions) *int { return &d.PerNode }),
-		"per_cluster": as("Those in the cluster, 20 by default.", integer(1, 60), func(d *otto.Decisions) *int { return &d.PerCluster }),
+		"per_service": as("Moves and restarts of a service in an hour at most, 4 by default.", integer(1, otto.MaxBudget), func(d *otto.Decisions) *int { return &d.PerService }),
+		"per_node":    as("Those from, to and on a node, 8 by default.", integer(1, otto.MaxBudget), func(d *otto.Decisions) *int { return &d.PerNode }),
+		"per_cluster": as("Those in the cluster, by default 20 or as many as there are nodes.", integer(1, otto.MaxBudget), func(d *otto.Decisions) *int { return &d.PerCluster }),
 	}}
 	return key[document]{"What Otto does by itself when requirements are violated.", o.schema(), func(r *reader, v value, d *document) {
 		o.read(r, v, &d.decisions)

@@ -31,7 +31,7 @@ func (p *Plane) ExplainService(ctx context.Context, name string) (e otto.Explana
 				}
 			}
 			for _, d := range decided {
-				if d.Instance == at.Name {
+				if d.Instance == at.Name || d.For == at.Name {
 					at.Decisions = append(at.Decisions, d)
 				}
 			}

@@ -54,7 +54,7 @@ func (f *frame) better(i *instance, come []string) (d otto.Decision, ok bool) {
 	now, _ := f.state.Score(scheduler.Ask{Service: i.of}, i.at)
 	best, most := "", now+worthwhile
 	for _, id := range come {
-		why := f.unfit(i, id)
+		why := f.unfit(i, id, bar{})
 		if passing, _ := f.passing(i.of.Name, id); cmp.Or(why, passing) != "" {
 			continue
 		}
@@ -70,7 +70,7 @@ func (f *frame) better(i *instance, come []string) (d otto.Decision, ok bool) {
 		Reason: fmt.Sprintf("%s has come, and its score would be %.2f there to %.2f here", best, most, now),
 		Waits:  "nothing is violated, so it is left to a person",
 	}
-	d.Predicted, _ = f.target(i, f.node(best))
+	d.Predicted, _ = f.target(i, f.node(best), bar{})
 	f.price(&d, i, f.node(best))
 	return d, true
 }
@@ -100,7 +100,7 @@ func Move(k Known, name, to string, now time.Time) (otto.Decision, error) {
 	also := func(id string) string {
 		switch {
 		case to == "":
-			return f.unfit(i, id)
+			return f.unfit(i, id, bar{})
 		case id != to:
 			return "it is not the one asked for"
 		}
@@ -115,7 +115,7 @@ func Move(k Known, name, to string, now time.Time) (otto.Decision, error) {
 		return d, fmt.Errorf("%s cannot be moved: %s", name, sayRefusals(refusals))
 	}
 	d.To, d.Reason = id, "asked for"
-	d.Predicted, _ = f.target(i, f.node(id))
+	d.Predicted, _ = f.target(i, f.node(id), bar{})
 	f.price(&d, i, f.node(id))
 	return d, nil
 }

@@ -64,7 +64,7 @@ func Next(k Known, now time.Time) []otto.Decision {
 			f.Memory = f.Memory.Begin(ActOf(d, now, ""))
 		}
 		if d.Outcome != otto.OutcomeStuck && d.Outcome != otto.OutcomeTell {
-			decided[d.Instance] = true
+			decided[d.Instance], decided[c.Instance] = true, true
 		}
 		list = append(list, d)
 	}
@@ -73,7 +73,7 @@ func Next(k Known, now time.Time) []otto.Decision {
 
 // ActOf is the act that a decision begins; a cordon ends as it begins.
 func ActOf(d otto.Decision, now time.Time, by string) Act {
-	a := Act{Action: d.Action, Service: d.Service, Instance: d.Instance, From: d.Node, To: d.To, Requirement: d.Requirement, OfNode: d.OfNode, Began: now, By: by}
+	a := Act{Action: d.Action, Service: d.Service, Instance: d.Instance, From: d.Node, To: d.To, Requirement: d.Requirement, OfNode: d.OfNode, For: d.For, Began: now, By: by}
 	switch d.Action {
 	case otto.ActionRestart:
 		a.To = a.From
@@ -103,7 +103,7 @@ type instance struct {
 }
 
 func newFrame(k Known, now time.Time) *frame {
-	f := &frame{Known: k, now: now, decisions: k.Wanted.Decisions.WithDefaults(), index: map[string]int{}}
+	f := &frame{Known: k, now: now, decisions: k.Wanted.DecisionsOf(), index: map[string]int{}}
 	f.Nodes, f.Verdicts = slices.Clone(k.Nodes), nil
 	for i := range k.Verdicts { // of those that hold little depends
 		if v := &k.Verdicts[i]; v.State != otto.RequirementOK || v.Requirement.Action == otto.ActionCordon {
@@ -296,14 +296,32 @@ func (f *frame) migrate(c cause, i *instance) otto.Decision {
 		return d
 	}
 	f.send(&d, i, c)
+	if d.To == "" {
+		return f.makeRoom(d, c, f.Wanted.Decisions.ModeOf(*i.of))
+	}
 	return d
 }
 
-// relieve decides which instance leaves a node for the node's sake: of those whose
-// leaving is foreseen to help, the one that helps most for what its move costs.
+// makeRoom has others leave for an instance that has no better place itself, as d
+// says, if that helps. What they do for it is by its own mode, too.
+func (f *frame) makeRoom(d otto.Decision, c cause, mode string) otto.Decision {
+	room := f.relieve(c)
+	leaves := room.Instance != c.Instance
+	switch {
+	case room.Outcome == otto.OutcomeStuck || mode == otto.DecideOff || room.Outcome == otto.OutcomeDo && mode != otto.DecideAuto:
+		return d
+	case leaves || d.Outcome == otto.OutcomeStuck: // or something has just left
+		return room
+	}
+	return d
+}
+
+// relieve decides which instance leaves a node for the sake of the node, or of an
+// instance that stays there: of those whose leaving is foreseen to help, the one
+// that helps most for what its move costs.
 func (f *frame) relieve(c cause) otto.Decision {
 	d := of(c.Verdict, otto.ActionMigrate)
-	d.Gain = c.spent
+	d.Gain, d.For = c.spent, c.Instance
 	n := f.node(c.Node)
 	excess := 0.0
 	if !c.Requirement.Clears(*c.Value, 1) {
@@ -319,7 +337,7 @@ func (f *frame) relieve(c cause) otto.Decision {
 	var staying []string
 	for _, name := range sortedNames(f.instances) {
 		i := f.instances[name]
-		if i.at != c.Node {
+		if i.at != c.Node || name == c.Instance {
 			continue
 		}
 		u, measured := f.Uses[name]
@@ -342,16 +360,14 @@ func (f *frame) relieve(c cause) otto.Decision {
 			v.d.Gain *= v.relief / excess
 		}
 		v.d.Reason = fmt.Sprintf("%s, and %s takes %s of it", c.Reason, name, c.Requirement.Unit.Show(v.relief))
+		if c.Instance != "" {
+			v.d.Reason += fmt.Sprintf("; %s requires it and has no better place itself", c.Instance)
+		}
 		f.send(&v.d, i, c)
 		victims = append(victims, v)
 	}
 	if all < excess || len(victims) == 0 {
-		d.Outcome = otto.OutcomeStuck
-		d.Reason = fmt.Sprintf("%s: what may leave takes %s of it, and all of that gone would not be enough", c.Reason, c.Requirement.Unit.Show(all))
-		if len(staying) > 0 {
-			d.Reason += "; " + strings.Join(staying, "; ")
-		}
-		return d
+		return f.tooLittle(d, c, all, staying)
 	}
 	order := []otto.Outcome{otto.OutcomeDo, otto.OutcomeAdvise, otto.OutcomeWait, otto.OutcomeStuck, otto.OutcomeTell}
 	best := slices.MinFunc(victims, func(a, b victim) int {
@@ -361,6 +377,21 @@ func (f *frame) relieve(c cause) otto.Decision {
 	return best.d
 }
 
+// tooLittle is what comes of a cause where what may leave takes this much, which is
+// not enough, unless something is on its way already.
+func (f *frame) tooLittle(d otto.Decision, c cause, all float64, staying []string) otto.Decision {
+	if why, until := f.Memory.settling("", c.Node, f.decisions, f.now); why != "" {
+		d.Outcome, d.Reason, d.Waits, d.Until, d.For = otto.OutcomeWait, c.Reason, why, until, ""
+		return d
+	}
+	d.Outcome = otto.OutcomeStuck
+	d.Reason = fmt.Sprintf("%s: what may leave takes %s of it, and all of that gone would not be enough", c.Reason, c.Requirement.Unit.Show(all))
+	if len(staying) > 0 {
+		d.Reason += "; " + strings.Join(staying, "; ")
+	}
+	return d
+}
+
 func sortedNames(m map[string]*instance) []string {
 	names := make([]string, 0, len(m))
 	for name := range m {
@@ -368,145 +399,4 @@ func sortedNames(m map[string]*instance) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// send finds a node for an instance that has a reason to leave, and says whether
-// it goes there now.
-func (f *frame) send(d *otto.Decision, i *instance, c cause) {
-	if why := i.of.Stays(); why != "" {
-		d.Outcome = otto.OutcomeStuck
-		if i.of.Stateful() && !i.of.Global() && i.of.Data != otto.DataDisposable {
-			d.Outcome, d.Waits = otto.OutcomeAdvise, "its data would have to go with it, and no move carries data yet"
-		}
-		d.Reason += "; it stays where it is: " + why
-		return
-	}
-	to, until, refusals := f.find(i)
-	switch {
-	case to == nil && until.IsZero():
-		d.Outcome, d.Refusals = otto.OutcomeStuck, refusals
-		d.Reason += "; and it would be no better anywhere: " + sayRefusals(refusals)
-		return
-	case to == nil:
-		d.Outcome, d.Until, d.Refusals = otto.OutcomeWait, until, refusals
-		d.Waits = "nowhere to go now: " + sayRefusals(refusals)
-		return
-	}
-	d.Outcome, d.To = otto.OutcomeDo, to.ID
-	d.Predicted, _ = f.target(i, to)
-	f.price(d, i, to)
-	if m, _ := otto.FindMetric(c.Requirement.Metric); !m.Node && c.Requirement.Metric != "cpu" && c.Requirement.Metric != "memory" {
-		d.Gain *= unforeseen
-	}
-	f.restrain(d, i, c)
-}
-
-func sayRefusals(list []otto.Refusal) string {
-	if len(list) == 0 {
-		return "there is no other node"
-	}
-	parts := make([]string, 0, len(list))
-	for k, r := range list {
-		if k == 0 || list[k-1].Node != r.Node {
-			parts = append(parts, r.Node+": "+r.Reason)
-		}
-	}
-	return strings.Join(parts, "; ")
-}
-
-// find returns the best node for an instance, or when there may be one and why
-// there is none now. A zero time means that it is not a matter of time.
-func (f *frame) find(i *instance) (best *Node, until time.Time, refusals []otto.Refusal) {
-	f.state.Take(i.of, i.at)
-	defer f.state.Put(i.of, i.at)
-	also := func(id string) string {
-		why := f.unfit(i, id)
-		if why == "" {
-			var end time.Time
-			if why, end = f.passing(i.of.Name, id); why != "" && (until.IsZero() || end.Before(until)) {
-				until = end
-			}
-		}
-		return why
-	}
-	if id, ok := f.state.Pick(scheduler.Ask{Service: i.of, Also: also}); ok {
-		return f.node(id), time.Time{}, nil
-	}
-	return nil, until, f.refusals(i, also)
-}
-
-// unfit says why a node is no target for an instance, by requirements.
-func (f *frame) unfit(i *instance, id string) (why string) {
-	if id == i.at {
-		return "it is there now"
-	}
-	_, why = f.target(i, f.node(id))
-	return why
-}
-
-func (f *frame) refusals(i *instance, also func(string) string) []otto.Refusal {
-	_, all := f.state.Explain(scheduler.Ask{Service: i.of, Also: also})
-	return slices.DeleteFunc(all, func(r otto.Refusal) bool { return r.Node == i.at })
-}
-
-// passing says why a node is no target for a service at this time.
-func (f *frame) passing(service, id string) (why string, until time.Time) {
-	if why, until = f.Memory.barred(service, id, f.decisions, f.now); why != "" {
-		return why, until
-	}
-	if why, until = f.Memory.settling("", id, f.decisions, f.now); why != "" {
-		if until.IsZero() { // it has not ended yet
-			until = f.now.Add(f.decisions.Settle)
-		}
-		return why, until
-	}
-	until, full := f.Memory.spent(f.decisions.PerNode, f.now, func(a Act) bool { return a.From == id || a.To == id })
-	if full {
-		return fmt.Sprintf("there were %d moves and restarts from, to and on it within the last hour", f.decisions.PerNode), until
-	}
-	return "", time.Time{}
-}
-
-// restrain finds what holds back an action that would be taken.
-func (f *frame) restrain(d *otto.Decision, i *instance, c cause) {
-	wait := func(until time.Time, format string, args ...any) {
-		if d.Outcome == otto.OutcomeDo {
-			d.Outcome, d.Waits, d.Until = otto.OutcomeWait, fmt.Sprintf(format, args...), until
-		}
-	}
-	m, service := f.Memory, i.of.Name
-	mode := f.Wanted.Decisions.ModeOf(*i.of)
-	if mode == otto.DecideOff {
-		d.Outcome, d.Waits = otto.OutcomeTell, "decisions are off"
-		return
-	}
-	if why := f.Busy[i.name]; why != "" {
-		wait(time.Time{}, "%s", why)
-	}
-	if why, until := m.settling(service, i.at, f.decisions, f.now); why != "" {
-		wait(until, "%s", why)
-	}
-	if m.unjudged(service) {
-		wait(time.Time{}, "it is not known yet whether the last one helped")
-	}
-	if until := m.cooling(service, f.decisions); until.After(f.now) {
-		wait(until, "the last one is less than %s ago", otto.ShortDuration(f.decisions.Cooldown))
-	}
-	if until, full := m.spent(f.decisions.PerService, f.now, func(a Act) bool { return a.Service == service }); full {
-		wait(until, "there were %d of this service within the last hour", f.decisions.PerService)
-	}
-	if until, full := m.spent(f.decisions.PerNode, f.now, func(a Act) bool { return a.From == i.at || a.To == i.at }); full {
-		wait(until, "there were %d from, to and on %s within the last hour", f.decisions.PerNode, i.at)
-	}
-	if until, full := m.spent(f.decisions.PerCluster, f.now, func(Act) bool { return true }); full {
-		wait(until, "there were %d in the cluster within the last hour", f.decisions.PerCluster)
-	}
-	if m.Full() {
-		wait(time.Time{}, "more are remembered than can be: %d", maxActs)
-	}
-	if d.Gain < d.Cost {
-		rate := severity(c.Requirement) * d.Gain / max(c.spent, 1e-9)
-		wait(f.now.Add(time.Duration((d.Cost-d.Gain)/max(rate, 1e-9)*float64(time.Second))), "the violation has cost %.0f s so far, and it would cost %.0f s", d.Gain, d.Cost)
-	}
-	f.hold(d, mode)
 }

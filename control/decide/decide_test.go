@@ -84,12 +84,25 @@ func TestDecisions(t *testing.T) {
 	}{
 		{"goes to the idle node", func(*Known) {}, otto.OutcomeDo, "b", "node.cpu is 95%"},
 		{"is too much for the other node", func(k *Known) { k.Uses["web"] = Use{Cores: 3} }, otto.OutcomeStuck, "", "b: its node.cpu would be 85% (75% of it by web), and web requires < 70%, clear at 63%"},
+		{"goes where all holds if nowhere all is clear", func(k *Known) { k.Nodes[1] = node("b", 56) }, otto.OutcomeDo, "b", "nowhere would all be clear, and on b all would be within their limits"},
+		{"rather goes where all is clear", func(k *Known) {
+			k.Nodes[1] = node("b", 56)
+			k.Nodes, k.Wanted.Nodes = append(k.Nodes, node("c", 52)), append(k.Wanted.Nodes, otto.Node{ID: "c"})
+		}, otto.OutcomeDo, "c", "node.cpu is 95%"},
+		{"does not go for a trifle", func(k *Known) {
+			k.Nodes[1] = node("b", 56)
+			k.Verdicts[0] = violated(k.Wanted.Services[0].Requirements[0], "web", "web", "a", 72)
+		}, otto.OutcomeStuck, "", "b: its node.cpu would be 66%"},
+		{"waits for where all holds", func(k *Known) {
+			k.Nodes[1] = node("b", 56)
+			k.Memory.Acts = []Act{moved(Act{From: "b", To: "a", Began: ago(20 * time.Minute), Ended: ago(20 * time.Minute), Verdict: HelpedYes})}
+		}, otto.OutcomeWait, "", "b: web has left it lately"},
 		{"may not violate what is there", func(k *Known) {
 			db := service("db", required("node.cpu", 15, otto.ActionEvent))
 			k.Wanted.Services, k.Placement["db"] = append(k.Wanted.Services, db), "b"
 		}, otto.OutcomeStuck, "", "b: its node.cpu would be 20% (10% of it by web), and db requires < 15%"},
 		{"may not violate the node", func(k *Known) {
-			k.Wanted.Nodes[1].Requirements = []otto.Requirement{required("node.temperature", 55, otto.ActionEvent)}
+			k.Wanted.Nodes[1].Requirements = []otto.Requirement{required("node.temperature", 52, otto.ActionEvent)}
 		}, otto.OutcomeStuck, "", "b: its node.temperature would be 53C"},
 		{"does not go where something is violated", func(k *Known) {
 			v := violated(required("latency", 0.1, otto.ActionEvent), "db", "db", "b", 1)
@@ -200,6 +213,57 @@ func TestNodeLosesWhatHelpsMost(t *testing.T) {
 	}
 }
 
+// TestOthersMakeRoom has a service that is too large for the other node, or may not
+// leave its data.
+func TestOthersMakeRoom(t *testing.T) {
+	crowded := func() Known {
+		k := cluster(node("b", 10))
+		batch := service("batch")
+		k.Wanted.Services, k.Placement["batch"] = append(k.Wanted.Services, batch), "a"
+		k.Uses = map[string]Use{"web": {Cores: 2.4}, "batch": {Cores: 1.4}}
+		return k
+	}
+	k := crowded()
+	d := one(t, k, epoch)
+	if d.Outcome != otto.OutcomeDo || d.Instance != "batch" || d.To != "b" || d.For != "web" || d.OfNode || !strings.Contains(d.Reason, "web requires it and has no better place itself") {
+		t.Fatalf("%+v", d)
+	}
+	k.Wanted.Services[0].Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "d", Target: "/d"}}
+	k.Uses["web"] = Use{Cores: 0.1}
+	if d := one(t, k, epoch); d.Outcome != otto.OutcomeDo || d.Instance != "batch" || d.For != "web" {
+		t.Errorf("web keeps its data: %+v", d)
+	}
+	k.Wanted.Services[0].Decisions = otto.DecideAdvise
+	if d := one(t, k, epoch); d.Instance != "web" || d.Outcome != otto.OutcomeAdvise {
+		t.Errorf("web is only advised: %+v", d)
+	}
+	k = crowded()
+	k.Wanted.Decisions.Mode = otto.DecideAdvise
+	if d := one(t, k, epoch); d.Instance != "batch" || d.Outcome != otto.OutcomeAdvise {
+		t.Errorf("all is only advised: %+v", d)
+	}
+	k = crowded()
+	k.Uses["batch"] = Use{Cores: 0.1}
+	if d := one(t, k, epoch); d.Instance != "web" || d.Outcome != otto.OutcomeStuck {
+		t.Errorf("it would not be enough: %+v", d)
+	}
+	k = crowded()
+	k.Memory = k.Memory.Begin(ActOf(d, epoch, ""))
+	k.Placement["batch"] = "b"
+	later := epoch.Add(time.Second)
+	if d := one(t, k, later); d.Outcome != otto.OutcomeWait || !strings.Contains(d.Waits, "the move of batch is under way") {
+		t.Errorf("while room is being made: %+v", d)
+	}
+	k.Memory = k.Memory.End("batch", later, "")
+	if _, found := k.Memory.Judge(k, later.Add(time.Minute)); len(found) != 1 || found[0].Verdict != HelpedNo {
+		t.Errorf("%+v", found)
+	}
+	k.Verdicts[0].State = otto.RequirementOK
+	if _, found := k.Memory.Judge(k, later.Add(time.Minute)); len(found) != 1 || found[0].Verdict != HelpedYes {
+		t.Errorf("%+v", found)
+	}
+}
+
 func TestNodeIsCordonedOnceForAViolation(t *testing.T) {
 	k := cluster(node("b", 10))
 	r := required("node.disk", 90, otto.ActionCordon)
@@ -234,7 +298,7 @@ func TestWhetherItHelpedIsFoundOut(t *testing.T) {
 	k.Memory = k.Memory.Begin(ActOf(d, epoch, "")).End("web", epoch.Add(2*time.Second), "")
 	k.Placement["web"] = "b"
 	k.Verdicts[0] = violated(k.Wanted.Services[0].Requirements[0], "web", "web", "b", 90)
-	now := epoch.Add(30 * time.Second)
+	now := epoch.Add(20 * time.Second)
 	if _, found := k.Memory.Judge(k, now); len(found) > 0 {
 		t.Errorf("judged while it settles: %+v", found)
 	}

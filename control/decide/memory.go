@@ -25,9 +25,11 @@ type Act struct {
 	Instance string `json:"instance,omitempty"`
 	From     string `json:"from"`
 	To       string `json:"to,omitempty"` // of a restart the same as From
-	// Requirement is the one that it was done for, OfNode says that it is From's.
+	// Requirement is the one that it was done for, OfNode says that it is From's, and
+	// For whose it is if another instance was to be helped.
 	Requirement string    `json:"requirement,omitempty"`
 	OfNode      bool      `json:"of_node,omitempty"`
+	For         string    `json:"for,omitempty"`
 	Began       time.Time `json:"began"`
 	Ended       time.Time `json:"ended,omitzero"` // zero while it is under way
 	Verdict     Helped    `json:"helped,omitempty"`
@@ -288,13 +290,16 @@ func (k Known) judge(a Act) (helped Helped, why string) {
 	if a.Requirement == "" {
 		return HelpedUnknown, "nothing was required"
 	}
-	if !a.OfNode && k.Placement[a.Instance] != a.To {
+	if !a.OfNode && a.For == "" && k.Placement[a.Instance] != a.To {
 		return HelpedUnknown, fmt.Sprintf("%s is not on %s any more", a.Instance, a.To)
 	}
 	for _, v := range k.Verdicts {
 		about := v.Instance == a.Instance && v.Node == a.To
-		if a.OfNode {
+		switch {
+		case a.OfNode:
 			about = v.Service == "" && v.Node == a.From
+		case a.For != "":
+			about = v.Instance == a.For && v.Node == a.From
 		}
 		if !about || v.Requirement.String() != a.Requirement {
 			continue

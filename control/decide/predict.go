@@ -3,6 +3,7 @@ package decide
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -99,7 +100,7 @@ func own(metric string, u Use, n *Node) (value float64, known bool) {
 // would have to hold there: the instance's, the node's and those of what is there
 // already. A value that would not be clear refuses it, and so does one that is not
 // known and cannot be foreseen.
-func (f *frame) target(i *instance, n *Node) (predicted []otto.Prediction, refusal string) {
+func (f *frame) target(i *instance, n *Node, bar bar) (predicted []otto.Prediction, refusal string) {
 	u, measured := f.Uses[i.name]
 	check := func(r otto.Requirement, of string) string {
 		m, _ := otto.FindMetric(r.Metric)
@@ -120,7 +121,7 @@ func (f *frame) target(i *instance, n *Node) (predicted []otto.Prediction, refus
 		if !slices.Contains(predicted, p) { // several of the same service
 			predicted = append(predicted, p)
 		}
-		return unclear(r, value, of, i.name, by)
+		return bar.refuses(r, value, of, i.name, by)
 	}
 	for _, r := range f.Wanted.RequirementsOf(*i.of) {
 		if why := check(r, i.of.Name); why != "" {
@@ -134,7 +135,7 @@ func (f *frame) target(i *instance, n *Node) (predicted []otto.Prediction, refus
 			return predicted, fmt.Sprintf("how much %s uses is not known", i.name)
 		}
 		predicted = append(predicted, otto.Prediction{Requirement: r.String(), Of: i.of.Name, Value: value, Unit: r.Unit})
-		if why := unclear(r, value, i.of.Name, i.name, 0); why != "" {
+		if why := bar.refuses(r, value, i.of.Name, i.name, 0); why != "" {
 			return predicted, why
 		}
 	}
@@ -146,9 +147,29 @@ func (f *frame) target(i *instance, n *Node) (predicted []otto.Prediction, refus
 	return predicted, f.wounded[n.ID]
 }
 
-// unclear says that a value would not be on the good side of the clear threshold.
-func unclear(r otto.Requirement, value float64, of, instance string, by float64) string {
-	if r.Clears(value, 1) {
+// bar is how good a target has to be. Its zero value asks for clear thresholds of
+// all requirements; within, for their limits, and that the violated requirement of
+// the instance which goes there gets better by as much as its clear threshold is
+// away from its limit, so that it is no move for a trifle.
+type bar struct {
+	within   bool
+	violated *otto.Verdict
+}
+
+// lower is the bar where nothing is clear for an instance that leaves for a cause.
+func lower(c cause, i *instance) bar {
+	b := bar{within: true}
+	if c.Instance == i.name {
+		b.violated = &c.Verdict
+	}
+	return b
+}
+
+// refuses says that a value would not be good enough.
+func (b bar) refuses(r otto.Requirement, value float64, of, instance string, by float64) string {
+	v := b.violated
+	trifle := v != nil && v.Service == of && v.Requirement.String() == r.String() && math.Abs(*v.Value-value) < math.Abs(r.Limit-r.Clear)
+	if r.Clears(value, 1) || b.within && r.Holds(value) && !trifle {
 		return ""
 	}
 	text := fmt.Sprintf("its %s would be %s", r.Metric, r.Unit.Show(value))

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -134,7 +135,7 @@ func measure(t *rapid.T, k *Known, now time.Time) {
 		n.Readings = map[string]Range{}
 		for _, metric := range []string{"node.cpu", "node.memory", "node.temperature", "node.disk", "node.memory.available"} {
 			if rapid.IntRange(0, 9).Draw(t, "measured") > 0 {
-				low := rapid.SampledFrom([]float64{5, 30, 60, 95}).Draw(t, "low")
+				low := rapid.SampledFrom([]float64{5, 30, 46, 60, 74, 95}).Draw(t, "low")
 				if metric == "node.memory.available" {
 					low *= 1 << 26
 				}
@@ -187,7 +188,7 @@ func checkAct(t *rapid.T, k Known, d otto.Decision, now time.Time) {
 	}
 	called := slices.ContainsFunc(k.Verdicts, func(v otto.Verdict) bool {
 		return v.Requirement.String() == d.Requirement && v.State == otto.RequirementViolated && v.Value != nil && now.Sub(v.Evaluated) <= stale &&
-			v.Requirement.Action == d.Action && v.Node == d.Node && (d.OfNode && v.Service == "" || v.Instance == d.Instance)
+			v.Requirement.Action == d.Action && v.Node == d.Node && (d.OfNode && v.Service == "" || d.For == "" && v.Instance == d.Instance || d.For != "" && v.Instance == d.For)
 	})
 	if !called {
 		t.Fatalf("no new violation calls for it: %+v", d)
@@ -239,32 +240,65 @@ func checkAct(t *rapid.T, k Known, d otto.Decision, now time.Time) {
 	}
 }
 
+// checkTarget is where nothing may go: where a limit would not hold, or a clear
+// threshold although there is a node where all do.
 func checkTarget(t *rapid.T, k Known, d otto.Decision, s otto.Service) {
 	n := k.Nodes[slices.IndexFunc(k.Nodes, func(n Node) bool { return n.ID == d.To })]
 	if !s.Mobile() || n.Refuse != "" || d.To == d.Node {
 		t.Fatalf("it cannot go there: %+v", d)
 	}
-	requirements := append(slices.Clone(s.Requirements), k.Wanted.Nodes[slices.IndexFunc(k.Wanted.Nodes, func(w otto.Node) bool { return w.ID == d.To })].Requirements...)
+	clear, held, better := foreseen(k, d, s, n)
+	if !held {
+		t.Fatalf("a limit would not hold there: %+v", d)
+	}
+	if clear {
+		return
+	}
+	if own := !d.OfNode && d.For == ""; own && !better {
+		t.Fatalf("it goes for a trifle: %+v", d)
+	}
+	for _, n := range k.Nodes {
+		wounded := slices.ContainsFunc(k.Verdicts, func(v otto.Verdict) bool { return v.Node == n.ID && v.Standing() })
+		if clear, _, _ := foreseen(k, d, s, n); clear && n.ID != d.Node && n.Refuse == "" && !wounded {
+			t.Fatalf("all would be clear on %s: %+v", n.ID, d)
+		}
+	}
+}
+
+// foreseen says whether all would be clear on a node, or within its limit, and
+// whether what calls for a move would be better by as much as there is between.
+func foreseen(k Known, d otto.Decision, s otto.Service, n Node) (clear, held, better bool) {
+	requirements := append(slices.Clone(s.Requirements), k.Wanted.Nodes[slices.IndexFunc(k.Wanted.Nodes, func(w otto.Node) bool { return w.ID == n.ID })].Requirements...)
 	for _, other := range k.Wanted.Services {
 		for _, name := range k.Wanted.InstanceNames(other) {
-			if k.Placement[name] == d.To {
+			if k.Placement[name] == n.ID {
 				requirements = append(requirements, other.Requirements...)
 			}
 		}
 	}
 	u := k.Uses[d.Instance]
-	add := map[string]float64{
-		"node.cpu": 100 * u.Cores / max(n.Cores, 1), "node.temperature": 30 * u.Cores / max(n.Cores, 1), "node.disk": 0,
-		"node.memory": 100 * u.Memory / float64(n.Memory), "node.memory.available": -u.Memory,
-	}
-	for _, r := range requirements {
+	cpu, memory := 100*u.Cores/max(n.Cores, 1), 100*u.Memory/float64(n.Memory)
+	add := map[string]float64{"node.cpu": cpu, "node.temperature": 0.3 * cpu, "node.disk": 0, "node.memory": memory, "node.memory.available": -u.Memory}
+	alone := map[string]float64{"cpu": cpu, "memory": memory}
+	clear, held, better = true, true, true
+	for i, r := range requirements {
 		by, ofNode := add[r.Metric]
+		reading, measured := n.Readings[r.Metric]
+		if value, own := alone[r.Metric]; own && i < len(s.Requirements) {
+			by, ofNode, measured, reading = value, true, true, Range{}
+		}
 		if !ofNode {
 			continue
 		}
-		reading, measured := n.Readings[r.Metric]
-		if !measured || !r.Clears(reading.Low+by, 1) || !r.Clears(reading.High+by, 1) {
-			t.Fatalf("%s is not clear on %s with %v by %s: %+v", r, d.To, reading, d.Instance, d)
+		clear = clear && measured && r.Clears(reading.Low+by, 1) && r.Clears(reading.High+by, 1)
+		held = held && measured && r.Holds(reading.Low+by) && r.Holds(reading.High+by)
+		if r.String() == d.Requirement && i < len(s.Requirements) {
+			worst := reading.High
+			if r.Operator == ">" {
+				worst = reading.Low
+			}
+			better = math.Abs(*d.Value-worst-by) >= math.Abs(r.Limit-r.Clear)
 		}
 	}
+	return clear, held, better
 }

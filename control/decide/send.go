@@ -1,0 +1,162 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/scheduler"
+)
+
+// send finds a node for an instance that has a reason to leave, and says whether
+// it goes there now.
+func (f *frame) send(d *otto.Decision, i *instance, c cause) {
+	if why := i.of.Stays(); why != "" {
+		d.Outcome = otto.OutcomeStuck
+		if i.of.Stateful() && !i.of.Global() && i.of.Data != otto.DataDisposable {
+			d.Outcome, d.Waits = otto.OutcomeAdvise, "its data would have to go with it, and no move carries data yet"
+		}
+		d.Reason += "; it stays where it is: " + why
+		return
+	}
+	var bar bar
+	to, until, refusals := f.find(i, bar)
+	if to == nil && until.IsZero() {
+		if second, later, why := f.find(i, lower(c, i)); second != nil || !later.IsZero() {
+			bar, to, until, refusals = lower(c, i), second, later, why
+		}
+	}
+	switch {
+	case to == nil && until.IsZero():
+		d.Outcome, d.Refusals = otto.OutcomeStuck, refusals
+		d.Reason += "; and it would be no better anywhere: " + sayRefusals(refusals)
+		return
+	case to == nil:
+		d.Outcome, d.Until, d.Refusals = otto.OutcomeWait, until, refusals
+		d.Waits = "nowhere to go now: " + sayRefusals(refusals)
+		return
+	}
+	d.Outcome, d.To = otto.OutcomeDo, to.ID
+	d.Predicted, _ = f.target(i, to, bar)
+	f.price(d, i, to)
+	if bar.within {
+		d.Gain *= unforeseen
+		d.Reason += fmt.Sprintf("; nowhere would all be clear, and on %s all would be within their limits", to.ID)
+	}
+	if m, _ := otto.FindMetric(c.Requirement.Metric); !m.Node && c.Requirement.Metric != "cpu" && c.Requirement.Metric != "memory" {
+		d.Gain *= unforeseen
+	}
+	f.restrain(d, i, c)
+}
+
+func sayRefusals(list []otto.Refusal) string {
+	if len(list) == 0 {
+		return "there is no other node"
+	}
+	parts := make([]string, 0, len(list))
+	for k, r := range list {
+		if k == 0 || list[k-1].Node != r.Node {
+			parts = append(parts, r.Node+": "+r.Reason)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// find returns the best node for an instance, or when there may be one and why
+// there is none now. A zero time means that it is not a matter of time.
+func (f *frame) find(i *instance, bar bar) (best *Node, until time.Time, refusals []otto.Refusal) {
+	f.state.Take(i.of, i.at)
+	defer f.state.Put(i.of, i.at)
+	also := func(id string) string {
+		why := f.unfit(i, id, bar)
+		if why == "" {
+			var end time.Time
+			if why, end = f.passing(i.of.Name, id); why != "" && (until.IsZero() || end.Before(until)) {
+				until = end
+			}
+		}
+		return why
+	}
+	if id, ok := f.state.Pick(scheduler.Ask{Service: i.of, Also: also}); ok {
+		return f.node(id), time.Time{}, nil
+	}
+	return nil, until, f.refusals(i, also)
+}
+
+// unfit says why a node is no target for an instance, by requirements.
+func (f *frame) unfit(i *instance, id string, bar bar) (why string) {
+	if id == i.at {
+		return "it is there now"
+	}
+	_, why = f.target(i, f.node(id), bar)
+	return why
+}
+
+func (f *frame) refusals(i *instance, also func(string) string) []otto.Refusal {
+	_, all := f.state.Explain(scheduler.Ask{Service: i.of, Also: also})
+	return slices.DeleteFunc(all, func(r otto.Refusal) bool { return r.Node == i.at })
+}
+
+// passing says why a node is no target for a service at this time.
+func (f *frame) passing(service, id string) (why string, until time.Time) {
+	if why, until = f.Memory.barred(service, id, f.decisions, f.now); why != "" {
+		return why, until
+	}
+	if why, until = f.Memory.settling("", id, f.decisions, f.now); why != "" {
+		if until.IsZero() { // it has not ended yet
+			until = f.now.Add(f.decisions.Settle)
+		}
+		return why, until
+	}
+	until, full := f.Memory.spent(f.decisions.PerNode, f.now, func(a Act) bool { return a.From == id || a.To == id })
+	if full {
+		return fmt.Sprintf("there were %d moves and restarts from, to and on it within the last hour", f.decisions.PerNode), until
+	}
+	return "", time.Time{}
+}
+
+// restrain finds what holds back an action that would be taken.
+func (f *frame) restrain(d *otto.Decision, i *instance, c cause) {
+	wait := func(until time.Time, format string, args ...any) {
+		if d.Outcome == otto.OutcomeDo {
+			d.Outcome, d.Waits, d.Until = otto.OutcomeWait, fmt.Sprintf(format, args...), until
+		}
+	}
+	m, service := f.Memory, i.of.Name
+	mode := f.Wanted.Decisions.ModeOf(*i.of)
+	if mode == otto.DecideOff {
+		d.Outcome, d.Waits = otto.OutcomeTell, "decisions are off"
+		return
+	}
+	if why := f.Busy[i.name]; why != "" {
+		wait(time.Time{}, "%s", why)
+	}
+	if why, until := m.settling(service, i.at, f.decisions, f.now); why != "" {
+		wait(until, "%s", why)
+	}
+	if m.unjudged(service) {
+		wait(time.Time{}, "it is not known yet whether the last one helped")
+	}
+	if until := m.cooling(service, f.decisions); until.After(f.now) {
+		wait(until, "the last one is less than %s ago", otto.ShortDuration(f.decisions.Cooldown))
+	}
+	if until, full := m.spent(f.decisions.PerService, f.now, func(a Act) bool { return a.Service == service }); full {
+		wait(until, "there were %d of this service within the last hour", f.decisions.PerService)
+	}
+	if until, full := m.spent(f.decisions.PerNode, f.now, func(a Act) bool { return a.From == i.at || a.To == i.at }); full {
+		wait(until, "there were %d from, to and on %s within the last hour", f.decisions.PerNode, i.at)
+	}
+	if until, full := m.spent(f.decisions.PerCluster, f.now, func(Act) bool { return true }); full {
+		wait(until, "there were %d in the cluster within the last hour", f.decisions.PerCluster)
+	}
+	if m.Full() {
+		wait(time.Time{}, "more are remembered than can be: %d", maxActs)
+	}
+	if d.Gain < d.Cost {
+		rate := severity(c.Requirement) * d.Gain / max(c.spent, 1e-9)
+		wait(f.now.Add(time.Duration((d.Cost-d.Gain)/max(rate, 1e-9)*float64(time.Second))), "the violation has cost %.0f s so far, and it would cost %.0f s", d.Gain, d.Cost)
+	}
+	f.hold(d, mode)
+}
