@@ -84,11 +84,18 @@ func (c Curve) At(t time.Duration) float64 {
 // Result is what a policy has come to in a scenario.
 type Result struct {
 	Policy string `json:"policy"`
-	// Violated is for how long requirements were violated as verdicts have it, and
-	// Over for how long what they are about was beyond the limit, which no move can
-	// hide; summed over the requirements of all nodes and instances.
+	// Over is for how long the newest sample of what requirements are about was beyond
+	// the limit, summed over the requirements of all nodes and of all instances, of an
+	// instance where it runs. No move can hide it: it does not wait for the window and
+	// the time of a requirement, and goes on while an instance is moved. Early is the
+	// part of it in which the requirement was not violated yet, or not any more: no
+	// policy that acts upon violations can shorten that time, and a hasty one spends
+	// more of it, as after each move it is judged anew.
+	Over  time.Duration `json:"over_ns"`
+	Early time.Duration `json:"early_ns"`
+	// Violated is for how long requirements were violated as verdicts have it, by
+	// window and time. A move ends it for an instance, as it is judged anew elsewhere.
 	Violated time.Duration `json:"violated_ns"`
-	Over     time.Duration `json:"over_ns"`
 	// Outage is for how long instances were away by moves, Down by lost nodes.
 	Outage time.Duration `json:"outage_ns"`
 	Down   time.Duration `json:"down_ns"`

@@ -130,6 +130,23 @@ func TestViolationEndsWithTheMove(t *testing.T) {
 	}
 }
 
+// TestMoveHidesNoTimeOverTheLimit has a move that takes five minutes, in which the
+// service still runs where it is too busy.
+func TestMoveHidesNoTimeOverTheLimit(t *testing.T) {
+	s := two()
+	d := s.Demands["web"]
+	d.Image = 5 * time.Minute
+	s.Demands["web"] = d
+	moved := run(t, s, "ours", 0)
+	if moved.Moves != 1 || moved.Over < 5*time.Minute || moved.Over > 7*time.Minute {
+		t.Errorf("ours: %+v", moved)
+	}
+	still := run(t, s, "none", 0)
+	if still.Early < 30*time.Second || still.Early > 40*time.Second || still.Over-still.Early != still.Violated {
+		t.Errorf("none: %+v", still)
+	}
+}
+
 func TestLostNodeIsLeft(t *testing.T) {
 	s := two()
 	s.Machines[0].CPU, s.Machines[0].Lost = Curve{}, []Span{{5 * time.Minute, 10 * time.Minute}}

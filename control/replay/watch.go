@@ -117,22 +117,44 @@ func (q *watch) judge(w *World) {
 	for _, j := range q.judged {
 		if j.feed.known && !j.Holds(j.feed.value) {
 			j.bad = w.at
-			if j.instance == nil || j.instance.at == j.feed.node {
-				w.result.Over += w.interval
-			}
+		}
+		over := j.over()
+		if over {
+			w.result.Over += w.interval
 		}
 		if !q.all && j.verdict.State == otto.RequirementOK && w.at-j.bad > j.Over+w.interval {
 			j.verdict.Evaluated = w.now
+			if over {
+				w.result.Early += w.interval
+			}
 			continue
 		}
 		was := j.verdict.State
 		j.verdict = nfr.Evaluate(j.Requirement, j.feed.Series, w.now, j.verdict)
 		q.changed = q.changed || j.verdict.State != was && (j.verdict.Acts() || was == otto.RequirementViolated)
+		if over && !j.verdict.Standing() {
+			w.result.Early += w.interval
+		}
 		if j.verdict.Acts() {
 			w.result.Violated += w.interval
 			q.calls = q.calls || j.Action == otto.ActionMigrate
 		}
 	}
+}
+
+// over reports whether the newest sample is beyond the limit where the instance
+// runs: on its former node until it has arrived on the other, though it is judged
+// there already.
+func (j *judged) over() bool {
+	n := j.feed.node
+	if j.instance != nil {
+		n = j.instance.at
+	}
+	if n == nil || n.lost {
+		return false
+	}
+	value, known := j.feed.FromNode(n.samples[len(n.samples)-1])
+	return known && !j.Holds(value)
 }
 
 func (q *watch) verdicts() []otto.Verdict {

@@ -19,7 +19,7 @@ const (
 	placeEvery = time.Minute
 	// decideEvery is how often it is decided as long as nothing changes. The control
 	// plane does it each second.
-	decideEvery = 15 * time.Second
+	decideEvery = 5 * time.Second
 	// maxActs are remembered of a policy that cares for nothing; ours stops by itself
 	// before it has that many.
 	maxActs = 250
