@@ -116,6 +116,9 @@ func (p *Plane) load(ctx context.Context) error {
 	if p.deposed.By > 0 {
 		return nil
 	}
+	if err := p.loadStanding(ctx); err != nil {
+		return err
+	}
 	p.epoch++
 	return p.Store.Put(ctx, keyEpoch, p.epoch)
 }

@@ -26,7 +26,8 @@ type requirements struct {
 	topics    map[string]topic // that have been subscribed to, once and for good
 	peers     []otto.Peer      // to which nodes measure the round-trip time
 	watches   map[string][]otto.Watch
-	evaluated time.Time // all of them
+	evaluated time.Time            // all of them
+	kept      map[string]time.Time // violations that stand, as they are in the store
 }
 
 // owner is whose requirements a group is: a service's or a node's.
@@ -103,7 +104,7 @@ func (p *Plane) require() {
 	for _, j := range q.all {
 		former[j.id] = j
 	}
-	feeds, before := q.feeds, q.all
+	feeds := q.feeds
 	q.revision, q.placement, q.all = w.Revision, maps.Clone(placement), nil
 	q.feeds, q.feedsOf = map[feedKey]*feed{}, map[subject][]*feed{}
 	q.groups, q.onNode = map[owner]*group{}, map[string][]*judged{}
@@ -118,6 +119,7 @@ func (p *Plane) require() {
 			j.verdict = was.verdict
 		} else {
 			j.verdict.Service, j.verdict.Instance, j.verdict.Node = j.service, j.instance, j.node
+			j.verdict.Violated = q.kept[j.id] // only after a start: what is dropped is not kept
 		}
 		j.feed = q.feed(feeds, j, share, every)
 		j.group = q.group(j)
@@ -142,11 +144,12 @@ func (p *Plane) require() {
 			}
 		}
 	}
-	for _, j := range before {
-		if !there[j.id] {
-			p.drop(j)
+	for id := range q.kept {
+		if !there[id] {
+			p.dropped(id)
 		}
 	}
+	p.keepStanding()
 	p.listen()
 	q.peers, q.watches = p.peersOf(w), p.watchesOf(q.all)
 	p.lookout.Set(p.ctx, q.watches[otto.FromControl])
@@ -250,13 +253,6 @@ func (q *requirements) feed(former map[feedKey]*feed, j *judged, share otto.Shar
 	q.feeds[key] = f
 	q.feedsOf[key.subject] = append(q.feedsOf[key.subject], f)
 	return f
-}
-
-// drop says that a violation is not watched any more.
-func (p *Plane) drop(j *judged) {
-	if j.verdict.Standing() {
-		p.event("requirement-dropped", j.node, j.service, fmt.Sprintf("%s is no longer judged there: the service has left, or it is not required any more", j.Requirement))
-	}
 }
 
 // measureNode takes in a sample of a node.
@@ -383,6 +379,7 @@ func (p *Plane) evaluateThose(list []*judged, now time.Time) {
 	if p.deciding() != nil {
 		return
 	}
+	var changed []*judged
 	for _, j := range list {
 		if !j.due(now) {
 			continue
@@ -394,8 +391,14 @@ func (p *Plane) evaluateThose(list []*judged, now time.Time) {
 			p.dirty, p.decisions.changed = true, true
 		}
 		if j.verdict.Standing() != standing {
-			p.tellVerdict(j)
+			changed = append(changed, j)
 		}
+	}
+	if len(changed) > 0 {
+		p.keepStanding()
+	}
+	for _, j := range changed {
+		p.tellVerdict(j)
 	}
 }
 

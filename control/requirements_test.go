@@ -243,6 +243,49 @@ func TestViolationThatIsNoLongerRequiredIsSaidToBe(t *testing.T) {
 	})
 }
 
+// TestViolationIsAsOldAfterARestart kills the control plane while a violation
+// stands. It is not told again, is as old as it was told to be, and is acted upon no
+// sooner than it has been measured for its time.
+func TestViolationIsAsOldAfterARestart(t *testing.T) {
+	web := movable("web", "a")
+	web.Requirements = []otto.Requirement{required("node.cpu", 80, otto.ActionMigrate)}
+	w := three(web)
+	w.Decisions.Mode = otto.DecideAdvise
+	inThree(t, []otto.Service{web}, func(t *testing.T, c *ottotest.Cluster) {
+		apply(t, c, w)
+		c.Hosts["a"].Measure(busy(95))
+		before := verdict(c.Wait(time.Minute, "violated", inState(otto.RequirementViolated)))
+		time.Sleep(10 * time.Minute)
+		restart := func() {
+			c.KillPlane()
+			c.StartPlane()
+		}
+		restart()
+		began := time.Now()
+		if v := verdict(c.Wait(time.Minute, "pending again", inState(otto.RequirementPending))); !v.Standing() || v.Acts() {
+			t.Errorf("before it is measured for its time: %+v", v)
+		}
+		after := verdict(c.Wait(time.Minute, "violated again", inState(otto.RequirementViolated)))
+		if took := time.Since(began); took < 20*time.Second || !after.Violated.Equal(before.Violated) {
+			t.Errorf("violated %s after the start, since %s and not %s", took, after.Violated, before.Violated)
+		}
+		if kinds := told(c); len(kinds) > 0 { // the journal is new
+			t.Errorf("told again: %v", kinds)
+		}
+		c.Hosts["a"].Measure(busy(10))
+		restart()
+		c.Wait(time.Minute, "ok", inState(otto.RequirementOK))
+		if diff := cmp.Diff([]string{"requirement-met"}, told(c)); diff != "" {
+			t.Error(diff)
+		}
+		restart()
+		time.Sleep(time.Minute)
+		if v := verdict(c.Plane.Cluster()); v.Standing() || len(told(c)) > 0 {
+			t.Errorf("after its end: %+v, %v", v, told(c))
+		}
+	})
+}
+
 // TestNotifyRunsCommandsAndWebhooks is in real time: there are processes.
 func TestNotifyRunsCommandsAndWebhooks(t *testing.T) {
 	posted := make(chan otto.Verdict, 1)
