@@ -1,16 +1,20 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/otto-edge/otto/config"
 	"github.com/otto-edge/otto/control/recording"
 	"github.com/otto-edge/otto/control/replay"
 )
@@ -18,7 +22,8 @@ import (
 type simulateOptions struct {
 	nodes, services, days int
 	seed                  uint64
-	policy, from          string
+	policies              []string
+	from                  string
 }
 
 func newSimulate(a *app) *cobra.Command {
@@ -33,20 +38,31 @@ decide there, in virtual time. Nothing real is touched, and no cluster is needed
 Policies: ours, as the control plane decides; threshold, which moves the largest
 service to the least loaded node whenever a limit is exceeded for its time;
 random; topsis, which is threshold with a weighing of many criteria; none, which
-moves nothing. All of them see the same load.
+moves nothing; all stands for these five. All of them see the same load.
 
-With --from it runs on what otto record has kept of a real cluster, by the
-requirements of that time and the default decisions. What a service took is what
-it would have liked to take.
+A policy may also be a YAML file with keys of otto.yaml, which go before the
+cluster's own, and the policy that decides (ours, if it does not say):
 
-OVER is for how long what requirements are about was beyond their limit, and
-VIOLATED for how long they were violated as verdicts have it, summed over all;
-OUTAGE for how long instances were away because they were moved, DOWN because
+  policy: ours
+  decisions: {cooldown: 2m, per_cluster: 40}
+  scheduler: {weights: {heat: 5}}
+
+With --from it runs on what otto record has kept of a real cluster, by its own
+requirements, decisions and weights. What a service took is what it would have
+liked to take.
+
+What is counted, summed over all requirements of all nodes and of all instances:
+OVER is for how long the newest sample was beyond the limit, where the instance
+runs, so that no move hides it; EARLY the part of it in which the requirement was
+not violated by its window and time, so that no policy may act; VIOLATED for how
+long it was, as verdicts have it, which begin anew where a service comes to.
+OUTAGE is for how long instances were away because they were moved, DOWN because
 their node was lost. HASTY moves came within the service's cooldown, RETURNS went
 back to a node that had been left within return_after, and after USELESS ones the
 requirement was still violated.`,
 		Example: `  otto simulate --nodes 50 --services 200 --days 7
   otto simulate --policy all --seed 3
+  otto simulate --policy ours --policy mine.yaml
   otto simulate --from week.otto-recording --policy all
   otto simulate --output json | jq '.results[0].moves'`,
 		Args: noArgs,
@@ -65,7 +81,7 @@ requirement was still violated.`,
 	f.IntVar(&o.days, "days", 7, "how many days")
 	f.Uint64Var(&o.seed, "seed", 1, "what everything is drawn from")
 	f.StringVar(&o.from, "from", "", "a file of otto record, instead of a drawn cluster")
-	f.StringVar(&o.policy, "policy", "ours", "ours, threshold, random, topsis, none, or all of them")
+	f.StringArrayVar(&o.policies, "policy", []string{"ours"}, "ours, threshold, random, topsis, none, all of them, or a file; may be given again")
 	return c
 }
 
@@ -101,17 +117,19 @@ func (a *app) simulate(ctx context.Context, o simulateOptions) error {
 	if err != nil {
 		return err
 	}
-	s := simulation{Seed: o.seed, Nodes: len(scenario.Wanted.Nodes), Services: len(scenario.Wanted.Services), Length: scenario.Length}
-	names := []string{o.policy}
-	if o.policy == "all" {
-		names = replay.Policies()
+	policies, err := o.chosen()
+	if err != nil {
+		return err
 	}
-	for _, name := range names {
-		policy, err := replay.Named(name, o.seed)
+	s := simulation{Seed: o.seed, Nodes: len(scenario.Wanted.Nodes), Services: len(scenario.Wanted.Services), Length: scenario.Length}
+	for _, p := range policies {
+		decides, err := replay.Named(p.Name, o.seed)
 		if err != nil {
-			return fmt.Errorf("%w: --policy: %w", errUsage, err)
+			return err
 		}
-		w := replay.New(scenario, name, policy)
+		under := scenario
+		under.Wanted = p.Over(scenario.Wanted)
+		w := replay.New(under, p.label, decides)
 		for w.Step() {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -124,6 +142,39 @@ func (a *app) simulate(ctx context.Context, o simulateOptions) error {
 	}
 	a.printSimulation(s)
 	return nil
+}
+
+// labelled is a policy with what it is called in the output.
+type labelled struct {
+	config.Policy
+	label string
+}
+
+// chosen are the policies that were asked for, each by its name or its file.
+func (o simulateOptions) chosen() (list []labelled, err error) {
+	names := replay.Policies()
+	for _, of := range o.policies {
+		if of == "all" {
+			for _, name := range names {
+				list = append(list, labelled{config.Policy{Name: name}, name})
+			}
+			continue
+		}
+		if slices.Contains(names, of) {
+			list = append(list, labelled{config.Policy{Name: of}, of})
+			continue
+		}
+		if _, err := os.Stat(of); err != nil {
+			return nil, fmt.Errorf("%w: --policy %s: there are %s and all, and no such file: %w", errUsage, of, strings.Join(names, ", "), err)
+		}
+		p, err := config.LoadPolicy(of, names, os.LookupEnv)
+		if err != nil {
+			return nil, err
+		}
+		p.Name = cmp.Or(p.Name, names[0])
+		list = append(list, labelled{p, filepath.Base(of)})
+	}
+	return list, nil
 }
 
 // scenario is drawn, or made of a recording.
@@ -153,9 +204,9 @@ func (a *app) scenario(o simulateOptions) (replay.Scenario, error) {
 
 func (a *app) printSimulation(s simulation) {
 	fmt.Fprintf(a.out, "%d nodes, %d services, %s\n\n", s.Nodes, s.Services, s.Length)
-	rows := [][]string{{"POLICY", "OVER", "VIOLATED", "MOVES", "OUTAGE", "DOWN", "FAILOVERS", "HASTY", "RETURNS", "USELESS"}}
+	rows := [][]string{{"POLICY", "OVER", "EARLY", "VIOLATED", "MOVES", "OUTAGE", "DOWN", "FAILOVERS", "HASTY", "RETURNS", "USELESS"}}
 	for _, r := range s.Results {
-		row := []string{r.Policy, r.Over.String(), r.Violated.String()}
+		row := []string{r.Policy, r.Over.String(), r.Early.String(), r.Violated.String()}
 		row = slices.Concat(row, []string{strconv.Itoa(r.Moves), r.Outage.String(), r.Down.String()})
 		for _, n := range []int{r.Failovers, r.Hasty, r.Returns, r.Useless} {
 			row = append(row, strconv.Itoa(n))
@@ -163,4 +214,5 @@ func (a *app) printSimulation(s simulation) {
 		rows = append(rows, row)
 	}
 	table(a.out, false, 0, rows)
+	fmt.Fprintln(a.out, "\nOVER: newest samples beyond a limit, of all nodes and instances; EARLY: of that, not violated yet. See otto simulate --help.")
 }

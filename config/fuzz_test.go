@@ -46,6 +46,9 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
+		if _, err := parsePolicy("mine.yaml", data, policyNames(), noEnv); err == nil && file.Name != "" && len(file.Wanted.Services) > 0 {
+			t.Error("an otto.yaml with services is taken for a policy file")
+		}
 		for _, s := range file.Wanted.Services {
 			if !wire.ValidID(s.Name) || s.Spec.Image == "" || s.Replicas < 1 {
 				t.Errorf("accepted %+v", s)
