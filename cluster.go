@@ -82,18 +82,23 @@ const (
 // Cluster is everything known at one moment. It is immutable: the control
 // plane makes a new one for every change that matters.
 type Cluster struct {
-	Name     string          `json:"name"`
-	ID       string          `json:"id"`
-	Version  string          `json:"version"` // of the control plane
-	Time     time.Time       `json:"time"`
-	Started  time.Time       `json:"started"` // the control plane
-	Epoch    uint64          `json:"epoch"`
-	Broker   string          `json:"broker"` // host:port, and who serves it
-	Revision uint64          `json:"revision"`
-	Stopped  bool            `json:"stopped,omitempty"`
-	Problem  string          `json:"problem,omitempty"` // why the control plane does not decide
-	Nodes    []NodeStatus    `json:"nodes"`
-	Services []ServiceStatus `json:"services"`
+	Name     string    `json:"name"`
+	ID       string    `json:"id"`
+	Version  string    `json:"version"` // of the control plane
+	Time     time.Time `json:"time"`
+	Started  time.Time `json:"started"` // the control plane
+	Epoch    uint64    `json:"epoch"`
+	Broker   string    `json:"broker"` // host:port, and who serves it
+	Revision uint64    `json:"revision"`
+	Stopped  bool      `json:"stopped,omitempty"`
+	Problem  string    `json:"problem,omitempty"` // why the control plane does not decide
+	// What is wanted of all nodes and services alike; as in Wanted.
+	Interval     time.Duration   `json:"interval_ns"`
+	Requirements []Requirement   `json:"requirements,omitempty"`
+	Decisions    Decisions       `json:"decisions,omitzero"`
+	Scheduler    Scheduler       `json:"scheduler,omitzero"`
+	Nodes        []NodeStatus    `json:"nodes"`
+	Services     []ServiceStatus `json:"services"`
 	// Snapshots are where sealed backups of the control plane are.
 	Snapshots []Snapshot `json:"snapshots,omitempty"`
 }

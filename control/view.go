@@ -17,6 +17,7 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 	c := &otto.Cluster{
 		Name: p.Name, ID: p.identity.ClusterID, Version: p.Version, Time: now.UTC(), Started: p.started.UTC(),
 		Epoch: p.epoch, Broker: p.Broker.Description, Revision: w.Revision, Stopped: w.Stopped,
+		Interval: w.IntervalOf(), Requirements: w.Requirements, Decisions: w.Decisions, Scheduler: w.Scheduler,
 		Nodes: []otto.NodeStatus{}, Services: p.services(), Snapshots: p.snapshots.view(),
 	}
 	c.Problem = p.doubts

@@ -64,28 +64,22 @@ func FrameOf(c *otto.Cluster) Frame {
 // WantedOf is what a view of a cluster has of what is wanted, without what a
 // recording need not know: environments, commands and who is notified.
 func WantedOf(c *otto.Cluster) otto.Wanted {
-	w := otto.Wanted{Revision: c.Revision}
+	w := otto.Wanted{Revision: c.Revision, Interval: c.Interval, Requirements: unsaid(c.Requirements), Decisions: c.Decisions, Scheduler: c.Scheduler}
 	for _, n := range c.Nodes {
-		w.Nodes = append(w.Nodes, otto.Node{ID: n.ID, Labels: n.Labels, Requirements: required(n.Requirements, n.Verdicts)})
+		w.Nodes = append(w.Nodes, otto.Node{ID: n.ID, Labels: n.Labels, Requirements: unsaid(n.Requirements)})
 	}
 	for _, s := range c.Services {
 		of := s.Service
-		of.Probe, of.DependsOn, of.Requirements = nil, nil, required(s.Requirements, s.Verdicts)
+		of.Probe, of.DependsOn, of.Requirements = nil, nil, unsaid(s.Requirements)
 		of.Spec = otto.ContainerSpec{Image: of.Spec.Image, Ports: of.Spec.Ports, Mounts: of.Spec.Mounts, Resources: of.Spec.Resources, Exclusive: of.Spec.Exclusive}
 		w.Services = append(w.Services, of)
 	}
 	return w
 }
 
-// required are a service's or node's own requirements, and those for all that it
-// is judged by.
-func required(own []otto.Requirement, verdicts []otto.Verdict) []otto.Requirement {
-	list := slices.Clone(own)
-	for _, v := range verdicts {
-		if !slices.ContainsFunc(list, func(r otto.Requirement) bool { return r.String() == v.Requirement.String() }) {
-			list = append(list, v.Requirement)
-		}
-	}
+// unsaid are requirements without who is told of them.
+func unsaid(list []otto.Requirement) []otto.Requirement {
+	list = slices.Clone(list)
 	for i := range list {
 		list[i].Notify = nil
 	}
@@ -103,9 +97,10 @@ const (
 	recordedHeat = 0.3
 )
 
-// Scenario is a recording as it would have been had nothing been decided. What an
-// instance took is what it would have liked to take: where a node was overloaded
-// that is too little. What was not measured for a while is as it was before.
+// Scenario is a recording, with the cluster's own requirements, decisions and
+// weights, as it would have been had nothing been decided. What an instance took is
+// what it would have liked to take: where a node was overloaded that is too little.
+// What was not measured for a while is as it was before.
 func (r Recording) Scenario() (Scenario, error) {
 	if len(r.Frames) < 2 || r.Interval <= 0 || len(r.Wanted.Nodes) == 0 {
 		return Scenario{}, errors.New("the recording has too little in it: two frames of a cluster at least")
@@ -136,6 +131,9 @@ func (r Recording) Scenario() (Scenario, error) {
 
 // sound refuses what no otto.yaml can ask for, and what is too much to run.
 func sound(w otto.Wanted, steps int) error {
+	if d := w.Decisions; min(d.Cooldown, d.ReturnAfter, d.Settle) < 0 || min(d.PerService, d.PerNode, d.PerCluster) < 0 {
+		return errors.New("the decisions in the recording make no sense: there are numbers below 0")
+	}
 	instances := 0
 	requirements := slices.Clone(w.Requirements)
 	for _, s := range w.Services {
@@ -205,7 +203,8 @@ func machineOf(id string, frames []Frame, every time.Duration) Machine {
 		}
 		if !lost {
 			n = f.Nodes[i]
-			m.Cores, m.Memory = max(n.Cores, 1), max(n.Memory, n.Sample.MemoryTotal)
+			n.Cores = max(n.Cores, 1) // or they are not known
+			m.Cores, m.Memory = n.Cores, max(n.Memory, n.Sample.MemoryTotal)
 		}
 		cores, used := 0.0, 0.0
 		if n.Sample != nil {
