@@ -88,9 +88,9 @@ type Result struct {
 	// the limit, summed over the requirements of all nodes and of all instances, of an
 	// instance where it runs. No move can hide it: it does not wait for the window and
 	// the time of a requirement, and goes on while an instance is moved. Early is the
-	// part of it in which the requirement was not violated yet, or not any more: no
-	// policy that acts upon violations can shorten that time, and a hasty one spends
-	// more of it, as after each move it is judged anew.
+	// part of it in which the requirement was not violated yet, or not any more, so that
+	// none of these policies acts: it is less with fewer violations, and more with each
+	// move to where it is too busy as well, as it is judged anew there.
 	Over  time.Duration `json:"over_ns"`
 	Early time.Duration `json:"early_ns"`
 	// Violated is for how long requirements were violated as verdicts have it, by
