@@ -42,7 +42,7 @@ setup: ## install the Debian packages that demo and tests need (root)
 
 .PHONY: test
 test: setup agents ## everything; as root also the end-to-end tests with real Docker and SSH
-	go test $(RACE) $(UNIT)
+	go test $(RACE) -timeout 20m $(UNIT)
 	go test ./control/sim
 ifdef ROOT
 	OTTO_E2E=required go test -count=1 -p 1 -timeout 45m ./e2e/...
@@ -56,7 +56,7 @@ endif
 
 .PHONY: race
 race: ## the unit tests under the race detector
-	go test -race $(UNIT)
+	go test -race -timeout 20m $(UNIT)
 
 .PHONY: e2e
 e2e: setup agents ## the end-to-end tests alone (root)

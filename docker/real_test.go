@@ -345,6 +345,7 @@ func killsAreTold(t *testing.T, r *Runtime) {
 		list := s.Containers(time.Now(), running)
 		return slices.ContainsFunc(list, func(s otto.ContainerSample) bool { return s.ID == goesOn && s.OOMKills == 1 })
 	})
+	waitFor(t, "the engine to tell of it", func() bool { return inspect(t, r, goesOn).OOMKills > 0 })
 	if c := inspect(t, r, goesOn); c.State != otto.ContainerRunning || c.OOMKills != 1 {
 		t.Errorf("one process of it was killed: %+v", c)
 	}
