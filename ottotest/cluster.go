@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"os"
 	"slices"
@@ -24,78 +22,6 @@ import (
 	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/wire"
 )
-
-// Store is a control.Store in memory. It outlives control planes.
-type Store struct {
-	mu   sync.Mutex
-	docs map[string][]byte
-	// fail, if set, is what Put returns.
-	fail   error
-	failed int
-}
-
-// Failed is how often Put has failed.
-func (s *Store) Failed() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
-}
-
-// SetFail makes Put fail, or work again.
-func (s *Store) SetFail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fail = err
-}
-
-// NewStore returns an empty store.
-func NewStore() *Store { return &Store{docs: map[string][]byte{}} }
-
-// Copy returns a store with the same documents.
-func (s *Store) Copy() *Store {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return &Store{docs: maps.Clone(s.docs)}
-}
-
-// Become makes the store hold what another one does.
-func (s *Store) Become(other *Store) {
-	docs := other.Copy().docs
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.docs = docs
-}
-
-// Lose loses a document, as a damaged disk may.
-func (s *Store) Lose(key string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.docs, key)
-}
-
-// Get implements control.Store.
-func (s *Store) Get(_ context.Context, key string, value any) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b, ok := s.docs[key]
-	if !ok {
-		return false, nil
-	}
-	return true, json.Unmarshal(b, value)
-}
-
-// Put implements control.Store.
-func (s *Store) Put(_ context.Context, key string, value any) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fail != nil {
-		s.failed++
-		return s.fail
-	}
-	b, err := json.Marshal(value)
-	s.docs[key] = b
-	return err
-}
 
 // Sampler is an agent.Sampler that reads the same from every node.
 type Sampler struct{ of *Host }
@@ -645,75 +571,4 @@ func run(fs ...func(context.Context) error) (stop func()) {
 		cancel()
 		wg.Wait()
 	}
-}
-
-// reach is a control.Reach that starts agents in this process.
-type reach struct{ c *Cluster }
-
-func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) ([]string, error) {
-	h := r.c.Hosts[n.ID]
-	if h == nil {
-		return nil, fmt.Errorf("no host %s", n.ID)
-	}
-	step("connecting")
-	if err := errors.Join(pause(ctx, h.SSHTime), r.ssh(n.ID)); err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	h.enrolment = &e
-	h.mu.Unlock()
-	if err := r.c.StartAgent(n.ID); err != nil {
-		return nil, err
-	}
-	return nil, verify(ctx)
-}
-
-func (r reach) Stop(_ context.Context, n otto.Node, _ string) error {
-	if err := r.ssh(n.ID); err != nil {
-		return err
-	}
-	r.c.KillAgent(n.ID)
-	return nil
-}
-
-// ssh says why a host cannot be reached.
-func (r reach) ssh(host string) error {
-	h := r.c.Hosts[host]
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case h.unreachable != nil:
-		return h.unreachable
-	case h.cut || h.off:
-		return errors.New("no route to host")
-	}
-	return nil
-}
-
-// Alive implements control.Reach.
-func (r reach) Alive(ctx context.Context, n otto.Node) error {
-	if err := r.ssh(n.ID); err != nil {
-		<-ctx.Done()
-		return err
-	}
-	return nil
-}
-
-// Address implements control.Reach.
-func (r reach) Address(n otto.Node) string { return n.ID }
-
-func (r reach) Uninstall(ctx context.Context, n otto.Node, cluster string, _ bool) error {
-	if err := r.Stop(ctx, n, cluster); err != nil {
-		return err
-	}
-	h := r.c.Hosts[n.ID]
-	var errs []error
-	list, _ := h.Runtime.Containers(ctx)
-	for _, ctr := range list {
-		errs = append(errs, h.Runtime.Stop(ctx, ctr.ID), h.Runtime.Remove(ctx, ctr.ID))
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.enrolment = nil
-	return errors.Join(errs...)
 }
