@@ -149,7 +149,7 @@ func testLeaves(t *testing.T, b burden) {
 	}
 	c := lab.NewCluster(t, fmt.Sprintf(`
 metrics: {interval: 1s}
-decisions: {cooldown: 5s, settle: 5s, return_after: 20s}
+decisions: {cooldown: 5s, settle: 5s, return_after: 10s}
 nodes:
 %s
 services:
