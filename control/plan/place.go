@@ -89,8 +89,15 @@ func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]strin
 	for _, s := range global {
 		p.join(w, s)
 	}
+	closed := p.closed() && len(homeless) > 0
+	all := ""
+	if closed { // nobody has to be asked why, for each of them
+		all = "no node can take it: " + strings.Join(p.refusals(homeless[0], nil), "; ")
+	}
 	for _, i := range homeless {
-		if node, ok := p.state.Pick(scheduler.Ask{Service: i.of}); ok {
+		if closed {
+			p.Waiting[i.name] = all
+		} else if node, ok := p.state.Pick(scheduler.Ask{Service: i.of}); ok {
 			p.move(i, node)
 		} else {
 			p.Waiting[i.name] = "no node can take it: " + strings.Join(p.refusals(i, nil), "; ")
@@ -152,6 +159,11 @@ func (p *placing) unfit(w otto.Wanted, s *otto.Service) (changed bool) {
 	return changed
 }
 
+// closed reports whether no node takes anything new, whatever it is.
+func (p *placing) closed() bool {
+	return !slices.ContainsFunc(p.nodes, func(n Node) bool { return n.Refuse == "" })
+}
+
 func (p *placing) drained(id string) bool {
 	k, known := p.index[id]
 	return known && p.nodes[k].Drained
@@ -166,14 +178,11 @@ func (p *placing) join(w otto.Wanted, s *otto.Service) {
 		if _, there := p.Placement[i.name]; !known || there || p.drained(n.ID) || p.state.Breaks(s, n.ID) != "" {
 			continue
 		}
-		only := scheduler.Ask{Service: s, Only: n.ID}
-		if _, ok := p.state.Pick(only); ok {
-			p.move(i, n.ID)
+		if why, refused := p.state.Refusal(scheduler.Ask{Service: s, Only: n.ID}, n.ID); refused {
+			p.Waiting[i.name] = fmt.Sprintf("node %s cannot take it: %s", n.ID, why)
 			continue
 		}
-		_, refusals := p.state.Explain(only)
-		k := slices.IndexFunc(refusals, func(r otto.Refusal) bool { return r.Node == n.ID })
-		p.Waiting[i.name] = fmt.Sprintf("node %s cannot take it: %s", n.ID, refusals[k].Reason)
+		p.move(i, n.ID)
 	}
 }
 

@@ -110,19 +110,6 @@ type taken struct {
 	by *service
 }
 
-// service is what is known of a service by what is placed or asked for.
-type service struct {
-	name                 string
-	places               []place
-	shunnedBy, soughtBy  []*service // that name it in apart_from and near
-	introduced, isGlobal bool
-}
-
-type place struct {
-	node  int32
-	count uint16
-}
-
 // groups are the nodes with the same value of a label, numbered.
 type groups struct {
 	of []int32 // by node
@@ -144,16 +131,35 @@ func New(candidates []Candidate, weights map[string]float64) *State {
 	s.base, s.more = baseParts(all), moreParts(all)
 	for i := range candidates {
 		s.nodes[i].Candidate = &candidates[i]
-		s.images, s.unbuilts = s.images || candidates[i].Images != nil, s.unbuilts || len(candidates[i].Unbuilt) > 0
-		for name := range candidates[i].Failures {
-			s.failing[name] = true
-		}
+		s.know(&candidates[i])
 	}
 	slices.SortStableFunc(s.nodes, func(a, b node) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range s.nodes {
 		s.index[s.nodes[i].ID], s.order[i] = int32(i), int32(i)
 	}
 	return s
+}
+
+// Renew takes over what is known now of the nodes, which must be the same ones; what is
+// placed on them stays. The candidates are read as long as the state is used.
+func (s *State) Renew(candidates []Candidate) {
+	s.images, s.unbuilts = false, false
+	clear(s.failing)
+	clear(s.groups)
+	clear(s.met)
+	for i := range candidates {
+		c := &candidates[i]
+		s.nodes[s.index[c.ID]].Candidate = c
+		s.know(c)
+	}
+	s.ordered = false
+}
+
+func (s *State) know(c *Candidate) {
+	s.images, s.unbuilts = s.images || c.Images != nil, s.unbuilts || len(c.Unbuilt) > 0
+	for name := range c.Failures {
+		s.failing[name] = true
+	}
 }
 
 // arrange brings the nodes into order before the first pick.
@@ -185,18 +191,18 @@ func (s *State) change(svc *otto.Service, id string, by int) {
 		return
 	}
 	k, n := s.introduce(svc), &s.nodes[i]
-	p := slices.IndexFunc(k.places, func(p place) bool { return p.node == i })
+	p := k.on(i)
 	switch {
 	case p < 0 && by < 0:
 		return
 	case p < 0:
-		k.places = append(k.places, place{i, 1})
+		k.add(i)
 	case by > 0:
 		k.places[p].count++
 	case k.places[p].count > 1:
 		k.places[p].count--
 	default:
-		k.places = slices.Delete(k.places, p, p+1)
+		k.remove(p)
 	}
 	n.instances += by
 	reserve := amountOf(svc.Reserve)
@@ -225,32 +231,6 @@ func (s *State) reorder(i int32) {
 	s.order = slices.Insert(s.order, to, i)
 }
 
-// introduce notes what a service wants of others.
-func (s *State) introduce(svc *otto.Service) *service {
-	k := s.named(svc.Name)
-	if !k.introduced {
-		k.introduced, k.isGlobal = true, svc.Global()
-		for _, other := range svc.Placement.ApartFrom {
-			o := s.named(other)
-			o.shunnedBy = append(o.shunnedBy, k)
-		}
-		for _, other := range svc.Placement.Near {
-			o := s.named(other)
-			o.soughtBy = append(o.soughtBy, k)
-		}
-	}
-	return k
-}
-
-func (s *State) named(name string) *service {
-	k := s.services[name]
-	if k == nil {
-		k = &service{name: name}
-		s.services[name] = k
-	}
-	return k
-}
-
 // Has is how many instances of a service are on a node.
 func (s *State) Has(name, node string) int {
 	i, ok := s.index[node]
@@ -258,10 +238,8 @@ func (s *State) Has(name, node string) int {
 	if !ok || k == nil {
 		return 0
 	}
-	for _, p := range k.places {
-		if p.node == i {
-			return int(p.count)
-		}
+	if p := k.on(i); p >= 0 {
+		return int(k.places[p].count)
 	}
 	return 0
 }
@@ -316,6 +294,23 @@ func (s *State) Explain(a Ask) ([]otto.Score, []otto.Refusal) {
 	return scores, refusals
 }
 
+// Refusal says why a node cannot take one more instance, or returns false if it can. It
+// is the first reason that Explain has.
+func (s *State) Refusal(a Ask, node string) (why string, refused bool) {
+	i, known := s.index[node]
+	if !known {
+		return "", false
+	}
+	s.prepareOn(a, i)
+	defer s.forget()
+	for _, f := range s.refusing {
+		if f.refuses(s, i) {
+			return f.why(s, i), true
+		}
+	}
+	return "", false
+}
+
 // Breaks says why an instance that is on a node may not be there, by what the file
 // says of it and what is known for certain; the instance must have been taken away
 // before. What passes, such as a node that takes nothing new, is no reason.
@@ -324,7 +319,7 @@ func (s *State) Breaks(svc *otto.Service, node string) string {
 	if !ok {
 		return ""
 	}
-	s.prepare(Ask{Service: svc})
+	s.prepareOn(Ask{Service: svc}, i)
 	defer s.forget()
 	for _, f := range s.refusing {
 		if f.lasts && f.refuses(s, i) && (f.pending == nil || !f.pending(s, i)) {
@@ -351,8 +346,8 @@ type ask struct {
 	avoid    [][]bool
 }
 
-// prepare makes an ask the one that is being answered.
-func (s *State) prepare(a Ask) {
+// begin makes an ask the one that is being answered.
+func (s *State) begin(a Ask) *service {
 	svc := a.Service
 	k := s.introduce(svc)
 	s.ask = ask{
@@ -362,6 +357,38 @@ func (s *State) prepare(a Ask) {
 		prefer:  s.meeting(svc.Placement.Prefer, s.prefer[:0]),
 		avoid:   s.meeting(svc.Placement.Avoid, s.avoid[:0]),
 	}
+	return k
+}
+
+// prepareOn is as much of prepare as says whether one node is refused.
+func (s *State) prepareOn(a Ask, i int32) {
+	k := s.begin(a)
+	s.touched = append(s.touched, i)
+	if p := k.on(i); p >= 0 {
+		s.own[i] = k.places[p].count
+	}
+	apart := func(o *service) {
+		if o.on(i) >= 0 {
+			s.apart[i] = o
+		}
+	}
+	for _, name := range a.Service.Placement.ApartFrom {
+		apart(s.named(name))
+	}
+	for _, o := range k.shunnedBy {
+		apart(o)
+	}
+	for _, f := range s.filters {
+		if f.applies(s) {
+			s.refusing = append(s.refusing, f)
+		}
+	}
+}
+
+// prepare begins an ask and notes what it means for nodes.
+func (s *State) prepare(a Ask) {
+	svc := a.Service
+	k := s.begin(a)
 	for _, p := range k.places {
 		s.own[p.node] = p.count
 		s.touched = append(s.touched, p.node)
