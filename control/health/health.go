@@ -119,13 +119,12 @@ const together = 15 * time.Second
 func Doubt(silent []time.Time, all int) string {
 	times := slices.Clone(silent)
 	slices.SortFunc(times, time.Time.Compare)
+	end := 0
 	for i, first := range times {
-		n := 1
-		for _, t := range times[i+1:] {
-			if t.Sub(first) <= together {
-				n++
-			}
+		for end < len(times) && times[end].Sub(first) <= together {
+			end++
 		}
+		n := end - i
 		if n > 1 && 2*n > all {
 			return fmt.Sprintf("%d of %d nodes fell silent at the same time, which is likelier to be this machine's own link", n, all)
 		}

@@ -20,6 +20,8 @@ const (
 type Link struct {
 	gaps [window]float64 // seconds, a ring
 	n    int             // heartbeats so far
+
+	mean, deviation float64 // of the gaps, in seconds
 }
 
 // Heard takes in the gap before a heartbeat. A gap longer than the patience of
@@ -28,6 +30,7 @@ type Link struct {
 func (l *Link) Heard(gap, patience time.Duration) {
 	l.gaps[l.n%window] = min(gap, 2*patience).Seconds()
 	l.n++
+	l.mean, l.deviation = l.rhythm()
 }
 
 // Forget forgets the rhythm, as after a restart of the node.
@@ -47,9 +50,8 @@ func (l *Link) rhythm() (mean, deviation float64) {
 // Phi is how suspicious a silence is on this link, for heartbeats that are sent
 // every interval.
 func (l *Link) Phi(silent, interval time.Duration) float64 {
-	mean, deviation := l.rhythm()
-	deviation = max(deviation, interval.Seconds()/10)
-	p := math.Erfc((silent.Seconds()-mean)/(deviation*math.Sqrt2)) / 2
+	deviation := max(l.deviation, interval.Seconds()/10)
+	p := math.Erfc((silent.Seconds()-l.mean)/(deviation*math.Sqrt2)) / 2
 	return -math.Log10(max(p, math.SmallestNonzeroFloat64))
 }
 
@@ -60,9 +62,8 @@ func (l *Link) Patience(interval time.Duration, limits Limits) time.Duration {
 	if l.n < enough {
 		return min(untaught*floor, ceiling)
 	}
-	mean, deviation := l.rhythm()
-	deviation = max(deviation, interval.Seconds()/10)
-	seconds := mean + deviations*deviation
+	deviation := max(l.deviation, interval.Seconds()/10)
+	seconds := l.mean + deviations*deviation
 	return min(max(time.Duration(seconds*float64(time.Second)), floor), ceiling)
 }
 

@@ -126,6 +126,9 @@ func (s *Series) put(value float64, at, took time.Duration) {
 // be judged.
 func (s *Series) Missing(now time.Time) bool { return !s.filled || s.silent(now) > s.stale }
 
+// MissingFrom is the time after which data will be missing, if no more come.
+func (s *Series) MissingFrom() time.Time { return s.base.Add(s.last + s.stale) }
+
 // silent is how long there has been no sample.
 func (s *Series) silent(now time.Time) time.Duration { return now.Sub(s.base) - s.last }
 
