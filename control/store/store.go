@@ -9,10 +9,13 @@
 package store
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,6 +27,11 @@ const (
 	bucket   = "otto"
 	maxBytes = 64 << 20
 	history  = 5
+	// packFrom is the size in bytes from which a document is compressed: the server
+	// takes no message above 260 KiB, and what a thousand nodes run is more than that.
+	packFrom = 64 << 10
+	// maxUnpacked bounds a document that is read, in bytes.
+	maxUnpacked = 64 << 20
 )
 
 // Store is a bucket of documents.
@@ -60,7 +68,11 @@ func (s *Store) Get(ctx context.Context, key string, value any) (found bool, err
 	if err != nil {
 		return false, fmt.Errorf("read %s from the store: %w", key, err)
 	}
-	if err := json.Unmarshal(e.Value(), value); err != nil {
+	b, err := unpack(e.Value())
+	if err == nil {
+		err = json.Unmarshal(b, value)
+	}
+	if err != nil {
 		return false, fmt.Errorf("%w: %s is unreadable: %w", otto.ErrStateLost, key, err)
 	}
 	return true, nil
@@ -72,8 +84,37 @@ func (s *Store) Put(ctx context.Context, key string, value any) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.kv.Put(ctx, key, b); err != nil {
+	if _, err := s.kv.Put(ctx, key, pack(b)); err != nil {
 		return fmt.Errorf("write %s to the store: %w", key, err)
 	}
 	return nil
+}
+
+// gzipMagic begins what is compressed; JSON begins with none of it.
+const gzipMagic = "\x1f\x8b"
+
+func pack(b []byte) []byte {
+	if len(b) < packFrom {
+		return b
+	}
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	_, _ = z.Write(b) // to memory: cannot fail
+	_ = z.Close()
+	return out.Bytes()
+}
+
+func unpack(b []byte) ([]byte, error) {
+	if !bytes.HasPrefix(b, []byte(gzipMagic)) {
+		return b, nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	out, err := io.ReadAll(io.LimitReader(z, maxUnpacked+1))
+	if err == nil && len(out) > maxUnpacked {
+		err = fmt.Errorf("it is larger than %d MiB", maxUnpacked>>20)
+	}
+	return out, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -177,5 +178,29 @@ func TestDamagedStoreNeverReadsAsAnotherOne(t *testing.T) {
 			}
 			t.Logf("found %t, document %d, %v", found, d.N, err)
 		})
+	}
+}
+
+// TestDocumentsOfAThousandNodesFit is about the server's limit for a message.
+func TestDocumentsOfAThousandNodesFit(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s, closed, err := open(t, dir, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	placement := map[string]string{}
+	for i := range 20_000 {
+		placement[fmt.Sprintf("service-%d-%d", i/10, i%10)] = fmt.Sprintf("node-%d", i*7919%1000)
+	}
+	if err := s.Put(t.Context(), "document", placement); err != nil {
+		t.Fatal(err)
+	}
+	closed()
+	if s, _, err = open(t, dir, false); err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]string
+	if found, err := s.Get(t.Context(), "document", &got); err != nil || !found || !maps.Equal(got, placement) {
+		t.Errorf("%d of %d came back (%t, %v)", len(got), len(placement), found, err)
 	}
 }
