@@ -25,6 +25,9 @@ const (
 	// envelope is room for a message's topic and headers, which the server counts
 	// as payload.
 	envelope = 4 << 10
+	// pendingPerNode is room for what is retained of a node, in bytes: who subscribes to
+	// that of all nodes gets it at once.
+	pendingPerNode = 32 << 10
 )
 
 // serverOptions are the limits that a broker on a small machine needs. Whatever
@@ -52,7 +55,7 @@ func serverOptions(dir string, o Options) (*server.Options, error) {
 	options.MaxConn = connections
 	options.MaxSubs = 64
 	options.MaxPayload = mqtt.MaxPayload + envelope
-	options.MaxPending = 4 << 20
+	options.MaxPending = max(4<<20, int64(nodes)*pendingPerNode)
 	options.WriteDeadline = 5 * time.Second
 	options.AuthTimeout = 5
 	if o.Listen == "" {
