@@ -3,7 +3,6 @@ package control
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -28,15 +27,14 @@ const buildsAgain = time.Hour
 // noteBuild takes in from what a node reports of an instance whether its image
 // exists for the node's architecture.
 func (p *Plane) noteBuild(n *node, i otto.InstanceStatus, now time.Time) {
-	k := slices.IndexFunc(p.desired.Wanted.Services, func(s otto.Service) bool { return s.Name == i.Service })
-	if k < 0 || n.facts.Arch == "" {
+	s, wanted := p.index().Service(i.Service)
+	if !wanted || n.facts.Arch == "" {
 		return
 	}
-	spec := p.desired.Wanted.Services[k].Spec
-	switch b := (build{spec.Image, n.facts.Arch}); {
-	case i.WrongPlatform && i.Failed == spec.Hash():
+	switch b := (build{s.Spec.Image, n.facts.Arch}); {
+	case i.WrongPlatform && i.Failed == s.Hash:
 		p.unbuilt[b] = evidence{n.ID, now}
-	case i.State == otto.InstanceRunning && i.SpecHash == spec.Hash():
+	case i.State == otto.InstanceRunning && i.SpecHash == s.Hash:
 		delete(p.unbuilt, b)
 	}
 }

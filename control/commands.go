@@ -20,18 +20,25 @@ import (
 // has changed since, Apply returns otto.ErrConflict. All nodes are looked after at
 // once, also when nothing changes.
 func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bool) (changes []otto.Change, err error) {
+	was, index, err := p.wanted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// What is wanted is never changed in place, so it is compared here, where it keeps
+	// nobody waiting.
+	changes = plan.Diff(was, w)
+	index = plan.NewIndex(w, index)
 	err = p.call(ctx, func() error {
 		if err := p.deciding(); err != nil {
 			return err
 		}
-		was := p.desired.Wanted
-		if base != was.Revision {
-			return fmt.Errorf("%w: it is at revision %d now, not %d", otto.ErrConflict, was.Revision, base)
+		if now := p.desired.Wanted.Revision; base != now || was.Revision != now {
+			return fmt.Errorf("%w: it is at revision %d now, not %d", otto.ErrConflict, now, base)
 		}
-		if err := plan.Refuse(was, w, p.desired.Placement); err != nil {
+		if err := plan.Refuse(p.index(), index, p.desired.Placement); err != nil {
 			return err
 		}
-		changes = append(plan.Diff(was, w), p.failedUpdates(w)...)
+		changes = append(changes, p.failedUpdates(w)...)
 		if dryRun {
 			return nil
 		}
@@ -39,24 +46,31 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 			n.wake()
 		}
 		if len(changes) > 0 || was.Stopped || was.Revision == 0 || p.desired.Restored {
-			if err := p.want(ctx, w); err != nil {
-				return err
-			}
+			return p.want(ctx, w, index)
 		}
 		return nil
 	})
 	return changes, err
 }
 
-// want writes down a new wanted state and follows it.
-func (p *Plane) want(ctx context.Context, w otto.Wanted) error {
-	next := p.desired.with(w)
+// wanted is what is wanted now.
+func (p *Plane) wanted(ctx context.Context) (w otto.Wanted, index *plan.Index, err error) {
+	err = p.call(ctx, func() error {
+		w, index = p.desired.Wanted, p.index()
+		return nil
+	})
+	return w, index, err
+}
+
+// want writes down a new wanted state, of which index is, and follows it.
+func (p *Plane) want(ctx context.Context, w otto.Wanted, index *plan.Index) error {
+	next := p.desired.with(w, p.index(), index)
 	w = next.Wanted
 	enrolment := w.Interval != p.desired.Wanted.Interval || w.Health.Heartbeat != p.desired.Wanted.Health.Heartbeat
 	if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
 		return err
 	}
-	p.desired = next
+	p.desired, p.indexed = next, index
 	for _, n := range next.Leaving {
 		if known := p.nodes[n.ID]; known != nil {
 			known.leaving = true
@@ -66,7 +80,7 @@ func (p *Plane) want(ctx context.Context, w otto.Wanted) error {
 		n := p.nodes[spec.ID]
 		switch {
 		case n == nil:
-			p.nodes[spec.ID] = newNode(spec)
+			p.nodes[spec.ID], p.sorted = newNode(spec), nil
 		case enrolment || plan.Diff(otto.Wanted{Nodes: []otto.Node{n.Node}}, otto.Wanted{Nodes: []otto.Node{spec}}) != nil:
 			n.Node, n.labels, n.leaving = spec, nil, false
 			k := n.keeper
@@ -78,51 +92,53 @@ func (p *Plane) want(ctx context.Context, w otto.Wanted) error {
 	}
 	p.dirty = true
 	p.record(asked(ctx, "change", "", fmt.Sprintf("wanted state is at revision %d", w.Revision)))
-	p.pass()
+	p.pass(time.Now())
 	p.publishView() // who has asked for it finds it in the view
 	return nil
 }
 
-// with is what is desired once w is wanted.
-func (d desired) with(w otto.Wanted) desired {
+// with is what is desired once w is wanted. The indexes are of what is wanted until
+// now, and of w.
+func (d desired) with(w otto.Wanted, was, now *plan.Index) desired {
 	next := d
 	next.Restored = false
 	w.Revision = d.Wanted.Revision + 1
 	next.Leaving = slices.Clone(d.Leaving)
+	nodes := make(map[string]bool, len(w.Nodes))
+	for _, n := range w.Nodes {
+		nodes[n.ID] = true
+		next.Lease = max(next.Lease, w.LeaseOf(n))
+	}
 	for _, n := range d.Wanted.Nodes {
-		if !hasNode(w.Nodes, n.ID) && !hasNode(next.Leaving, n.ID) {
+		if !nodes[n.ID] && !hasNode(next.Leaving, n.ID) {
 			next.Leaving = append(next.Leaving, n)
 		}
 	}
-	next.Leaving = slices.DeleteFunc(next.Leaving, func(n otto.Node) bool { return hasNode(w.Nodes, n.ID) })
-	for _, s := range w.Services { // a new home is where it goes, wherever it was
-		if moved(d.Wanted, s) {
+	next.Leaving = slices.DeleteFunc(next.Leaving, func(n otto.Node) bool { return nodes[n.ID] })
+	changed, _ := now.Since(was)
+	for _, s := range changed { // a new home is where it goes, wherever it was
+		if former, known := was.Service(s.Name); known && s.Node != "" && former.Node != s.Node {
 			next.Placement = maps.Clone(next.Placement)
-			for _, name := range w.InstanceNames(s) {
+			for _, name := range s.Names {
 				delete(next.Placement, name)
 			}
 		}
 	}
 	next.Intents = maps.Clone(d.Intents)
-	maps.DeleteFunc(next.Intents, func(id string, _ otto.Intent) bool { return !hasNode(w.Nodes, id) })
+	maps.DeleteFunc(next.Intents, func(id string, _ otto.Intent) bool { return !nodes[id] })
 	next.Machines = maps.Clone(d.Machines)
-	maps.DeleteFunc(next.Machines, func(id string, _ string) bool { return !hasNode(w.Nodes, id) && !hasNode(next.Leaving, id) })
-	next.Rollouts = plan.Begin(d.Wanted, w, d.Rollouts)
+	maps.DeleteFunc(next.Machines, func(id string, _ string) bool { return !nodes[id] && !hasNode(next.Leaving, id) })
+	next.Rollouts = plan.Begin(was, now, d.Rollouts)
 	if d.Restored { // what runs is not known to be what was wanted
 		next.Rollouts = nil
 	}
 	next.Restarts = maps.Clone(d.Restarts)
-	maps.DeleteFunc(next.Restarts, func(instance string, _ uint64) bool { return !w.HasInstance(instance) })
+	maps.DeleteFunc(next.Restarts, func(instance string, _ uint64) bool {
+		_, wanted := now.Owner(instance)
+		return !wanted
+	})
 	next.Wanted = w
-	for _, n := range w.Nodes {
-		next.Lease = max(next.Lease, w.LeaseOf(n))
-	}
 	return next
-}
-
-// moved reports whether a service has another home than before.
-func moved(was otto.Wanted, s otto.Service) bool {
-	return slices.ContainsFunc(was.Services, func(w otto.Service) bool { return w.Name == s.Name && w.Node != s.Node && s.Node != "" })
 }
 
 func hasNode(nodes []otto.Node, id string) bool {
@@ -174,7 +190,7 @@ func (p *Plane) takeDown(ctx context.Context, last func(otto.Node) error) error 
 		if !p.desired.Wanted.Stopped {
 			w := p.desired.Wanted
 			w.Stopped = true
-			if err := p.want(ctx, w); err != nil {
+			if err := p.want(ctx, w, plan.NewIndex(w, p.index())); err != nil {
 				return err
 			}
 		}

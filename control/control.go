@@ -23,6 +23,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/health"
 	"github.com/otto-edge/otto/control/journal"
+	"github.com/otto-edge/otto/control/plan"
 	"github.com/otto-edge/otto/lookout"
 	"github.com/otto-edge/otto/wire"
 )
@@ -116,7 +117,9 @@ type Plane struct {
 	number     uint64               // of the last assignment
 	checks     uint64               // begun so far
 	doubts     string               // why nobody is judged lost
-	dirty      bool                 // something has happened that decisions depend on
+	look       bool                 // something has happened that the state of nodes depends on
+	dirty      bool                 // likewise, and decisions
+	judged     time.Time            // when to look again although nothing has
 	again      time.Time            // when to decide again although nothing has
 	troubles   map[string]trouble   // by instance
 	waiting    map[string]string    // why an instance has no place, or not the one it should
@@ -128,6 +131,15 @@ type Plane struct {
 	dismissed  map[string]time.Time // ends of the leases of nodes that have left
 	summaries  map[string]string    // of services, as published last
 	told       map[string]string    // state of services, as in their last event
+	sorted     []string             // of nodes; nil if they have to be sorted anew
+	indexed    *plan.Index          // of what is wanted
+	settled    plan.Settled         // where everything is, if that is as it should be
+	holding    holding              // who holds what is stateful, likewise
+	assigned   basis                // what the assignments were made from
+	where      whereabouts          // of instances
+	machines   map[string]string    // that were recognized and are not stored yet
+	unsaid     map[string]bool      // services whose summary could not be published
+	summarized basis                // what the summaries were made from
 	foreign    string               // another cluster on the same broker
 	stored     *noting              // the store, with what is written to it
 	snapshots  snapshots
@@ -136,14 +148,23 @@ type Plane struct {
 	decisions  decisions
 	notices    chan struct{} // has an element for each one under way
 	viewStale  bool
+	viewTook   time.Duration // to make the last one
 	background sync.WaitGroup
 }
 
 // tick is how often everything is looked at without any message.
 const tick = 500 * time.Millisecond
 
-// viewDelay lets several messages share one view.
-const viewDelay = 20 * time.Millisecond
+const (
+	// inboxSize is how much may wait, and is then done before one pass: some tenths of
+	// a second of what a thousand nodes say.
+	inboxSize = 1024
+	// viewDelay lets several messages share one view.
+	viewDelay = 20 * time.Millisecond
+	// viewShare is how many times as long as a view of a large cluster takes is
+	// waited for the next one.
+	viewShare = 20
+)
 
 // New loads the cluster's state, or makes it if o.Create is set, and begins a
 // new epoch. It returns otto.ErrStateLost if there should be a state and is none.
@@ -158,7 +179,7 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 		}
 	}
 	p := &Plane{
-		Options: o, inbox: make(chan func(), 64), ended: make(chan struct{}), watch: make(chan struct{}),
+		Options: o, inbox: make(chan func(), inboxSize), ended: make(chan struct{}), watch: make(chan struct{}),
 		nodes: map[string]*node{}, lookout: lookout.New(o.Try), troubles: map[string]trouble{}, unbuilt: map[build]evidence{}, watched: map[string]watched{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, standIns: map[string]standIn{}, started: time.Now(),
 		notices: make(chan struct{}, maxNotices),
 	}
@@ -175,6 +196,7 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 		known.leaving = hasNode(p.desired.Leaving, n.ID)
 		known.leaseEnd = p.started.Add(p.desired.Lease) // of one granted just before we started
 		p.nodes[n.ID] = known
+		p.sorted = nil
 	}
 	for _, holder := range p.desired.Holders {
 		p.dismissed[holder] = p.started.Add(p.desired.Lease)
@@ -196,21 +218,26 @@ func (p *Plane) Connected(uint64) {
 			n.published = "" // the broker may have forgotten what it retained
 		}
 		clear(p.summaries)
+		p.summarized = basis{}
 		p.birth()
 	})
 }
 
 // Disconnected tells the control plane that nothing can be heard: nobody is
 // judged by his silence then.
-func (p *Plane) Disconnected(error) { p.post(func() { p.watching = time.Time{} }) }
+func (p *Plane) Disconnected(error) { p.post(func() { p.watching, p.look = time.Time{}, true }) }
 
 // Run works until ctx ends, and then waits for what it has begun.
 func (p *Plane) Run(ctx context.Context) error {
 	p.ctx = ctx
-	p.Conn.Subscribe(wire.Root+"/nodes/#", func(topic string, payload []byte) {
-		now := time.Now()
-		p.post(func() { p.ingest(topic, payload, now) })
-	})
+	// Not to what nodes are told: with what is retained of that, a connect would bring
+	// more than a client lets wait.
+	for _, kind := range wire.ReportKinds() {
+		p.Conn.Subscribe(wire.NodeFilter(kind), func(topic string, payload []byte) {
+			now := time.Now()
+			p.post(func() { p.ingest(topic, payload, now) })
+		})
+	}
 	p.Conn.Subscribe(wire.TopicControlStatus, func(_ string, payload []byte) {
 		p.post(func() { p.meet(payload) })
 	})
@@ -228,6 +255,9 @@ func (p *Plane) Run(ctx context.Context) error {
 			return ctx.Err()
 		case f := <-p.inbox:
 			f()
+			for range len(p.inbox) { // all that is there, and then one pass
+				(<-p.inbox)()
+			}
 		case <-timer.C:
 		case <-view.C:
 			p.publishView()
@@ -236,10 +266,10 @@ func (p *Plane) Run(ctx context.Context) error {
 		now := time.Now()
 		p.slept(last, now)
 		last = now
-		timer.Reset(p.pass())
+		timer.Reset(p.pass(time.Now()))
 		if !p.viewStale {
 			p.viewStale = true
-			view.Reset(viewDelay)
+			view.Reset(max(viewDelay, viewShare*p.viewTook))
 		}
 	}
 }
@@ -256,7 +286,7 @@ func (p *Plane) slept(last, now time.Time) {
 		return
 	}
 	gap := max(monotonic, wall)
-	p.watching = now
+	p.watching, p.look = now, true
 	for _, n := range p.nodes {
 		n.check, n.unreachable, n.reached = nil, "", ""
 	}
@@ -281,7 +311,7 @@ func (p *Plane) post(f func()) {
 func (p *Plane) call(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	select {
-	case p.inbox <- func() { done <- f() }:
+	case p.inbox <- func() { p.look = true; done <- f() }:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-p.ended:
@@ -308,8 +338,9 @@ func (p *Plane) Next() (*otto.Cluster, <-chan struct{}) {
 }
 
 func (p *Plane) publishView() {
-	c := p.cluster(time.Now())
-	p.viewStale = false
+	began := time.Now()
+	c := p.cluster(began)
+	p.viewStale, p.viewTook = false, time.Since(began)
 	p.watchMu.Lock()
 	defer p.watchMu.Unlock()
 	p.view.Store(c)

@@ -21,6 +21,7 @@ type decisions struct {
 	told     map[string]string
 	moving   map[string]*moving // by instance
 	welcomed map[string]time.Time
+	board    decide.Board
 }
 
 // decideEvery is how often it is decided what to do about violations, if no
@@ -40,7 +41,7 @@ func (p *Plane) decide(now time.Time) {
 		clear(d.told)
 		return
 	}
-	known := p.weighed(now)
+	known := p.weighed(now, true)
 	var findings []decide.Finding
 	known.Memory, findings = known.Memory.Forget(known.Wanted.Decisions, now).Judge(known, now)
 	list := decide.Next(known, now)
@@ -67,8 +68,10 @@ func (p *Plane) decide(now time.Time) {
 
 // calls reports whether anything asks for a decision.
 func (p *Plane) calls() bool {
-	for _, j := range p.required.all {
-		if j.verdict.Acts() && j.Action != otto.ActionEvent && j.Action != otto.ActionNotify {
+	for _, w := range p.required.nodes {
+		if w.bad && slices.ContainsFunc(w.judged, func(j *judged) bool {
+			return j.verdict.Acts() && j.Action != otto.ActionEvent && j.Action != otto.ActionNotify
+		}) {
 			return true
 		}
 	}
@@ -197,7 +200,7 @@ func (p *Plane) welcome(now time.Time) {
 	if !come {
 		return
 	}
-	for i, d := range decide.Better(p.weighed(now), now) {
+	for i, d := range decide.Better(p.weighed(now, false), now) {
 		if i == maxAdvice {
 			return
 		}
@@ -222,7 +225,7 @@ func (p *Plane) Move(ctx context.Context, name, to string, advised bool) (d otto
 			return fmt.Errorf("no service %q: see otto cluster status", name)
 		}
 		now := time.Now()
-		known := p.weighed(now)
+		known := p.weighed(now, false)
 		if advised {
 			d, err = advisedMove(known, name, now)
 		} else {
@@ -243,7 +246,7 @@ func (p *Plane) Move(ctx context.Context, name, to string, advised bool) (d otto
 		}
 		p.desired = next
 		p.tellBegun(d, now, otto.By(ctx))
-		p.pass()
+		p.pass(time.Now())
 		p.publishView()
 		return nil
 	})
@@ -260,19 +263,25 @@ func advisedMove(k decide.Known, name string, now time.Time) (otto.Decision, err
 	return otto.Decision{}, fmt.Errorf("no move of %s is advised now: see otto explain %s", name, name)
 }
 
-// weighed is what decisions depend on.
-func (p *Plane) weighed(now time.Time) decide.Known {
+// weighed is what decisions depend on. With pressing, what is on nodes where all is
+// well is left out: nothing of it has to leave.
+func (p *Plane) weighed(now time.Time, pressing bool) decide.Known {
 	k := decide.Known{
-		Wanted: p.desired.Wanted, Placement: maps.Clone(p.desired.Placement), Memory: p.desired.Memory,
+		Wanted: p.desired.Wanted, Placement: p.desired.Placement, Memory: p.desired.Memory, Index: p.index(), Board: &p.decisions.board,
 		Uses: map[string]decide.Use{}, Busy: map[string]string{}, Frozen: p.doubts,
 	}
 	if p.watching.IsZero() {
 		k.Frozen = "not connected to the broker"
 	}
-	for _, j := range p.required.all {
-		k.Verdicts = append(k.Verdicts, j.verdict)
+	matter := p.matters()
+	for _, id := range p.ids() {
+		if w := p.required.nodes[id]; w != nil && (!pressing || matter[id]) {
+			for _, j := range w.judged {
+				k.Verdicts = append(k.Verdicts, j.verdict)
+			}
+		}
 	}
-	metrics := otto.NodeMetrics()
+	metrics := slices.DeleteFunc(otto.NodeMetrics(), func(m otto.Metric) bool { return !p.index().Metrics[m.Name] })
 	for _, id := range p.desired.Wanted.Peers() {
 		m, _ := otto.FindMetric(otto.RTTPrefix + id)
 		metrics = append(metrics, m)
@@ -283,18 +292,40 @@ func (p *Plane) weighed(now time.Time) decide.Known {
 			Node: p.planned(known, now), Readings: known.readings(metrics, now, p.desired.Wanted.IntervalOf()), Ready: known.state == otto.NodeReady,
 			Since: known.since, Cordoned: intent.Cordoned || intent.Draining, Own: intent.By == otto.ByOtto,
 		})
-		known.uses(k.Uses, now, p.desired.Wanted.IntervalOf())
+		if !pressing || matter[n.ID] {
+			known.uses(k.Uses, now, p.desired.Wanted.IntervalOf())
+		}
 	}
 	gone := map[string]string{}
 	for i := range k.Nodes {
 		gone[k.Nodes[i].ID] = k.Nodes[i].Gone
 	}
 	for instance, id := range k.Placement {
+		if pressing && !matter[id] {
+			continue
+		}
 		if why := p.busy(instance, id, gone[id]); why != "" {
 			k.Busy[instance] = why
 		}
 	}
 	return k
+}
+
+// matters are the nodes where something is not as required, and those of acts of
+// which it is still to be found out whether they helped.
+func (p *Plane) matters() map[string]bool {
+	list := map[string]bool{}
+	for id, w := range p.required.nodes {
+		if w.bad {
+			list[id] = true
+		}
+	}
+	for _, a := range p.desired.Memory.Acts {
+		if a.Verdict == "" {
+			list[a.From], list[a.To] = true, true
+		}
+	}
+	return list
 }
 
 // busy says why an instance is to be left alone; gone, why its node is to be left.
@@ -315,17 +346,15 @@ func (p *Plane) busy(instance, id, gone string) string {
 	if gone != "" {
 		return "its node " + gone
 	}
-	for _, s := range n.report.Instances {
-		if s.Name == instance && (s.State == otto.InstanceRunning || s.State == otto.InstanceUnhealthy) {
-			return ""
-		}
+	if s := statusIn(n.report.Instances, instance); s != nil && (s.State == otto.InstanceRunning || s.State == otto.InstanceUnhealthy) {
+		return ""
 	}
 	return "it does not run yet, or does not stay up"
 }
 
 // decided are the decisions as they would be now, with advice.
 func (p *Plane) decided(now time.Time) []otto.Decision {
-	k := p.weighed(now)
+	k := p.weighed(now, false)
 	list := decide.Next(k, now)
 	for _, d := range decide.Better(k, now) {
 		there := func(o otto.Decision) bool { return o.Instance == d.Instance }

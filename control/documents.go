@@ -133,23 +133,28 @@ func (p *Plane) missing(ctx context.Context, key string, empty any) error {
 	return p.Store.Put(ctx, key, empty)
 }
 
-// enroll returns the secrets of a node, making them if it has none.
-func (p *Plane) enroll(node string) (secrets, error) {
-	if s, ok := p.enrolled[node]; ok {
-		return s, nil
-	}
-	s := secrets{ClientID: node + "-" + secret(), Password: secret()}
+// enroll makes the secrets of the nodes that have none, all in one write.
+func (p *Plane) enroll(nodes ...string) error {
 	all := maps.Clone(p.enrolled)
 	if all == nil {
 		all = map[string]secrets{}
 	}
-	all[node] = s
+	for _, id := range nodes {
+		if _, ok := all[id]; !ok {
+			all[id] = secrets{ClientID: id + "-" + secret(), Password: secret()}
+		}
+	}
+	if len(all) == len(p.enrolled) {
+		return nil
+	}
 	if err := p.Store.Put(p.ctx, keyEnrolled, all); err != nil {
-		return s, err
+		return err
 	}
 	p.enrolled = all
-	p.users.Store(node, s.Password)
-	return s, nil
+	for _, id := range nodes {
+		p.users.Store(id, all[id].Password)
+	}
+	return nil
 }
 
 // dismiss forgets a node's secrets.

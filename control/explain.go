@@ -16,12 +16,11 @@ import (
 func (p *Plane) ExplainService(ctx context.Context, name string) (e otto.Explanation, err error) {
 	err = p.call(ctx, func() error {
 		w := p.desired.Wanted
-		k := slices.IndexFunc(w.Services, func(s otto.Service) bool { return s.Name == name })
-		if k < 0 {
+		s, wanted := p.index().Service(name)
+		if !wanted {
 			return fmt.Errorf("no service %q", name)
 		}
-		s := w.Services[k]
-		list := plan.Explain(w, p.desired.Placement, p.plannedNodes(time.Now()), p.waiting, s)
+		list := plan.Explain(w, p.desired.Placement, p.plannedNodes(time.Now()), p.waiting, s.Service)
 		verdicts, decided := p.required.verdicts(owner{service: name}), p.decided(time.Now())
 		for i := range list {
 			at := &list[i]
@@ -77,7 +76,8 @@ func (p *Plane) ExplainNode(ctx context.Context, id string) (e otto.Explanation,
 }
 
 // plannedNodes is what placement knows of the wanted nodes.
-func (p *Plane) plannedNodes(now time.Time) (nodes []plan.Node) {
+func (p *Plane) plannedNodes(now time.Time) []plan.Node {
+	nodes := make([]plan.Node, 0, len(p.desired.Wanted.Nodes))
 	for _, n := range p.desired.Wanted.Nodes {
 		nodes = append(nodes, p.planned(p.nodes[n.ID], now))
 	}

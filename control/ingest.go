@@ -56,6 +56,7 @@ type node struct {
 	unreachable string
 
 	published   string // content of the last assignment, without its revision
+	untold      bool   // it has changed since, and could not be published
 	publishedAt time.Time
 	revision    otto.Revision
 	stateful    []string  // instances in it
@@ -93,9 +94,12 @@ func (n *node) fail(service string, now time.Time) {
 
 // failing are the weights of failures that are not forgotten.
 func (n *node) failing(now time.Time) map[string]float64 {
-	list := map[string]float64{}
+	var list map[string]float64
 	for s, f := range n.failures {
 		if w := f.now(now); w > 0.1 {
+			if list == nil {
+				list = map[string]float64{}
+			}
 			list[s] = w
 		} else {
 			delete(n.failures, s)
@@ -119,6 +123,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 	if !ok || n == nil || len(payload) == 0 {
 		return
 	}
+	defer p.heard(n, kind, now)
 	var err error
 	switch kind {
 	case wire.KindHeartbeat:
@@ -175,6 +180,17 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 	if err != nil {
 		p.Log.Warn("message dropped", "topic", topic, "err", err)
 	}
+}
+
+// heard has the node judged, or all of them. One that was well and is heard again
+// is as well as before: only the time when it will have been silent changes.
+func (p *Plane) heard(n *node, kind wire.Kind, now time.Time) {
+	routine := kind == wire.KindHeartbeat || kind == wire.KindNodeMetrics || kind == wire.KindContainerMetrics
+	if !routine || p.doubts != "" || n.state != otto.NodeReady && n.state != otto.NodeDraining || !n.heard.Equal(now) {
+		p.look = true
+		return
+	}
+	p.judged = earliest(p.judged, now.Add(p.patience(n)*checkAt/100+time.Millisecond))
 }
 
 // takeReport takes in what a node says that it runs, unless a later report has

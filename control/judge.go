@@ -57,7 +57,7 @@ func (p *Plane) patience(n *node) time.Duration {
 func (p *Plane) judge(now time.Time) (next time.Duration) {
 	p.doubt(now)
 	next = tick
-	for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
+	for _, id := range p.ids() {
 		n := p.nodes[id]
 		patience := p.patience(n)
 		p.check(n, patience, now)
@@ -217,7 +217,7 @@ func (p *Plane) begin(n *node, within time.Duration, now time.Time) {
 	if address == "" {
 		return // no other node can try
 	}
-	for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
+	for _, id := range p.ids() {
 		peer := p.nodes[id]
 		if len(c.asked) == maxAsked {
 			return
@@ -239,4 +239,12 @@ func (p *Plane) answer(from *node, a wire.Answer) {
 			n.check.answers[from.ID] = a
 		}
 	}
+}
+
+// ids are those of all nodes, in order.
+func (p *Plane) ids() []string {
+	if len(p.sorted) != len(p.nodes) {
+		p.sorted = slices.Sorted(maps.Keys(p.nodes))
+	}
+	return p.sorted
 }

@@ -100,7 +100,7 @@ func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enr
 // tell is post for a goroutine that the loop may be waiting for to end.
 func (p *Plane) tell(ctx context.Context, f func()) {
 	select {
-	case p.inbox <- f:
+	case p.inbox <- func() { p.look = true; f() }:
 	case <-ctx.Done():
 	}
 }
@@ -127,10 +127,10 @@ func (p *Plane) reported(ctx context.Context, n *node) error {
 
 // enrolment is what makes the machine our node.
 func (p *Plane) enrolment(n otto.Node) (wire.Enrolment, error) {
-	s, err := p.enroll(n.ID)
-	if err != nil {
+	if err := p.enroll(n.ID); err != nil {
 		return wire.Enrolment{}, err
 	}
+	s := p.enrolled[n.ID]
 	e := wire.Enrolment{
 		Cluster: p.Name, ClusterID: p.identity.ClusterID, NodeID: n.ID,
 		Brokers: p.Broker.Addresses, TLS: p.Broker.TLS,

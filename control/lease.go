@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -68,8 +70,9 @@ func (p *Plane) isNode(n *node, machine string) bool {
 // recognize takes in that a node's agent was heard from a boot of a machine. After a
 // reboot, or with the disk in another machine, the node is that one from then on; but
 // not before the lease of the former one has ended, and not while that is heard: it
-// may run what needs no lease. Which one it is, is stored: a control plane that has
-// just started could not tell it from a copy.
+// may run what needs no lease. Which one it is, is stored by the next pass, for all that
+// were heard by then: a control plane that has just started could not tell it from a
+// copy.
 func (p *Plane) recognize(n *node, machine string, now time.Time) {
 	if p.isNode(n, machine) {
 		n.recognized = now
@@ -78,17 +81,38 @@ func (p *Plane) recognize(n *node, machine string, now time.Time) {
 	if p.deciding() != nil || !n.leaseOver(now) || now.Sub(n.recognized) <= p.desired.Wanted.LeaseOf(n.Node)+leaseMargin {
 		return
 	}
+	if _, another := p.machines[n.ID]; another {
+		return
+	}
+	if p.machines == nil {
+		p.machines = map[string]string{}
+	}
+	p.machines[n.ID], p.dirty = machine, true
+}
+
+// storeMachines stores which machines were recognized. One that could not be is
+// recognized again by its next heartbeat.
+func (p *Plane) storeMachines(now time.Time) {
+	machines := p.machines
+	p.machines = nil
+	maps.DeleteFunc(machines, func(id, _ string) bool { return p.nodes[id] == nil })
+	if len(machines) == 0 {
+		return
+	}
 	next := p.desired
 	next.Machines = maps.Clone(next.Machines)
 	if next.Machines == nil {
 		next.Machines = map[string]string{}
 	}
-	next.Machines[n.ID] = machine
+	maps.Copy(next.Machines, machines)
 	if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
-		p.Log.Error("machine not stored, it gets no lease", "node", n.ID, "err", err)
+		p.Log.Error("machines not stored, they get no lease", "err", err)
 		return
 	}
-	p.desired, p.dirty, n.recognized = next, true, now
+	p.desired, p.dirty = next, true
+	for id := range machines {
+		p.nodes[id].recognized = now
+	}
 }
 
 // holdsAll reports whether there is anything stateful in the assignment that the
@@ -118,35 +142,53 @@ func (p *Plane) untilLeaseEnd(now time.Time) time.Duration {
 
 // hold returns the holders for a placement, and which instances are bound to them,
 // and says for each instance that may not run at its place yet what it waits for.
-func (p *Plane) hold(w otto.Wanted, placed map[string]string, now time.Time) (holders map[string]string, bound map[string]bool, waiting map[string]string) {
+// again says that placement has found everything as it was the last time. If then each
+// instance was held where it is, it is so again, whatever nodes have said.
+func (p *Plane) hold(placed map[string]string, again bool, now time.Time) (holders map[string]string, bound map[string]bool, waiting map[string]string) {
+	if again && plan.Identical(p.holding.holders, p.desired.Holders) && plan.Identical(p.holding.bound, p.desired.Bound) && p.holding.steady {
+		return p.desired.Holders, p.desired.Bound, nil
+	}
+	p.holding = holding{holders: p.desired.Holders, bound: p.desired.Bound}
+	stay := 0 // instances that are held where they are, for good or with a lease
 	holders, bound, waiting = map[string]string{}, map[string]bool{}, map[string]string{}
 	for instance, holder := range p.desired.Holders {
-		if p.unreleased(instance, holder, now) != "" {
+		if p.unreleased(instance, holder, now).format != "" {
 			holders[instance] = holder
 			if p.desired.Bound[instance] && !p.fencedOn(holder, instance) {
 				bound[instance] = true
 			}
 		}
 	}
-	for _, s := range w.Services {
-		if !s.Stateful() {
+	for _, s := range p.index().Services {
+		if !s.Fixed {
 			continue
 		}
-		for _, i := range w.InstanceNames(s) {
+		for _, i := range s.Names {
 			at, holder := placed[i], holders[i]
 			switch {
 			case at == "":
 			case holder == "" || holder == at:
 				holders[i] = at
-				if !s.Mobile() {
+				if !s.Moves {
 					bound[i] = true
 				}
+				if bound[i] != s.Moves {
+					stay++
+				}
 			default:
-				waiting[i] = p.unreleased(i, holder, now)
+				waiting[i] = p.unreleased(i, holder, now).String()
 			}
 		}
 	}
+	p.holding.steady = len(waiting) == 0 && stay == len(holders) && same(holders, p.desired.Holders) && same(bound, p.desired.Bound)
 	return holders, bound, waiting
+}
+
+// holding is what hold has found out of, and whether nothing was left to change.
+type holding struct {
+	holders map[string]string
+	bound   map[string]bool
+	steady  bool
 }
 
 // fencedOn reports whether a node has said that it obeys an assignment by which an
@@ -156,39 +198,45 @@ func (p *Plane) fencedOn(node, instance string) bool {
 	return heard && said.Revision == p.nodes[node].revision && slices.Contains(p.nodes[node].fenced, instance)
 }
 
-// unreleased says why a holder may still run an instance, or "" if it cannot.
-func (p *Plane) unreleased(instance, holder string, now time.Time) string {
+// why is a reason about a node, made into words when somebody asks.
+type why struct{ format, node string }
+
+func (w why) String() string { return strings.ReplaceAll(w.format, "NODE", w.node) }
+
+// unreleased says why a holder may still run an instance; its zero value says that
+// it cannot.
+func (p *Plane) unreleased(instance, holder string, now time.Time) why {
 	n := p.nodes[holder]
 	if n == nil {
 		if now.After(p.dismissed[holder].Add(leaseMargin)) {
-			return ""
+			return why{}
 		}
-		return fmt.Sprintf("waiting for its lease on %s, which has left, to end", holder)
+		return why{"waiting for its lease on NODE, which has left, to end", holder}
 	}
 	over := n.leaseOver(now)
 	if n.state == otto.NodeLost {
 		if p.desired.Bound[instance] {
-			return fmt.Sprintf("it may still run on %s, which is lost and would not stop it: bring %s back, or take it out with `otto node rm %s`", holder, holder, holder)
+			return why{"it may still run on NODE, which is lost and would not stop it: bring NODE back, or take it out with `otto node rm NODE`", holder}
 		}
 		if over {
-			return ""
+			return why{}
 		}
-		return fmt.Sprintf("waiting for its lease on %s, which is lost, to end", holder)
+		return why{"waiting for its lease on NODE, which is lost, to end", holder}
 	}
 	r, heard := p.live(holder)
 	if !heard || n.published == "" || r.Revision != n.revision {
-		return fmt.Sprintf("waiting for %s to say that it does not run there", holder)
+		return why{"waiting for NODE to say that it does not run there", holder}
 	}
-	if k := slices.IndexFunc(r.Instances, func(s otto.InstanceStatus) bool { return s.Name == instance }); k >= 0 {
-		if r.Instances[k].Fenced && over {
-			return ""
+	if s := statusIn(r.Instances, instance); s != nil {
+		if s.Fenced && over {
+			return why{}
 		}
-		return fmt.Sprintf("waiting for %s to stop it", holder)
+		return why{"waiting for NODE to stop it", holder}
 	}
 	if r.Engine.Problem != "" || slices.Contains(r.Strays, instance) {
-		return fmt.Sprintf("waiting for %s to stop it", holder)
+		return why{"waiting for NODE to stop it", holder}
 	}
-	return ""
+	return why{}
 }
 
 // unsure says of each stateful instance that could run elsewhere why it must not be
@@ -200,17 +248,36 @@ func (p *Plane) unsure(now time.Time) map[string]string {
 	if p.Create || now.After(p.started.Add(p.desired.Lease+leaseMargin)) {
 		return list
 	}
+	var unheard []string
+	where := map[string][]string{} // instances may run, as far as nodes say
+	for _, id := range p.ids() {
+		said, heard := p.live(id)
+		if !heard {
+			unheard = append(unheard, id)
+		}
+		for _, instance := range said.mayRun() {
+			where[instance] = append(where[instance], id)
+		}
+	}
 	for instance, holder := range p.desired.Holders {
 		if at, _ := p.live(holder); at.runs(instance) {
 			continue
 		}
-		for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
-			if other, heard := p.live(id); id != holder && (!heard || other.may(instance)) {
-				list[instance] = fmt.Sprintf("not started before %s has said that it does not run it", id)
-			}
+		if id := max(lastBut(holder, unheard), lastBut(holder, where[instance])); id != "" {
+			list[instance] = fmt.Sprintf("not started before %s has said that it does not run it", id)
 		}
 	}
 	return list
+}
+
+// lastBut is the last of some ids that is not the one given; empty if there is none.
+func lastBut(but string, ids []string) string {
+	for _, id := range slices.Backward(ids) {
+		if id != but {
+			return id
+		}
+	}
+	return ""
 }
 
 // said is what a node reports.
@@ -232,9 +299,12 @@ func (s said) runs(instance string) bool {
 	})
 }
 
-// may reports whether an instance may run, now or soon.
-func (s said) may(instance string) bool {
-	return slices.Contains(s.Strays, instance) || slices.ContainsFunc(s.Instances, func(i otto.InstanceStatus) bool {
-		return i.Name == instance && !i.Fenced
-	})
+// mayRun are the instances that may run, now or soon.
+func (s said) mayRun() (names []string) {
+	for i := range s.Instances {
+		if !s.Instances[i].Fenced {
+			names = append(names, s.Instances[i].Name)
+		}
+	}
+	return append(names, s.Strays...)
 }

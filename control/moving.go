@@ -8,6 +8,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/decide"
+	"github.com/otto-edge/otto/control/plan"
 )
 
 // A move is a placement and an act in the same document. While the act is under
@@ -199,10 +200,10 @@ func (p *Plane) keptByMoves(kept map[string]string, now time.Time) {
 
 // servedAt is the node at which an instance is to be found: the one that it leaves,
 // until it is up on the other one.
-func (p *Plane) servedAt(service otto.Service, instance string) (id, going string) {
+func (p *Plane) servedAt(service *plan.Service, instance string) (id, going string) {
 	id = p.desired.Placement[instance]
 	a, ok := p.desired.Memory.UnderWay(instance)
-	if ok && a.Action == otto.ActionMigrate && a.To == id && decide.StartsFirst(service) && p.serves(instance, a.From) {
+	if ok && a.Action == otto.ActionMigrate && a.To == id && decide.StartsFirst(service.Service) && p.serves(instance, a.From) {
 		return a.From, id
 	}
 	return id, ""

@@ -6,8 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -48,7 +50,7 @@ func (p *Plane) Intend(ctx context.Context, id string, intent otto.Intent) error
 		}
 		p.desired, p.dirty = next, true
 		p.record(asked(ctx, kind, id, message))
-		p.pass()
+		p.pass(time.Now())
 		p.publishView()
 		return nil
 	})
@@ -79,7 +81,7 @@ func (p *Plane) Remove(ctx context.Context, id string) error {
 		w.Nodes = slices.DeleteFunc(slices.Clone(w.Nodes), func(n otto.Node) bool { return n.ID == id })
 		p.nodes[id].removed = true
 		p.record(asked(ctx, "node-removed", id, "node is cut off and taken out of the cluster"))
-		if err := p.want(ctx, w); err != nil {
+		if err := p.want(ctx, w, plan.NewIndex(w, p.index())); err != nil {
 			p.nodes[id].removed = false
 			return err
 		}

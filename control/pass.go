@@ -1,46 +1,64 @@
 package control
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/plan"
-	"github.com/otto-edge/otto/wire"
 )
 
 // pass makes everything follow from what is known now, and returns when to
 // look again. It is cheap when nothing has changed, and harmless when repeated.
-func (p *Plane) pass() (next time.Duration) {
-	now := time.Now()
-	next = p.judge(now)
+func (p *Plane) pass(now time.Time) (next time.Duration) {
+	look := p.look || p.dirty || !now.Before(p.judged)
+	if look {
+		p.look, p.judged = false, now.Add(p.judge(now))
+	}
+	next = p.judged.Sub(now)
 	if p.deciding() != nil || p.desired.Restored {
 		return next
 	}
-	p.snapshot(now)
+	p.storeMachines(now)
+	if look {
+		p.snapshot(now)
+	}
 	p.evaluate(now)
 	if !p.dirty && now.Before(p.again) {
 		return min(next, p.again.Sub(now))
 	}
 	p.dirty, p.again = false, now.Add(p.untilLeaseEnd(now))
-	for _, n := range p.nodes {
-		if !p.desired.Wanted.Stopped && !n.leaving && n.keeper == nil {
-			p.keep(n)
-		}
-	}
+	p.keepAll()
 	p.advance(now)
 	p.decide(now) // before place, which sees to it that what has moved waits for its former node
 	p.place(now)
 	p.roll(now)
 	p.require()
 	p.assign(now)
-	p.summarize()
+	p.summarize(now)
 	p.part()
 	return next
+}
+
+// keepAll sees to it that there is a keeper for each node that should have one.
+func (p *Plane) keepAll() {
+	if p.desired.Wanted.Stopped {
+		return
+	}
+	var ids []string
+	for _, id := range p.ids() {
+		if n := p.nodes[id]; !n.leaving && n.keeper == nil {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) > 0 {
+		_ = p.enroll(ids...) // what fails is tried again by each keeper, which says so
+	}
+	for _, id := range ids {
+		p.keep(p.nodes[id])
+	}
 }
 
 const (
@@ -71,23 +89,23 @@ func (p *Plane) place(now time.Time) {
 		known := p.nodes[n.ID]
 		undecided = undecided || known.problem == "" && (known.state == otto.NodeJoining || known.report == nil)
 	}
-	placed := plan.Place(w, p.recalled(now), p.plannedNodes(now), p.troubled(now))
+	placed, again := p.settled.Place(p.index(), p.recalled(now), p.plannedNodes(now), p.troubled(now))
 	if undecided && !settled { // more nodes may come: keep to homes and former places
 		for name := range placed.Placement {
-			if p.desired.Placement[name] == "" && !homed(w, name) {
+			if p.desired.Placement[name] == "" && !p.homed(name) {
 				delete(placed.Placement, name)
 				placed.Waiting[name] = "waiting for all nodes to be ready"
 			}
 		}
 		placed.Moves = slices.DeleteFunc(placed.Moves, func(m plan.Move) bool { return placed.Placement[m.Instance] == "" })
 	}
-	holders, bound, waiting := p.hold(w, placed.Placement, now)
+	holders, bound, waiting := p.hold(placed.Placement, again, now)
 	for i, why := range placed.Waiting {
 		if waiting[i] == "" && placed.Placement[i] == "" || p.waiting[i] != why {
 			p.tellWaiting(i, placed.Placement[i], why)
 		}
 	}
-	if !maps.Equal(placed.Placement, p.desired.Placement) || !maps.Equal(holders, p.desired.Holders) || !maps.Equal(bound, p.desired.Bound) {
+	if !same(placed.Placement, p.desired.Placement) || !same(holders, p.desired.Holders) || !same(bound, p.desired.Bound) {
 		next := p.desired
 		next.Placement, next.Holders, next.Bound = placed.Placement, holders, bound
 		if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
@@ -100,6 +118,11 @@ func (p *Plane) place(now time.Time) {
 		}
 	}
 	p.waiting, p.held = placed.Waiting, waiting
+}
+
+// same compares maps, most of which have not been made anew.
+func same[M ~map[string]V, V comparable](a, b M) bool {
+	return plan.Identical(a, b) || maps.Equal(a, b)
 }
 
 // planned is what placement needs to know of a node.
@@ -148,12 +171,15 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 
 // troubled are the instances that have failed for too long where they are.
 func (p *Plane) troubled(now time.Time) map[string]string {
-	list := map[string]string{}
+	var list map[string]string
 	for instance, t := range p.troubles {
 		if !t.well.IsZero() && now.Sub(t.well) > wellAfter {
 			delete(p.troubles, instance)
 		}
 		if n := p.nodes[t.node]; n != nil && n.state == otto.NodeReady && p.desired.Placement[instance] == t.node && t.well.IsZero() && (t.hopeless || now.Sub(t.since) > troubleAfter) {
+			if list == nil {
+				list = map[string]string{}
+			}
 			list[instance] = t.why
 		}
 	}
@@ -223,80 +249,14 @@ func (p *Plane) tellWaiting(instance, node, why string) {
 	if p.waiting[instance] == why {
 		return
 	}
-	for _, s := range p.desired.Wanted.Services {
-		if slices.Contains(p.desired.Wanted.InstanceNames(s), instance) {
-			p.event("service-waiting", node, s.Name, instance+": "+why)
-		}
+	if s, ok := p.index().Owner(instance); ok {
+		p.event("service-waiting", node, s.Name, instance+": "+why)
 	}
 }
 
-func homed(w otto.Wanted, instance string) bool {
-	return slices.ContainsFunc(w.Services, func(s otto.Service) bool {
-		return (s.Node != "" || s.Global()) && slices.Contains(w.InstanceNames(s), instance)
-	})
-}
-
-// assign publishes the assignment of every node for which it has changed.
-func (p *Plane) assign(now time.Time) {
-	if p.watching.IsZero() {
-		return
-	}
-	reports := map[string][]otto.InstanceStatus{}
-	for id, n := range p.nodes {
-		if n.report != nil {
-			reports[id] = n.report.Instances
-		}
-	}
-	ids := slices.Sorted(maps.Keys(p.nodes))
-	all := plan.Assignments(p.desired.Wanted, p.desired.Placement, p.keptAt(now), p.held, p.unsure(now), ids, reports)
-	for _, id := range ids {
-		n, a := p.nodes[id], all[id]
-		p.version(a.Instances)
-		a.Peers, a.Watches = p.required.peers, p.required.watches[id]
-		content, err := json.Marshal(a)
-		if err != nil {
-			p.Log.Error("assignment", "node", id, "err", err)
-			continue
-		}
-		if string(content) == n.published && !p.missed(n, now) {
-			continue
-		}
-		p.number++
-		a.ClusterID = p.identity.ClusterID
-		a.Revision, a.Warrant = otto.Revision{Epoch: p.epoch, Number: p.number}, p.warrant
-		signed, err := wire.SignAssignment(p.identity.Key, a)
-		if err != nil {
-			n.problem = "its assignment cannot be sent: " + err.Error()
-			p.Log.Error("assignment", "node", id, "err", err)
-			continue
-		}
-		if err := p.publish(wire.NodeTopic(id, wire.KindAssignment), 1, true, signed); err != nil {
-			p.Log.Warn("assignment not published", "node", id, "err", err)
-			continue
-		}
-		n.published, n.publishedAt, n.revision, n.stateful, n.fenced = string(content), now, a.Revision, nil, nil
-		for _, i := range a.Instances {
-			if i.Spec.Stateful() {
-				n.stateful = append(n.stateful, i.Name)
-			}
-			if i.Fenced {
-				n.fenced = append(n.fenced, i.Name)
-			}
-		}
-	}
-}
-
-// missedAfter is how long a node may say that it obeys an older assignment.
-const missedAfter = 5 * time.Second
-
-// missed reports whether a node seems not to have got its assignment: the broker
-// may have been put back to what it retained before. So does a report that is not
-// of the agent that is heard, but of a former one, or forged: the agent reports anew
-// in answer to a new revision.
-func (p *Plane) missed(n *node, now time.Time) bool {
-	said, heard := p.live(n.ID)
-	behind := n.report != nil && (!heard || said.Revision.Before(n.revision))
-	return behind && n.state == otto.NodeReady && now.Sub(n.publishedAt) > missedAfter
+func (p *Plane) homed(instance string) bool {
+	s, ok := p.index().Owner(instance)
+	return ok && (s.Node != "" || s.Global())
 }
 
 // part takes leave of nodes that are no longer wanted: first their containers
@@ -334,53 +294,6 @@ func (p *Plane) sayGoodbye(n *node) {
 	})
 }
 
-// summarize publishes each service's summary when it has changed.
-func (p *Plane) summarize() {
-	if p.watching.IsZero() {
-		return
-	}
-	for _, s := range p.services() {
-		sum := wire.ServiceSummary{Service: s.Name, State: string(otto.InstanceRunning), Nodes: []string{}, Wanted: len(s.Instances)}
-		for _, i := range s.Instances {
-			if i.Node != "" && !slices.Contains(sum.Nodes, i.Node) {
-				sum.Nodes = append(sum.Nodes, i.Node)
-			}
-			if i.Up() {
-				sum.Up++
-			} else {
-				sum.State, sum.Error = string(i.State), i.Error
-			}
-		}
-		b, err := wire.Encode(sum)
-		if err != nil || p.summaries[s.Name] == string(b) {
-			continue
-		}
-		p.tellState(s.Name, sum)
-		if p.publish(wire.ServiceTopic(s.Name), 1, true, b) == nil {
-			p.summaries[s.Name] = string(b)
-		}
-	}
-}
-
-// tellState makes an event of a service that has come up or gone wrong; the
-// steps between are not worth one.
-func (p *Plane) tellState(service string, sum wire.ServiceSummary) {
-	switch otto.InstanceState(sum.State) {
-	case otto.InstanceRunning, otto.InstanceFailed, otto.InstanceUnhealthy:
-	default:
-		return
-	}
-	if p.told[service] == sum.State {
-		return
-	}
-	p.told[service] = sum.State
-	message := "service is " + sum.State
-	if sum.Error != "" {
-		message += ": " + sum.Error
-	}
-	p.event("service-"+sum.State, strings.Join(sum.Nodes, ","), service, message)
-}
-
 // departed makes next what is desired, and forgets nodes that Otto has been taken off.
 func (p *Plane) departed(next desired, nodes ...string) error {
 	next.Leaving = slices.DeleteFunc(slices.Clone(next.Leaving), func(n otto.Node) bool { return slices.Contains(nodes, n.ID) })
@@ -394,6 +307,7 @@ func (p *Plane) departed(next desired, nodes ...string) error {
 			continue
 		}
 		delete(p.nodes, id)
+		p.sorted = nil
 		if err := p.dismiss(id); err != nil {
 			p.Log.Error("secrets of a node not forgotten", "node", id, "err", err)
 		}

@@ -23,7 +23,8 @@ func (p *Plane) Plan(ctx context.Context, w otto.Wanted) (out otto.Plan, err err
 		}
 		now, was := time.Now(), p.desired.Wanted
 		w.Revision = was.Revision
-		next := p.desired.with(w)
+		index := plan.NewIndex(w, p.index())
+		next := p.desired.with(w, p.index(), index)
 		var nodes []plan.Node
 		for _, n := range w.Nodes {
 			as := newNode(n)
@@ -40,7 +41,7 @@ func (p *Plane) Plan(ctx context.Context, w otto.Wanted) (out otto.Plan, err err
 			out.Changes = append(out.Changes, otto.Change{Kind: "change", Noun: "cluster", Name: p.Name, Detail: "it is stopped, and would be started"})
 		}
 		out.Instances = append([]otto.PlannedInstance{}, plan.Preview(was, w, p.desired.Placement, next.Placement, nodes, p.troubled(now))...)
-		if err := plan.Refuse(was, w, p.desired.Placement); err != nil {
+		if err := plan.Refuse(p.index(), index, p.desired.Placement); err != nil {
 			out.Refused = strings.Split(err.Error(), "\n")
 		}
 		out.ID, err = p.identify(out, w)

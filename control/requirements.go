@@ -1,8 +1,6 @@
 package control
 
 import (
-	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -10,24 +8,32 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/nfr"
-	"github.com/otto-edge/otto/control/notify"
-	"github.com/otto-edge/otto/wire"
+	"github.com/otto-edge/otto/control/plan"
 )
 
 // requirements is what is measured and judged because some requirement asks for it.
 type requirements struct {
-	revision  uint64 // of what is wanted, when this was made
-	placement map[string]string
-	all       []*judged
-	onNode    map[string][]*judged
+	from      demands
 	groups    map[owner]*group
+	nodes     map[string]*watch
 	feeds     map[feedKey]*feed
 	feedsOf   map[subject][]*feed
-	topics    map[string]topic // that have been subscribed to, once and for good
+	self      map[feedKey]*feed // that no sample is needed for
+	topics    map[string]topic  // that have been subscribed to, once and for good
+	metrics   map[string]*otto.Metric
+	remote    map[*judged]bool // that are probed from another machine
 	peers     []otto.Peer      // to which nodes measure the round-trip time
 	watches   map[string][]otto.Watch
 	evaluated time.Time            // all of them
 	kept      map[string]time.Time // violations that stand, as they are in the store
+}
+
+// demands is what the requirements follow from, and nothing else.
+type demands struct {
+	index     *plan.Index
+	placement plan.Placement
+	nodes     []string // that are known
+	wanted    otto.Wanted
 }
 
 // owner is whose requirements a group is: a service's or a node's.
@@ -39,6 +45,14 @@ type group struct {
 	judged   []*judged
 	verdicts []otto.Verdict
 	stale    bool // the verdicts are
+}
+
+// watch are the requirements that are judged on one node, its own and those of what
+// is there.
+type watch struct {
+	judged []*judged
+	quiet  time.Time // none of them is due before, unless something is measured; zero if any may be
+	bad    bool      // one of them is not simply kept, or it is not known yet
 }
 
 // subject is what is measured: a node, an instance on a node, or a topic.
@@ -55,8 +69,10 @@ type feedKey struct {
 
 // feed is a series with what its samples are read by.
 type feed struct {
-	otto.Metric
+	*otto.Metric
 	*nfr.Series
+	key   feedKey
+	users []*judged // by it
 	share otto.Share
 	path  []otto.Step // of a topic's messages
 	count restarts
@@ -71,14 +87,28 @@ func (f *feed) add(value float64, now time.Time) {
 
 // judged is a requirement of one instance or node.
 type judged struct {
-	otto.Requirement
+	*otto.Requirement       // of all instances of its service
 	service, instance, node string
-	id                      string // what it is known by through changes of other requirements
 	feed                    *feed
 	group                   *group
 	verdict                 otto.Verdict
+	gone                    bool // it is on its way out
 }
 
+// label is what a requirement of an instance or node is known by through changes
+// of others: all of it but where it stands and who is told.
+type label struct {
+	otto.Requirement
+	instance, node string
+}
+
+func (j *judged) label() label {
+	id := label{*j.Requirement, j.instance, j.node}
+	id.At, id.Notify = "", nil
+	return id
+}
+
+// identify is what a violation is known by in the store.
 func (j *judged) identify() string {
 	return strings.Join([]string{j.service, j.instance, j.node, j.Requirement.String(), j.Severity}, "\x00")
 }
@@ -95,96 +125,205 @@ const evaluateEvery = time.Second
 // and where it runs. What stays keeps its samples and its verdict.
 func (p *Plane) require() {
 	q := &p.required
-	w := p.desired.Wanted
-	placement := map[string]string(p.desired.Placement)
-	if q.feeds != nil && q.revision == w.Revision && maps.Equal(q.placement, placement) {
+	is := demands{p.index(), p.desired.Placement, p.ids(), p.desired.Wanted}
+	owners := is.since(q.from, q.groups)
+	first := q.from.index == nil
+	q.from = is
+	if first {
+		q.groups, q.nodes = map[owner]*group{}, map[string]*watch{}
+		q.feeds, q.feedsOf, q.self, q.remote = map[feedKey]*feed{}, map[subject][]*feed{}, map[feedKey]*feed{}, map[*judged]bool{}
+	}
+	if len(owners) == 0 {
 		return
 	}
-	former := map[string]*judged{}
-	for _, j := range q.all {
-		former[j.id] = j
+	touched := map[string]bool{}
+	for _, of := range owners {
+		p.regroup(of, touched)
 	}
-	feeds := q.feeds
-	q.revision, q.placement, q.all = w.Revision, maps.Clone(placement), nil
-	q.feeds, q.feedsOf = map[feedKey]*feed{}, map[subject][]*feed{}
-	q.groups, q.onNode = map[owner]*group{}, map[string][]*judged{}
+	for id := range touched {
+		w := q.nodes[id]
+		w.quiet, w.bad, w.judged = time.Time{}, true, slices.DeleteFunc(w.judged, func(j *judged) bool { return j.gone })
+		if len(w.judged) == 0 {
+			delete(q.nodes, id)
+		}
+	}
+	if first {
+		p.dropUnknown()
+	}
+	p.keepStanding()
+	p.listen()
+	q.peers, q.watches = p.peersOf(is.wanted), p.watchesOf()
+	p.lookout.Set(p.ctx, q.watches[otto.FromControl])
+	q.evaluated = time.Time{}
+}
+
+// dropUnknown says, after a start, which violations that stood are not watched any
+// more. Later each is noticed as it goes.
+func (p *Plane) dropUnknown() {
+	if len(p.required.kept) == 0 {
+		return
+	}
 	there := map[string]bool{}
-	add := func(j *judged, share otto.Share, every time.Duration) {
-		j.id = j.identify()
-		if there[j.id] { // of all services as well as of this one
-			return
-		}
-		there[j.id] = true
-		if was := former[j.id]; was != nil {
-			j.verdict = was.verdict
-		} else {
-			j.verdict.Service, j.verdict.Instance, j.verdict.Node = j.service, j.instance, j.node
-			j.verdict.Violated = q.kept[j.id] // only after a start: what is dropped is not kept
-		}
-		j.feed = q.feed(feeds, j, share, every)
-		j.group = q.group(j)
-		q.all, q.onNode[j.node] = append(q.all, j), append(q.onNode[j.node], j)
-	}
-	if !w.Stopped {
-		for _, n := range w.Nodes {
-			for _, r := range w.RequirementsOn(n) {
-				add(&judged{Requirement: r, node: n.ID}, otto.Share{}, w.IntervalOf())
-			}
-		}
-		for _, s := range w.Services {
-			list := w.RequirementsOf(s)
-			for _, name := range w.InstanceNames(s) {
-				node := p.nodes[placement[name]]
-				if node == nil {
-					continue
-				}
-				for _, r := range list {
-					add(&judged{Requirement: r, service: s.Name, instance: name, node: node.ID}, share(s, r), sampledEvery(w, s, r))
-				}
-			}
+	for _, w := range p.required.nodes {
+		for _, j := range w.judged {
+			there[j.identify()] = true
 		}
 	}
-	for id := range q.kept {
+	for id := range p.required.kept {
 		if !there[id] {
 			p.dropped(id)
 		}
 	}
-	p.keepStanding()
-	p.listen()
-	q.peers, q.watches = p.peersOf(w), p.watchesOf(q.all)
-	p.lookout.Set(p.ctx, q.watches[otto.FromControl])
-	q.evaluated = time.Time{}
 }
 
 // peersOf are the nodes to which round-trip times are required. To our own machine,
 // which has no SSH server for us, the address of our broker leads.
 func (p *Plane) peersOf(w otto.Wanted) (list []otto.Peer) {
 	for _, id := range w.Peers() {
-		k := slices.IndexFunc(w.Nodes, func(n otto.Node) bool { return n.ID == id })
-		if k < 0 {
+		n := p.index().Node(id)
+		if n == nil {
 			continue
 		}
-		address := p.Reach.Address(w.Nodes[k])
-		if address != "" || w.Nodes[k].IsLocal() && p.Broker.Ours {
+		address := p.Reach.Address(*n)
+		if address != "" || n.IsLocal() && p.Broker.Ours {
 			list = append(list, otto.Peer{Node: id, Address: address})
 		}
 	}
 	return list
 }
 
-// group finds or makes the group of a requirement, and puts it in.
-func (q *requirements) group(j *judged) *group {
-	of := owner{service: j.service}
-	if j.service == "" {
-		of.node = j.node
+// since are the owners whose requirements may have changed, in a fixed order.
+func (d demands) since(was demands, have map[owner]*group) (list []owner) {
+	w, before := d.wanted, was.wanted
+	if was.index == nil || w.Stopped != before.Stopped || w.IntervalOf() != before.IntervalOf() || !slices.Equal(d.nodes, was.nodes) || !d.index.SameForAll(was.index) {
+		for i := range w.Nodes {
+			list = append(list, owner{node: w.Nodes[i].ID})
+		}
+		for _, s := range d.index.Services {
+			list = append(list, owner{service: s.Name})
+		}
+		return append(list, strangers(have, list)...)
 	}
-	g := q.groups[of]
-	if g == nil {
-		g = &group{}
-		q.groups[of] = g
+	now, gone := d.index.Since(was.index)
+	services := map[string]bool{}
+	for _, s := range slices.Concat(now, gone) {
+		services[s.Name] = true
 	}
-	g.judged = append(g.judged, j)
-	return g
+	moved := map[string]bool{}
+	differ(moved, was.placement, d.placement)
+	for instance := range moved {
+		if s, ok := d.index.Owner(instance); ok {
+			services[s.Name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		list = append(list, owner{service: name})
+	}
+	return list
+}
+
+// strangers are the owners that have requirements and are not in a list.
+func strangers(have map[owner]*group, list []owner) (others []owner) {
+	listed := make(map[owner]bool, len(list))
+	for _, of := range list {
+		listed[of] = true
+	}
+	for of := range have {
+		if !listed[of] {
+			others = append(others, of)
+		}
+	}
+	slices.SortFunc(others, func(a, b owner) int { return strings.Compare(a.service+"/"+a.node, b.service+"/"+b.node) })
+	return others
+}
+
+// regroup makes the requirements of one service or node anew, and notes the nodes
+// that they were or are on.
+func (p *Plane) regroup(of owner, touched map[string]bool) {
+	q := &p.required
+	was := q.groups[of]
+	former := map[label]*judged{}
+	if was != nil {
+		for _, j := range was.judged {
+			former[j.label()], j.gone = j, true
+		}
+	}
+	g := &group{stale: true}
+	var fresh []*judged
+	for _, w := range p.demanded(of) {
+		id := w.label()
+		j := former[id]
+		switch {
+		case j != nil && !j.gone: // of all services as well as of this one
+			continue
+		case j == nil:
+			j = w.judged
+			j.verdict.Service, j.verdict.Instance, j.verdict.Node = j.service, j.instance, j.node
+			if len(q.kept) > 0 { // only after a start: what is dropped is not kept
+				j.verdict.Violated = q.kept[j.identify()]
+			}
+			former[id], fresh = j, append(fresh, j)
+		}
+		j.Requirement, j.group, j.gone = w.Requirement, g, false
+		q.attach(j, w.share, w.every)
+		g.judged = append(g.judged, j)
+	}
+	for _, j := range fresh {
+		if q.nodes[j.node] == nil {
+			q.nodes[j.node] = &watch{}
+		}
+		touched[j.node] = true
+		q.nodes[j.node].judged = append(q.nodes[j.node].judged, j)
+	}
+	if was != nil {
+		for _, j := range was.judged {
+			if j.gone {
+				touched[j.node] = true
+				q.detach(j)
+				if _, kept := q.kept[j.identify()]; kept {
+					p.dropped(j.identify())
+				}
+			}
+		}
+	}
+	q.groups[of] = g
+	if len(g.judged) == 0 {
+		delete(q.groups, of)
+	}
+}
+
+// demand is a requirement with what its samples are read by.
+type demand struct {
+	*judged
+	share otto.Share
+	every time.Duration
+}
+
+// demanded are the requirements of a service, on all its instances that have a node,
+// or of a node.
+func (p *Plane) demanded(of owner) (list []demand) {
+	w := &p.desired.Wanted
+	switch s, wanted := p.index().Service(of.service); {
+	case w.Stopped:
+	case of.node != "":
+		if n := p.index().Node(of.node); n != nil {
+			for _, r := range w.RequirementsOn(*n) {
+				list = append(list, demand{&judged{Requirement: &r, node: of.node}, otto.Share{}, w.IntervalOf()})
+			}
+		}
+	case wanted && len(s.Required) > 0:
+		for _, name := range s.Names {
+			node := p.nodes[p.desired.Placement[name]]
+			if node == nil {
+				continue
+			}
+			for k := range s.Required {
+				r := &s.Required[k]
+				list = append(list, demand{&judged{Requirement: r, service: s.Name, instance: name, node: node.ID}, share(s.Service, *r), sampledEvery(*w, s.Service, *r)})
+			}
+		}
+	}
+	return list
 }
 
 // verdicts are those of a service or a node, as readers get them.
@@ -225,9 +364,24 @@ func share(s otto.Service, r otto.Requirement) otto.Share {
 // a silence of three times that is missing data.
 const applicationEvery = 20 * time.Second
 
-// feed finds or makes the series that a requirement is judged by.
-func (q *requirements) feed(former map[feedKey]*feed, j *judged, share otto.Share, every time.Duration) *feed {
-	m, _ := otto.FindMetric(j.Metric)
+// metric is the metric of a name, the same one for all.
+func (q *requirements) metric(name string) *otto.Metric {
+	if q.metrics == nil {
+		q.metrics = map[string]*otto.Metric{}
+	}
+	m := q.metrics[name]
+	if m == nil {
+		found, _ := otto.FindMetric(name) // it has been read before
+		m = &found
+		q.metrics[name] = m
+	}
+	return m
+}
+
+// attach gives a requirement the series that it is judged by, which it may have
+// already.
+func (q *requirements) attach(j *judged, share otto.Share, every time.Duration) {
+	m := q.metric(j.Metric)
 	counter := j.Aggregate == otto.AggregateRate || j.Aggregate == otto.AggregateCount
 	key := feedKey{subject: subject{node: j.node, instance: j.instance}, metric: j.Metric, over: j.Over, counter: counter, reserve: j.OfReserve}
 	var path []otto.Step
@@ -238,217 +392,48 @@ func (q *requirements) feed(former map[feedKey]*feed, j *judged, share otto.Shar
 		parsed, _ := otto.ParseMQTTMetric(j.Metric) // it has been read before
 		key.subject, path, every = subject{topic: parsed.Topic}, parsed.Path, applicationEvery
 	}
-	if m.Name == otto.MetricHeartbeat || m.Name == otto.MetricRestarts || m.Name == otto.MetricOOMKills {
+	self := m.Name == otto.MetricHeartbeat || m.Name == otto.MetricRestarts || m.Name == otto.MetricOOMKills
+	if self {
 		every = evaluateEvery
 	}
 	key.every = every
-	if f := q.feeds[key]; f != nil {
-		return f
+	if j.feed != nil && j.feed.key == key {
+		j.feed.share = share
+		return
 	}
-	f := former[key]
+	q.detach(j)
+	f := q.feeds[key]
 	if f == nil {
-		f = &feed{Metric: m, Series: nfr.NewSeries(j.Over, every, counter), path: path}
-	}
-	f.share = share
-	q.feeds[key] = f
-	q.feedsOf[key.subject] = append(q.feedsOf[key.subject], f)
-	return f
-}
-
-// measureNode takes in a sample of a node.
-func (p *Plane) measureNode(n *node, s otto.NodeSample, now time.Time) {
-	p.measureWatched(n.ID, s.Watched, now)
-	for _, f := range p.required.feedsOf[subject{node: n.ID}] {
-		switch {
-		case f.Name == otto.MetricClock:
-			f.add(n.skewed.Abs().Seconds(), now)
-		case f.FromNode != nil:
-			if value, ok := f.FromNode(s); ok {
-				f.add(value, now)
-			}
+		f = &feed{Metric: m, Series: nfr.NewSeries(j.Over, every, counter), key: key, path: path}
+		q.feeds[key] = f
+		q.feedsOf[key.subject] = append(q.feedsOf[key.subject], f)
+		if self {
+			q.self[key] = f
 		}
 	}
+	f.share, j.feed = share, f
+	f.users = append(f.users, j)
+	if m.From != "" {
+		q.remote[j] = true
+	}
 }
 
-// measureContainers takes in samples of a node's containers, which have the names
-// of their instances.
-func (p *Plane) measureContainers(n *node, list []otto.ContainerSample, now time.Time) {
-	if len(p.required.all) == 0 {
+// detach takes a requirement off its series, which ends with the last one.
+func (q *requirements) detach(j *judged) {
+	f := j.feed
+	if f == nil {
 		return
 	}
-	for i := range list {
-		s := &list[i]
-		for _, f := range p.required.feedsOf[subject{node: n.ID, instance: s.Name}] {
-			if f.Probe && f.From == "" {
-				f.probed(s.Probes, now)
-			}
-			if f.FromContainer == nil {
-				continue
-			}
-			share := f.share
-			share.Cores = cmp.Or(share.Cores, float64(n.facts.CPUs))
-			if value, ok := f.FromContainer(*s, share); ok {
-				f.add(value, now)
-			}
-		}
-	}
-	for _, j := range p.required.onNode[n.ID] {
-		if j.feed.Name == otto.MetricAvailability && !n.runs(j.instance) {
-			j.feed.add(0, now)
-		}
-	}
-	p.evaluateThose(p.required.onNode[n.ID], now) // here, so that all of them together are not much
-}
-
-// probed takes in how probes went.
-func (f *feed) probed(list []otto.Probed, now time.Time) {
-	if len(list) == 0 {
+	j.feed = nil
+	delete(q.remote, j)
+	f.users = slices.DeleteFunc(f.users, func(u *judged) bool { return u == j })
+	if len(f.users) > 0 {
 		return
 	}
-	for _, probe := range list {
-		switch at := now.Add(-probe.Ago); {
-		case f.Availability() && probe.Failed:
-			f.add(0, at)
-		case f.Availability():
-			f.add(100, at)
-		case !probe.Failed:
-			f.add(probe.Took.Seconds(), at)
-		}
+	delete(q.feeds, f.key)
+	delete(q.self, f.key)
+	rest := slices.DeleteFunc(slices.Clone(q.feedsOf[f.key.subject]), func(o *feed) bool { return o == f })
+	if q.feedsOf[f.key.subject] = rest; len(rest) == 0 {
+		delete(q.feedsOf, f.key.subject)
 	}
-	f.fed = now // it is new, however long ago it was
-}
-
-// runs reports whether the node says that an instance runs, well or not; who is
-// not known to be down may run.
-func (n *node) runs(instance string) bool {
-	if n.report == nil {
-		return true
-	}
-	for _, s := range n.report.Instances {
-		if s.Name == instance {
-			switch s.State {
-			case otto.InstanceWaiting, otto.InstancePulling, otto.InstanceFailed:
-				return false
-			case otto.InstanceStarting:
-				return s.Health != ""
-			}
-		}
-	}
-	return true
-}
-
-// measureSelf takes in what needs no sample: how long nodes are silent, and how
-// often containers were started again, or lost a process for want of memory.
-func (p *Plane) measureSelf(now time.Time) {
-	p.measureWatched(otto.FromControl, p.lookout.Take(now), now)
-	for key, f := range p.required.feeds {
-		if f.Name != otto.MetricHeartbeat && f.Name != otto.MetricRestarts && f.Name != otto.MetricOOMKills {
-			continue
-		}
-		n := p.nodes[key.node]
-		if n == nil || n.heard.IsZero() || p.watching.IsZero() || p.doubts != "" {
-			continue
-		}
-		switch f.Name {
-		case otto.MetricHeartbeat:
-			f.add(now.Sub(latest(n.heard, p.watching)).Seconds(), now)
-		default:
-			if n.report == nil || n.state != otto.NodeReady && n.state != otto.NodeDraining {
-				continue
-			}
-			if i := slices.IndexFunc(n.report.Instances, func(s otto.InstanceStatus) bool { return s.Name == key.instance }); i >= 0 {
-				f.add(f.counted(n.report.BootID, n.report.Instances[i]), now)
-			}
-		}
-	}
-}
-
-// evaluate judges everything that is due, once a second.
-func (p *Plane) evaluate(now time.Time) {
-	q := &p.required
-	if now.Sub(q.evaluated) < evaluateEvery {
-		return
-	}
-	q.evaluated = now
-	p.measureSelf(now)
-	p.evaluateThose(q.all, now)
-}
-
-// evaluateThose judges what is due of a list, and tells what has changed.
-func (p *Plane) evaluateThose(list []*judged, now time.Time) {
-	if p.deciding() != nil {
-		return
-	}
-	var changed []*judged
-	for _, j := range list {
-		if !j.due(now) {
-			continue
-		}
-		was, standing := j.verdict.State, j.verdict.Standing()
-		j.verdict = nfr.Evaluate(j.Requirement, j.feed.Series, now, j.verdict)
-		j.group.stale = true
-		if j.verdict.State != was {
-			p.dirty, p.decisions.changed = true, true
-		}
-		if j.verdict.Standing() != standing {
-			changed = append(changed, j)
-		}
-	}
-	if len(changed) > 0 {
-		p.keepStanding()
-	}
-	for _, j := range changed {
-		p.tellVerdict(j)
-	}
-}
-
-// readable is a verdict as readers get it: in UTC, as all times.
-func readable(v otto.Verdict) otto.Verdict {
-	v.Since, v.Evaluated = v.Since.UTC(), v.Evaluated.UTC()
-	if v.Standing() {
-		v.Violated = v.Violated.UTC()
-	}
-	return v
-}
-
-// tellVerdict tells that a violation has begun or ended.
-func (p *Plane) tellVerdict(j *judged) {
-	v := j.verdict
-	kind, message := "requirement-violated", fmt.Sprintf("%s (required: %s)", v.Reason, j.Requirement)
-	if !v.Standing() {
-		kind, message = "requirement-met", fmt.Sprintf("%s is %s again (required: %s)", j.Metric, j.Unit.Show(*v.Value), j.Requirement)
-	}
-	p.event(kind, j.node, j.service, message)
-	if j.Action != otto.ActionNotify && j.Notify == nil {
-		return
-	}
-	v = readable(v)
-	v.Requirement.Notify = nil // an address may hold a secret
-	b, err := wire.Encode(v)
-	if err != nil {
-		p.Log.Error("verdict not sent", "err", err)
-		return
-	}
-	_ = p.publish(wire.RequirementTopic(j.service, j.node), 1, false, b)
-	if j.Notify != nil {
-		p.notify(*j.Notify, b, j.service, j.node)
-	}
-}
-
-// maxNotices are sent at a time; more are dropped, and said to be.
-const maxNotices = 8
-
-func (p *Plane) notify(to otto.Notify, verdict []byte, service, node string) {
-	select {
-	case p.notices <- struct{}{}:
-	default:
-		p.event("notify-failed", node, service, fmt.Sprintf("nobody was notified: %d others are being notified already", maxNotices))
-		return
-	}
-	p.background.Go(func() {
-		defer func() { <-p.notices }()
-		if err := notify.Send(p.ctx, to, verdict); err != nil {
-			p.tell(p.ctx, func() { p.event("notify-failed", node, service, err.Error()) })
-		}
-	})
 }

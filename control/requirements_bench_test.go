@@ -70,7 +70,7 @@ func BenchmarkRequirements(b *testing.B) {
 	})
 	b.Run("require", func(b *testing.B) {
 		for b.Loop() {
-			p.required.revision++
+			p.required.from = demands{}
 			p.require()
 		}
 	})

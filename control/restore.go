@@ -121,10 +121,12 @@ func Reconcile(b backup.Backup, w *otto.Wanted, sights map[string]Sight) (Restor
 		next.epoch += unseenEpochs
 	}
 	next.desired = r.adopt(*w)
-	if err := plan.Refuse(d.desired.Wanted, *w, next.desired.Placement); err != nil {
+	was := plan.NewIndex(d.desired.Wanted, nil)
+	now := plan.NewIndex(*w, was)
+	if err := plan.Refuse(was, now, next.desired.Placement); err != nil {
 		return Restored{}, err
 	}
-	findings := r.tell(next.desired.with(*w), nodes)
+	findings := r.tell(next.desired.with(*w, was, now), nodes)
 	documents, err := encodeDocuments(next)
 	return Restored{Documents: documents, Findings: findings, Seen: r.seen}, err
 }

@@ -34,12 +34,12 @@ func (p *Plane) roll(now time.Time) {
 	next, changed := p.desired, false
 	next.Rollouts = maps.Clone(next.Rollouts)
 	var tell []func()
-	for _, s := range p.desired.Wanted.Services {
-		r, rolling := p.desired.Rollouts[s.Name]
-		if !rolling {
+	for _, name := range slices.Sorted(maps.Keys(p.desired.Rollouts)) {
+		known, wanted := p.index().Service(name)
+		if !wanted {
 			continue
 		}
-		names := p.desired.Wanted.InstanceNames(s)
+		s, names, r := known.Service, known.Names, p.desired.Rollouts[name]
 		seen := map[string]plan.Seen{}
 		for _, name := range names {
 			seen[name] = p.seen(s, r, name, now)
@@ -121,10 +121,11 @@ func (p *Plane) version(instances []otto.Instance) {
 	for k := range instances {
 		i := &instances[k]
 		i.Restart = p.desired.Restarts[i.Name]
-		s, wanted := p.service(i.Service)
+		known, wanted := p.index().Service(i.Service)
 		if !wanted {
 			continue
 		}
+		s := known.Service
 		if r, rolling := p.desired.Rollouts[s.Name]; rolling {
 			v := r.Of(s, i.Name)
 			i.Spec, i.Probe = v.Spec, v.Probe
@@ -139,11 +140,11 @@ func (p *Plane) version(instances []otto.Instance) {
 
 // service is a wanted service.
 func (p *Plane) service(name string) (otto.Service, bool) {
-	k := slices.IndexFunc(p.desired.Wanted.Services, func(s otto.Service) bool { return s.Name == name })
-	if k < 0 {
+	s, ok := p.index().Service(name)
+	if !ok {
 		return otto.Service{}, false
 	}
-	return p.desired.Wanted.Services[k], true
+	return s.Service, true
 }
 
 // tellRollout makes events of what has become of an update.
@@ -180,8 +181,8 @@ func (p *Plane) tellRollout(s otto.Service, was otto.UpdateState, r plan.Rollout
 
 // tellFailed says of an instance that it is not what the file wants because the
 // update has failed.
-func (p *Plane) tellFailed(s otto.Service, i *otto.PlacedInstance) {
-	f := p.desired.Rollouts[s.Name].Failed
+func (p *Plane) tellFailed(service string, i *otto.PlacedInstance) {
+	f := p.desired.Rollouts[service].Failed
 	if f == nil || i.UpToDate || i.Error != "" {
 		return
 	}
@@ -234,7 +235,7 @@ func (p *Plane) Restart(ctx context.Context, service string) error {
 		}
 		p.desired, p.dirty = next, true
 		p.record(asked(ctx, "service-restart", "", "restart of "+service))
-		p.pass()
+		p.pass(time.Now())
 		p.publishView()
 		return nil
 	})

@@ -29,6 +29,9 @@ type standIn struct {
 // recalled returns the former placement with what goes back to a node that was
 // away for a short time only, and makes final what has waited long enough.
 func (p *Plane) recalled(now time.Time) plan.Placement {
+	if len(p.standIns) == 0 {
+		return p.desired.Placement
+	}
 	placement := maps.Clone(p.desired.Placement)
 	for instance, s := range p.standIns {
 		n := p.nodes[s.of]
@@ -69,17 +72,15 @@ func (p *Plane) keptAt(now time.Time) map[string]string {
 	for instance, s := range p.standIns {
 		kept[instance] = s.of
 	}
+	maps.DeleteFunc(kept, func(instance, _ string) bool { return p.nodes[p.desired.Placement[instance]] == nil })
 	return kept
 }
 
 // owner is the wanted service of an instance.
 func (p *Plane) owner(instance string) (otto.Service, bool) {
-	for _, s := range p.desired.Wanted.Services {
-		for _, name := range p.desired.Wanted.InstanceNames(s) {
-			if name == instance {
-				return s, true
-			}
-		}
+	s, ok := p.index().Owner(instance)
+	if !ok {
+		return otto.Service{}, false
 	}
-	return otto.Service{}, false
+	return s.Service, true
 }

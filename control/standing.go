@@ -25,9 +25,14 @@ func (p *Plane) loadStanding(ctx context.Context) error {
 // written now is with the next change.
 func (p *Plane) keepStanding() {
 	standing := map[string]time.Time{}
-	for _, j := range p.required.all {
-		if j.verdict.Standing() {
-			standing[j.id] = j.verdict.Violated.UTC()
+	for _, w := range p.required.nodes {
+		if !w.bad {
+			continue
+		}
+		for _, j := range w.judged {
+			if j.verdict.Standing() {
+				standing[j.identify()] = j.verdict.Violated.UTC()
+			}
 		}
 	}
 	if maps.EqualFunc(standing, p.required.kept, time.Time.Equal) {

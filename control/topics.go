@@ -80,5 +80,6 @@ func (p *Plane) measureTopic(name string, payload []byte, now time.Time) {
 			continue
 		}
 		f.add(value, now)
+		p.required.unquiet(f)
 	}
 }

@@ -3,12 +3,12 @@ package control
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
 )
 
 // cluster is everything known, as readers see it.
@@ -34,7 +34,7 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 	for i, n := range w.Nodes {
 		order[n.ID] = i
 	}
-	for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
+	for _, id := range p.ids() {
 		status := p.nodes[id].status(p.desired.Intents[id], now)
 		status.Verdicts = p.required.verdicts(owner{node: id})
 		c.Nodes = append(c.Nodes, status)
@@ -80,23 +80,27 @@ func (n *node) status(intent otto.Intent, now time.Time) otto.NodeStatus {
 // services are what is wanted with what is known of each instance.
 func (p *Plane) services() []otto.ServiceStatus {
 	list := make([]otto.ServiceStatus, 0, len(p.desired.Wanted.Services))
-	for _, svc := range p.desired.Wanted.Services {
-		s := otto.ServiceStatus{Service: svc, Instances: make([]otto.PlacedInstance, 0, svc.Replicas), Verdicts: p.required.verdicts(owner{service: svc.Name})}
-		if r, rolling := p.desired.Rollouts[svc.Name]; rolling {
-			s.Rollout = r.Status(svc)
-		}
-		for _, name := range p.desired.Wanted.InstanceNames(svc) {
-			if svc.Global() && p.desired.Placement[name] == "" && p.waiting[name] == "" {
-				continue // its node does not fit
-			}
-			s.Instances = append(s.Instances, p.instance(svc, name))
-		}
-		list = append(list, s)
+	for _, s := range p.index().Services {
+		list = append(list, p.serviceStatus(s))
 	}
 	return list
 }
 
-func (p *Plane) instance(svc otto.Service, name string) otto.PlacedInstance {
+func (p *Plane) serviceStatus(svc *plan.Service) otto.ServiceStatus {
+	s := otto.ServiceStatus{Service: svc.Service, Instances: make([]otto.PlacedInstance, 0, len(svc.Names)), Verdicts: p.required.verdicts(owner{service: svc.Name})}
+	if r, rolling := p.desired.Rollouts[svc.Name]; rolling {
+		s.Rollout = r.Status(svc.Service)
+	}
+	for _, name := range svc.Names {
+		if svc.Mode == otto.ModeGlobal && p.desired.Placement[name] == "" && p.waiting[name] == "" {
+			continue // its node does not fit
+		}
+		s.Instances = append(s.Instances, p.instance(svc, name))
+	}
+	return s
+}
+
+func (p *Plane) instance(svc *plan.Service, name string) otto.PlacedInstance {
 	at, going := p.servedAt(svc, name)
 	i := otto.PlacedInstance{Node: at}
 	i.InstanceStatus = otto.InstanceStatus{Name: name, Service: svc.Name, State: otto.InstanceWaiting, Image: svc.Spec.Image}
@@ -107,11 +111,11 @@ func (p *Plane) instance(svc otto.Service, name string) otto.PlacedInstance {
 	}
 	i.State = otto.InstanceUnknown
 	if r := n.report; r != nil {
-		if k := slices.IndexFunc(r.Instances, func(s otto.InstanceStatus) bool { return s.Name == name }); k >= 0 {
-			i.InstanceStatus = r.Instances[k]
+		if said := statusIn(r.Instances, name); said != nil {
+			i.InstanceStatus = *said
 			current := (n.state == otto.NodeReady || n.state == otto.NodeDraining) && r.Revision == n.revision && r.BootID == n.bootID
-			i.UpToDate = current && i.SpecHash == svc.Spec.Hash() && i.Restart == p.desired.Restarts[name]
-			p.tellFailed(svc, &i)
+			i.UpToDate = current && i.SpecHash == svc.Hash && i.Restart == p.desired.Restarts[name]
+			p.tellFailed(svc.Name, &i)
 		}
 	}
 	if going != "" {
@@ -126,8 +130,27 @@ func (p *Plane) instance(svc otto.Service, name string) otto.PlacedInstance {
 	if why := p.waiting[name]; why != "" {
 		i.Reason = why
 	}
-	if k := slices.IndexFunc(n.samples, func(s otto.ContainerSample) bool { return s.ID == i.ContainerID }); k >= 0 && i.State != otto.InstanceUnknown {
-		i.Sample = &n.samples[k]
+	if i.State != otto.InstanceUnknown {
+		i.Sample = sampleOf(n.samples, i.ContainerID)
 	}
 	return i
+}
+
+// statusIn is what a node reports of an instance, nil for nothing.
+func statusIn(list []otto.InstanceStatus, name string) *otto.InstanceStatus {
+	for k := range list {
+		if list[k].Name == name {
+			return &list[k]
+		}
+	}
+	return nil
+}
+
+func sampleOf(list []otto.ContainerSample, container string) *otto.ContainerSample {
+	for k := range list {
+		if list[k].ID == container {
+			return &list[k]
+		}
+	}
+	return nil
 }

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"cmp"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -11,17 +13,18 @@ import (
 
 // watchesOf are the instances that each node, and otto.FromControl, is to probe
 // because some requirement is about how they are reached from there.
-func (p *Plane) watchesOf(list []*judged) map[string][]otto.Watch {
+func (p *Plane) watchesOf() map[string][]otto.Watch {
 	all := map[string][]otto.Watch{}
-	w := p.desired.Wanted
+	list := slices.SortedFunc(maps.Keys(p.required.remote), func(a, b *judged) int {
+		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(len(a.instance), len(b.instance)), cmp.Compare(a.instance, b.instance))
+	})
 	for _, j := range list {
 		from := j.feed.From
 		there := func(x otto.Watch) bool { return x.Instance == j.instance }
-		k := slices.IndexFunc(w.Services, func(s otto.Service) bool { return s.Name == j.service })
-		if from == "" || k < 0 || w.Services[k].Probe == nil || slices.ContainsFunc(all[from], there) {
+		s, wanted := p.index().Service(j.service)
+		if !wanted || s.Probe == nil || slices.ContainsFunc(all[from], there) {
 			continue
 		}
-		s := w.Services[k]
 		port, ok := s.Published(s.Probe.Port())
 		host, known := p.hostOf(p.nodes[j.node].Node, port.HostIP, from)
 		if ok && known {
@@ -59,9 +62,10 @@ func (p *Plane) measureWatched(from string, found map[string][]otto.Probed, now 
 		return
 	}
 	for instance, list := range found {
-		for _, f := range p.required.feedsOf[subject{node: p.required.placement[instance], instance: instance}] {
+		for _, f := range p.required.feedsOf[subject{node: p.required.from.placement[instance], instance: instance}] {
 			if f.From == from {
 				f.probed(list, now)
+				p.required.unquiet(f)
 			}
 		}
 	}

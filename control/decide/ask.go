@@ -38,7 +38,7 @@ func Better(k Known, now time.Time) (list []otto.Decision) {
 	f.prepare()
 	for _, name := range sortedNames(f.instances) {
 		i := f.instances[name]
-		if !i.of.Mobile() || i.of.Node == i.at || slices.Contains(come, i.at) || f.Busy[name] != "" || f.Wanted.Decisions.ModeOf(*i.of) == otto.DecideOff {
+		if !i.of.Mobile() || i.of.Node == i.at || slices.Contains(come, i.at) || f.Busy[name] != "" || f.Wanted.Decisions.ModeOf(i.of.Service) == otto.DecideOff {
 			continue
 		}
 		if d, ok := f.better(i, come); ok {
@@ -49,16 +49,16 @@ func Better(k Known, now time.Time) (list []otto.Decision) {
 }
 
 func (f *frame) better(i *instance, come []string) (d otto.Decision, ok bool) {
-	f.state.Take(i.of, i.at)
-	defer f.state.Put(i.of, i.at)
-	now, _ := f.state.Score(scheduler.Ask{Service: i.of}, i.at)
+	f.state.Take(&i.of.Service, i.at)
+	defer f.state.Put(&i.of.Service, i.at)
+	now, _ := f.state.Score(scheduler.Ask{Service: &i.of.Service}, i.at)
 	best, most := "", now+worthwhile
 	for _, id := range come {
 		why := f.unfit(i, id, bar{})
 		if passing, _ := f.passing(i.of.Name, id); cmp.Or(why, passing) != "" {
 			continue
 		}
-		if score, fits := f.state.Score(scheduler.Ask{Service: i.of}, id); fits && score > most {
+		if score, fits := f.state.Score(scheduler.Ask{Service: &i.of.Service}, id); fits && score > most {
 			best, most = id, score
 		}
 	}
@@ -96,7 +96,7 @@ func Move(k Known, name, to string, now time.Time) (otto.Decision, error) {
 	case to != "" && f.node(to) == nil:
 		return d, fmt.Errorf("no node %q: see otto cluster status", to)
 	}
-	f.state.Take(i.of, i.at)
+	f.state.Take(&i.of.Service, i.at)
 	also := func(id string) string {
 		switch {
 		case to == "":
@@ -106,7 +106,7 @@ func Move(k Known, name, to string, now time.Time) (otto.Decision, error) {
 		}
 		return ""
 	}
-	id, ok := f.state.Pick(scheduler.Ask{Service: i.of, Also: also})
+	id, ok := f.state.Pick(scheduler.Ask{Service: &i.of.Service, Also: also})
 	if !ok {
 		refusals := f.refusals(i, also)
 		if to != "" {

@@ -39,6 +39,10 @@ type Known struct {
 	// Frozen says why nothing is acted upon at all.
 	Frozen string
 	Memory Memory
+	// Index, if there is one, is of Wanted, and Board of decisions before. They are for
+	// speed alone.
+	Index *plan.Index
+	Board *Board
 }
 
 // stale is how old a verdict may be to be acted upon.
@@ -91,15 +95,8 @@ type frame struct {
 	index     map[string]int // of nodes
 	instances map[string]*instance
 	state     *scheduler.State
-	residents map[string][]*otto.Service // by node
-	required  map[string][]requiredOf    // by node, of those that were looked at
-	wounded   map[string]string          // why a node cannot take more, by violations there
-}
-
-type instance struct {
-	name string
-	of   *otto.Service
-	at   string
+	board     *Board
+	wounded   map[string]string // why a node cannot take more, by violations there
 }
 
 func newFrame(k Known, now time.Time) *frame {
@@ -123,22 +120,14 @@ func newFrame(k Known, now time.Time) *frame {
 
 // prepare makes what only moves and restarts need.
 func (f *frame) prepare() {
-	candidates := make([]scheduler.Candidate, 0, len(f.Nodes))
-	for _, n := range f.Nodes {
-		candidates = append(candidates, scheduler.Candidate{ID: n.ID, Refuse: n.Refuse, Memory: n.Memory, Failures: n.Failures, Machine: n.Machine})
+	if f.board = f.Board; f.board == nil {
+		f.board = &Board{}
 	}
-	f.state, f.instances = scheduler.New(candidates, f.Wanted.Scheduler.Weights), map[string]*instance{}
-	f.residents, f.required = map[string][]*otto.Service{}, map[string][]requiredOf{}
-	for k := range f.Wanted.Services {
-		s := &f.Wanted.Services[k]
-		for _, name := range f.Wanted.InstanceNames(*s) {
-			if at := f.Placement[name]; at != "" {
-				f.instances[name] = &instance{name, s, at}
-				f.residents[at] = append(f.residents[at], s)
-				f.state.Put(s, at)
-			}
-		}
+	if !f.Index.IsOf(f.Wanted) {
+		f.Index = plan.NewIndex(f.Wanted, f.Index)
 	}
+	f.board.follow(f.Index, f.Placement, f.Nodes, f.Wanted.Scheduler.Weights)
+	f.state, f.instances = f.board.state, f.board.instances
 	f.wound()
 }
 
@@ -291,13 +280,13 @@ func (f *frame) restart(c cause, i *instance) otto.Decision {
 func (f *frame) migrate(c cause, i *instance) otto.Decision {
 	d := of(c.Verdict, otto.ActionMigrate)
 	d.Reason, d.Gain = c.Reason, c.spent
-	if sameEverywhere(c.Requirement, i.of) {
+	if sameEverywhere(c.Requirement, i.of.Service) {
 		d.Outcome, d.Reason = otto.OutcomeStuck, fmt.Sprintf("%s: that would be so on every node, %s itself is the load", c.Reason, i.of.Name)
 		return d
 	}
 	f.send(&d, i, c)
 	if d.To == "" {
-		return f.makeRoom(d, c, f.Wanted.Decisions.ModeOf(*i.of))
+		return f.makeRoom(d, c, f.Wanted.Decisions.ModeOf(i.of.Service))
 	}
 	return d
 }
@@ -335,9 +324,9 @@ func (f *frame) relieve(c cause) otto.Decision {
 	var victims []victim
 	var all float64
 	var staying []string
-	for _, name := range sortedNames(f.instances) {
-		i := f.instances[name]
-		if i.at != c.Node || name == c.Instance {
+	for _, i := range f.onNode(c.Node) {
+		name := i.name
+		if name == c.Instance {
 			continue
 		}
 		u, measured := f.Uses[name]
@@ -390,6 +379,11 @@ func (f *frame) tooLittle(d otto.Decision, c cause, all float64, staying []strin
 		d.Reason += "; " + strings.Join(staying, "; ")
 	}
 	return d
+}
+
+// onNode are the instances on a node, by name.
+func (f *frame) onNode(id string) []*instance {
+	return slices.SortedFunc(slices.Values(f.board.residents[id]), func(a, b *instance) int { return cmp.Compare(a.name, b.name) })
 }
 
 func sortedNames(m map[string]*instance) []string {

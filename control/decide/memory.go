@@ -141,11 +141,12 @@ func (m Memory) Forget(d otto.Decisions, now time.Time) Memory {
 
 // UnderWay is the act on an instance that has not ended.
 func (m Memory) UnderWay(instance string) (Act, bool) {
-	i := slices.IndexFunc(m.Acts, func(a Act) bool { return a.Instance == instance && a.Ended.IsZero() })
-	if i < 0 {
-		return Act{}, false
+	for i := range m.Acts {
+		if a := &m.Acts[i]; a.Ended.IsZero() && a.Instance == instance {
+			return *a, true
+		}
 	}
-	return m.Acts[i], true
+	return Act{}, false
 }
 
 // settling says until when nothing is concluded from a service, or from a node,

@@ -72,7 +72,7 @@ func share(part, whole float64) float64 {
 }
 
 // sameEverywhere reports whether a service's own metric says nothing of its node.
-func sameEverywhere(r otto.Requirement, s *otto.Service) bool {
+func sameEverywhere(r otto.Requirement, s otto.Service) bool {
 	switch r.Metric {
 	case "cpu", "memory":
 		return r.OfReserve || s.Limits(r.Metric)
@@ -101,6 +101,12 @@ func own(metric string, u Use, n *Node) (value float64, known bool) {
 // already. A value that would not be clear refuses it, and so does one that is not
 // known and cannot be foreseen.
 func (f *frame) target(i *instance, n *Node, bar bar) (predicted []otto.Prediction, refusal string) {
+	refusal = f.foresee(i, n, bar, &predicted)
+	return predicted, refusal
+}
+
+// foresee is target, which leaves predictions out that nobody wants to have.
+func (f *frame) foresee(i *instance, n *Node, bar bar, predicted *[]otto.Prediction) (refusal string) {
 	u, measured := f.Uses[i.name]
 	check := func(r otto.Requirement, of string) string {
 		m, _ := otto.FindMetric(r.Metric)
@@ -117,34 +123,38 @@ func (f *frame) target(i *instance, n *Node, bar bar) (predicted []otto.Predicti
 			return fmt.Sprintf("how much %s would add to its %s is not known", i.name, r.Metric)
 		}
 		value += by
-		p := otto.Prediction{Requirement: r.String(), Of: of, Value: value, Unit: r.Unit}
-		if !slices.Contains(predicted, p) { // several of the same service
-			predicted = append(predicted, p)
+		if predicted != nil {
+			p := otto.Prediction{Requirement: r.String(), Of: of, Value: value, Unit: r.Unit}
+			if !slices.Contains(*predicted, p) { // several of the same service
+				*predicted = append(*predicted, p)
+			}
 		}
 		return bar.refuses(r, value, of, i.name, by)
 	}
-	for _, r := range f.Wanted.RequirementsOf(*i.of) {
+	for _, r := range i.of.Required {
 		if why := check(r, i.of.Name); why != "" {
-			return predicted, why
+			return why
 		}
 		value, known := own(r.Metric, u, n)
-		if !known || sameEverywhere(r, i.of) {
+		if !known || sameEverywhere(r, i.of.Service) {
 			continue
 		}
 		if !measured {
-			return predicted, fmt.Sprintf("how much %s uses is not known", i.name)
+			return fmt.Sprintf("how much %s uses is not known", i.name)
 		}
-		predicted = append(predicted, otto.Prediction{Requirement: r.String(), Of: i.of.Name, Value: value, Unit: r.Unit})
+		if predicted != nil {
+			*predicted = append(*predicted, otto.Prediction{Requirement: r.String(), Of: i.of.Name, Value: value, Unit: r.Unit})
+		}
 		if why := bar.refuses(r, value, i.of.Name, i.name, 0); why != "" {
-			return predicted, why
+			return why
 		}
 	}
-	for _, r := range f.requiredOn(n.ID) {
+	for _, r := range f.board.requiredOn(n.ID) {
 		if why := check(r.Requirement, r.of); why != "" {
-			return predicted, why
+			return why
 		}
 	}
-	return predicted, f.wounded[n.ID]
+	return f.wounded[n.ID]
 }
 
 // bar is how good a target has to be. Its zero value asks for clear thresholds of
@@ -165,11 +175,15 @@ func lower(c cause, i *instance) bar {
 	return b
 }
 
+// trifle reports whether what is violated would hardly be better.
+func (b bar) trifle(r otto.Requirement, value float64, of string) bool {
+	v := b.violated
+	return v != nil && v.Service == of && v.Requirement.String() == r.String() && math.Abs(*v.Value-value) < math.Abs(r.Limit-r.Clear)
+}
+
 // refuses says that a value would not be good enough.
 func (b bar) refuses(r otto.Requirement, value float64, of, instance string, by float64) string {
-	v := b.violated
-	trifle := v != nil && v.Service == of && v.Requirement.String() == r.String() && math.Abs(*v.Value-value) < math.Abs(r.Limit-r.Clear)
-	if r.Clears(value, 1) || b.within && r.Holds(value) && !trifle {
+	if r.Clears(value, 1) || b.within && r.Holds(value) && !b.trifle(r, value, of) {
 		return ""
 	}
 	text := fmt.Sprintf("its %s would be %s", r.Metric, r.Unit.Show(value))
@@ -180,35 +194,6 @@ func (b bar) refuses(r otto.Requirement, value float64, of, instance string, by 
 }
 
 func limit(r otto.Requirement) string { return r.Operator + " " + r.Unit.Format(r.Limit) }
-
-// requiredOf is a requirement of a node, or of a service that is there.
-type requiredOf struct {
-	otto.Requirement
-	of string
-}
-
-// requiredOn are the requirements on a node by itself and by what is there.
-func (f *frame) requiredOn(id string) []requiredOf {
-	list, known := f.required[id]
-	if known {
-		return list
-	}
-	for _, n := range f.Wanted.Nodes {
-		if n.ID != id {
-			continue
-		}
-		for _, r := range f.Wanted.RequirementsOn(n) {
-			list = append(list, requiredOf{r, id})
-		}
-	}
-	for _, s := range f.residents[id] {
-		for _, r := range f.Wanted.RequirementsOf(*s) {
-			list = append(list, requiredOf{r, s.Name})
-		}
-	}
-	f.required[id] = list
-	return list
-}
 
 // wound notes on which nodes something is violated now.
 func (f *frame) wound() {

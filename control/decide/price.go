@@ -40,7 +40,7 @@ func (f *frame) price(d *otto.Decision, i *instance, to *Node) {
 		if !to.Images[listed(i.of.Spec.Image)] {
 			cost.Took += pullTime
 		}
-		if !StartsFirst(*i.of) {
+		if !StartsFirst(i.of.Service) {
 			cost.Outage = cost.Took
 		}
 	}

@@ -30,12 +30,12 @@ func (f *frame) send(d *otto.Decision, i *instance, c cause) {
 	}
 	switch {
 	case to == nil && until.IsZero():
-		d.Outcome, d.Refusals = otto.OutcomeStuck, refusals
-		d.Reason += "; and it would be no better anywhere: " + sayRefusals(refusals)
+		d.Outcome, d.Refusals = otto.OutcomeStuck, refusals()
+		d.Reason += "; and it would be no better anywhere: " + sayRefusals(d.Refusals)
 		return
 	case to == nil:
-		d.Outcome, d.Until, d.Refusals = otto.OutcomeWait, until, refusals
-		d.Waits = "nowhere to go now: " + sayRefusals(refusals)
+		d.Outcome, d.Until, d.Refusals = otto.OutcomeWait, until, refusals()
+		d.Waits = "nowhere to go now: " + sayRefusals(d.Refusals)
 		return
 	}
 	d.Outcome, d.To = otto.OutcomeDo, to.ID
@@ -66,23 +66,32 @@ func sayRefusals(list []otto.Refusal) string {
 
 // find returns the best node for an instance, or when there may be one and why
 // there is none now. A zero time means that it is not a matter of time.
-func (f *frame) find(i *instance, bar bar) (best *Node, until time.Time, refusals []otto.Refusal) {
-	f.state.Take(i.of, i.at)
-	defer f.state.Put(i.of, i.at)
+func (f *frame) find(i *instance, bar bar) (best *Node, until time.Time, refusals func() []otto.Refusal) {
+	f.state.Take(&i.of.Service, i.at)
+	defer f.state.Put(&i.of.Service, i.at)
+	found := map[string]string{} // it is asked several times
 	also := func(id string) string {
-		why := f.unfit(i, id, bar)
-		if why == "" {
+		why, known := found[id]
+		if known {
+			return why
+		}
+		if why = f.unfit(i, id, bar); why == "" {
 			var end time.Time
 			if why, end = f.passing(i.of.Name, id); why != "" && (until.IsZero() || end.Before(until)) {
 				until = end
 			}
 		}
+		found[id] = why
 		return why
 	}
-	if id, ok := f.state.Pick(scheduler.Ask{Service: i.of, Also: also}); ok {
+	if id, ok := f.state.Pick(scheduler.Ask{Service: &i.of.Service, Also: also}); ok {
 		return f.node(id), time.Time{}, nil
 	}
-	return nil, until, f.refusals(i, also)
+	return nil, until, func() []otto.Refusal {
+		f.state.Take(&i.of.Service, i.at)
+		defer f.state.Put(&i.of.Service, i.at)
+		return f.refusals(i, also)
+	}
 }
 
 // unfit says why a node is no target for an instance, by requirements.
@@ -90,12 +99,11 @@ func (f *frame) unfit(i *instance, id string, bar bar) (why string) {
 	if id == i.at {
 		return "it is there now"
 	}
-	_, why = f.target(i, f.node(id), bar)
-	return why
+	return f.foresee(i, f.node(id), bar, nil)
 }
 
 func (f *frame) refusals(i *instance, also func(string) string) []otto.Refusal {
-	_, all := f.state.Explain(scheduler.Ask{Service: i.of, Also: also})
+	_, all := f.state.Explain(scheduler.Ask{Service: &i.of.Service, Also: also})
 	return slices.DeleteFunc(all, func(r otto.Refusal) bool { return r.Node == i.at })
 }
 
@@ -125,7 +133,7 @@ func (f *frame) restrain(d *otto.Decision, i *instance, c cause) {
 		}
 	}
 	m, service := f.Memory, i.of.Name
-	mode := f.Wanted.Decisions.ModeOf(*i.of)
+	mode := f.Wanted.Decisions.ModeOf(i.of.Service)
 	if mode == otto.DecideOff {
 		d.Outcome, d.Waits = otto.OutcomeTell, "decisions are off"
 		return

@@ -34,18 +34,29 @@ func Diff(was, now otto.Wanted) []otto.Change {
 }
 
 func diff[T any](noun string, was, now []T, name func(T) string, detail func(a, b T) string) []otto.Change {
+	former := make(map[string]*T, len(was))
+	for i := range was {
+		former[name(was[i])] = &was[i]
+	}
 	var changes []otto.Change
-	for _, n := range now {
-		i := slices.IndexFunc(was, func(w T) bool { return name(w) == name(n) })
-		if i < 0 {
-			changes = append(changes, otto.Change{Kind: "add", Noun: noun, Name: name(n)})
-		} else if d := detail(was[i], n); d != "" {
-			changes = append(changes, otto.Change{Kind: "change", Noun: noun, Name: name(n), Detail: d})
+	there := make(map[string]bool, len(now))
+	for i := range now {
+		n := &now[i]
+		w := former[name(*n)]
+		there[name(*n)] = true
+		switch {
+		case w == nil:
+			changes = append(changes, otto.Change{Kind: "add", Noun: noun, Name: name(*n)})
+		case reflect.DeepEqual(w, n): // as most of them
+		default:
+			if d := detail(*w, *n); d != "" {
+				changes = append(changes, otto.Change{Kind: "change", Noun: noun, Name: name(*n), Detail: d})
+			}
 		}
 	}
-	for _, w := range was {
-		if !slices.ContainsFunc(now, func(n T) bool { return name(n) == name(w) }) {
-			changes = append(changes, otto.Change{Kind: "remove", Noun: noun, Name: name(w)})
+	for i := range was {
+		if n := name(was[i]); !there[n] {
+			changes = append(changes, otto.Change{Kind: "remove", Noun: noun, Name: n})
 		}
 	}
 	return changes

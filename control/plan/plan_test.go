@@ -84,7 +84,7 @@ func TestAssignments(t *testing.T) {
 	}
 	w := otto.Wanted{Services: []otto.Service{db, near, far}}
 	placed := Placement{"db": "a", "near": "a", "far": "b"}
-	all := Assignments(w, placed, nil, nil, nil, []string{"a", "b", "c"}, nil)
+	all := assignments(w, placed, nil, nil, nil, []string{"a", "b", "c"}, nil)
 	if len(all) != 3 || all["c"].Instances == nil || len(all["c"].Instances) != 0 {
 		t.Fatalf("a node with nothing to run needs an empty assignment: %+v", all["c"])
 	}
@@ -94,7 +94,7 @@ func TestAssignments(t *testing.T) {
 	if i := all["b"].Instances[0]; i.Hold == "" || len(i.DependsOn) != 0 {
 		t.Errorf("a dependency on another node is not waited for: %+v", i)
 	}
-	all = Assignments(w, placed, nil, nil, nil, []string{"a", "b"}, map[string][]otto.InstanceStatus{"a": {{Name: "db", Service: "db", State: otto.InstanceRunning, Started: time.Unix(1, 0)}}})
+	all = assignments(w, placed, nil, nil, nil, []string{"a", "b"}, map[string][]otto.InstanceStatus{"a": {{Name: "db", Service: "db", State: otto.InstanceRunning, Started: time.Unix(1, 0)}}})
 	if i := all["b"].Instances[0]; i.Hold != "" {
 		t.Errorf("it is held although db runs: %s", i.Hold)
 	}
@@ -148,7 +148,7 @@ func TestRefuseToLeaveDataBehind(t *testing.T) {
 		{name: "it goes, too", was: wanted(db("", 1, ""), "a", "b"), now: otto.Wanted{Nodes: []otto.Node{{ID: "b"}}}, placed: at},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := Refuse(test.was, test.now, test.placed)
+			err := Refuse(NewIndex(test.was, nil), NewIndex(test.now, nil), test.placed)
 			if (err != nil) != (test.want != nil) {
 				t.Fatalf("got %v", err)
 			}
@@ -188,9 +188,9 @@ func FuzzWanted(f *testing.F) {
 		for _, s := range now.Services {
 			_ = Explain(now, placed, nodes, nil, s)
 		}
-		_ = Assignments(now, placed, nil, nil, nil, ids, nil)
+		_ = assignments(now, placed, nil, nil, nil, ids, nil)
 		_ = Diff(was, now)
-		_ = Refuse(was, now, placed)
+		_ = Refuse(NewIndex(was, nil), NewIndex(now, nil), placed)
 	})
 }
 
@@ -200,7 +200,7 @@ func TestAnotherProbeIsNoOtherContainer(t *testing.T) {
 	web := service("web", "a", 1)
 	assigned := func() otto.Instance {
 		w := otto.Wanted{Services: []otto.Service{web}}
-		return Assignments(w, Placement{"web": "a"}, nil, nil, nil, []string{"a"}, nil)["a"].Instances[0]
+		return assignments(w, Placement{"web": "a"}, nil, nil, nil, []string{"a"}, nil)["a"].Instances[0]
 	}
 	bare := assigned()
 	web.Probe = &otto.Probe{TCP: 80}
@@ -211,4 +211,9 @@ func TestAnotherProbeIsNoOtherContainer(t *testing.T) {
 	if bare.Spec.Hash() != probed.Spec.Hash() {
 		t.Error("the container would be made anew")
 	}
+}
+
+func assignments(w otto.Wanted, placed Placement, kept, waiting, unsure map[string]string, nodes []string, reports map[string][]otto.InstanceStatus) map[string]otto.Assignment {
+	x := NewIndex(w, nil)
+	return Assignments(x, x.Services, placed, kept, waiting, unsure, nodes, reports)
 }

@@ -48,27 +48,24 @@ type Seen struct {
 // Begin returns the rollouts once now is wanted instead of was. An update that is
 // not over when the next one comes leaves instances in several versions: each
 // keeps its own until it is its turn.
-func Begin(was, now otto.Wanted, have map[string]Rollout) map[string]Rollout {
+func Begin(was, now *Index, have map[string]Rollout) map[string]Rollout {
 	next := map[string]Rollout{}
-	for _, s := range now.Services {
-		k := slices.IndexFunc(was.Services, func(w otto.Service) bool { return w.Name == s.Name })
-		if k < 0 {
-			continue
+	for name, r := range have {
+		former, _ := was.Service(name)
+		if s, ok := now.Service(name); ok && former != nil && former.Hash == s.Hash {
+			next[name] = r.of(s.Names).again()
 		}
-		former := was.Services[k]
-		r, rolling := have[s.Name]
-		if former.Spec.Hash() == s.Spec.Hash() {
-			if rolling {
-				next[s.Name] = r.of(now.InstanceNames(s)).again()
-			}
-			continue
-		}
+	}
+	changed, _ := now.Since(was)
+	for _, s := range changed {
+		former, known := was.Service(s.Name)
 		// Who may hold data and who may run twice are judged by what is wanted, so a
 		// change of that is not drawn out.
-		if was.Stopped || former.Stateful() != s.Stateful() {
+		if !known || former.Hash == s.Hash || was.of.Stopped || former.Fixed != s.Fixed {
 			continue
 		}
-		if r = r.follow(former, was.InstanceNames(former), s, rolling).of(now.InstanceNames(s)); r.left(s) > 0 {
+		r, rolling := have[s.Name]
+		if r = r.follow(former.Service, former.Names, s.Service, rolling).of(s.Names); r.left(s.Service) > 0 {
 			next[s.Name] = r
 		}
 	}

@@ -45,7 +45,7 @@ func (f *fleet) names() []string       { return f.wanted.InstanceNames(f.service
 func (f *fleet) want(edit func(*otto.Service)) {
 	next := otto.Wanted{Services: slices.Clone(f.wanted.Services)}
 	edit(&next.Services[0])
-	f.r = Begin(f.wanted, next, f.r)
+	f.r = Begin(NewIndex(f.wanted, nil), NewIndex(next, nil), f.r)
 	f.wanted = next
 }
 
@@ -229,13 +229,13 @@ func TestNoRolloutOfWhatIsNotOne(t *testing.T) {
 	probed.Probe = &otto.Probe{TCP: 80}
 	data.Spec.Exclusive = true
 	for name, now := range map[string]otto.Service{"another probe": probed, "another kind of service": data, "another name": service("mail", "", 2), "more of them": service("web", "", 3)} {
-		if got := Begin(otto.Wanted{Services: []otto.Service{was}}, otto.Wanted{Services: []otto.Service{now}}, nil); len(got) > 0 {
+		if got := Begin(NewIndex(otto.Wanted{Services: []otto.Service{was}}, nil), NewIndex(otto.Wanted{Services: []otto.Service{now}}, nil), nil); len(got) > 0 {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
 	other := was
 	other.Spec.Image = "v2"
-	if got := Begin(otto.Wanted{Stopped: true, Services: []otto.Service{was}}, otto.Wanted{Services: []otto.Service{other}}, nil); len(got) > 0 {
+	if got := Begin(NewIndex(otto.Wanted{Stopped: true, Services: []otto.Service{was}}, nil), NewIndex(otto.Wanted{Services: []otto.Service{other}}, nil), nil); len(got) > 0 {
 		t.Errorf("nothing runs, and it is drawn out: %+v", got)
 	}
 }

@@ -48,6 +48,7 @@ type World struct {
 	instances []*instance
 	byName    map[string]*instance
 	placement plan.Placement
+	index     *plan.Index
 	memory    decide.Memory
 	watch     watch
 	placed    time.Time // when instances were placed last
@@ -395,7 +396,10 @@ func (w *World) planned() []plan.Node {
 
 // known is what decisions depend on.
 func (w *World) known() decide.Known {
-	k := decide.Known{Wanted: w.Wanted, Placement: w.placement, Uses: map[string]decide.Use{}, Busy: map[string]string{}, Memory: w.memory, Verdicts: w.watch.verdicts()}
+	if !w.index.IsOf(w.Wanted) {
+		w.index = plan.NewIndex(w.Wanted, w.index)
+	}
+	k := decide.Known{Wanted: w.Wanted, Placement: w.placement, Uses: map[string]decide.Use{}, Busy: map[string]string{}, Memory: w.memory, Verdicts: w.watch.verdicts(), Index: w.index}
 	for n, p := range w.planned() {
 		k.Nodes = append(k.Nodes, decide.Node{Node: p, Readings: w.nodes[n].readings(), Ready: !w.nodes[n].lost, Since: w.nodes[n].since})
 	}

@@ -1,0 +1,73 @@
+package decide
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
+)
+
+// TestBoardDecidesAsWithout runs random histories and compares decisions with a board
+// that has followed them with those on an empty one.
+func TestBoardDecidesAsWithout(t *testing.T) {
+	decided := 0
+	rapid.Check(t, func(t *rapid.T) {
+		k := drawCluster(t)
+		var board Board
+		now := epoch
+		for range rapid.IntRange(2, 10).Draw(t, "steps") {
+			now = now.Add(time.Duration(rapid.IntRange(1, 600).Draw(t, "seconds")) * time.Second)
+			measure(t, &k, now)
+			changeCluster(t, &k)
+			k.Board, k.Index = nil, nil
+			want := Next(k, now)
+			k.Index = plan.NewIndex(k.Wanted, board.index)
+			k.Board = &board
+			got := Next(k, now)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatal(diff)
+			}
+			decided += len(got)
+		}
+	})
+	if decided == 0 {
+		t.Error("nothing was ever decided")
+	}
+}
+
+// changeCluster changes what is wanted, or where something is.
+func changeCluster(t *rapid.T, k *Known) {
+	k.Wanted.Services = slices.Clone(k.Wanted.Services)
+	s := &k.Wanted.Services[rapid.IntRange(0, len(k.Wanted.Services)-1).Draw(t, "service")]
+	moved := maps.Clone(k.Placement)
+	switch rapid.IntRange(0, 7).Draw(t, "change") {
+	case 0:
+		s.Spec.Image += "x"
+	case 1:
+		s.Requirements = drawRequirements(t, "node.cpu", "node.memory.available", "cpu")
+	case 2:
+		s.Reserve.CPU = rapid.Float64Range(0, 1).Draw(t, "reserve")
+	case 3:
+		k.Wanted.Nodes = slices.Clone(k.Wanted.Nodes)
+		k.Wanted.Nodes[0].Requirements = drawRequirements(t, "node.cpu", "node.memory")
+	case 4:
+		added := *s
+		added.Name = fmt.Sprint("new", len(k.Wanted.Services))
+		k.Wanted.Services = append(k.Wanted.Services, added)
+		moved[added.Name] = k.Nodes[0].ID
+	case 5:
+		k.Wanted.Requirements = []otto.Requirement{required("node.disk", 90, otto.ActionEvent)}
+	case 6:
+		delete(moved, s.Name)
+	default:
+		moved[s.Name] = rapid.SampledFrom(k.Nodes).Draw(t, "to").ID
+	}
+	k.Placement = moved
+}

@@ -1,0 +1,171 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/scheduler"
+)
+
+// TestSettledPlacesAsPlaceDoes runs random histories of nodes and services, and
+// compares what is remembered with what would be decided.
+func TestSettledPlacesAsPlaceDoes(t *testing.T) {
+	remembered := 0
+	rapid.Check(t, func(t *rapid.T) {
+		var d Settled
+		var x *Index
+		w, nodes, troubled := drawWanted(t), []Node{}, map[string]string{}
+		for _, n := range w.Nodes {
+			nodes = append(nodes, Node{ID: n.ID, Memory: 4 << 30, Machine: scheduler.Machine{Cores: 4, Arch: "arm64", Labels: n.PlacementLabels(otto.NodeFacts{Arch: "arm64"})}})
+		}
+		placement := Placement{}
+		for range rapid.IntRange(2, 20).Draw(t, "steps") {
+			nodes = slices.Clone(nodes)
+			changeNode(t, &nodes[rapid.IntRange(0, len(nodes)-1).Draw(t, "node")], w.Services[0].Name)
+			if rapid.IntRange(0, 4).Draw(t, "service") == 0 {
+				w.Services = slices.Clone(w.Services)
+				changeService(t, &w.Services[rapid.IntRange(0, len(w.Services)-1).Draw(t, "which")], nodes)
+			}
+			if rapid.IntRange(0, 9).Draw(t, "trouble") == 0 {
+				troubled = map[string]string{w.Services[0].Name: rapid.SampledFrom([]string{"", "unhealthy"}).Draw(t, "why")}
+				maps.DeleteFunc(troubled, func(_, why string) bool { return why == "" })
+			}
+			x = NewIndex(w, x)
+			got, again := d.Place(x, placement, nodes, troubled)
+			if again {
+				remembered++
+			}
+			if diff := cmp.Diff(Place(w, placement, nodes, troubled), got); diff != "" {
+				t.Fatal(diff)
+			}
+			if !Identical(got.Placement, placement) {
+				placement = got.Placement
+			}
+		}
+	})
+	if remembered == 0 {
+		t.Error("nothing was ever settled")
+	}
+}
+
+func drawWanted(t *rapid.T) (w otto.Wanted) {
+	for i := range rapid.IntRange(1, 4).Draw(t, "nodes") {
+		w.Nodes = append(w.Nodes, otto.Node{ID: fmt.Sprint("n", i), Labels: map[string]string{"zone": fmt.Sprint("z", i%2)}})
+	}
+	for i := range rapid.IntRange(1, 4).Draw(t, "services") {
+		s := service(fmt.Sprint("s", i), "", rapid.IntRange(0, 3).Draw(t, "replicas"))
+		if rapid.IntRange(0, 3).Draw(t, "global") == 0 {
+			s.Mode = otto.ModeGlobal
+		}
+		w.Services = append(w.Services, s)
+	}
+	return w
+}
+
+func changeService(t *rapid.T, s *otto.Service, nodes []Node) {
+	switch rapid.IntRange(0, 7).Draw(t, "change") {
+	case 0:
+		s.Spec.Image += "x"
+	case 1:
+		s.Node, s.Failover = rapid.SampledFrom(nodes).Draw(t, "home").ID, rapid.SampledFrom([]string{"", otto.FailoverMove}).Draw(t, "failover")
+	case 2:
+		s.Rejoin = rapid.SampledFrom([]string{otto.RejoinHome, otto.RejoinKeep}).Draw(t, "rejoin")
+	case 3:
+		s.Placement = in(rapid.SampledFrom([]string{"z0", "z1"}).Draw(t, "zone"))
+	case 4:
+		s.Placement.MaxPerNode = rapid.IntRange(0, 2).Draw(t, "most")
+	case 5:
+		s.Replicas = rapid.IntRange(0, 3).Draw(t, "replicas")
+	case 6:
+		s.Spec.Devices = []otto.Device{{Host: "/dev/x"}}
+	default:
+		s.Spec.Exclusive = !s.Spec.Exclusive
+	}
+}
+
+func changeNode(t *rapid.T, n *Node, service string) {
+	flip := func(s *string, text string) {
+		if *s == "" {
+			*s = text
+		} else {
+			*s = ""
+		}
+	}
+	switch rapid.IntRange(0, 14).Draw(t, "change of the node") {
+	case 0:
+		flip(&n.Refuse, "cordoned")
+	case 1:
+		flip(&n.Gone, "is lost")
+	case 2:
+		n.Drained = !n.Drained
+	case 3:
+		flip(&n.Unfenced, "may still run there")
+	case 4:
+		n.Stable = !n.Stable
+	case 5:
+		n.Labels = map[string]string{"zone": rapid.SampledFrom([]string{"z0", "z1"}).Draw(t, "zone")}
+	case 6:
+		n.Failures = map[string]float64{service: rapid.SampledFrom([]float64{0, 0.5, 2}).Draw(t, "failures")}
+	case 7:
+		n.Left = map[string]bool{service: rapid.Bool().Draw(t, "left")}
+	case 8:
+		n.Devices = map[string]bool{"/dev/x": rapid.Bool().Draw(t, "device")}
+	default: // only how busy it is
+		n.CPU = n.CPU.Add(rapid.Float64Range(0, 1).Draw(t, "cpu"), 1e9)
+	}
+}
+
+// TestIndexIsAsMadeFromNothing compares indexes that were made one from the other.
+func TestIndexIsAsMadeFromNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := drawWanted(t)
+		x := NewIndex(w, nil)
+		for range rapid.IntRange(1, 10).Draw(t, "steps") {
+			w.Services, w.Nodes = slices.Clone(w.Services), slices.Clone(w.Nodes)
+			k := rapid.IntRange(0, len(w.Services)-1).Draw(t, "which")
+			was := w.Services[k]
+			nodes := []Node{{ID: w.Nodes[0].ID}}
+			changeService(t, &w.Services[k], nodes)
+			switch rapid.IntRange(0, 5).Draw(t, "what") {
+			case 0:
+				w.Requirements = []otto.Requirement{{Metric: "node.cpu", Limit: float64(rapid.IntRange(1, 3).Draw(t, "limit"))}}
+			case 1:
+				w.Nodes = append(w.Nodes, otto.Node{ID: fmt.Sprint("m", len(w.Nodes))})
+			case 2:
+				was.Name = fmt.Sprint("new", len(w.Services))
+				w.Services = append(w.Services, was)
+			case 3:
+				w.Services[0], w.Services[k] = w.Services[k], w.Services[0]
+			}
+			former := x
+			x = NewIndex(w, former)
+			fresh := NewIndex(w, nil)
+			for i, s := range fresh.Services {
+				if diff := cmp.Diff(*s, *x.Services[i]); diff != "" {
+					t.Fatal(diff)
+				}
+				for _, name := range s.Names {
+					if of, ok := x.Owner(name); !ok || of != x.Services[i] {
+						t.Fatalf("%s is of %v", name, of)
+					}
+				}
+			}
+			if diff := cmp.Diff(fresh.Metrics, x.Metrics); diff != "" || !slices.Equal(fresh.Devices, x.Devices) {
+				t.Fatal(diff)
+			}
+			now, _ := x.Since(former)
+			for _, s := range x.Services {
+				before, _ := former.Service(s.Name)
+				if (before == nil || !cmp.Equal(*before, *s)) && !slices.Contains(now, s) {
+					t.Fatalf("%s has changed, and it is not said", s.Name)
+				}
+			}
+		}
+	})
+}

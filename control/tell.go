@@ -1,0 +1,210 @@
+package control
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
+	"github.com/otto-edge/otto/wire"
+)
+
+// tellWithin is for how long a pass may publish before it listens again: the broker
+// takes some milliseconds for each message that it retains, and what nodes say must not
+// pile up meanwhile. The next pass goes on.
+const tellWithin = 100 * time.Millisecond
+
+// giveUpAfter is how many assignments may fail to be published in one pass.
+const giveUpAfter = 10
+
+// assign publishes the assignment of every node for which it has changed.
+func (p *Plane) assign(now time.Time) {
+	if p.watching.IsZero() {
+		return
+	}
+	is := p.basis(now)
+	p.where.follow(is.placement)
+	changed := is.toAssign(p.assigned)
+	p.assigned = is
+	var ids []string
+	for _, id := range p.ids() {
+		if n := p.nodes[id]; changed[id] || n.published == "" || n.untold || p.missed(n, now) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	reports := map[string][]otto.InstanceStatus{}
+	for id, n := range p.nodes {
+		if n.report != nil {
+			reports[id] = n.report.Instances
+		}
+	}
+	all := plan.Assignments(is.index, p.servicesOn(ids, is), is.placement, is.kept, is.held, is.unsure, ids, reports)
+	for _, id := range ids {
+		p.nodes[id].untold = true // until it is known better
+	}
+	began, failed := time.Now(), 0
+	for _, id := range ids {
+		if time.Since(began) > tellWithin {
+			p.dirty = true
+			return
+		}
+		n, a := p.nodes[id], all[id]
+		p.version(a.Instances)
+		a.Peers, a.Watches = is.peers, is.watches[id]
+		content, err := json.Marshal(a)
+		if err != nil {
+			p.Log.Error("assignment", "node", id, "err", err)
+			continue
+		}
+		if string(content) == n.published && !p.missed(n, now) {
+			n.untold = false
+			continue
+		}
+		p.number++
+		a.ClusterID = p.identity.ClusterID
+		a.Revision, a.Warrant = otto.Revision{Epoch: p.epoch, Number: p.number}, p.warrant
+		signed, err := wire.SignAssignment(p.identity.Key, a)
+		if err != nil {
+			n.problem = "its assignment cannot be sent: " + err.Error()
+			p.Log.Error("assignment", "node", id, "err", err)
+			continue
+		}
+		if err := p.publish(wire.NodeTopic(id, wire.KindAssignment), 1, true, signed); err != nil {
+			p.Log.Warn("assignment not published", "node", id, "err", err)
+			if failed++; failed == giveUpAfter {
+				return // there is no broker, and a new connect begins anew
+			}
+			continue
+		}
+		n.untold = false
+		n.published, n.publishedAt, n.revision, n.stateful, n.fenced = string(content), now, a.Revision, nil, nil
+		for _, i := range a.Instances {
+			if i.Spec.Stateful() {
+				n.stateful = append(n.stateful, i.Name)
+			}
+			if i.Fenced {
+				n.fenced = append(n.fenced, i.Name)
+			}
+		}
+	}
+}
+
+// servicesOn are the services that may have an instance on one of some nodes, in the
+// order of the file.
+func (p *Plane) servicesOn(ids []string, is basis) (list []*plan.Service) {
+	if len(ids) == len(p.nodes) {
+		return is.index.Services
+	}
+	there := map[*plan.Service]bool{}
+	note := func(instance string) {
+		if s, ok := is.index.Owner(instance); ok {
+			there[s] = true
+		}
+	}
+	for _, id := range ids {
+		for instance := range p.where.on[id] {
+			note(instance)
+		}
+	}
+	for instance := range is.kept {
+		note(instance)
+	}
+	for _, s := range is.index.Services {
+		if there[s] {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// missedAfter is how long a node may say that it obeys an older assignment.
+const missedAfter = 5 * time.Second
+
+// missed reports whether a node seems not to have got its assignment: the broker
+// may have been put back to what it retained before. So does a report that is not
+// of the agent that is heard, but of a former one, or forged: the agent reports anew
+// in answer to a new revision.
+func (p *Plane) missed(n *node, now time.Time) bool {
+	said, heard := p.live(n.ID)
+	behind := n.report != nil && (!heard || said.Revision.Before(n.revision))
+	return behind && n.state == otto.NodeReady && now.Sub(n.publishedAt) > missedAfter
+}
+
+// summarize publishes each service's summary when it has changed.
+func (p *Plane) summarize(now time.Time) {
+	if p.watching.IsZero() {
+		return
+	}
+	is := p.basis(now)
+	changed := is.toSummarize(p.summarized, p.where)
+	for name := range p.unsaid {
+		if _, wanted := is.index.Service(name); wanted {
+			changed[name] = true
+		}
+	}
+	p.unsaid = map[string]bool{}
+	began := time.Now()
+	p.summarized = is
+	for _, name := range slices.Sorted(maps.Keys(changed)) {
+		if time.Since(began) > tellWithin {
+			p.unsaid[name], p.dirty = true, true
+			continue
+		}
+		known, _ := is.index.Service(name)
+		s := p.serviceStatus(known)
+		sum := summaryOf(s)
+		b, err := wire.Encode(sum)
+		if err != nil || string(b) == p.summaries[s.Name] {
+			continue
+		}
+		p.tellState(s.Name, sum)
+		if p.publish(wire.ServiceTopic(s.Name), 1, true, b) != nil {
+			p.unsaid[s.Name] = true // it is tried again
+			continue
+		}
+		p.summaries[s.Name] = string(b)
+	}
+}
+
+func summaryOf(s otto.ServiceStatus) wire.ServiceSummary {
+	sum := wire.ServiceSummary{Service: s.Name, State: string(otto.InstanceRunning), Nodes: []string{}, Wanted: len(s.Instances)}
+	there := map[string]bool{}
+	for k := range s.Instances {
+		i := &s.Instances[k]
+		if i.Node != "" && !there[i.Node] {
+			there[i.Node] = true
+			sum.Nodes = append(sum.Nodes, i.Node)
+		}
+		if i.Up() {
+			sum.Up++
+		} else {
+			sum.State, sum.Error = string(i.State), i.Error
+		}
+	}
+	return sum
+}
+
+// tellState makes an event of a service that has come up or gone wrong; the
+// steps between are not worth one.
+func (p *Plane) tellState(service string, sum wire.ServiceSummary) {
+	switch otto.InstanceState(sum.State) {
+	case otto.InstanceRunning, otto.InstanceFailed, otto.InstanceUnhealthy:
+	default:
+		return
+	}
+	if p.told[service] == sum.State {
+		return
+	}
+	p.told[service] = sum.State
+	message := "service is " + sum.State
+	if sum.Error != "" {
+		message += ": " + sum.Error
+	}
+	p.event("service-"+sum.State, strings.Join(sum.Nodes, ","), service, message)
+}
