@@ -9,6 +9,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/control/plan"
+	"github.com/otto-edge/otto/lookout"
 )
 
 // BenchmarkRequirements is one second of 1,000 nodes with 20 containers each, at
@@ -21,7 +22,10 @@ func BenchmarkRequirements(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p := &Plane{Options: Options{Log: slog.New(slog.DiscardHandler), Journal: events}, nodes: map[string]*node{}}
+	p := &Plane{
+		Options: Options{Log: slog.New(slog.DiscardHandler), Journal: events, Store: &fleet{}, Reach: &fleet{}}, nodes: map[string]*node{},
+		lookout: lookout.New(nil), ctx: b.Context(),
+	}
 	below := func(metric, aggregate string, over time.Duration) otto.Requirement {
 		return otto.Requirement{Metric: metric, Aggregate: aggregate, Over: over, Operator: "<", Limit: 80, Clear: 72, Unit: "%", For: 30 * time.Second}
 	}

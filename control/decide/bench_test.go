@@ -26,6 +26,7 @@ func BenchmarkNext(b *testing.B) {
 		}
 	}
 	k.Verdicts[7] = violated(r, "s0-7", "s0-7", "n000", 95)
+	k.Index, k.Board = plan.NewIndex(k.Wanted, nil), &Board{} // as control has them
 	b.ReportAllocs()
 	for b.Loop() {
 		if list := Next(k, epoch); len(list) != 1 || list[0].Outcome != otto.OutcomeDo {
