@@ -20,6 +20,7 @@ import (
 // pass, what was told and what is judged with what would be if all of it were made
 // from nothing.
 func TestPassesMakeAnewWhatHasChanged(t *testing.T) {
+	t.Parallel() // it takes long
 	rapid.Check(t, func(t *rapid.T) {
 		f, end := startFleet(t, fleetWanted(4, 12, 1))
 		defer end()
