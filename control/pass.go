@@ -26,6 +26,9 @@ func (p *Plane) pass(now time.Time) (next time.Duration) {
 		p.snapshot(now)
 	}
 	p.evaluate(now)
+	if at := p.required.lasted; at.After(now) {
+		next = min(next, at.Sub(now))
+	}
 	if !p.dirty && now.Before(p.again) {
 		return min(next, p.again.Sub(now))
 	}

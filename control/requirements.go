@@ -25,6 +25,7 @@ type requirements struct {
 	peers     []otto.Peer      // to which nodes measure the round-trip time
 	watches   map[string][]otto.Watch
 	evaluated time.Time            // all of them
+	lasted    time.Time            // when the first of those that are over their limit will have been for long enough; zero without any
 	kept      map[string]time.Time // violations that stand, as they are in the store
 }
 

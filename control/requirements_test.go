@@ -58,13 +58,18 @@ func told(c *ottotest.Cluster) (kinds []string) {
 func TestRequirementIsJudgedWhereTheServiceRuns(t *testing.T) {
 	web := movable("web", "a")
 	web.Requirements = []otto.Requirement{required("node.cpu", 80, otto.ActionEvent)}
+	const long = 20*time.Second + 300*time.Millisecond // between two looks at all
+	web.Requirements[0].For = long
 	inThree(t, []otto.Service{web}, func(t *testing.T, c *ottotest.Cluster) {
 		c.Wait(10*time.Second, "ok", inState(otto.RequirementOK))
 		c.Hosts["b"].Measure(busy(99)) // where it does not run
 		c.Hosts["a"].Measure(busy(95))
 		began := time.Now()
-		c.Wait(10*time.Second, "pending", inState(otto.RequirementPending))
+		over := verdict(c.Wait(10*time.Second, "pending", inState(otto.RequirementPending))).Since
 		v := verdict(c.Wait(time.Minute, "violated", inState(otto.RequirementViolated)))
+		if lasted := v.Violated.Sub(over); lasted < long || lasted > long+10*time.Millisecond {
+			t.Errorf("violated %s after it was over its limit", lasted)
+		}
 		if took := time.Since(began); took < 20*time.Second || took > 28*time.Second {
 			t.Errorf("violated after %s, 20 s and at most one interval are right", took)
 		}

@@ -10,13 +10,14 @@ import (
 	"github.com/otto-edge/otto/wire"
 )
 
-// evaluate judges everything that is due, once a second.
+// evaluate judges everything that is due, once a second and when something has been
+// over its limit for its time.
 func (p *Plane) evaluate(now time.Time) {
 	q := &p.required
-	if now.Sub(q.evaluated) < evaluateEvery {
+	if now.Sub(q.evaluated) < evaluateEvery && (q.lasted.IsZero() || now.Before(q.lasted)) {
 		return
 	}
-	q.evaluated = now
+	q.evaluated, q.lasted = now, time.Time{}
 	p.measureSelf(now)
 	for _, id := range p.ids() {
 		if w := q.nodes[id]; w != nil && now.After(w.quiet) {
@@ -59,6 +60,11 @@ func (p *Plane) evaluateOne(j *judged, now time.Time) (turned bool) {
 	was, standing := j.verdict.State, j.verdict.Standing()
 	j.verdict = nfr.Evaluate(*j.Requirement, j.feed.Series, now, j.verdict)
 	j.group.stale = true
+	if v := &j.verdict; v.State == otto.RequirementPending {
+		if at := v.Since.Add(v.Requirement.For); p.required.lasted.IsZero() || at.Before(p.required.lasted) {
+			p.required.lasted = at
+		}
+	}
 	if j.verdict.State != was {
 		p.dirty, p.decisions.changed = true, true
 	}
