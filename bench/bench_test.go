@@ -81,6 +81,20 @@ func BenchmarkStatus(b *testing.B) {
 	b.Run("stopped", measure)
 }
 
+// soak is what OTTO_BENCH_SOAK says.
+func soak(b *testing.B, otherwise time.Duration) time.Duration {
+	b.Helper()
+	s := os.Getenv("OTTO_BENCH_SOAK")
+	if s == "" {
+		return otherwise
+	}
+	long, err := time.ParseDuration(s)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return long
+}
+
 // BenchmarkAgent50 is an agent with 50 containers, sampled every second, for as
 // long as OTTO_BENCH_SOAK says (a minute by default), and beside it what
 // "docker stats" costs for the same containers at the same rate.
@@ -93,13 +107,7 @@ func BenchmarkStatus(b *testing.B) {
 //	               use with "docker stats" beyond what they use without
 //	stats/collect  the last divided by the one before
 func BenchmarkAgent50(b *testing.B) {
-	soak := time.Minute
-	if s := os.Getenv("OTTO_BENCH_SOAK"); s != "" {
-		var err error
-		if soak, err = time.ParseDuration(s); err != nil {
-			b.Fatal(err)
-		}
-	}
+	soak := soak(b, time.Minute)
 	l := lab.Up(b, 1)
 	l.Images()
 	l.Host("n1").Load("otto-echo:1")

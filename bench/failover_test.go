@@ -153,12 +153,13 @@ func swarmCut(b *testing.B, l *lab.Lab, heartbeat string) time.Duration {
 	return median(took)
 }
 
-// ottoCut has a service with the given keys on one of the nodes.
+// ottoCut has a service with the given keys on one of the nodes. It reports also when
+// its container was started, before it answers.
 func ottoCut(b *testing.B, l *lab.Lab, names []string, keys string) time.Duration {
 	b.Helper()
 	c := lab.NewCluster(b, nodes(l, 3, "5s")+fmt.Sprintf("  - {name: web, image: 'otto-echo:1', ports: ['%s:8080'], %s}\n", port, keys))
 	c.Start()
-	var took []time.Duration
+	var took, started []time.Duration
 	for b.Loop() {
 		b.StopTimer()
 		lab.Until(b, "all is up", func() bool { return up(c.Status()) })
@@ -169,11 +170,33 @@ func ottoCut(b *testing.B, l *lab.Lab, names []string, keys string) time.Duratio
 		victim.Kill()
 		took = append(took, serving(b, 2*time.Minute, others(l, victim.Name, names...)...).Sub(cut))
 		b.StopTimer()
+		started = append(started, restarted(b, others(l, victim.Name, names...)).Sub(cut))
 		victim.Boot()
 		b.StartTimer()
 	}
 	report(b, took)
+	b.ReportMetric(median(started).Seconds(), "s-started-median")
+	b.ReportMetric(slices.Max(started).Seconds(), "s-started-max")
 	return median(took)
+}
+
+// restarted is when the container of web was started, by the engine of the host that
+// has it.
+func restarted(b *testing.B, hosts []*lab.Host) time.Time {
+	b.Helper()
+	for _, h := range hosts {
+		out, err := h.TryDocker("inspect", "-f", "{{.State.StartedAt}}", "web")
+		if err != nil {
+			continue
+		}
+		at, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(out))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return at
+	}
+	b.Fatal("no host has it")
+	return time.Time{}
 }
 
 func up(v otto.Cluster) bool {
