@@ -97,6 +97,7 @@ func Move(k Known, name, to string, now time.Time) (otto.Decision, error) {
 		return d, fmt.Errorf("no node %q: see otto cluster status", to)
 	}
 	f.state.Take(&i.of.Service, i.at)
+	defer f.state.Put(&i.of.Service, i.at) // the board stays
 	also := func(id string) string {
 		switch {
 		case to == "":

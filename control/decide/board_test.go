@@ -27,10 +27,20 @@ func TestBoardDecidesAsWithout(t *testing.T) {
 			measure(t, &k, now)
 			changeCluster(t, &k)
 			k.Board, k.Index = nil, nil
-			want := Next(k, now)
-			k.Index = plan.NewIndex(k.Wanted, board.index)
-			k.Board = &board
-			got := Next(k, now)
+			followed := k
+			followed.Index, followed.Board = plan.NewIndex(k.Wanted, board.index), &board
+			if diff := cmp.Diff(Better(k, now), Better(followed, now)); diff != "" {
+				t.Fatal(diff)
+			}
+			for _, name := range slices.Sorted(maps.Keys(k.Placement)) { // what is asked for is not done here
+				to := rapid.SampledFrom([]string{"", k.Nodes[0].ID}).Draw(t, "asked for")
+				want, refused := Move(k, name, to, now)
+				got, err := Move(followed, name, to, now)
+				if diff := cmp.Diff(want, got); diff != "" || fmt.Sprint(refused) != fmt.Sprint(err) {
+					t.Fatal(diff, refused, err)
+				}
+			}
+			want, got := Next(k, now), Next(followed, now)
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Fatal(diff)
 			}
