@@ -44,6 +44,7 @@ func (p *Plane) decide(now time.Time) {
 	known := p.weighed(now, true)
 	var findings []decide.Finding
 	known.Memory, findings = known.Memory.Forget(known.Wanted.Decisions, now).Judge(known, now)
+	known.Wonders = func(d otto.Decision) bool { return d.Outcome == otto.OutcomeStuck && !p.hasTold(d) }
 	list := decide.Next(known, now)
 	next := p.desired
 	next.Memory = known.Memory
@@ -111,9 +112,9 @@ func (p *Plane) tellDecisions(list []otto.Decision, now time.Time) {
 			p.tellBegun(d, now, "")
 			continue
 		}
-		key := strings.Join([]string{d.Action, d.Service, d.Instance, d.Node, d.Requirement}, "\x00")
-		told[key] = string(d.Outcome) + d.To
-		if p.decisions.told[key] == told[key] {
+		key, what := telling(d)
+		told[key] = what
+		if p.hasTold(d) {
 			continue
 		}
 		switch d.Outcome {
@@ -124,6 +125,17 @@ func (p *Plane) tellDecisions(list []otto.Decision, now time.Time) {
 		}
 	}
 	p.decisions.told = told
+}
+
+// telling is what a decision is known by, and what is told of it.
+func telling(d otto.Decision) (key, what string) {
+	return strings.Join([]string{d.Action, d.Service, d.Instance, d.Node, d.Requirement}, "\x00"), string(d.Outcome) + d.To
+}
+
+// hasTold reports whether it has been told already what a decision comes to.
+func (p *Plane) hasTold(d otto.Decision) bool {
+	key, what := telling(d)
+	return p.decisions.told[key] == what
 }
 
 func advice(d otto.Decision) string {

@@ -70,7 +70,7 @@ func (f *frame) better(i *instance, come []string) (d otto.Decision, ok bool) {
 		Reason: fmt.Sprintf("%s has come, and its score would be %.2f there to %.2f here", best, most, now),
 		Waits:  "nothing is violated, so it is left to a person",
 	}
-	d.Predicted, _ = f.target(i, f.node(best), bar{})
+	d.Predicted = f.target(i, f.node(best), bar{}).predicted
 	f.price(&d, i, f.node(best))
 	return d, true
 }
@@ -109,14 +109,14 @@ func Move(k Known, name, to string, now time.Time) (otto.Decision, error) {
 	}
 	id, ok := f.state.Pick(scheduler.Ask{Service: &i.of.Service, Also: also})
 	if !ok {
-		refusals := f.refusals(i, also)
+		refusals := f.explain(i, also)
 		if to != "" {
 			refusals = slices.DeleteFunc(refusals, func(r otto.Refusal) bool { return r.Node != to })
 		}
 		return d, fmt.Errorf("%s cannot be moved: %s", name, sayRefusals(refusals))
 	}
 	d.To, d.Reason = id, "asked for"
-	d.Predicted, _ = f.target(i, f.node(id), bar{})
+	d.Predicted = f.target(i, f.node(id), bar{}).predicted
 	f.price(&d, i, f.node(id))
 	return d, nil
 }

@@ -124,10 +124,11 @@ func (b *Board) inFile(x, y *instance) int {
 	return cmp.Or(cmp.Compare(b.index.Position(x.of), b.index.Position(y.of)), cmp.Compare(len(x.name), len(y.name)), cmp.Compare(x.name, y.name))
 }
 
-// requiredOf is a requirement of a node, or of a service that is there.
+// requiredOf is a requirement of a node, or of a service.
 type requiredOf struct {
-	otto.Requirement
-	of string
+	*otto.Requirement
+	of  string
+	own bool // it is about the service's own use, wherever it is
 }
 
 // requiredOn are the requirements about a node, by itself and by what is there.
@@ -136,16 +137,19 @@ func (b *Board) requiredOn(id string) []requiredOf {
 	if known {
 		return list
 	}
+	add := func(r *otto.Requirement, of string) {
+		if m, _ := otto.FindMetric(r.Metric); m.Node {
+			list = append(list, requiredOf{r, of, false})
+		}
+	}
 	if n := b.index.Node(id); n != nil {
 		for _, r := range b.index.RequirementsOn(*n) {
-			list = append(list, requiredOf{r, id})
+			add(&r, id)
 		}
 	}
 	for _, i := range b.residents[id] {
 		for k := range i.of.Required {
-			if m, _ := otto.FindMetric(i.of.Required[k].Metric); m.Node {
-				list = append(list, requiredOf{i.of.Required[k], i.of.Name})
-			}
+			add(&i.of.Required[k], i.of.Name)
 		}
 	}
 	b.required[id] = list

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,11 +46,33 @@ func TestBoardDecidesAsWithout(t *testing.T) {
 				t.Fatal(diff)
 			}
 			decided += len(got)
+			followed.Wonders = func(otto.Decision) bool { return false }
+			if diff := cmp.Diff(withoutRefusals(want), Next(followed, now)); diff != "" {
+				t.Fatal(diff)
+			}
 		}
 	})
 	if decided == 0 {
 		t.Error("nothing was ever decided")
 	}
+}
+
+// withoutRefusals are decisions of which nobody wants to know why no node will do.
+func withoutRefusals(list []otto.Decision) []otto.Decision {
+	for i := range list {
+		d := &list[i]
+		if d.Outcome != otto.OutcomeStuck && d.Outcome != otto.OutcomeWait {
+			continue
+		}
+		for _, text := range []*string{&d.Reason, &d.Waits} {
+			for _, end := range []string{"it would be no better anywhere", "nowhere to go now"} {
+				if before, _, found := strings.Cut(*text, end+": "); found {
+					*text, d.Refusals = before+end, nil
+				}
+			}
+		}
+	}
+	return list
 }
 
 // changeCluster changes what is wanted, or where something is.

@@ -39,6 +39,9 @@ type Known struct {
 	// Frozen says why nothing is acted upon at all.
 	Frozen string
 	Memory Memory
+	// Wonders, if it is set, says of which decisions it is wanted why no node will do:
+	// in a large cluster that takes longer to say than to find out. Else it is said of all.
+	Wonders func(otto.Decision) bool
 	// Index, if there is one, is of Wanted, and Board of decisions before. They are for
 	// speed alone.
 	Index *plan.Index
@@ -63,7 +66,7 @@ func Next(k Known, now time.Time) []otto.Decision {
 		if c.Instance != "" && decided[c.Instance] {
 			continue // something cheaper, or for something graver
 		}
-		d := f.decide(c)
+		d := f.decide(c).finish(f.Wonders)
 		if d.Outcome == otto.OutcomeDo {
 			f.Memory = f.Memory.Begin(ActOf(d, now, ""))
 		}
@@ -246,7 +249,7 @@ func (f *frame) hold(d *otto.Decision, mode string) {
 }
 
 // decide decides about one cause.
-func (f *frame) decide(c cause) otto.Decision {
+func (f *frame) decide(c cause) draft {
 	if c.Instance == "" {
 		return f.relieve(c)
 	}
@@ -254,10 +257,10 @@ func (f *frame) decide(c cause) otto.Decision {
 	if i == nil {
 		d := of(c.Verdict, c.Requirement.Action)
 		d.Outcome, d.Reason = otto.OutcomeStuck, "it is not wanted any more"
-		return d
+		return draft{Decision: d}
 	}
 	if c.Requirement.Action == otto.ActionRestart {
-		return f.restart(c, i)
+		return draft{Decision: f.restart(c, i)}
 	}
 	return f.migrate(c, i)
 }
@@ -277,8 +280,8 @@ func (f *frame) restart(c cause, i *instance) otto.Decision {
 }
 
 // migrate decides whether an instance goes to another node, for its own sake.
-func (f *frame) migrate(c cause, i *instance) otto.Decision {
-	d := of(c.Verdict, otto.ActionMigrate)
+func (f *frame) migrate(c cause, i *instance) draft {
+	d := draft{Decision: of(c.Verdict, otto.ActionMigrate)}
 	d.Reason, d.Gain = c.Reason, c.spent
 	if sameEverywhere(c.Requirement, i.of.Service) {
 		d.Outcome, d.Reason = otto.OutcomeStuck, fmt.Sprintf("%s: that would be so on every node, %s itself is the load", c.Reason, i.of.Name)
@@ -293,7 +296,7 @@ func (f *frame) migrate(c cause, i *instance) otto.Decision {
 
 // makeRoom has others leave for an instance that has no better place itself, as d
 // says, if that helps. What they do for it is by its own mode, too.
-func (f *frame) makeRoom(d otto.Decision, c cause, mode string) otto.Decision {
+func (f *frame) makeRoom(d draft, c cause, mode string) draft {
 	room := f.relieve(c)
 	leaves := room.Instance != c.Instance
 	switch {
@@ -308,8 +311,8 @@ func (f *frame) makeRoom(d otto.Decision, c cause, mode string) otto.Decision {
 // relieve decides which instance leaves a node for the sake of the node, or of an
 // instance that stays there: of those whose leaving is foreseen to help, the one
 // that helps most for what its move costs.
-func (f *frame) relieve(c cause) otto.Decision {
-	d := of(c.Verdict, otto.ActionMigrate)
+func (f *frame) relieve(c cause) draft {
+	d := draft{Decision: of(c.Verdict, otto.ActionMigrate)}
 	d.Gain, d.For = c.spent, c.Instance
 	n := f.node(c.Node)
 	excess := 0.0
@@ -319,7 +322,7 @@ func (f *frame) relieve(c cause) otto.Decision {
 	type victim struct {
 		*instance
 		relief float64
-		d      otto.Decision
+		d      draft
 	}
 	var victims []victim
 	var all float64
@@ -356,7 +359,7 @@ func (f *frame) relieve(c cause) otto.Decision {
 		victims = append(victims, v)
 	}
 	if all < excess || len(victims) == 0 {
-		return f.tooLittle(d, c, all, staying)
+		return draft{Decision: f.tooLittle(d.Decision, c, all, staying)}
 	}
 	order := []otto.Outcome{otto.OutcomeDo, otto.OutcomeAdvise, otto.OutcomeWait, otto.OutcomeStuck, otto.OutcomeTell}
 	best := slices.MinFunc(victims, func(a, b victim) int {

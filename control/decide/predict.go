@@ -96,65 +96,125 @@ func own(metric string, u Use, n *Node) (value float64, known bool) {
 	return 0, false
 }
 
+// guest is an instance that looks for a node, with what it brings along.
+type guest struct {
+	*instance
+	use      Use
+	measured bool
+	required []requiredOf
+}
+
+func (f *frame) guest(i *instance) guest {
+	g := guest{instance: i}
+	g.use, g.measured = f.Uses[i.name]
+	for k := range i.of.Required {
+		r := &i.of.Required[k]
+		if m, _ := otto.FindMetric(r.Metric); m.Node || !sameEverywhere(*r, i.of.Service) {
+			g.required = append(g.required, requiredOf{r, i.of.Name, !m.Node})
+		}
+	}
+	return g
+}
+
+// outlook is what is foreseen of a node as the new place of an instance, in words.
+type outlook struct {
+	predicted []otto.Prediction
+	refusal   string // why it is none
+}
+
 // target judges a node as the new place of an instance by all requirements that
 // would have to hold there: the instance's, the node's and those of what is there
 // already. A value that would not be clear refuses it, and so does one that is not
 // known and cannot be foreseen.
-func (f *frame) target(i *instance, n *Node, bar bar) (predicted []otto.Prediction, refusal string) {
-	refusal = f.foresee(i, n, bar, &predicted)
-	return predicted, refusal
+func (f *frame) target(i *instance, n *Node, bar bar) (o outlook) {
+	f.suits(f.guest(i), n, bar, &o)
+	return o
 }
 
-// foresee is target, which leaves predictions out that nobody wants to have.
-func (f *frame) foresee(i *instance, n *Node, bar bar, predicted *[]otto.Prediction) (refusal string) {
-	u, measured := f.Uses[i.name]
-	check := func(r otto.Requirement, of string) string {
-		m, _ := otto.FindMetric(r.Metric)
-		if !m.Node {
-			return ""
-		}
-		reading, known := n.Readings[r.Metric]
-		if !known {
-			return fmt.Sprintf("its %s is not known", r.Metric)
-		}
-		value := reading.worst(r)
-		by, matters := effect(r.Metric, u, n)
-		if matters && !measured {
-			return fmt.Sprintf("how much %s would add to its %s is not known", i.name, r.Metric)
-		}
-		value += by
-		if predicted != nil {
-			p := otto.Prediction{Requirement: r.String(), Of: of, Value: value, Unit: r.Unit}
-			if !slices.Contains(*predicted, p) { // several of the same service
-				*predicted = append(*predicted, p)
+// suits reports whether a node is a target. Each instance may have to ask about all
+// nodes there are, so words are made only for who wants them: into may be nil.
+func (f *frame) suits(g guest, n *Node, bar bar, into *outlook) bool {
+	for _, list := range [][]requiredOf{g.required, f.board.requiredOn(n.ID)} {
+		for k := range list {
+			if !g.meets(&list[k], n, bar, into) {
+				return false
 			}
 		}
-		return bar.refuses(r, value, of, i.name, by)
 	}
-	for _, r := range i.of.Required {
-		if why := check(r, i.of.Name); why != "" {
-			return why
-		}
-		value, known := own(r.Metric, u, n)
-		if !known || sameEverywhere(r, i.of.Service) {
-			continue
-		}
-		if !measured {
-			return fmt.Sprintf("how much %s uses is not known", i.name)
-		}
-		if predicted != nil {
-			*predicted = append(*predicted, otto.Prediction{Requirement: r.String(), Of: i.of.Name, Value: value, Unit: r.Unit})
-		}
-		if why := bar.refuses(r, value, i.of.Name, i.name, 0); why != "" {
-			return why
+	why := f.wounded[n.ID]
+	if into != nil {
+		into.refusal = why
+	}
+	return why == ""
+}
+
+// meets reports whether a requirement would be met on a node with the guest there.
+func (g guest) meets(q *requiredOf, n *Node, bar bar, into *outlook) bool {
+	value, by, is := g.foresee(q, n)
+	if into != nil && is == reckoned {
+		p := otto.Prediction{Requirement: q.String(), Of: q.of, Value: value, Unit: q.Unit}
+		if q.own || !slices.Contains(into.predicted, p) { // several of the same service
+			into.predicted = append(into.predicted, p)
 		}
 	}
-	for _, r := range f.board.requiredOn(n.ID) {
-		if why := check(r.Requirement, r.of); why != "" {
-			return why
-		}
+	if is == irrelevant || is == reckoned && bar.accepts(q, value) {
+		return true
 	}
-	return f.wounded[n.ID]
+	if into != nil {
+		into.refusal = g.unmet(q, value, by, is)
+	}
+	return false
+}
+
+// foresight is what is known of a value that would be.
+type foresight int
+
+const (
+	reckoned   foresight = iota
+	irrelevant           // a node is not judged by it
+	unread               // what it is there now is not known
+	unmeasured           // what the guest adds to it is not
+)
+
+// foresee is what a required value would be on a node, and by how much the guest
+// would have raised it.
+func (g guest) foresee(q *requiredOf, n *Node) (value, by float64, is foresight) {
+	if q.own {
+		value, known := own(q.Metric, g.use, n)
+		switch {
+		case !known:
+			return 0, 0, irrelevant
+		case !g.measured:
+			return 0, 0, unmeasured
+		}
+		return value, 0, reckoned
+	}
+	reading, known := n.Readings[q.Metric]
+	if !known {
+		return 0, 0, unread
+	}
+	by, matters := effect(q.Metric, g.use, n)
+	if matters && !g.measured {
+		return 0, 0, unmeasured
+	}
+	return reading.worst(*q.Requirement) + by, by, reckoned
+}
+
+// unmet says why a requirement would not be met.
+func (g guest) unmet(q *requiredOf, value, by float64, is foresight) string {
+	switch {
+	case is == unread:
+		return fmt.Sprintf("its %s is not known", q.Metric)
+	case is == unmeasured && q.own:
+		return fmt.Sprintf("how much %s uses is not known", g.name)
+	case is == unmeasured:
+		return fmt.Sprintf("how much %s would add to its %s is not known", g.name, q.Metric)
+	}
+	text := fmt.Sprintf("its %s would be %s", q.Metric, q.Unit.Show(value))
+	if by != 0 {
+		text += fmt.Sprintf(" (%s of it by %s)", q.Unit.Show(max(by, -by)), g.name)
+	}
+	return fmt.Sprintf("%s, and %s requires %s, clear at %s", text, q.of, limit(*q.Requirement), q.Unit.Format(q.Clear))
 }
 
 // bar is how good a target has to be. Its zero value asks for clear thresholds of
@@ -175,22 +235,15 @@ func lower(c cause, i *instance) bar {
 	return b
 }
 
-// trifle reports whether what is violated would hardly be better.
-func (b bar) trifle(r otto.Requirement, value float64, of string) bool {
-	v := b.violated
-	return v != nil && v.Service == of && v.Requirement.String() == r.String() && math.Abs(*v.Value-value) < math.Abs(r.Limit-r.Clear)
+// accepts reports whether a value would be good enough.
+func (b bar) accepts(q *requiredOf, value float64) bool {
+	return q.Clears(value, 1) || b.within && q.Holds(value) && !b.trifle(q, value)
 }
 
-// refuses says that a value would not be good enough.
-func (b bar) refuses(r otto.Requirement, value float64, of, instance string, by float64) string {
-	if r.Clears(value, 1) || b.within && r.Holds(value) && !b.trifle(r, value, of) {
-		return ""
-	}
-	text := fmt.Sprintf("its %s would be %s", r.Metric, r.Unit.Show(value))
-	if by != 0 {
-		text += fmt.Sprintf(" (%s of it by %s)", r.Unit.Show(max(by, -by)), instance)
-	}
-	return fmt.Sprintf("%s, and %s requires %s, clear at %s", text, of, limit(r), r.Unit.Format(r.Clear))
+// trifle reports whether what is violated would hardly be better.
+func (b bar) trifle(q *requiredOf, value float64) bool {
+	v := b.violated
+	return v != nil && v.Service == q.of && math.Abs(*v.Value-value) < math.Abs(q.Limit-q.Clear) && v.Requirement.String() == q.String()
 }
 
 func limit(r otto.Requirement) string { return r.Operator + " " + r.Unit.Format(r.Limit) }

@@ -10,9 +10,30 @@ import (
 	"github.com/otto-edge/otto/control/scheduler"
 )
 
+// draft is a decision of which it is still to be said why no node will do.
+type draft struct {
+	otto.Decision
+	refusals func() []otto.Refusal // nil if one will
+}
+
+// finish says it, if it is wanted.
+func (d draft) finish(wanted func(otto.Decision) bool) otto.Decision {
+	if d.refusals == nil || wanted != nil && !wanted(d.Decision) {
+		return d.Decision
+	}
+	d.Refusals = d.refusals()
+	said := ": " + sayRefusals(d.Refusals)
+	if d.Outcome == otto.OutcomeWait {
+		d.Waits += said
+	} else {
+		d.Reason += said
+	}
+	return d.Decision
+}
+
 // send finds a node for an instance that has a reason to leave, and says whether
 // it goes there now.
-func (f *frame) send(d *otto.Decision, i *instance, c cause) {
+func (f *frame) send(d *draft, i *instance, c cause) {
 	if why := i.of.Stays(); why != "" {
 		d.Outcome = otto.OutcomeStuck
 		if i.of.Stateful() && !i.of.Global() && i.of.Data != otto.DataDisposable {
@@ -22,25 +43,25 @@ func (f *frame) send(d *otto.Decision, i *instance, c cause) {
 		return
 	}
 	var bar bar
-	to, until, refusals := f.find(i, bar)
+	to, until := f.find(i, bar)
 	if to == nil && until.IsZero() {
-		if second, later, why := f.find(i, lower(c, i)); second != nil || !later.IsZero() {
-			bar, to, until, refusals = lower(c, i), second, later, why
+		if second, later := f.find(i, lower(c, i)); second != nil || !later.IsZero() {
+			bar, to, until = lower(c, i), second, later
 		}
 	}
-	switch {
-	case to == nil && until.IsZero():
-		d.Outcome, d.Refusals = otto.OutcomeStuck, refusals()
-		d.Reason += "; and it would be no better anywhere: " + sayRefusals(d.Refusals)
-		return
-	case to == nil:
-		d.Outcome, d.Until, d.Refusals = otto.OutcomeWait, until, refusals()
-		d.Waits = "nowhere to go now: " + sayRefusals(d.Refusals)
+	if to == nil {
+		d.refusals = func() []otto.Refusal { return f.refusals(i, bar) }
+		d.Outcome, d.Until = otto.OutcomeStuck, until
+		if until.IsZero() {
+			d.Reason += "; and it would be no better anywhere"
+		} else {
+			d.Outcome, d.Waits = otto.OutcomeWait, "nowhere to go now"
+		}
 		return
 	}
 	d.Outcome, d.To = otto.OutcomeDo, to.ID
-	d.Predicted, _ = f.target(i, to, bar)
-	f.price(d, i, to)
+	d.Predicted = f.target(i, to, bar).predicted
+	f.price(&d.Decision, i, to)
 	if bar.within {
 		d.Gain *= unforeseen
 		d.Reason += fmt.Sprintf("; nowhere would all be clear, and on %s all would be within their limits", to.ID)
@@ -48,7 +69,7 @@ func (f *frame) send(d *otto.Decision, i *instance, c cause) {
 	if m, _ := otto.FindMetric(c.Requirement.Metric); !m.Node && c.Requirement.Metric != "cpu" && c.Requirement.Metric != "memory" {
 		d.Gain *= unforeseen
 	}
-	f.restrain(d, i, c)
+	f.restrain(&d.Decision, i, c)
 }
 
 func sayRefusals(list []otto.Refusal) string {
@@ -64,34 +85,48 @@ func sayRefusals(list []otto.Refusal) string {
 	return strings.Join(parts, "; ")
 }
 
-// find returns the best node for an instance, or when there may be one and why
-// there is none now. A zero time means that it is not a matter of time.
-func (f *frame) find(i *instance, bar bar) (best *Node, until time.Time, refusals func() []otto.Refusal) {
+// find returns the best node for an instance, or when there may be one. A zero time
+// means that it is not a matter of time.
+func (f *frame) find(i *instance, bar bar) (best *Node, until time.Time) {
 	f.state.Take(&i.of.Service, i.at)
 	defer f.state.Put(&i.of.Service, i.at)
-	found := map[string]string{} // it is asked several times
-	also := func(id string) string {
-		why, known := found[id]
-		if known {
-			return why
+	g := f.guest(i)
+	also := func(id string) string { // of a node that would otherwise do
+		if id == i.at || !f.suits(g, f.node(id), bar, nil) {
+			return "unfit"
 		}
-		if why = f.unfit(i, id, bar); why == "" {
-			var end time.Time
-			if why, end = f.passing(i.of.Name, id); why != "" && (until.IsZero() || end.Before(until)) {
-				until = end
-			}
+		why, end := f.passing(i.of.Name, id)
+		if why != "" && (until.IsZero() || end.Before(until)) {
+			until = end
 		}
-		found[id] = why
 		return why
 	}
 	if id, ok := f.state.Pick(scheduler.Ask{Service: &i.of.Service, Also: also}); ok {
-		return f.node(id), time.Time{}, nil
+		return f.node(id), time.Time{}
 	}
-	return nil, until, func() []otto.Refusal {
-		f.state.Take(&i.of.Service, i.at)
-		defer f.state.Put(&i.of.Service, i.at)
-		return f.refusals(i, also)
-	}
+	return nil, until
+}
+
+// refusals say of all other nodes why each is no target for an instance.
+func (f *frame) refusals(i *instance, bar bar) []otto.Refusal {
+	f.state.Take(&i.of.Service, i.at)
+	defer f.state.Put(&i.of.Service, i.at)
+	found := map[string]string{} // it is asked twice
+	return f.explain(i, func(id string) string {
+		why, known := found[id]
+		if !known {
+			if why = f.unfit(i, id, bar); why == "" {
+				why, _ = f.passing(i.of.Name, id)
+			}
+			found[id] = why
+		}
+		return why
+	})
+}
+
+func (f *frame) explain(i *instance, also func(string) string) []otto.Refusal {
+	_, all := f.state.Explain(scheduler.Ask{Service: &i.of.Service, Also: also})
+	return slices.DeleteFunc(all, func(r otto.Refusal) bool { return r.Node == i.at })
 }
 
 // unfit says why a node is no target for an instance, by requirements.
@@ -99,12 +134,7 @@ func (f *frame) unfit(i *instance, id string, bar bar) (why string) {
 	if id == i.at {
 		return "it is there now"
 	}
-	return f.foresee(i, f.node(id), bar, nil)
-}
-
-func (f *frame) refusals(i *instance, also func(string) string) []otto.Refusal {
-	_, all := f.state.Explain(scheduler.Ask{Service: &i.of.Service, Also: also})
-	return slices.DeleteFunc(all, func(r otto.Refusal) bool { return r.Node == i.at })
+	return f.target(i, f.node(id), bar).refusal
 }
 
 // passing says why a node is no target for a service at this time.
