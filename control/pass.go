@@ -18,10 +18,13 @@ func (p *Plane) pass(now time.Time) (next time.Duration) {
 		p.look, p.judged = false, now.Add(p.judge(now))
 	}
 	next = p.judged.Sub(now)
-	if p.deciding() != nil || p.desired.Restored {
+	if p.deciding() != nil {
 		return next
 	}
 	p.storeMachines(now)
+	if p.desired.Restored {
+		return next
+	}
 	if look {
 		p.snapshot(now)
 	}
@@ -42,7 +45,7 @@ func (p *Plane) pass(now time.Time) (next time.Duration) {
 	p.assign(now)
 	p.summarize(now)
 	p.part()
-	return next
+	return min(next, p.again.Sub(now))
 }
 
 // keepAll sees to it that there is a keeper for each node that should have one.
