@@ -206,3 +206,37 @@ func TestWhatIsQuietIsJudgedInTime(t *testing.T) {
 		}
 	}
 }
+
+// TestWaitingIsToldOnce is about reasons with numbers in them, which change all the time.
+func TestWaitingIsToldOnce(t *testing.T) {
+	f := newFleet(t, fleetWanted(2, 4, 1))
+	w := f.p.desired.Wanted
+	w.Services = append(slices.Clone(w.Services), otto.Service{Name: "large", Replicas: 1, Reserve: otto.Resources{MemoryBytes: 1 << 40}})
+	f.want(w)
+	reasons := map[string]bool{}
+	for i := range 20 {
+		for _, n := range f.p.nodes {
+			n.mem = n.mem.Add(float64(i)/20, time.Second)
+		}
+		f.due()
+		f.pass()
+		reasons[f.p.waiting["large"]] = true
+	}
+	if len(reasons) < 2 {
+		t.Errorf("it waits for %v", reasons)
+	}
+	told := 0
+	for _, e := range happenedTo(f.p, "large") {
+		if e.Kind == "service-waiting" {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("it was told %d times", told)
+	}
+}
+
+func happenedTo(p *Plane, service string) (list []otto.Event) {
+	all, _ := p.Events(0)
+	return slices.DeleteFunc(slices.Clone(all), func(e otto.Event) bool { return e.Service != service })
+}

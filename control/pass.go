@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -250,14 +251,25 @@ func (p *Plane) tellMove(m plan.Move, now time.Time) {
 	p.event("service-moved", m.To, m.Service, fmt.Sprintf("%s moves from %s to %s: %s", m.Instance, m.From, m.To, m.Reason))
 }
 
-// tellWaiting makes an event of an instance that has to wait, once for each reason.
+// tellWaiting makes an event of an instance that has to wait, once for each reason,
+// whatever the numbers in it: what is free on a node changes all the time.
 func (p *Plane) tellWaiting(instance, node, why string) {
-	if p.waiting[instance] == why {
+	if was := p.waiting[instance]; was == why || words(was) == words(why) {
 		return
 	}
 	if s, ok := p.index().Owner(instance); ok {
 		p.event("service-waiting", node, s.Name, instance+": "+why)
 	}
+}
+
+// words is a text without its numbers.
+func words(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r == '.' {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 func (p *Plane) homed(instance string) bool {
