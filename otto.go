@@ -21,6 +21,9 @@ var (
 	ErrNameTaken = errors.New("name is taken by a container that is not Otto's")
 	// ErrPlatform says that there is no image for the architecture of a node.
 	ErrPlatform = errors.New("the image is for other architectures")
+	// ErrNoAnswer says that the container engine has not answered, so that it is not
+	// known what has become of what it was asked to do.
+	ErrNoAnswer = errors.New("the container engine does not answer")
 	// ErrStateLost says that the store is empty or unreadable although the
 	// cluster has been started before. It never means that nothing should run.
 	ErrStateLost = errors.New("the cluster's stored state is missing")

@@ -166,7 +166,7 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 			return warning, err
 		}
 	}
-	startErr := c.start(ctx, want, id)
+	startErr := c.startAnyway(ctx, want, id)
 	if startErr == nil {
 		startErr = c.staysUp(ctx, want, id)
 	}
@@ -180,6 +180,24 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 			c.start(ctx, want, former[0].ID)))
 	}
 	return warning, startErr // the next pass removes the former one and gives its name to the new one
+}
+
+// startAnyway starts an update's container in spite of an engine that does not answer
+// for a while, which says nothing of the container: it is asked twice if it answers
+// other questions, and otherwise when it does again.
+func (c *converger) startAnyway(ctx context.Context, want wish, id string) error {
+	for again := false; ; again = true {
+		err := c.start(ctx, want, id)
+		if !errors.Is(err, otto.ErrNoAnswer) {
+			return err
+		}
+		if _, down := c.Runtime.Containers(ctx); down != nil {
+			return fmt.Errorf("%w: %w", errNotNow, down)
+		}
+		if again {
+			return err
+		}
+	}
 }
 
 // staysUp waits until a new container has run for a moment.

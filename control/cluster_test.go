@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -172,6 +173,61 @@ func TestFailedUpdateBringsTheFormerOneBack(t *testing.T) {
 			t.Error(diff)
 		}
 	})
+}
+
+// TestUpdateInASilentEngine has the engine not answer at some moment of an update,
+// for some time: that is no fault of the new version, which is there in the end.
+func TestUpdateInASilentEngine(t *testing.T) {
+	for _, order := range []string{otto.StopFirst, otto.StartFirst} {
+		for _, lasts := range []time.Duration{3 * time.Second, ottotest.HangFor, 25 * time.Second} {
+			for at := time.Duration(0); at < 4*time.Second; at += 500 * time.Millisecond {
+				inCluster(t, func(t *testing.T, c *ottotest.Cluster) {
+					engine := c.Hosts["a"].Runtime
+					engine.StartTime, engine.StopTime = time.Second, time.Second
+					apply(t, c, wanted(service("web", "a")))
+					c.WaitUp(10 * time.Second)
+					s := service("web", "a")
+					s.Update.Order, s.Spec.Environment = order, map[string]string{"VERSION": "2"}
+					apply(t, c, wanted(s))
+					time.Sleep(at)
+					engine.SetHung(true)
+					time.Sleep(lasts)
+					engine.SetHung(false)
+					c.Wait(2*time.Minute, fmt.Sprintf("%s: the update, silent for %s after %s", order, lasts, at), func(v *otto.Cluster) bool {
+						return v.Services[0].Instances[0].Up() && len(c.Running("web")) == 1
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestUpdateWhoseStartIsNeverAnswered goes back, as the engine answers everything else.
+func TestUpdateWhoseStartIsNeverAnswered(t *testing.T) {
+	for _, silent := range []int{1, 100} {
+		inCluster(t, func(t *testing.T, c *ottotest.Cluster) {
+			apply(t, c, wanted(service("web", "a")))
+			c.WaitUp(10 * time.Second)
+			left := silent
+			c.Hosts["a"].Runtime.FailStart = func(i otto.Instance) error {
+				if left--; i.Spec.User != "nobody" || left < 0 {
+					return nil
+				}
+				return fmt.Errorf("start web: %w", otto.ErrNoAnswer)
+			}
+			s := service("web", "a")
+			s.Spec.User = "nobody"
+			apply(t, c, wanted(s))
+			if silent == 1 {
+				c.WaitUp(30 * time.Second)
+				return
+			}
+			c.Wait(time.Minute, "the former one", func(v *otto.Cluster) bool {
+				i := v.Services[0].Instances[0]
+				return i.State == otto.InstanceRunning && strings.Contains(i.Error, otto.ErrNoAnswer.Error())
+			})
+		})
+	}
 }
 
 func TestControlPlaneKilledKnowsEverythingAndRestartsNothing(t *testing.T) {

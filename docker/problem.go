@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/otto-edge/otto"
 )
 
 // explain turns an error of the engine, or of the way to it, into one line that
@@ -20,16 +22,16 @@ func (r *Runtime) explain(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return problem{fmt.Sprintf("the engine at %s does not answer in time: look at its log, or restart it", r.url), err}
+		return silence{fmt.Sprintf("the engine at %s does not answer in time: look at its log, or restart it", r.url), err}
 	case errors.Is(err, fs.ErrNotExist):
-		return problem{fmt.Sprintf("no container engine at %s: install docker.io there, or set docker_url", r.url), err}
+		return silence{fmt.Sprintf("no container engine at %s: install docker.io there, or set docker_url", r.url), err}
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		name, path := userName(), strings.TrimPrefix(r.url, "unix://")
-		return problem{fmt.Sprintf("user %s may not use %s: run `sudo usermod -aG docker %s` there and log in again", name, path, name), err}
+		return silence{fmt.Sprintf("user %s may not use %s: run `sudo usermod -aG docker %s` there and log in again", name, path, name), err}
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET):
-		return problem{fmt.Sprintf("nothing answers at %s: is the engine running? Try `sudo systemctl start docker` there", r.url), err}
+		return silence{fmt.Sprintf("nothing answers at %s: is the engine running? Try `sudo systemctl start docker` there", r.url), err}
 	case unreachable(err):
-		return problem{fmt.Sprintf("the connection to the engine at %s broke: is it being restarted?", r.url), err}
+		return silence{fmt.Sprintf("the connection to the engine at %s broke: is it being restarted?", r.url), err}
 	}
 	return problem{tidy(err.Error()), err}
 }
@@ -42,6 +44,13 @@ type problem struct {
 
 func (p problem) Error() string { return p.text }
 func (p problem) Unwrap() error { return p.cause }
+
+// silence is a problem for which an otto.ErrNoAnswer is the reason.
+type silence problem
+
+func (silence) Is(target error) bool { return target == otto.ErrNoAnswer }
+func (s silence) Error() string      { return s.text }
+func (s silence) Unwrap() error      { return s.cause }
 
 var (
 	// noise is what engines and runtimes put around the cause of an error.

@@ -106,7 +106,7 @@ func (r *Runtime) answer(ctx context.Context) error {
 	case <-hung:
 		return nil
 	case <-ctx.Done():
-		return errors.New("the engine does not answer")
+		return otto.ErrNoAnswer
 	}
 }
 
