@@ -161,7 +161,7 @@ func (g guest) meets(q *requiredOf, n *Node, bar bar, into *outlook) bool {
 		return true
 	}
 	if into != nil {
-		into.refusal = g.unmet(q, value, by, is)
+		into.refusal = g.unmet(q, value, by, is, bar)
 	}
 	return false
 }
@@ -201,7 +201,7 @@ func (g guest) foresee(q *requiredOf, n *Node) (value, by float64, is foresight)
 }
 
 // unmet says why a requirement would not be met.
-func (g guest) unmet(q *requiredOf, value, by float64, is foresight) string {
+func (g guest) unmet(q *requiredOf, value, by float64, is foresight, bar bar) string {
 	switch {
 	case is == unread:
 		return fmt.Sprintf("its %s is not known", q.Metric)
@@ -213,6 +213,9 @@ func (g guest) unmet(q *requiredOf, value, by float64, is foresight) string {
 	text := fmt.Sprintf("its %s would be %s", q.Metric, q.Unit.Show(value))
 	if by != 0 {
 		text += fmt.Sprintf(" (%s of it by %s)", q.Unit.Show(max(by, -by)), g.name)
+	}
+	if q.Holds(value) && bar.trifle(q, value) {
+		return text + ", which is hardly better"
 	}
 	return fmt.Sprintf("%s, and %s requires %s, clear at %s", text, q.of, limit(*q.Requirement), q.Unit.Format(q.Clear))
 }
@@ -237,13 +240,13 @@ func lower(c cause, i *instance) bar {
 
 // accepts reports whether a value would be good enough.
 func (b bar) accepts(q *requiredOf, value float64) bool {
-	return q.Clears(value, 1) || b.within && q.Holds(value) && !b.trifle(q, value)
+	return !b.trifle(q, value) && (q.Clears(value, 1) || b.within && q.Holds(value))
 }
 
-// trifle reports whether what is violated would hardly be better.
+// trifle reports whether what is violated would hardly be better, or be worse.
 func (b bar) trifle(q *requiredOf, value float64) bool {
 	v := b.violated
-	return v != nil && v.Service == q.of && math.Abs(*v.Value-value) < math.Abs(q.Limit-q.Clear) && v.Requirement.String() == q.String()
+	return v != nil && v.Service == q.of && q.Margin(value)-q.Margin(*v.Value) < math.Abs(q.Limit-q.Clear) && v.Requirement.String() == q.String()
 }
 
 func limit(r otto.Requirement) string { return r.Operator + " " + r.Unit.Format(r.Limit) }

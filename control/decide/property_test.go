@@ -297,7 +297,7 @@ func foreseen(k Known, d otto.Decision, s otto.Service, n Node) (clear, held, be
 			if r.Operator == ">" {
 				worst = reading.Low
 			}
-			better = math.Abs(*d.Value-worst-by) >= math.Abs(r.Limit-r.Clear)
+			better = r.Margin(worst+by)-r.Margin(*d.Value) >= math.Abs(r.Limit-r.Clear)
 		}
 	}
 	return clear, held, better
