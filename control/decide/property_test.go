@@ -276,7 +276,7 @@ func foreseen(k Known, d otto.Decision, s otto.Service, n Node) (clear, held, be
 			}
 		}
 	}
-	u := k.Uses[d.Instance]
+	u, used := k.Uses[d.Instance]
 	cpu, memory := 100*u.Cores/max(n.Cores, 1), 100*u.Memory/float64(n.Memory)
 	add := map[string]float64{"node.cpu": cpu, "node.temperature": 0.3 * cpu, "node.disk": 0, "node.memory": memory, "node.memory.available": -u.Memory}
 	alone := map[string]float64{"cpu": cpu, "memory": memory}
@@ -290,6 +290,7 @@ func foreseen(k Known, d otto.Decision, s otto.Service, n Node) (clear, held, be
 		if !ofNode {
 			continue
 		}
+		measured = measured && (used || r.Metric == "node.disk") // it adds to all others, and what is not known
 		clear = clear && measured && r.Clears(reading.Low+by, 1) && r.Clears(reading.High+by, 1)
 		held = held && measured && r.Holds(reading.Low+by) && r.Holds(reading.High+by)
 		if r.String() == d.Requirement && i < len(s.Requirements) {
