@@ -101,6 +101,28 @@ func TestServiceMovesToTheNodeThatIsCalm(t *testing.T) {
 	})
 }
 
+// TestWhatLeavesANodeIsNotSentBackSoSoon drains the node that a service has moved to.
+func TestWhatLeavesANodeIsNotSentBackSoSoon(t *testing.T) {
+	inThree(t, []otto.Service{demanding(otto.ActionMigrate)}, func(t *testing.T, c *ottotest.Cluster) {
+		cpuIs(c, map[string]float64{"a": 95, "b": 50, "c": 5})
+		c.Wait(2*time.Minute, "moved", func(*otto.Cluster) bool { return len(happened(c, "service-moved")) == 1 })
+		cpuIs(c, map[string]float64{"a": 5})
+		time.Sleep(2 * time.Minute)
+		e, err := c.Plane.ExplainService(t.Context(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := e.Service.Instances[0].Refusals
+		if len(refused) != 1 || refused[0].Node != "a" || refused[0].Filter != "ban" || !strings.Contains(refused[0].Reason, "has left it lately") {
+			t.Errorf("refused by %+v", refused)
+		}
+		if err := c.Plane.Intend(t.Context(), "c", otto.Intent{Cordoned: true, Draining: true}); err != nil {
+			t.Fatal(err)
+		}
+		alone(t, c, "web", "b", time.Minute)
+	})
+}
+
 func TestLoadThatFollowsEverywhereEndsTheMoves(t *testing.T) {
 	t.Parallel() // it takes long
 	inThree(t, []otto.Service{demanding(otto.ActionMigrate)}, func(t *testing.T, c *ottotest.Cluster) {

@@ -81,6 +81,16 @@ func (p *Plane) plannedNodes(now time.Time) []plan.Node {
 	for _, n := range p.desired.Wanted.Nodes {
 		nodes = append(nodes, p.planned(p.nodes[n.ID], now))
 	}
+	return p.banned(nodes, now)
+}
+
+// banned are the nodes with the services that are not to come to them for a time.
+// Decisions weigh that themselves, as they say until when it is so.
+func (p *Plane) banned(nodes []plan.Node, now time.Time) []plan.Node {
+	bans := p.desired.Memory.Bans(p.desired.Placement, p.desired.Wanted.DecisionsOf(), now)
+	for i := range nodes {
+		nodes[i].Bans = bans[nodes[i].ID]
+	}
 	return nodes
 }
 

@@ -195,7 +195,7 @@ func (f *frame) lasted(v otto.Verdict) time.Duration {
 func (f *frame) cordon() (list []otto.Decision) {
 	reasons := map[string]bool{} // nodes that have one to be cordoned, or may have
 	for _, v := range f.Verdicts {
-		if v.Requirement.Action != otto.ActionCordon || v.Service != "" {
+		if v.Requirement.Action != otto.ActionCordon {
 			continue
 		}
 		n := f.node(v.Node)
@@ -203,12 +203,13 @@ func (f *frame) cordon() (list []otto.Decision) {
 			continue
 		}
 		reasons[v.Node] = reasons[v.Node] || v.State != otto.RequirementOK
-		if !f.acts(v) || n.Cordoned || f.decisions.Mode == otto.DecideOff || f.cordoned(v) {
+		mode := f.modeFor(v)
+		if !f.acts(v) || n.Cordoned || mode == otto.DecideOff || f.cordoned(v) {
 			continue
 		}
 		d := of(v, otto.ActionCordon)
 		d.Outcome, d.Reason = otto.OutcomeDo, v.Reason
-		f.hold(&d, f.decisions.Mode)
+		f.hold(&d, mode)
 		if d.Outcome == otto.OutcomeDo {
 			n.Cordoned = true
 		}
@@ -220,6 +221,15 @@ func (f *frame) cordon() (list []otto.Decision) {
 		}
 	}
 	return list
+}
+
+// modeFor is the mode of who requires it: of a service, or of the cluster for a node.
+func (f *frame) modeFor(v otto.Verdict) string {
+	k := slices.IndexFunc(f.Wanted.Services, func(s otto.Service) bool { return s.Name == v.Service })
+	if k < 0 {
+		return f.decisions.Mode
+	}
+	return f.Wanted.Decisions.ModeOf(f.Wanted.Services[k])
 }
 
 // cordoned reports whether a node has been cordoned for a violation already.

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -292,6 +293,19 @@ func TestNodeIsCordonedOnceForAViolation(t *testing.T) {
 	}
 }
 
+// TestServiceHasItsNodeCordoned for what it requires of it, by its own mode.
+func TestServiceHasItsNodeCordoned(t *testing.T) {
+	for mode, want := range map[string]otto.Outcome{"": otto.OutcomeDo, otto.DecideAdvise: otto.OutcomeAdvise} {
+		k := cluster(node("b", 10))
+		r := required("node.cpu", 70, otto.ActionCordon)
+		k.Wanted.Services[0].Requirements, k.Wanted.Services[0].Decisions = []otto.Requirement{r}, mode
+		k.Verdicts = []otto.Verdict{violated(r, "web", "web", "a", 95)}
+		if d := one(t, k, epoch); d.Outcome != want || d.Action != otto.ActionCordon || d.Node != "a" || d.Service != "web" {
+			t.Errorf("%s: %+v", mode, d)
+		}
+	}
+}
+
 func TestWhetherItHelpedIsFoundOut(t *testing.T) {
 	k := cluster(node("b", 10))
 	d := one(t, k, epoch)
@@ -309,6 +323,12 @@ func TestWhetherItHelpedIsFoundOut(t *testing.T) {
 	}
 	if why, _ := m.barred("web", "b", k.Wanted.Decisions.WithDefaults(), now); why == "" {
 		t.Error("the node is not barred")
+	}
+	for at, want := range map[string][]string{"b": {"a"}, "c": {"a", "b"}} {
+		bans := m.Bans(plan.Placement{"web": at}, k.Wanted.DecisionsOf(), now)
+		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(bans))); diff != "" || bans["a"]["web"] == "" {
+			t.Errorf("while it is on %s: %s %v", at, diff, bans)
+		}
 	}
 	k.Verdicts[0].State = otto.RequirementOK
 	if _, found := k.Memory.Judge(k, now); len(found) != 1 || found[0].Verdict != HelpedYes {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
 )
 
 // Memory is what past decisions have left behind. It is kept in the store, and
@@ -224,6 +225,25 @@ func (m Memory) barred(service, node string, d otto.Decisions, now time.Time) (w
 		}
 	}
 	return why, until
+}
+
+// Bans are the services that are not to go to a node for a time, by node, and why. One
+// that is there is not banned from it.
+func (m Memory) Bans(placed plan.Placement, d otto.Decisions, now time.Time) map[string]map[string]string {
+	bans := map[string]map[string]string{}
+	for _, a := range m.Acts {
+		for _, node := range []string{a.From, a.To} {
+			why, _ := m.barred(a.Service, node, d, now)
+			if why == "" || placed[a.Instance] == node {
+				continue
+			}
+			if bans[node] == nil {
+				bans[node] = map[string]string{}
+			}
+			bans[node][a.Service] = why
+		}
+	}
+	return bans
 }
 
 // penalty is how many times as dear past acts make the next one on a service: twice

@@ -97,7 +97,7 @@ func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]strin
 	for _, i := range homeless {
 		if closed {
 			p.Waiting[i.name] = all
-		} else if node, ok := p.state.Pick(scheduler.Ask{Service: i.of}); ok {
+		} else if node, ok := p.pick(scheduler.Ask{Service: i.of}); ok {
 			p.move(i, node)
 		} else {
 			p.Waiting[i.name] = "no node can take it: " + strings.Join(p.refusals(i, nil), "; ")
@@ -276,7 +276,7 @@ func (p *placing) leave(i instance) bool {
 		node, ok = p.state.Pick(scheduler.Ask{Service: i.of, Only: i.of.Node})
 	}
 	if !ok && !i.homing {
-		node, ok = p.state.Pick(scheduler.Ask{Service: i.of, Also: elsewhere})
+		node, ok = p.pick(scheduler.Ask{Service: i.of, Also: elsewhere})
 	}
 	if !ok {
 		p.Waiting[i.name] = i.reason + ", but no other node can take it"
@@ -293,6 +293,18 @@ func (p *placing) leave(i instance) bool {
 	}
 	p.move(i, node)
 	return true
+}
+
+// pick finds a node: rather one that has been of no use to the service lately than none.
+func (p *placing) pick(a scheduler.Ask) (node string, ok bool) {
+	if node, ok = p.state.Pick(a); ok {
+		return node, true
+	}
+	if !slices.ContainsFunc(p.nodes, func(n Node) bool { return n.Bans[a.Service.Name] != "" }) {
+		return "", false
+	}
+	a.Banned = true
+	return p.state.Pick(a)
 }
 
 // refusals says why no node can take an instance, one reason a node; not of the

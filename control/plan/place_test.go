@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/scheduler"
 )
 
 // TestFailover has one service, web, on node a, to which something has happened.
@@ -29,6 +30,7 @@ func TestFailover(t *testing.T) {
 	disposable := with(func(s *otto.Service) { s.Node, s.Data = "", otto.DataDisposable; s.Spec.Mounts = volume })
 	big := with(func(s *otto.Service) { s.Node = ""; s.Spec.Resources.MemoryBytes = 4 << 30 })
 	small := Node{ID: "b", Memory: 1 << 30}
+	banned := Node{ID: "b", Machine: scheduler.Machine{Bans: map[string]string{"web": "going there did not help"}}}
 	for name, tt := range map[string]struct {
 		service otto.Service
 		at      string
@@ -57,6 +59,9 @@ func TestFailover(t *testing.T) {
 		"it fails":                                {moves, "a", []Node{back, b}, "unhealthy", "b", "does not work on node a: unhealthy"},
 		"it fails, and has failed there":          {moves, "a", []Node{back, {ID: "b", Failures: map[string]float64{"web": 0.5}}}, "unhealthy", "a", "failed on every other node"},
 		"lost, and has failed on the only other":  {moves, "a", []Node{lost, {ID: "b", Failures: map[string]float64{"web": 1}}}, "", "b", "node a is lost"},
+		"it prefers where it is not banned":       {moves, "a", []Node{lost, banned, c}, "", "c", "node a is lost"},
+		"lost, and banned from the only other":    {moves, "a", []Node{lost, banned}, "", "b", "node a is lost"},
+		"banned, but nowhere else in any case":    {big, "", []Node{{ID: "a", Memory: 1 << 30}, banned}, "", "b", ""},
 		"it prefers where it has not failed":      {moves, "a", []Node{lost, {ID: "b", Failures: map[string]float64{"web": 1}}, c}, "", "c", "node a is lost"},
 		"one with a home stays though it fails":   {service("web", "a", 1), "a", []Node{back, b}, "unhealthy", "a", ""},
 		"drained, but stateful data has to stay":  {data, "a", []Node{{ID: "a", Refuse: "draining", Gone: "is being drained"}, b}, "", "a", ""},

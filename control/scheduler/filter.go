@@ -94,7 +94,7 @@ func filters() []filter {
 			},
 		},
 		{
-			name: "ban", applies: always,
+			name: "ban", applies: func(s *State) bool { return !s.Banned },
 			refuses: func(s *State, i int32) bool {
 				return len(s.nodes[i].Bans) > 0 && s.nodes[i].Bans[s.Service.Name] != ""
 			},

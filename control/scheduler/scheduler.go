@@ -45,7 +45,7 @@ type Machine struct {
 	Images         map[string]bool   // that are there, as Docker lists them; nil if unknown
 	Devices        map[string]bool   // whether paths are there; one that is not in it is not known yet; nil if none is
 	Unbuilt        map[string]string // why images are not for its architecture, of those that are known not to be
-	Bans           map[string]string
+	Bans           map[string]string // why services are not to come for a time
 }
 
 // Ask is one more instance of a service, with what else is known of it.
@@ -55,6 +55,8 @@ type Ask struct {
 	Only, Why string
 	// Also, if set, says why a node that would otherwise do is none; empty if it is.
 	Also func(node string) string
+	// Banned says that bans do not count.
+	Banned bool
 }
 
 // State is nodes and what is placed on them. It is for one goroutine.
