@@ -49,7 +49,9 @@ cluster's own, and the policy that decides (ours, if it does not say):
 
 With --from it runs on what otto record has kept of a real cluster, by its own
 requirements, decisions and weights. What a service took is what it would have
-liked to take.
+liked to take. Judged are node.cpu, node.memory, node.memory.available and
+node.temperature; what else is required is named and left out, and so are other
+actions than migrate.
 
 What is counted, summed over all requirements of all nodes and of all instances:
 OVER is for how long the newest sample was beyond the limit, where the instance
@@ -198,6 +200,9 @@ func (a *app) scenario(o simulateOptions) (replay.Scenario, error) {
 	s, err := r.Scenario()
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", o.from, err)
+	}
+	if len(s.Unjudged) > 0 {
+		fmt.Fprintf(a.err, "otto: %s: left out, as a simulation cannot judge it: %s\n", o.from, strings.Join(s.Unjudged, "; "))
 	}
 	return s, nil
 }

@@ -114,6 +114,7 @@ func (r Recording) Scenario() (Scenario, error) {
 		return Scenario{}, err
 	}
 	s.Wanted.Interval = r.Interval
+	s.judge()
 	frames := r.even(int(s.Length/r.Interval) + 1)
 	for _, i := range first.Instances {
 		s.Placement[i.Name] = i.Node
@@ -158,6 +159,36 @@ func sound(w otto.Wanted, steps int) error {
 		}
 	}
 	return nil
+}
+
+// judge leaves of requirements those that can be judged, without what is not done
+// about them, and notes the others. Decisions must not know those either: they would
+// go nowhere where such a value is not known.
+func (s *Scenario) judge() {
+	only := func(list []otto.Requirement) (kept []otto.Requirement) {
+		for _, r := range list {
+			if !judges(r.Metric) {
+				if text := r.String(); !slices.Contains(s.Unjudged, text) {
+					s.Unjudged = append(s.Unjudged, text)
+				}
+				continue
+			}
+			if r.Action != otto.ActionMigrate {
+				r.Action = otto.ActionEvent
+			}
+			kept = append(kept, r)
+		}
+		return kept
+	}
+	w := &s.Wanted
+	w.Nodes, w.Services = slices.Clone(w.Nodes), slices.Clone(w.Services)
+	w.Requirements = only(w.Requirements)
+	for i := range w.Nodes {
+		w.Nodes[i].Requirements = only(w.Nodes[i].Requirements)
+	}
+	for i := range w.Services {
+		w.Services[i].Requirements = only(w.Services[i].Requirements)
+	}
 }
 
 // even are the newest frames at n times that are equally far apart.

@@ -32,6 +32,8 @@ type Scenario struct {
 	Placement plan.Placement
 	Start     time.Time
 	Length    time.Duration
+	// Unjudged are requirements of a recording that cannot be judged, and were left out.
+	Unjudged []string
 }
 
 // Machine is a node as it would be without services.

@@ -115,6 +115,36 @@ func two() Scenario {
 	return s
 }
 
+// TestWhatCannotBeJudgedHoldsNothingBack has a recording require more than there is in
+// it: that is named, and decisions are as without it.
+func TestWhatCannotBeJudgedHoldsNothingBack(t *testing.T) {
+	r := Recording{Interval: 5 * time.Second, Wanted: two().Wanted}
+	for at := time.Duration(0); at < 20*time.Minute; at += r.Interval {
+		f := Frame{Time: two().Start.Add(at), Instances: []InstanceFrame{{Name: "web", Node: "a", Cores: 2, Memory: 1 << 28}}}
+		for id, busy := range map[string]float64{"a": 2 + min(at.Minutes()/5, 2), "b": 0} {
+			f.Nodes = append(f.Nodes, NodeFrame{ID: id, Cores: 4, Memory: 4 << 30, Sample: &otto.NodeSample{CPUPercent: 25 * busy, MemoryTotal: 4 << 30}})
+		}
+		r.Frames = append(r.Frames, f)
+	}
+	plain, err := r.Scenario()
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, cordon := require("node.disk", "<", 90, 0, 30*time.Second), require("node.cpu", "<", 70, 0, 30*time.Second)
+	cordon.Action = otto.ActionCordon
+	r.Wanted.Requirements = []otto.Requirement{disk, cordon}
+	more, err := r.Scenario()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{disk.String()}, more.Unjudged); diff != "" || len(plain.Unjudged) > 0 {
+		t.Errorf("left out: %s; of the plain one %q", diff, plain.Unjudged)
+	}
+	if a, b := run(t, plain, "ours", 0), run(t, more, "ours", 0); a.Moves != 1 || b.Moves != 1 {
+		t.Errorf("%d moves; with more required, %d", a.Moves, b.Moves)
+	}
+}
+
 func TestViolationEndsWithTheMove(t *testing.T) {
 	still, moved := run(t, two(), "none", 0), run(t, two(), "ours", 0)
 	if still.Over < 40*time.Minute || still.Moves != 0 {

@@ -16,6 +16,11 @@ var measured = sync.OnceValue(func() []otto.Metric { //nolint:gochecknoglobals /
 	return slices.DeleteFunc(otto.NodeMetrics(), func(m otto.Metric) bool { return !slices.Contains(there, m.Name) })
 })
 
+// judges reports whether requirements on a metric are judged.
+func judges(metric string) bool {
+	return slices.ContainsFunc(measured(), func(m otto.Metric) bool { return m.Name == metric })
+}
+
 // watch judges requirements, as the control plane does.
 type watch struct {
 	feeds   []*feed
@@ -64,7 +69,7 @@ func (q *watch) follow(w *World) {
 	q.judged = q.judged[:0:0]
 	add := func(r otto.Requirement, i *instance, n *node) {
 		m, _ := otto.FindMetric(r.Metric)
-		if n == nil || !slices.ContainsFunc(measured(), func(m otto.Metric) bool { return m.Name == r.Metric }) {
+		if n == nil || !judges(r.Metric) {
 			return
 		}
 		j := former[key{i, n, r.String()}]
