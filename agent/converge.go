@@ -21,6 +21,9 @@ const (
 	tailLines   = 10
 	imagesEvery = 5 * time.Minute // between two looks at what images there are, without a pull
 	maxImages   = 200
+	// devicesEvery is between two looks at whether devices are there that services ask
+	// for: a few stat calls, and none on nodes of which nobody asks that.
+	devicesEvery = 5 * time.Second
 )
 
 // converger is the state of the goroutine that owns it.
@@ -180,6 +183,10 @@ func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duratio
 	again = resync
 	if c.assignment == nil {
 		return again // nothing is known to be wrong
+	}
+	if wanted := c.assignment.Devices; len(wanted) > 0 {
+		c.devices.look(wanted, now)
+		again = devicesEvery
 	}
 	c.noteRestarts()
 	all := c.situations()

@@ -42,9 +42,6 @@ func (c *converger) refresh(ctx context.Context) {
 	if !time.Now().Before(c.imagesAt) {
 		c.list(ctx)
 	}
-	if c.assignment != nil {
-		c.devices.look(c.assignment.Devices, time.Now())
-	}
 	for _, ctr := range list {
 		c.inspect(ctx, ctr)
 	}

@@ -139,6 +139,22 @@ func (h *Host) Heat(degrees float64) {
 	h.lab.Run("temp", h.Name, fmt.Sprint(degrees))
 }
 
+// Throttle has the kernel hold the host's CPU back, or not any more, as at boot.
+func (h *Host) Throttle(on bool) {
+	h.lab.t.Helper()
+	state := "0"
+	if on {
+		state = "1"
+	}
+	h.lab.Run("throttle", h.Name, state)
+}
+
+// Plug gives the host a device, /dev/shm/NAME.
+func (h *Host) Plug(name string) { h.lab.t.Helper(); h.lab.Run("plug", h.Name, name) }
+
+// Unplug takes it away.
+func (h *Host) Unplug(name string) { h.lab.t.Helper(); h.lab.Run("unplug", h.Name, name) }
+
 // Rekey gives the host another host key; KnownHosts keeps the old one.
 func (h *Host) Rekey() { h.lab.t.Helper(); h.lab.Run("rekey", h.Name) }
 

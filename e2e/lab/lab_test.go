@@ -3,6 +3,7 @@ package lab_test
 import (
 	"context"
 	"net/http"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -134,6 +135,21 @@ func TestHostHasCoresAndATemperatureOfItsOwn(t *testing.T) {
 	h.Heat(81.5)
 	if got := h.SSH("cat /sys/class/thermal/thermal_zone0/temp"); got != "81500" {
 		t.Errorf("it has %s", got)
+	}
+	h.Throttle(true)
+	if got := h.SSH("cat /sys/class/thermal/cooling_device*/cur_state"); got != "1" {
+		t.Errorf("it is throttled by %s", got)
+	}
+	h.Plug("stick")
+	if _, err := os.Stat("/dev/shm/stick"); err == nil {
+		t.Error("this machine has the device of its host")
+	}
+	if got := h.SSH("ls /dev/shm"); got != "stick" {
+		t.Errorf("its devices are %q", got)
+	}
+	h.Unplug("stick")
+	if got := h.SSH("ls /dev/shm"); got != "" {
+		t.Errorf("it still has %q", got)
 	}
 }
 

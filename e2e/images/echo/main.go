@@ -22,11 +22,14 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -141,9 +144,10 @@ func store(path string, content io.Reader) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// burn answers at once and works in slices of 10 ms.
+// burn answers at once. What it takes is CPU time, so that it catches up where others
+// had the core.
 func burn(w http.ResponseWriter, r *http.Request) {
-	const slice = 10 * time.Millisecond
+	const slice = time.Millisecond
 	share, err := strconv.ParseFloat(r.FormValue("cpu"), 64)
 	if err != nil || share <= 0 || share > 1 {
 		http.Error(w, "cpu must be above 0 and at most 1", http.StatusBadRequest)
@@ -155,14 +159,25 @@ func burn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	go func() {
-		for begin := time.Now(); time.Since(begin) < length; {
-			busy := time.Duration(share * float64(slice))
-			for start := time.Now(); time.Since(start) < busy; {
+		runtime.LockOSThread()
+		began, before := time.Now(), threadTime()
+		for time.Since(began) < length {
+			if due := time.Duration(share * float64(time.Since(began))); threadTime()-before >= due {
+				time.Sleep(slice)
+				continue
 			}
-			time.Sleep(slice - busy)
+			for start := time.Now(); time.Since(start) < slice; {
+			}
 		}
 	}()
 	w.WriteHeader(http.StatusAccepted)
+}
+
+// threadTime is the CPU time that this thread has used.
+func threadTime() time.Duration {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_THREAD, &u) // it fails for other threads only
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // memory is what POST /hold keeps: the pages of the last request.
