@@ -4,12 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,43 +15,6 @@ import (
 	"github.com/otto-edge/otto/e2e/lab"
 	"github.com/otto-edge/otto/mqtt/mqtttest"
 )
-
-// client asks a service 100 times a second, each time over a new connection. It
-// knows all its addresses and asks the one that answered last, and the others if
-// that does not answer: a request has failed if nobody answers it.
-type client struct {
-	addresses              []string
-	asked, failed, strayed atomic.Int64 // strayed: answered by another one than the last
-}
-
-func (c *client) run(ctx context.Context) {
-	h := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	last := 0
-	for tick := time.NewTicker(10 * time.Millisecond); ctx.Err() == nil; <-tick.C {
-		c.asked.Add(1)
-		answered := false
-		for i := range c.addresses {
-			at := (last + i) % len(c.addresses)
-			resp, err := h.Get("http://" + c.addresses[at] + "/")
-			if err != nil {
-				continue
-			}
-			_, err = io.Copy(io.Discard, resp.Body)
-			_ = resp.Body.Close()
-			if err != nil || resp.StatusCode != http.StatusOK {
-				continue
-			}
-			if i > 0 {
-				c.strayed.Add(1)
-			}
-			answered, last = true, at
-			break
-		}
-		if !answered && ctx.Err() == nil {
-			c.failed.Add(1)
-		}
-	}
-}
 
 // TestServiceLeavesABusyNode loads the core of the host that a service is on.
 func TestServiceLeavesABusyNode(t *testing.T) {
@@ -190,8 +151,8 @@ services:
 	is(b.of + ": ok")
 
 	ctx, cancel := context.WithCancel(t.Context())
-	user, done := &client{addresses: addresses}, make(chan struct{})
-	go func() { defer close(done); user.run(ctx) }()
+	user, done := &lab.Client{Addresses: addresses}, make(chan struct{})
+	go func() { defer close(done); user.Run(ctx) }()
 	began := time.Now()
 	end := b.load(l.Host("n1"))
 	lab.Until(t, "web has moved", func() bool {
@@ -227,9 +188,9 @@ services:
 	}
 	cancel()
 	<-done
-	t.Logf("%d requests, %d failed, %d answered by another address than the last", user.asked.Load(), user.failed.Load(), user.strayed.Load())
-	if user.failed.Load() > 0 || user.asked.Load() < 1000 {
-		t.Errorf("%d of %d requests failed", user.failed.Load(), user.asked.Load())
+	t.Logf("%d requests, %d failed, %d answered by another address than the last", user.Asked.Load(), user.Failed.Load(), user.Strayed.Load())
+	if user.Failed.Load() > 0 || user.Asked.Load() < 1000 {
+		t.Errorf("%d of %d requests failed", user.Failed.Load(), user.Asked.Load())
 	}
 }
 
