@@ -15,13 +15,16 @@ import (
 
 // TestRequirementsAreMeasured has real figures on their whole way: the load of a
 // host's own core, a thermal zone, a processor that is held back, a probe, the way to
-// another host, and a number that an application publishes.
+// another host, and a number that an application publishes. Another service goes where
+// its device is.
 func TestRequirementsAreMeasured(t *testing.T) {
 	l := lab.Up(t, 2)
 	h, far := l.Host("n1"), l.Host("n2")
 	l.Images()
 	h.Load("otto-echo:1")
 	h.Cores("1")
+	far.Load("otto-echo:1")
+	far.Plug("stick")
 	c := lab.NewCluster(t, fmt.Sprintf(`
 metrics: {interval: 1s}
 nodes:
@@ -43,6 +46,7 @@ services:
       - availability.control >= 50%% over 10s
       - availability >= 50%% over 10s
       - mqtt:shop/queue#.length < 100 for 2s
+  reader: {image: 'otto-echo:1', devices: ['/dev/shm/stick:/dev/stick']}
 `, h.IP, far.IP, l.Key))
 	c.Know(l)
 	c.Start()
@@ -96,6 +100,9 @@ services:
 	is("rtt.n2", otto.RequirementViolated, nothing)
 
 	t.Log("\n" + c.Run("requirements"))
+	if why := c.Run("explain", "reader"); !strings.Contains(why, "reader is running on n2") || !strings.Contains(why, "it has no /dev/shm/stick") {
+		t.Errorf("where the reader is: %s", why)
+	}
 	events := c.Run("events")
 	for _, want := range []string{"node.temperature is 88C and should be < 75C", "requirement-met", "shop/queue#.length is 700"} {
 		if !strings.Contains(events, want) {
@@ -115,10 +122,14 @@ func clog(t *testing.T, h *lab.Host) {
 	t.Cleanup(func() { _ = sink.Close() })
 	go func() {
 		for conn, err := sink.Accept(); err == nil; conn, err = sink.Accept() {
-			_, _ = io.Copy(io.Discard, conn)
-			_ = conn.Close()
+			go func() {
+				_, _ = io.Copy(io.Discard, conn)
+				_ = conn.Close()
+			}()
 		}
 	}()
-	h.Rate("10mbit")
-	h.Background("timeout", "120", "bash", "-c", fmt.Sprintf("cat /dev/zero >/dev/tcp/10.77.0.1/%d", sink.Addr().(*net.TCPAddr).Port))
+	h.Rate("2mbit")
+	for range 2 { // one of them alone pauses now and then
+		h.Background("timeout", "120", "bash", "-c", fmt.Sprintf("cat /dev/zero >/dev/tcp/10.77.0.1/%d", sink.Addr().(*net.TCPAddr).Port))
+	}
 }
