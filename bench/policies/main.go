@@ -21,6 +21,7 @@ import (
 
 func main() {
 	seeds := flag.Int("seeds", 20, "how many clusters")
+	first := flag.Uint64("first", 1, "the seed of the first one")
 	nodes := flag.Int("nodes", 50, "nodes of each")
 	services := flag.Int("services", 200, "services of each")
 	days := flag.Int("days", 7, "days of each")
@@ -28,10 +29,10 @@ func main() {
 	out := flag.String("out", "", "write the table to this name with .txt, and the plot with .svg")
 	flag.Parse()
 	size := replay.Size{Nodes: *nodes, Services: *services, Length: time.Duration(*days) * 24 * time.Hour}
-	results, longest := runAll(uint64(*seeds), size, *settle)
+	results, longest := runAll(*first, uint64(*seeds), size, *settle)
 	var text strings.Builder
-	fmt.Fprintf(&text, "%d nodes, %d services, %d days, seeds 1 to %d, settle %v (0s: the default); %s, %d cores\n\n", *nodes, *services, *days, *seeds, *settle, runtime.Version(), runtime.NumCPU())
-	write(&text, results, *seeds)
+	fmt.Fprintf(&text, "%d nodes, %d services, %d days, seeds %d to %d, settle %v (0s: the default); %s, %d cores\n\n", *nodes, *services, *days, *first, *first+uint64(*seeds)-1, *settle, runtime.Version(), runtime.NumCPU())
+	write(&text, results, *first)
 	fmt.Fprintf(&text, "\nlongest run: %.1f s\n", longest.Seconds())
 	fmt.Print(text.String())
 	if *out == "" {
@@ -47,7 +48,7 @@ func main() {
 
 // runAll runs each policy on each seed, as many at a time as there are cores. The
 // results of a policy are in the order of seeds.
-func runAll(seeds uint64, size replay.Size, settle time.Duration) (results map[string][]replay.Result, longest time.Duration) {
+func runAll(first, seeds uint64, size replay.Size, settle time.Duration) (results map[string][]replay.Result, longest time.Duration) {
 	results = map[string][]replay.Result{}
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -59,10 +60,10 @@ func runAll(seeds uint64, size replay.Size, settle time.Duration) (results map[s
 		turn <- struct{}{}
 		all.Go(func() {
 			defer func() { <-turn }()
-			scenario := replay.Draw(seed+1, size)
+			scenario := replay.Draw(first+seed, size)
 			scenario.Wanted.Decisions.Settle = settle
 			for _, name := range replay.Policies() {
-				policy, err := replay.Named(name, seed+1)
+				policy, err := replay.Named(name, first+seed)
 				if err != nil {
 					panic(err) // it is one of Policies
 				}
@@ -79,7 +80,7 @@ func runAll(seeds uint64, size replay.Size, settle time.Duration) (results map[s
 }
 
 // write writes means over the seeds, and how ours compares.
-func write(to io.Writer, results map[string][]replay.Result, seeds int) {
+func write(to io.Writer, results map[string][]replay.Result, first uint64) {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "mean of a seed\tover, h\tearly, h\tviolated, h\tmoves\toutage, min\tdown, min\tfailovers\thasty\treturns\tuseless\t")
 	for _, name := range replay.Policies() {
@@ -106,7 +107,7 @@ func write(to io.Writer, results map[string][]replay.Result, seeds int) {
 		if ratio <= 1.0/3 {
 			third++
 		} else {
-			fmt.Fprintf(&above, "seed %d: %.2f, of which %.2f early (%.1f h of %.1f h)\n", i+1, ratio, early(ours[i])/over(other[i]), early(ours[i]), over(other[i]))
+			fmt.Fprintf(&above, "seed %d: %.2f, of which %.2f early (%.1f h of %.1f h)\n", first+uint64(i), ratio, early(ours[i])/over(other[i]), early(ours[i]), over(other[i]))
 		}
 		if ours[i].Moves <= other[i].Moves {
 			fewer++
@@ -115,10 +116,10 @@ func write(to io.Writer, results map[string][]replay.Result, seeds int) {
 	}
 	slices.Sort(ratios)
 	fmt.Fprintf(to, "\nours/threshold, time over limits: %.2f of the means; by seed %.2f to %.2f, median %.2f; at most 1/3 in %d of %d seeds\n",
-		mean(ours, over)/mean(other, over), ratios[0], ratios[len(ratios)-1], ratios[len(ratios)/2], third, seeds)
+		mean(ours, over)/mean(other, over), ratios[0], ratios[len(ratios)-1], ratios[len(ratios)/2], third, len(ours))
 	fmt.Fprint(to, above.String())
 	fmt.Fprintf(to, "ours/threshold, time violated by verdicts: %.2f of the means\n", mean(ours, violated)/mean(other, violated))
-	fmt.Fprintf(to, "no more moves than threshold in %d of %d seeds; moves of ours within cooldown or back within return_after: %d\n", fewer, seeds, hasty)
+	fmt.Fprintf(to, "no more moves than threshold in %d of %d seeds; moves of ours within cooldown or back within return_after: %d\n", fewer, len(ours), hasty)
 }
 
 // legend says what is counted.
