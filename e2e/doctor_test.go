@@ -72,7 +72,7 @@ services:
 	finds(t, c, "n2 clock")
 	n2.Exec("rm", "/usr/local/bin/date")
 
-	if out, err := c.Try("cluster", "start", "--timeout", "20s"); err == nil {
+	if out, err := c.Try("cluster", "start", "--timeout", "8s"); err == nil {
 		t.Errorf("the service bad runs: %s", out)
 	}
 	lab.Until(t, "all is well", func() bool { return troubles(t, c) == nil })
@@ -106,7 +106,7 @@ services:
 		}
 	}
 	finds(t, c, "control", "n1 agent")
-	c.Try("cluster", "start", "--timeout", "20s")
+	c.Try("cluster", "start", "--timeout", "8s")
 	lab.Until(t, "all is well at last", func() bool { return troubles(t, c) == nil })
 }
 
