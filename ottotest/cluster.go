@@ -1,46 +1,18 @@
 package ottotest
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
-	"net"
-	"os"
 	"slices"
-	"strconv"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/otto-edge/otto"
-	"github.com/otto-edge/otto/agent"
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/control/journal"
-	"github.com/otto-edge/otto/wire"
 )
-
-// Sampler is an agent.Sampler that reads the same from every node.
-type Sampler struct{ of *Host }
-
-// Node implements agent.Sampler.
-func (s Sampler) Node(now time.Time) (otto.NodeSample, error) {
-	s.of.mu.Lock()
-	defer s.of.mu.Unlock()
-	return otto.NodeSample{Time: now.Add(s.of.skew), CPUPercent: 7, MemoryUsed: 1 << 30, MemoryTotal: 4 << 30, DiskUsed: 1 << 30, DiskTotal: 8 << 30}, nil
-}
-
-// Containers implements agent.Sampler.
-func (Sampler) Containers(_ time.Time, running []otto.RunningContainer) []otto.ContainerSample {
-	list := make([]otto.ContainerSample, len(running))
-	for i, r := range running {
-		list[i] = otto.ContainerSample{ID: r.ID, Name: r.Name, CPUPercent: 1, MemoryUsed: 1 << 20, MemoryLimit: 1 << 30}
-	}
-	return list
-}
 
 // Cluster is a cluster in one process.
 type Cluster struct {
@@ -65,36 +37,6 @@ type Cluster struct {
 	atEnd     []func()
 	stopPlane func()
 	planeConn *Conn
-}
-
-// Host is a machine: a container engine, a disk, and perhaps an agent.
-type Host struct {
-	Runtime *Runtime
-	Dir     string
-	// Arch is the machine's; empty means amd64.
-	Arch string
-	// SSHTime is how long it takes to do anything there over SSH.
-	SSHTime time.Duration
-	// unreachable is why SSH does not work; nil when it does.
-	unreachable error
-	// Wrap, if set, comes between the engine and agents that start from now on.
-	Wrap func(agent.Runtime) agent.Runtime
-
-	measure atomic.Pointer[func(*otto.NodeSample, []otto.ContainerSample)]
-	rtt     atomic.Int64 // nanoseconds that a packet from anywhere takes to it and back
-	devices sync.Map     // by path, of those that are plugged in
-
-	life      chan struct{} // taken by who starts or ends the agent
-	cut       bool          // its network
-	off       bool          // its power
-	powered   int           // how often it was switched on again
-	poweredAt time.Time     // the last time
-	skew      time.Duration // of its wall clock
-	mu        sync.Mutex
-	enrolment *wire.Enrolment
-	conn      *Conn
-	stop      func()
-	boots     int
 }
 
 // NewCluster returns a cluster of hosts that have the given images, without a
@@ -231,258 +173,6 @@ func AllUp(c *otto.Cluster) bool {
 	return true
 }
 
-// KillAgent ends a host's agent as kill -9 would; its containers run on.
-func (c *Cluster) KillAgent(host string) {
-	h := c.Hosts[host]
-	h.life <- struct{}{}
-	defer func() { <-h.life }()
-	if conn, stop := h.unplug(); stop != nil {
-		conn.by.Kill()
-		conn.Break()
-		stop()
-	}
-}
-
-// unplug takes the agent out of the host; whoever does it ends it, without the
-// lock, because the agent may need it to come to its end.
-func (h *Host) unplug() (*Conn, func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	stop := h.stop
-	h.stop = nil
-	return h.conn, stop
-}
-
-// StartAgent starts a host's agent from what is on its disk.
-func (c *Cluster) StartAgent(host string) error {
-	h := c.Hosts[host]
-	h.life <- struct{}{}
-	defer func() { <-h.life }()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.stop != nil || h.enrolment == nil || h.off {
-		return nil
-	}
-	conn, stop, err := c.agent(host, h.Dir, h.Runtime, h.clock(host, c.booted))
-	if err == nil {
-		h.conn, h.stop = conn, stop
-	}
-	return err
-}
-
-// Twin starts a second agent of a host, from a copy of its disk on another machine
-// that has an engine of its own: on the same machine an agent would find its
-// directory held. It returns what cuts the power of that machine; nil where there
-// is no agent to be doubled.
-func (c *Cluster) Twin(host string, engine *Runtime) (off func(), err error) {
-	h := c.Hosts[host]
-	dir := c.T.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(h.Dir)); err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.stop == nil {
-		return nil, nil
-	}
-	clock := h.clock(host+"-twin", time.Now())
-	conn, end, err := c.agent(host, dir, engine, clock)
-	if err != nil {
-		return nil, err
-	}
-	return func() {
-		conn.by.Kill()
-		conn.Break()
-		end()
-		engine.PowerOff()
-	}, nil
-}
-
-// agent starts an agent of a host; the caller holds the host's lock.
-func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn, func(), error) {
-	h := c.Hosts[host]
-	h.boots++
-	e := *h.enrolment
-	boot := host + "-boot-" + strconv.Itoa(h.boots)
-	conn := c.Bus.Client(host)
-	conn.by = c.process(host)
-	var runtime agent.Runtime = engine{on, conn.by}
-	if h.Wrap != nil {
-		runtime = h.Wrap(runtime)
-	}
-	a, err := agent.New(agent.Options{
-		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: cmp.Or(h.Arch, "amd64")}, StateDir: dir,
-		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Log: c.Log.With("who", host),
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	conn.OnConnect(a.Connected)
-	conn.Will(agent.Will(host, boot))
-	return conn, run(a.Run, conn.Run), nil
-}
-
-// Plug plugs a device into a host, or pulls it out. The agent looks for it when it
-// looks at the engine.
-func (h *Host) Plug(path string, in bool) {
-	if in {
-		h.devices.Store(path, true)
-	} else {
-		h.devices.Delete(path)
-	}
-}
-
-func (h *Host) plugged(path string) bool {
-	_, in := h.devices.Load(path)
-	return in
-}
-
-// Clone copies a host's disk, as far as its agent's enrolment goes, to another
-// host and starts the agent there: two agents of one node.
-func (c *Cluster) Clone(from, to string) error {
-	f, t := c.Hosts[from], c.Hosts[to]
-	f.mu.Lock()
-	enrolment := f.enrolment
-	f.mu.Unlock()
-	t.mu.Lock()
-	t.enrolment = enrolment
-	t.mu.Unlock()
-	return c.StartAgent(to)
-}
-
-// clock is the host's, which begins anew whenever its power is switched on.
-func (h *Host) clock(machine string, since time.Time) agent.Clock {
-	if !h.poweredAt.IsZero() {
-		since = h.poweredAt
-	}
-	return agent.Clock{Boot: machine + "-" + strconv.Itoa(h.powered), Now: func() time.Duration { return time.Since(since) }}
-}
-
-// knock is what a host finds when it tries to reach another one.
-func (c *Cluster) knock(from string) func(context.Context, string) error {
-	return func(ctx context.Context, address string) error {
-		h := c.Hosts[address]
-		if h == nil {
-			return fmt.Errorf("no host %s", address)
-		}
-		h.mu.Lock()
-		gone := h.cut || h.off || h.unreachable != nil
-		h.mu.Unlock()
-		if from != "" {
-			c.Hosts[from].mu.Lock()
-			gone = gone || c.Hosts[from].cut
-			c.Hosts[from].mu.Unlock()
-		}
-		if gone {
-			<-ctx.Done()
-			return fmt.Errorf("%s does not answer", address)
-		}
-		return nil
-	}
-}
-
-// SetRoundTrip is how long a packet takes from anywhere to the host, or from it to
-// anywhere, and back, beside what others add.
-func (h *Host) SetRoundTrip(d time.Duration) { h.rtt.Store(int64(d)) }
-
-func (c *Cluster) roundTrip(from string) func(context.Context, string) (time.Duration, error) {
-	reach := c.knock(from)
-	return func(ctx context.Context, address string) (time.Duration, error) {
-		if err := reach(ctx, address); err != nil {
-			return 0, err
-		}
-		took := time.Duration(c.Hosts[from].rtt.Load() + c.Hosts[address].rtt.Load())
-		return took, pause(ctx, took)
-	}
-}
-
-// try is what a host finds, or the control plane without a name, when it probes a
-// published port of a host, or one of a container of its own.
-func (c *Cluster) try(from string) func(context.Context, otto.Probe, string) error {
-	reach := c.knock(from)
-	return func(ctx context.Context, _ otto.Probe, address string) error {
-		host, port, err := net.SplitHostPort(address)
-		if host == "" && err == nil {
-			if !c.Hosts[from].Runtime.listens(port, func(p otto.Port) uint16 { return p.Container }) {
-				return syscall.ECONNREFUSED
-			}
-			return nil
-		}
-		if err == nil {
-			err = reach(ctx, host)
-		}
-		if err != nil {
-			return err
-		}
-		took := c.Hosts[host].rtt.Load()
-		if from != "" {
-			took += c.Hosts[from].rtt.Load()
-		}
-		if err := pause(ctx, time.Duration(took)); err != nil {
-			return err
-		}
-		if !c.Hosts[host].Runtime.listens(port, func(p otto.Port) uint16 { return p.Host }) {
-			return syscall.ECONNREFUSED
-		}
-		return nil
-	}
-}
-
-// Cut pulls a host's network cable.
-func (c *Cluster) Cut(host string) { c.CutOneWay(host, true, true) }
-
-// CutOneWay breaks what a host receives, what it sends, or both. Nobody gets an
-// answer from it in either case.
-func (c *Cluster) CutOneWay(host string, in, out bool) {
-	h := c.Hosts[host]
-	h.mu.Lock()
-	h.cut = true
-	h.mu.Unlock()
-	c.Bus.CutOneWay(host, in, out)
-}
-
-// Heal puts the cable back.
-func (c *Cluster) Heal(host string) {
-	h := c.Hosts[host]
-	h.mu.Lock()
-	h.cut = false
-	h.mu.Unlock()
-	c.Bus.Heal(host)
-}
-
-// PowerOff cuts a host's power: agent and containers end at once, and the broker
-// learns of it when the connection has been silent for long enough.
-func (c *Cluster) PowerOff(host string) {
-	h := c.Hosts[host]
-	c.Bus.Cut(host)
-	h.mu.Lock()
-	h.off = true
-	h.mu.Unlock()
-	h.life <- struct{}{}
-	defer func() { <-h.life }()
-	if conn, stop := h.unplug(); stop != nil {
-		conn.by.Kill()
-		stop()
-	}
-	h.Runtime.PowerOff()
-}
-
-// PowerOn switches a host on again: the engine starts what it would at boot, and
-// the agent if withAgent is set, as systemd does.
-func (c *Cluster) PowerOn(host string, withAgent bool) error {
-	c.Bus.Heal(host)
-	h := c.Hosts[host]
-	h.mu.Lock()
-	h.off = false
-	h.powered, h.poweredAt = h.powered+1, time.Now()
-	h.mu.Unlock()
-	h.Runtime.PowerOn()
-	if withAgent {
-		return c.StartAgent(host)
-	}
-	return nil
-}
-
 // Up reports whether a control plane runs.
 func (c *Cluster) Up() bool { return c.stopPlane != nil }
 
@@ -523,41 +213,6 @@ func (c *Cluster) NeverTwice(instance string) {
 		cancel()
 		<-done
 	})
-}
-
-// Conn is the connection of a host's agent.
-func (h *Host) Conn() *Conn {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.conn
-}
-
-// Alive reports whether the host's agent runs.
-func (h *Host) Alive() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.stop != nil
-}
-
-// SetUnreachable says why SSH does not work, or with nil that it does.
-func (h *Host) SetUnreachable(why error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.unreachable = why
-}
-
-// SetSkew sets how far the host's wall clock is off.
-func (h *Host) SetSkew(d time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.skew = d
-}
-
-// Boots is how often the host's agent has been started.
-func (h *Host) Boots() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.boots
 }
 
 // run starts functions and returns what ends them and waits for them.
