@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -13,8 +14,8 @@ import (
 )
 
 // TestScheduling draws clusters and histories. At each step Pick and Explain agree,
-// no filter is violated, every node is either a choice or refused for a reason, and
-// the order in which nodes are given means nothing. For more:
+// no filter is violated, every node is either a choice or refused for a reason, which
+// Refusal gives as well, and the order in which nodes are given means nothing. For more:
 //
 //	go test ./control/scheduler -run TestScheduling -rapid.checks=100000
 func TestScheduling(t *testing.T) {
@@ -32,7 +33,7 @@ func TestScheduling(t *testing.T) {
 				placed = slices.Delete(placed, k, k+1)
 				continue
 			}
-			ask := Ask{Service: rapid.SampledFrom(services).Draw(t, "ask")}
+			ask := drawAsk(t, services, nodes)
 			node := judge(t, s, same, ask, nodes, placed)
 			if len(nodes) > 0 && rapid.IntRange(0, 3).Draw(t, "elsewhere") == 0 { // as a home does, whatever is refused
 				node = rapid.SampledFrom(nodes).Draw(t, "home").ID
@@ -61,10 +62,10 @@ func judge(t *rapid.T, s, same *State, ask Ask, nodes []Candidate, placed []put)
 		t.Fatalf("with the nodes in another order it picks %s, not %s", other, node)
 	}
 	for _, n := range nodes {
-		var filters []string
+		var filters, reasons []string
 		for _, r := range refusals {
 			if r.Node == n.ID {
-				filters = append(filters, r.Filter)
+				filters, reasons = append(filters, r.Filter), append(reasons, r.Reason)
 				if r.Reason == "" {
 					t.Fatalf("%s refuses %s without a reason", r.Filter, n.ID)
 				}
@@ -74,8 +75,11 @@ func judge(t *rapid.T, s, same *State, ask Ask, nodes []Candidate, placed []put)
 		if (k < 0) == (len(filters) == 0) {
 			t.Fatalf("%s is a choice and refused, or neither: %v", n.ID, filters)
 		}
-		if want := forbidden(ask.Service, n, placed); !slices.Equal(filters, want) {
+		if want := forbidden(ask, n, placed); !slices.Equal(filters, want) {
 			t.Fatalf("%s is refused for %v, and should be for %v", n.ID, filters, want)
+		}
+		if why, refused := s.Refusal(ask, n.ID); refused != (k < 0) || refused && why != reasons[0] {
+			t.Fatalf("%s alone is refused for %q, and among all for %q", n.ID, why, reasons)
 		}
 		if k >= 0 {
 			checkScore(t, scores[k])
@@ -98,7 +102,8 @@ func checkScore(t *rapid.T, s otto.Score) {
 }
 
 // forbidden is what the filters mean, without their data structures.
-func forbidden(s *otto.Service, n Candidate, placed []put) (filters []string) {
+func forbidden(ask Ask, n Candidate, placed []put) (filters []string) {
+	s := ask.Service
 	add := func(name string, refuses bool) {
 		if refuses {
 			filters = append(filters, name)
@@ -122,19 +127,46 @@ func forbidden(s *otto.Service, n Candidate, placed []put) (filters []string) {
 	}
 	total := float64(n.Memory)
 	add("node", n.Refuse != "")
+	add("stays", ask.Only != "" && ask.Only != n.ID)
 	add("platform", s.Platform != "" && n.Arch != "" && !strings.HasSuffix(s.Platform, "/"+n.Arch))
 	add("image", n.Unbuilt[s.Spec.Image] != "")
 	add("require", slices.ContainsFunc(s.Placement.Require, func(e otto.Expression) bool { return !e.Matches(n.Labels) }))
 	tooSmall := n.Memory > 0 && uint64(s.Spec.Resources.MemoryBytes) > n.Memory
 	full := n.Memory > 0 && s.Reserve.MemoryBytes > 0 && float64(s.Reserve.MemoryBytes) > total-max(float64(memory), n.MemoryUse.Mean*total)
 	add("memory", tooSmall || full)
-	add("cpu", n.Cores > 0 && s.Reserve.CPU > 0 && s.Reserve.CPU > n.Cores-max(cpu, n.CPU.Mean*n.Cores))
+	var busy float64
+	if n.CPU.Span >= 2*time.Minute { // not only for a moment
+		busy = n.CPU.Mean * n.Cores
+	}
+	add("cpu", n.Cores > 0 && s.Reserve.CPU > 0 && s.Reserve.CPU > n.Cores-max(cpu, busy))
 	add("ports", clash)
 	add("devices", n.Devices != nil && slices.ContainsFunc(s.Spec.Devices, func(d otto.Device) bool { return !n.Devices[d.Host] }))
 	add("apart_from", apart)
 	add("max_per_node", s.Placement.MaxPerNode > 0 && own >= s.Placement.MaxPerNode)
 	add("ban", n.Bans[s.Name] != "")
+	add("requirements", ask.Also != nil && ask.Also(n.ID) != "")
 	return filters
+}
+
+func drawAsk(t *rapid.T, services []*otto.Service, nodes []Candidate) Ask {
+	ask := Ask{Service: rapid.SampledFrom(services).Draw(t, "ask")}
+	ids := []string{"gone"}
+	for _, n := range nodes {
+		ids = append(ids, n.ID)
+	}
+	if rapid.IntRange(0, 3).Draw(t, "stays") == 0 {
+		ask.Only, ask.Why = rapid.SampledFrom(ids).Draw(t, "only"), "its data is there"
+	}
+	if rapid.IntRange(0, 2).Draw(t, "required") == 0 {
+		hot := rapid.SliceOfDistinct(rapid.SampledFrom(ids), rapid.ID).Draw(t, "hot")
+		ask.Also = func(node string) string {
+			if slices.Contains(hot, node) {
+				return "it is too hot"
+			}
+			return ""
+		}
+	}
+	return ask
 }
 
 func drawNodes(t *rapid.T) (nodes []Candidate) {
@@ -145,7 +177,9 @@ func drawNodes(t *rapid.T) (nodes []Candidate) {
 		}
 		load := func(name string) Load {
 			if rapid.Bool().Draw(t, id+" "+name+" known") {
-				return used(rapid.Float64Range(0, 1.2).Draw(t, id+" "+name), rapid.Float64Range(0, 1).Draw(t, id+" "+name+" deviation"))
+				l := used(rapid.Float64Range(0, 1.2).Draw(t, id+" "+name), rapid.Float64Range(0, 1).Draw(t, id+" "+name+" deviation"))
+				l.Span = rapid.SampledFrom([]time.Duration{0, 2*time.Minute - 1, 2 * time.Minute, 2 * time.Minute}).Draw(t, id+" "+name+" span")
+				return l
 			}
 			return Load{}
 		}
