@@ -369,6 +369,41 @@ func TestLatencyAndNodesMoveServicesToo(t *testing.T) {
 	})
 }
 
+// TestServiceGoesWhereTheClockIsRight has a clock that is off either way be no place to go to.
+func TestServiceGoesWhereTheClockIsRight(t *testing.T) {
+	web := movable("web", "a")
+	web.Requirements = []otto.Requirement{required("node.clock", 1, otto.ActionMigrate), required("node.heartbeat", 5, otto.ActionMigrate)}
+	inThree(t, []otto.Service{web}, func(t *testing.T, c *ottotest.Cluster) {
+		c.Hosts["a"].SetSkew(3 * time.Second)
+		c.Hosts["b"].SetSkew(-2 * time.Second)
+		alone(t, c, "web", "c", 2*time.Minute)
+		if told := happened(c, "service-moving"); len(told) != 1 || !strings.Contains(told[0], "node.clock is 3s and should be < 1s") {
+			t.Errorf("it was told as %q", told)
+		}
+	})
+}
+
+func TestNodeThatComesBackIsOnlyAdvised(t *testing.T) {
+	t.Parallel() // it takes long
+	inThree(t, []otto.Service{service("web", "")}, func(t *testing.T, c *ottotest.Cluster) {
+		cpuIs(c, map[string]float64{"a": 60, "b": 60, "c": 2})
+		c.PowerOff("c")
+		time.Sleep(2 * time.Hour)
+		was := c.Running("web")
+		if err := c.PowerOn("c", true); err != nil {
+			t.Fatal(err)
+		}
+		c.Wait(5*time.Minute, "advised", func(*otto.Cluster) bool { return len(happened(c, "decision-advised")) == 1 })
+		if told := happened(c, "decision-advised")[0]; !strings.HasPrefix(told, "web would be better on c: c has come") {
+			t.Errorf("advised as %q", told)
+		}
+		time.Sleep(time.Hour)
+		if n := len(happened(c, "service-moving", "decision-advised")); n != 1 || !slices.Equal(was, c.Running("web")) {
+			t.Errorf("%d moves and advices, and it is on %v", n, c.Running("web"))
+		}
+	})
+}
+
 func TestNodeThatJoinsIsOnlyAdvised(t *testing.T) {
 	t.Parallel() // it takes long
 	synctest.Test(t, func(t *testing.T) {

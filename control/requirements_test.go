@@ -147,6 +147,66 @@ func TestNodesAndTheWholeClusterHaveRequirements(t *testing.T) {
 	})
 }
 
+func TestSilenceAndClocksOfNodesAreJudged(t *testing.T) {
+	inThree(t, nil, func(t *testing.T, c *ottotest.Cluster) {
+		w := three()
+		w.Requirements = []otto.Requirement{required("node.heartbeat", 5, otto.ActionEvent), required("node.clock", 1, otto.ActionEvent)}
+		apply(t, c, w)
+		// states are those of silence and clock, on a, b and c.
+		states := func(want ...otto.RequirementState) func(*otto.Cluster) bool {
+			return func(v *otto.Cluster) bool {
+				var got []otto.RequirementState
+				for _, n := range v.Nodes {
+					for _, of := range n.Verdicts {
+						got = append(got, of.State)
+					}
+				}
+				return slices.Equal(want, got)
+			}
+		}
+		const ok, violated, unknown = otto.RequirementOK, otto.RequirementViolated, otto.RequirementUnknown
+		c.Wait(time.Minute, "all are well", states(ok, ok, ok, ok, ok, ok))
+		c.Hosts["a"].SetSkew(-3 * time.Second)
+		cut := time.Now()
+		c.Cut("c")
+		v := c.Wait(time.Minute, "a's clock and c's silence", states(ok, violated, ok, ok, violated, unknown))
+		silent := time.Since(cut).Seconds()
+		if clock := *v.Nodes[0].Verdicts[1].Value; clock < 2.9 || clock > 3.1 {
+			t.Errorf("a clock that is 3 s late is off by %v", clock)
+		}
+		if heard := *v.Nodes[2].Verdicts[0].Value; heard < silent-1 || heard > silent+1 || silent < 25 {
+			t.Errorf("after %v s of silence it was heard %v s ago", silent, heard)
+		}
+		if heard := *v.Nodes[0].Verdicts[0].Value; heard > 1 {
+			t.Errorf("one that speaks was heard %v s ago", heard)
+		}
+		c.Hosts["a"].SetSkew(0)
+		c.Heal("c")
+		c.Wait(time.Minute, "all are well again", states(ok, ok, ok, ok, ok, ok))
+		if diff := cmp.Diff([]string{"requirement-violated", "requirement-violated", "requirement-met", "requirement-met"}, told(c)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestCPUWithoutALimitIsAShareOfTheNode(t *testing.T) {
+	web, db := movable("web", "a"), movable("db", "a")
+	web.Requirements = []otto.Requirement{required("cpu", 20, otto.ActionEvent)}
+	db.Requirements, db.Spec.Resources.CPU = web.Requirements, 2
+	prepare := func(_ *testing.T, c *ottotest.Cluster) { c.Hosts["a"].CPUs = 4 }
+	inThreeWith(t, []otto.Service{web, db}, prepare, func(t *testing.T, c *ottotest.Cluster) {
+		c.Hosts["a"].Measure(func(_ *otto.NodeSample, list []otto.ContainerSample) {
+			for i := range list {
+				list[i].CPUPercent = 100 // one core
+			}
+		})
+		v := c.Wait(time.Minute, "violated", inState(otto.RequirementViolated))
+		if web, db := *v.Services[0].Verdicts[0].Value, *v.Services[1].Verdicts[0].Value; web != 25 || db != 50 {
+			t.Errorf("one core is %v%% of the node's four, and %v%% of a limit of two", web, db)
+		}
+	})
+}
+
 func TestRestartsAreCounted(t *testing.T) {
 	web := movable("web", "a")
 	r := required("restarts", 3, otto.ActionEvent)

@@ -38,6 +38,7 @@ type Host struct {
 	Dir     string
 	// Arch is the machine's; empty means amd64.
 	Arch string
+	CPUs int // cores that its agent reports; 0 as if it did not know
 	// SSHTime is how long it takes to do anything there over SSH.
 	SSHTime time.Duration
 	// unreachable is why SSH does not work; nil when it does.
@@ -142,7 +143,7 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 		runtime = h.Wrap(runtime)
 	}
 	a, err := agent.New(agent.Options{
-		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: cmp.Or(h.Arch, "amd64")}, StateDir: dir,
+		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: cmp.Or(h.Arch, "amd64"), CPUs: h.CPUs}, StateDir: dir,
 		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Log: c.Log.With("who", host),
 	})
 	if err != nil {
