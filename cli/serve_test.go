@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -23,8 +24,21 @@ type canned struct {
 
 func (c canned) Plan(context.Context, otto.Wanted) (otto.Plan, error) { return c.plan, c.err }
 func (c canned) Restart(context.Context, string) error                { return c.err }
-func (c canned) Cluster() *otto.Cluster                               { return &c.view }
-func (c canned) Next() (*otto.Cluster, <-chan struct{})               { return &c.view, nil }
+
+// Move says what it was asked for by where the service goes.
+func (c canned) Move(_ context.Context, name, to string, advised bool) (otto.Decision, error) {
+	switch {
+	case advised && to == "":
+		to = "advised"
+	case to == "":
+		to = "best"
+	}
+	predicted := []otto.Prediction{{Requirement: "node.cpu < 80% for 30s", Of: name, Value: 20, Unit: otto.UnitPercent}}
+	return otto.Decision{Outcome: otto.OutcomeDo, Action: otto.ActionMigrate, Service: name, Instance: name, Node: "n1", To: to, Outage: 2 * time.Second, Predicted: predicted}, c.err
+}
+
+func (c canned) Cluster() *otto.Cluster                 { return &c.view }
+func (c canned) Next() (*otto.Cluster, <-chan struct{}) { return &c.view, nil }
 
 // serve answers for the cluster in the current directory: serve PLAN VIEW [ERROR].
 // It ends with the script, or when it is called again.
