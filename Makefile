@@ -68,6 +68,13 @@ soak: setup agents ## what only shows after a long time; SOAK=30m is how long (r
 	go test -timeout 12h ./control/sim -sim.for $${SOAK:-30m} -sim.from $$(date +%s)
 	OTTO_SOAK=$${SOAK:-30m} OTTO_E2E=required go test -count=1 -p 1 -timeout 3h -run 'Cable|CutOff|HungEngine|Killed|Leaves|LossAndLoad|Unhealthy' ./e2e
 
+.PHONY: properties
+properties: ## all property tests, CHECKS=100000 drawn cases each: some hours
+	@for file in $$(git grep -l 'rapid\.Check(' -- '*_test.go'); do \
+		tests=$$(awk '/^func Test/ {sub(/\(.*/, "", $$2); name = $$2} /rapid\.Check\(/ {print name}' $$file | sort -u | paste -sd '|'); \
+		go test ./$$(dirname $$file) -v -timeout 12h -run "^($$tests)$$" -rapid.checks=$${CHECKS:-100000}; \
+	done
+
 .PHONY: mutants
 mutants: ## put bugs into the code, and see that control/sim finds each
 	go test -timeout 2h -v -run Mutants ./control/sim -sim.mutants
