@@ -24,7 +24,8 @@ another one: how each node that could take it scores and what of, which filter
 refuses it on the others, which rules of placement hold, and what holds it back.
 
 A score is from 0 to 1: the mean of its parts by their weights, of the node as
-it would be with the instance on it. See scheduler.weights in otto.yaml.
+it would be with the instance on it. docs/services.md says what the parts mean;
+scheduler.weights in otto.yaml sets their weights.
 
 Which requirements hold and by how much, what would be done about those that do
 not, and what holds that back, is there too.

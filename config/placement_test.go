@@ -1,6 +1,9 @@
 package config
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -38,5 +41,33 @@ func TestPlacementForms(t *testing.T) {
 	got := parse(t, "scheduler: {weights: {cpu: 0, spread: 1.5}}\n").Wanted.Scheduler.Weights
 	if diff := cmp.Diff(map[string]float64{otto.ScoreCPU: 0, otto.ScoreSpread: 1.5}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestServicesAreDocumented keeps the tables of docs/services.md those of the code.
+func TestServicesAreDocumented(t *testing.T) {
+	b, err := os.ReadFile("../docs/services.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := string(b)
+	_, rest, _ := strings.Cut(doc, "```yaml\n")
+	example, _, _ := strings.Cut(rest, "```")
+	if f := parse(t, example); len(f.Wanted.Services) != 3 || len(f.Warnings) > 0 {
+		t.Errorf("its example has %d services and the warnings %v", len(f.Wanted.Services), f.Warnings)
+	}
+	rows := map[string]bool{}
+	for part, weight := range otto.DefaultWeights() {
+		rows[fmt.Sprintf("| `%s` | %g |", part, weight)] = true
+	}
+	for _, of := range []string{"placement", "update"} {
+		for name := range serviceObject(true).keys[of].schema["properties"].(schema) {
+			rows["| `"+of+"."+name+"` |"] = true
+		}
+	}
+	for row := range rows {
+		if !strings.Contains(doc, row) {
+			t.Errorf("it has no row %s", row)
+		}
 	}
 }

@@ -180,7 +180,8 @@ func FuzzRequirement(f *testing.F) {
 	})
 }
 
-func TestExampleOfTheDocsLoads(t *testing.T) {
+// TestRequirementsAreDocumented has the example load, and each key of the map form be there.
+func TestRequirementsAreDocumented(t *testing.T) {
 	doc, err := os.ReadFile("../docs/requirements.md")
 	if err != nil {
 		t.Fatal(err)
@@ -190,5 +191,10 @@ func TestExampleOfTheDocsLoads(t *testing.T) {
 	f := parse(t, example)
 	if n := len(f.Wanted.Services[0].Requirements); n != 6 {
 		t.Errorf("%d requirements", n)
+	}
+	for name := range requirementObject().keys {
+		if !strings.Contains(string(doc), "\n| `"+name+"` | ") {
+			t.Errorf("the map form has no row of %s", name)
+		}
 	}
 }
