@@ -260,6 +260,16 @@ func (s ContainerSpec) Stateful() bool {
 	return false
 }
 
+// Volumes are the names of the named volumes that it mounts.
+func (s ContainerSpec) Volumes() (names []string) {
+	for _, m := range s.Mounts {
+		if m.Type == MountVolume && m.Source != "" {
+			names = append(names, m.Source)
+		}
+	}
+	return names
+}
+
 // Hash identifies what a container is made from. A container whose LabelSpec
 // differs from the wanted spec's hash is recreated. When to pull is not part of
 // what a container is made from.

@@ -12,15 +12,16 @@ import (
 )
 
 const (
-	resync      = time.Minute     // between two looks at the engine without any event
-	engineWait  = 2 * time.Second // between two looks at an engine that does not answer
-	sickWait    = 4 * time.Second // for the answer of one that has not answered before
-	backoffMin  = time.Second     // after a start that failed; doubles
-	backoffMax  = time.Minute
-	fenceRetry  = 500 * time.Millisecond
-	tailLines   = 10
-	imagesEvery = 5 * time.Minute // between two looks at what images there are, without a pull
-	maxImages   = 200
+	resync     = time.Minute     // between two looks at the engine without any event
+	engineWait = 2 * time.Second // between two looks at an engine that does not answer
+	sickWait   = 4 * time.Second // for the answer of one that has not answered before
+	backoffMin = time.Second     // after a start that failed; doubles
+	backoffMax = time.Minute
+	fenceRetry = 500 * time.Millisecond
+	tailLines  = 10
+	listEvery  = 5 * time.Minute // between two looks at what images and volumes there are, without a reason
+	maxImages  = 200
+	maxVolumes = 500 // with names of 255 bytes at most, half of a message
 	// devicesEvery is between two looks at whether devices are there that services ask
 	// for: a few stat calls, and none on nodes of which nobody asks that.
 	devicesEvery = 5 * time.Second
@@ -37,6 +38,8 @@ type converger struct {
 	listed     bool               // whether the engine has ever told this agent what there is
 	images     []string           // that are there
 	imagesAt   time.Time          // when to list them next
+	volumes    []string           // that are there; nil if that is not known
+	volumesAt  time.Time          // when to list them next
 	refreshAt  time.Time          // when to look at the engine next, without an event
 	rest       time.Time          // until when not to look at it, whatever happens
 	work       map[string]*work   // under way, by instance
@@ -56,6 +59,7 @@ type work struct {
 	why     string // of a restart
 	asked   bool   // likewise
 	hash    string
+	volumes bool // there may be more volumes after it
 	pulling bool
 	cancel  context.CancelFunc
 }
@@ -251,7 +255,7 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 	asked := wish{of: c.assignment.Revision}
 	if want != nil {
 		asked.Instance = *want
-		w.hash = want.Spec.Hash()
+		w.hash, w.volumes = want.Spec.Hash(), len(want.Spec.Volumes()) > 0
 		r.hash = w.hash
 	}
 	c.work[name] = w
@@ -277,6 +281,9 @@ func (c *converger) settle(r result) {
 	delete(c.work, r.instance)
 	delete(c.rerun, r.instance)
 	c.known = false
+	if w.volumes && c.volumes != nil { // an engine that cannot list them is not asked each time
+		c.volumesAt = time.Time{}
+	}
 	if w.do == doRestart && r.err != nil {
 		c.rerun[r.instance] = true
 	}

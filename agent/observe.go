@@ -40,17 +40,20 @@ func (c *converger) refresh(ctx context.Context) {
 	c.containers, c.known, c.listed = list, true, true
 	c.refreshAt = time.Now().Add(resync)
 	if !time.Now().Before(c.imagesAt) {
-		c.list(ctx)
+		c.listImages(ctx)
+	}
+	if !time.Now().Before(c.volumesAt) {
+		c.listVolumes(ctx)
 	}
 	for _, ctr := range list {
 		c.inspect(ctx, ctr)
 	}
 }
 
-// list asks the engine for its images, of which the control plane is told so that
-// services go where theirs are. Too many are too long a story.
-func (c *converger) list(ctx context.Context) {
-	c.imagesAt = time.Now().Add(imagesEvery)
+// listImages asks the engine for its images, of which the control plane is told so
+// that services go where theirs are. Too many are too long a story.
+func (c *converger) listImages(ctx context.Context) {
+	c.imagesAt = time.Now().Add(listEvery)
 	images, err := c.Runtime.Images(ctx)
 	if err != nil {
 		c.Log.Warn("images not listed", "err", err)
@@ -58,6 +61,19 @@ func (c *converger) list(ctx context.Context) {
 	}
 	slices.Sort(images)
 	c.images = images[:min(len(images), maxImages)]
+}
+
+// listVolumes asks it for the volumes of the cluster, so that services go where their
+// data is.
+func (c *converger) listVolumes(ctx context.Context) {
+	volumes, err := c.Runtime.Volumes(ctx)
+	if err != nil {
+		c.Log.Warn("volumes not listed", "err", err)
+		c.volumes, c.volumesAt = nil, time.Now().Add(resync)
+		return
+	}
+	slices.Sort(volumes)
+	c.volumes, c.volumesAt = append([]string{}, volumes[:min(len(volumes), maxVolumes)]...), time.Now().Add(listEvery)
 }
 
 // inspect notes why a container does not stay up, and forgets it once it does.

@@ -20,6 +20,9 @@ type Runtime interface {
 	Running(ctx context.Context) ([]otto.RunningContainer, error)
 	// Images returns the names of the images that are there, as the engine has them.
 	Images(ctx context.Context) ([]string, error)
+	// Volumes returns the names of the named volumes that were made for this cluster,
+	// used or not.
+	Volumes(ctx context.Context) ([]string, error)
 	// Pull makes the image of spec present as its pull policy asks. A pull that
 	// fails while a usable image is there is only a warning.
 	Pull(ctx context.Context, spec otto.ContainerSpec) (warning string, err error)

@@ -104,8 +104,9 @@ func (n *simulated) now() (otto.Assignment, uint64) {
 
 func (n *simulated) report() {
 	a, seq := n.now()
-	r := wire.Report{NodeID: n.NodeID, BootID: n.boot(), Seq: seq, Revision: a.Revision, Warrant: a.Warrant, Settled: true, Instances: []otto.InstanceStatus{}}
+	r := wire.Report{NodeID: n.NodeID, BootID: n.boot(), Seq: seq, Revision: a.Revision, Warrant: a.Warrant, Settled: true, Volumes: []string{}, Instances: []otto.InstanceStatus{}}
 	for _, i := range a.Instances {
+		r.Volumes = append(r.Volumes, i.Spec.Volumes()...)
 		r.Instances = append(r.Instances, otto.InstanceStatus{
 			Name: i.Name, Service: i.Service, State: otto.InstanceRunning, Image: i.Spec.Image, ContainerID: containerID(i.Name),
 			SpecHash: i.Spec.Hash(), Started: n.begun, Restart: i.Restart,

@@ -160,6 +160,7 @@ func TestHangingEngine(t *testing.T) {
 	calls := map[string]func(context.Context) error{
 		"containers": func(ctx context.Context) error { _, err := r.Containers(ctx); return err },
 		"images":     func(ctx context.Context) error { _, err := r.Images(ctx); return err },
+		"volumes":    func(ctx context.Context) error { _, err := r.Volumes(ctx); return err },
 		"running":    func(ctx context.Context) error { _, err := r.Running(ctx); return err },
 		"pull":       func(ctx context.Context) error { _, err := r.Pull(ctx, otto.ContainerSpec{Image: "x"}); return err },
 		"create":     func(ctx context.Context) error { _, err := r.Create(ctx, otto.Instance{}, "x"); return err },
@@ -197,6 +198,28 @@ func TestHangingEngine(t *testing.T) {
 	accepting.Wait()
 	conns.Wait()
 	goleak.VerifyNone(t, ignore)
+}
+
+// TestVolumesOfTheCluster asks an engine that has some of others, and one without a name
+// that a killed agent has left behind.
+func TestVolumesOfTheCluster(t *testing.T) {
+	unnamed := strings.Repeat("0a", 32)
+	f := &fakeEngine{handlers: map[string]http.HandlerFunc{"GET /volumes": func(w http.ResponseWriter, r *http.Request) {
+		others := `{"Name": "others"}, `
+		if r.URL.Query().Get("filters") == `{"label":{"otto.cluster=home":true}}` {
+			others = ""
+		}
+		fmt.Fprintf(w, `{"Volumes": [{"Name": "data"}, %s{"Name": %q}, {"Name": "facade"}]}`, others, unnamed)
+	}}}
+	r := fake(t, f)
+	got, err := r.Volumes(t.Context())
+	if diff := cmp.Diff([]string{"data", "facade"}, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	got, err = r.AllVolumes(t.Context())
+	if diff := cmp.Diff([]string{"data", "others", unnamed, "facade"}, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
 }
 
 func TestEngineThatComesBackAsAnotherOneIsAskedAnew(t *testing.T) {

@@ -200,6 +200,9 @@ func volumesSurvive(t *testing.T, r *Runtime) {
 	if got := volumes(); !slices.Equal(got, []string{"data"}) {
 		t.Errorf("volumes after: %v, want only data", got)
 	}
+	if got, err := r.Volumes(t.Context()); err != nil || !slices.Equal(got, []string{"data"}) {
+		t.Errorf("it tells of %v: %v", got, err)
+	}
 }
 
 func foreignIsLeftAlone(t *testing.T, r *Runtime) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -36,6 +37,7 @@ type Runtime struct {
 	seq        map[string]int // containers made so far, by name
 	containers []*container
 	images     map[string]bool
+	volumes    map[string]bool // named ones, which stay when a container goes
 	watchers   map[chan struct{}]bool
 	starts     map[string]int    // by instance
 	sick       map[string]string // by instance, why its checks fail
@@ -54,7 +56,7 @@ type container struct {
 
 // NewRuntime returns an engine that has the given images.
 func NewRuntime(images ...string) *Runtime {
-	r := &Runtime{seq: map[string]int{}, images: map[string]bool{}, watchers: map[chan struct{}]bool{}, starts: map[string]int{}, sick: map[string]string{}}
+	r := &Runtime{seq: map[string]int{}, images: map[string]bool{}, volumes: map[string]bool{}, watchers: map[chan struct{}]bool{}, starts: map[string]int{}, sick: map[string]string{}}
 	for _, i := range images {
 		r.images[i] = true
 	}
@@ -296,6 +298,19 @@ func (r *Runtime) Images(context.Context) ([]string, error) {
 	return names, nil
 }
 
+// Volumes implements agent.Runtime.
+func (r *Runtime) Volumes(ctx context.Context) ([]string, error) {
+	if err := r.answer(ctx); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down != "" {
+		return nil, errors.New(r.down)
+	}
+	return slices.Collect(maps.Keys(r.volumes)), nil
+}
+
 // Pull implements agent.Runtime.
 func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (string, error) {
 	r.mu.Lock()
@@ -327,6 +342,9 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 	}
 	c := r.add(inst, name)
 	c.State = otto.ContainerCreated
+	for _, v := range inst.Spec.Volumes() {
+		r.volumes[v] = true
+	}
 	r.changed()
 	return c.ID, nil
 }

@@ -144,6 +144,9 @@ type Report struct {
 	Strays []string `json:"strays,omitempty"`
 	// Images are names of images that are there, as the engine has them.
 	Images []string `json:"images,omitempty"`
+	// Volumes are the named volumes of the cluster that are there; nil if that is not
+	// known, or not said.
+	Volumes []string `json:"volumes,omitzero"`
 	// Devices say of each path in the assignment whether it is there.
 	Devices   map[string]bool       `json:"devices,omitempty"`
 	Instances []otto.InstanceStatus `json:"instances"`

@@ -42,7 +42,7 @@ func look(ctx context.Context, dir string, stdout io.Writer) error {
 			Name: c.Name, Service: c.Service, Instance: c.Instance, SpecHash: c.SpecHash, Image: c.Image, State: c.State,
 		})
 	}
-	if l.Volumes, err = rt.Volumes(ctx); err != nil {
+	if l.Volumes, err = rt.AllVolumes(ctx); err != nil {
 		return err
 	}
 	return json.NewEncoder(stdout).Encode(l)
