@@ -47,7 +47,7 @@ func (f *fleet) happens(t *rapid.T) {
 	f.seq++
 	switch what := rapid.SampledFrom([]string{
 		"image", "replicas", "home", "requirement", "limit of all", "depends", "global", "rule", "add", "remove", "swap", "label",
-		"drain", "stop", "report", "failed report", "sample", "reconnect",
+		"drain", "stop", "volume", "volumes of a node", "report", "failed report", "sample", "reconnect",
 	}).Draw(t, "what"); what {
 	case "report":
 		f.reported()
@@ -77,6 +77,12 @@ func (f *fleet) happens(t *rapid.T) {
 		next.Intents[id] = otto.Intent{Draining: !next.Intents[id].Draining}
 		f.p.desired, f.p.dirty = next, true
 		return
+	case "volumes of a node":
+		f.p.nodes[id].volumes = rapid.SampledFrom([]map[string]bool{nil, {"v0": true}, {"v1": true}}).Draw(t, "volumes")
+		f.p.dirty = true
+		return
+	case "volume":
+		s.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: rapid.SampledFrom([]string{"v0", "v1"}).Draw(t, "volume"), Target: "/v"}}
 	case "image":
 		s.Spec.Image = fmt.Sprintf("registry/app:%d", f.seq)
 	case "replicas":

@@ -43,6 +43,7 @@ type node struct {
 	cpu, mem   scheduler.Load    // shares of the machine
 	labels     map[string]string // for placement; nil until they are asked for
 	images     map[string]bool   // that are there; nil if unknown
+	volumes    map[string]bool   // of the cluster that are there, as far as it has ever said; nil if it has not
 	firstMsg   chan struct{}     // closed when it is heard for the first time after an installation
 
 	keeper   *keeper
@@ -206,6 +207,9 @@ func (p *Plane) takeReport(n *node, r wire.Report, now time.Time) {
 		return
 	}
 	n.report, n.images = &r, imagesOf(r.Images)
+	if r.Volumes != nil {
+		n.volumes = volumesOf(r.Volumes)
+	}
 	p.obeys(n.ID, r.Warrant)
 	p.noteTroubles(n, now)
 	p.dirty = true

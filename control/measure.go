@@ -92,6 +92,11 @@ func imagesOf(names []string) map[string]bool {
 	if len(names) == 0 {
 		return nil
 	}
+	return volumesOf(names)
+}
+
+// volumesOf is a set of volumes, which there may be none of.
+func volumesOf(names []string) map[string]bool {
 	set := make(map[string]bool, len(names))
 	for _, name := range names {
 		set[name] = true
@@ -106,7 +111,7 @@ func (n *node) machine() scheduler.Machine {
 	}
 	m := scheduler.Machine{
 		Labels: n.labels, Arch: n.facts.Arch, Cores: float64(n.facts.CPUs), CPU: n.cpu, MemoryUse: n.mem,
-		Images: n.images,
+		Images: n.images, Volumes: n.volumes,
 	}
 	if n.report != nil {
 		if m.Devices = n.report.Devices; m.Devices == nil {

@@ -141,6 +141,8 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 	}
 	machine := n.machine()
 	machine.Unbuilt = p.unbuiltFor(n.facts.Arch, now)
+	_, member := p.desired.Machines[n.ID] // one that was never heard has nothing of the cluster's
+	machine.Untold = member && n.volumes == nil
 	out := plan.Node{
 		ID: n.ID, Memory: n.facts.MemoryBytes, Failures: n.failing(now), Machine: machine, Left: p.away(n.ID, now),
 		Stable: n.state == otto.NodeReady && now.Sub(n.since) > stableAfter && sick == "" && !intent.Cordoned && !n.flaps.Suppressed(now),

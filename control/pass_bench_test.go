@@ -182,7 +182,7 @@ func fleetWanted(nodes, services, replicas int) otto.Wanted {
 		}
 		switch {
 		case i%10 == 0 && replicas == 1:
-			s.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "data", Target: "/data"}}
+			s.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: s.Name, Target: "/data"}}
 		case i%5 == 1:
 			s.Placement.Require = []otto.Expression{{Label: "zone", Op: otto.OpNotEqual, Values: []string{"z4"}}}
 		}
@@ -258,7 +258,7 @@ func (f *fleet) report(id string) {
 		f.ingest(id, wire.KindStatus, b, err)
 	}
 	f.beat(id)
-	r := wire.Report{NodeID: id, BootID: boot, Seq: f.seq, Settled: true, Warrant: f.p.warrant, Instances: []otto.InstanceStatus{}}
+	r := wire.Report{NodeID: id, BootID: boot, Seq: f.seq, Settled: true, Warrant: f.p.warrant, Volumes: []string{}, Instances: []otto.InstanceStatus{}}
 	if told := f.told[id]; told != nil {
 		a, err := wire.OpenAssignment(f.p.identity.publicKey(), f.p.identity.ClusterID, id, told)
 		if err != nil {
@@ -270,6 +270,7 @@ func (f *fleet) report(id string) {
 			state = otto.InstanceFailed
 		}
 		for _, i := range a.Instances {
+			r.Volumes = append(r.Volumes, i.Spec.Volumes()...)
 			r.Instances = append(r.Instances, otto.InstanceStatus{
 				Name: i.Name, Service: i.Service, State: state, Image: i.Spec.Image, ContainerID: container(i.Name),
 				SpecHash: i.Spec.Hash(), Started: f.p.started,

@@ -231,6 +231,14 @@ func TestRestoreFollowsWhatReallyRuns(t *testing.T) {
 			plan.Placement{"db": "a"},
 			map[string]string{"db": "a"},
 		},
+		"not placed yet, and its data is there": {
+			[]otto.Service{db},
+			plan.Placement{},
+			map[string]Sight{"a": seen(t, "a", at(1)), "b": halted(untold(seen(t, "b", at(2), db))), "c": seen(t, "c", at(3))},
+			[]string{"starts db b"},
+			plan.Placement{},
+			nil,
+		},
 		"data on a machine that is another one now, and not needed": {
 			[]otto.Service{cache},
 			plan.Placement{"cache": "a"},

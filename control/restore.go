@@ -275,10 +275,11 @@ func compareRevision(a, b otto.Revision) int {
 func (r *reconciling) tell(d desired, nodes []otto.Node) []Finding {
 	var candidates []plan.Node
 	for _, n := range d.Wanted.Nodes {
-		c := plan.Node{ID: n.ID, Machine: scheduler.Machine{Labels: n.PlacementLabels(otto.NodeFacts{})}}
+		c := plan.Node{ID: n.ID, Machine: scheduler.Machine{Labels: n.PlacementLabels(otto.NodeFacts{}), Volumes: r.sights[n.ID].volumes}}
 		switch intent := d.Intents[n.ID]; {
 		case !r.known(n.ID) || r.sights[n.ID].why != "":
 			c.Refuse = "it could not be looked at"
+			_, c.Untold = d.Machines[n.ID]
 		case intent.Draining:
 			c.Refuse, c.Gone, c.Drained = "cordoned", "is being drained", true
 		case intent.Cordoned:
@@ -377,11 +378,11 @@ func (r *reconciling) lacksData(s otto.Service, instance string, on sight) strin
 	if on.bare {
 		return "its data was on this node, and the machine that is reached by its name now has never been that node"
 	}
-	for _, m := range s.Spec.Mounts {
-		if m.Type == otto.MountVolume && m.Source != "" && !on.volumes[m.Source] {
-			why := fmt.Sprintf("its volume %s is not there", m.Source)
+	for _, v := range s.Spec.Volumes() {
+		if !on.volumes[v] {
+			why := fmt.Sprintf("its volume %s is not there", v)
 			for _, id := range slices.Sorted(maps.Keys(r.sights)) {
-				if r.sights[id].volumes[m.Source] {
+				if r.sights[id].volumes[v] {
 					why += ", but on " + id
 				}
 			}

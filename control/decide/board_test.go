@@ -80,7 +80,8 @@ func changeCluster(t *rapid.T, k *Known) {
 	k.Wanted.Services = slices.Clone(k.Wanted.Services)
 	s := &k.Wanted.Services[rapid.IntRange(0, len(k.Wanted.Services)-1).Draw(t, "service")]
 	moved := maps.Clone(k.Placement)
-	switch rapid.IntRange(0, 7).Draw(t, "change") {
+	k.Nodes = slices.Clone(k.Nodes)
+	switch rapid.IntRange(0, 9).Draw(t, "change") {
 	case 0:
 		s.Spec.Image += "x"
 	case 1:
@@ -99,6 +100,11 @@ func changeCluster(t *rapid.T, k *Known) {
 		k.Wanted.Requirements = []otto.Requirement{required("node.disk", 90, otto.ActionEvent)}
 	case 6:
 		delete(moved, s.Name)
+	case 7:
+		s.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: rapid.SampledFrom([]string{"v0", "v1"}).Draw(t, "volume"), Target: "/v"}}
+	case 8:
+		n := &k.Nodes[rapid.IntRange(0, len(k.Nodes)-1).Draw(t, "node")]
+		n.Volumes, n.Untold = map[string]bool{rapid.SampledFrom([]string{"v0", "v1"}).Draw(t, "there"): true}, rapid.Bool().Draw(t, "untold")
 	default:
 		moved[s.Name] = rapid.SampledFrom(k.Nodes).Draw(t, "to").ID
 	}

@@ -69,7 +69,7 @@ func drawWanted(t *rapid.T) (w otto.Wanted) {
 }
 
 func changeService(t *rapid.T, s *otto.Service, nodes []Node) {
-	switch rapid.IntRange(0, 7).Draw(t, "change") {
+	switch rapid.IntRange(0, 9).Draw(t, "change") {
 	case 0:
 		s.Spec.Image += "x"
 	case 1:
@@ -84,6 +84,10 @@ func changeService(t *rapid.T, s *otto.Service, nodes []Node) {
 		s.Replicas = rapid.IntRange(0, 3).Draw(t, "replicas")
 	case 6:
 		s.Spec.Devices = []otto.Device{{Host: "/dev/x"}}
+	case 7:
+		s.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: rapid.SampledFrom([]string{"v0", "v1"}).Draw(t, "volume"), Target: "/v"}}
+	case 8:
+		s.Data = rapid.SampledFrom([]string{"", otto.DataDisposable}).Draw(t, "data")
 	default:
 		s.Spec.Exclusive = !s.Spec.Exclusive
 	}
@@ -97,7 +101,7 @@ func changeNode(t *rapid.T, n *Node, service string) {
 			*s = ""
 		}
 	}
-	switch rapid.IntRange(0, 14).Draw(t, "change of the node") {
+	switch rapid.IntRange(0, 16).Draw(t, "change of the node") {
 	case 0:
 		flip(&n.Refuse, "cordoned")
 	case 1:
@@ -116,6 +120,10 @@ func changeNode(t *rapid.T, n *Node, service string) {
 		n.Left = map[string]bool{service: rapid.Bool().Draw(t, "left")}
 	case 8:
 		n.Devices = map[string]bool{"/dev/x": rapid.Bool().Draw(t, "device")}
+	case 9:
+		n.Volumes = map[string]bool{rapid.SampledFrom([]string{"v0", "v1", "other"}).Draw(t, "volume"): true}
+	case 10:
+		n.Untold = !n.Untold
 	default: // only how busy it is
 		n.CPU = n.CPU.Add(rapid.Float64Range(0, 1).Draw(t, "cpu"), 1e9)
 	}

@@ -80,6 +80,11 @@ func filters() []filter {
 			pending: func(s *State, i int32) bool { _, known := s.missing(i); return !known },
 		},
 		{
+			name: "volumes", applies: func(s *State) bool { return len(s.data) > 0 },
+			refuses: func(s *State, i int32) bool { return s.without(i) != nil },
+			why:     whyWithout,
+		},
+		{
 			name: "apart_from", lasts: true, applies: func(s *State) bool { return len(s.Service.Placement.ApartFrom)+len(s.of.shunnedBy) > 0 },
 			refuses: func(s *State, i int32) bool { return s.apart[i] != nil },
 			why: func(s *State, i int32) string {

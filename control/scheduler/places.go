@@ -33,6 +33,9 @@ func (s *State) introduce(svc *otto.Service) *service {
 			o := s.named(other)
 			o.soughtBy = append(o.soughtBy, k)
 		}
+		for _, v := range svc.Spec.Volumes() {
+			s.mounting[v] = append(s.mounting[v], k)
+		}
 	}
 	return k
 }

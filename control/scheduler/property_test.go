@@ -33,6 +33,12 @@ func TestScheduling(t *testing.T) {
 				placed = slices.Delete(placed, k, k+1)
 				continue
 			}
+			if rapid.IntRange(0, 4).Draw(t, "renew") == 0 {
+				nodes = slices.Clone(nodes)
+				copy(nodes, drawNodes(t))
+				s.Renew(slices.Clone(nodes))
+				same.Renew(rapid.Permutation(nodes).Draw(t, "shuffled anew"))
+			}
 			ask := drawAsk(t, services, nodes)
 			node := judge(t, s, same, ask, nodes, placed)
 			if len(nodes) > 0 && rapid.IntRange(0, 3).Draw(t, "elsewhere") == 0 { // as a home does, whatever is refused
@@ -75,7 +81,7 @@ func judge(t *rapid.T, s, same *State, ask Ask, nodes []Candidate, placed []put)
 		if (k < 0) == (len(filters) == 0) {
 			t.Fatalf("%s is a choice and refused, or neither: %v", n.ID, filters)
 		}
-		if want := forbidden(ask, n, placed); !slices.Equal(filters, want) {
+		if want := forbidden(ask, n, nodes, placed); !slices.Equal(filters, want) {
 			t.Fatalf("%s is refused for %v, and should be for %v", n.ID, filters, want)
 		}
 		if why, refused := s.Refusal(ask, n.ID); refused != (k < 0) || refused && why != reasons[0] {
@@ -102,7 +108,7 @@ func checkScore(t *rapid.T, s otto.Score) {
 }
 
 // forbidden is what the filters mean, without their data structures.
-func forbidden(ask Ask, n Candidate, placed []put) (filters []string) {
+func forbidden(ask Ask, n Candidate, nodes []Candidate, placed []put) (filters []string) {
 	s := ask.Service
 	add := func(name string, refuses bool) {
 		if refuses {
@@ -141,15 +147,16 @@ func forbidden(ask Ask, n Candidate, placed []put) (filters []string) {
 	add("cpu", n.Cores > 0 && s.Reserve.CPU > 0 && s.Reserve.CPU > n.Cores-max(cpu, busy))
 	add("ports", clash)
 	add("devices", n.Devices != nil && slices.ContainsFunc(s.Spec.Devices, func(d otto.Device) bool { return !n.Devices[d.Host] }))
+	add("volumes", astray(s, n, nodes, placed))
 	add("apart_from", apart)
 	add("max_per_node", s.Placement.MaxPerNode > 0 && own >= s.Placement.MaxPerNode)
-	add("ban", n.Bans[s.Name] != "")
+	add("ban", n.Bans[s.Name] != "" && !ask.Banned)
 	add("requirements", ask.Also != nil && ask.Also(n.ID) != "")
 	return filters
 }
 
 func drawAsk(t *rapid.T, services []*otto.Service, nodes []Candidate) Ask {
-	ask := Ask{Service: rapid.SampledFrom(services).Draw(t, "ask")}
+	ask := Ask{Service: rapid.SampledFrom(services).Draw(t, "ask"), Banned: rapid.IntRange(0, 3).Draw(t, "banned") == 0}
 	ids := []string{"gone"}
 	for _, n := range nodes {
 		ids = append(ids, n.ID)
@@ -167,6 +174,27 @@ func drawAsk(t *rapid.T, services []*otto.Service, nodes []Candidate) Ask {
 		}
 	}
 	return ask
+}
+
+// astray reports whether a service would be away from its data, or may be, on a node.
+func astray(s *otto.Service, n Candidate, nodes []Candidate, placed []put) bool {
+	if s.Node != "" || s.Mode == otto.ModeGlobal || s.Data == otto.DataDisposable {
+		return false
+	}
+	for _, m := range s.Spec.Mounts {
+		here, elsewhere, perhaps := false, false, false
+		for _, o := range nodes {
+			there := o.Volumes[m.Source] || slices.ContainsFunc(placed, func(p put) bool {
+				return p.node == o.ID && slices.ContainsFunc(p.service.Spec.Mounts, func(x otto.Mount) bool { return x.Source == m.Source })
+			})
+			here, elsewhere = here || there && o.ID == n.ID, elsewhere || there && o.ID != n.ID
+			perhaps = perhaps || o.Untold && o.ID != n.ID
+		}
+		if !here && (elsewhere || perhaps) {
+			return true
+		}
+	}
+	return false
 }
 
 func drawNodes(t *rapid.T) (nodes []Candidate) {
@@ -197,6 +225,13 @@ func drawNodes(t *rapid.T) (nodes []Candidate) {
 		}
 		if one("unbuilt", "", "yes") != "" {
 			c.Unbuilt = map[string]string{"s0": "there is none"}
+		}
+		c.Untold = rapid.IntRange(0, 9).Draw(t, id+" untold") == 0
+		for _, v := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"v0", "v1"}), 0, 2, rapid.ID).Draw(t, id+" volumes") {
+			if c.Volumes == nil {
+				c.Volumes = map[string]bool{}
+			}
+			c.Volumes[v] = true
 		}
 		if one("facts", "yes") != "" {
 			c.Images, c.Devices = map[string]bool{"s0:latest": true}, map[string]bool{}
@@ -237,6 +272,12 @@ func drawServices(t *rapid.T) (services []*otto.Service) {
 		if rapid.IntRange(0, 3).Draw(t, name+" device") == 0 {
 			s.Spec.Devices = []otto.Device{{Host: "/dev/a"}}
 		}
+		for _, v := range some("volumes", []string{"v0", "v1", "v2"}) {
+			mounts(v)(s)
+		}
+		s.Data = rapid.SampledFrom([]string{"", "", otto.DataDisposable}).Draw(t, name+" data")
+		s.Mode = rapid.SampledFrom([]string{"", "", "", otto.ModeGlobal}).Draw(t, name+" mode")
+		s.Node = rapid.SampledFrom([]string{"", "", "", "n0"}).Draw(t, name+" home")
 		services = append(services, s)
 	}
 	return services

@@ -44,6 +44,8 @@ type Machine struct {
 	Temperature    *float64          // degrees Celsius
 	Images         map[string]bool   // that are there, as Docker lists them; nil if unknown
 	Devices        map[string]bool   // whether paths are there; one that is not in it is not known yet; nil if none is
+	Volumes        map[string]bool   // of the cluster that are there
+	Untold         bool              // there may be more, of which it has not said yet
 	Unbuilt        map[string]string // why images are not for its architecture, of those that are known not to be
 	Bans           map[string]string // why services are not to come for a time
 }
@@ -72,9 +74,12 @@ type State struct {
 	filters  []filter
 	base     []part // of the score, the same for all services that reserve nothing
 	more     []part
-	images   bool            // they are known of some node
-	unbuilts bool            // some are known not to be for some node
-	failing  map[string]bool // services that have failed somewhere
+	images   bool                  // they are known of some node
+	unbuilts bool                  // some are known not to be for some node
+	mounting map[string][]*service // that mount a volume, by its name
+	volumes  map[string][]int32    // nodes that have one, in order; nil until it is asked for
+	untold   []int32               // nodes that may have more; as of volumes
+	failing  map[string]bool       // services that have failed somewhere
 
 	// Of the ask that is being answered, and cleared after it.
 	ask
@@ -123,7 +128,7 @@ type groups struct {
 func New(candidates []Candidate, weights map[string]float64) *State {
 	s := &State{
 		nodes: make([]node, len(candidates)), order: make([]int32, len(candidates)), index: make(map[string]int32, len(candidates)),
-		services: map[string]*service{}, groups: map[string]groups{}, met: map[string][]bool{}, filters: filters(), failing: map[string]bool{},
+		services: map[string]*service{}, groups: map[string]groups{}, met: map[string][]bool{}, filters: filters(), failing: map[string]bool{}, mounting: map[string][]*service{},
 		own: make([]uint16, len(candidates)), near: make([]uint16, len(candidates)), apart: make([]*service, len(candidates)),
 	}
 	all := otto.DefaultWeights()
@@ -145,7 +150,7 @@ func New(candidates []Candidate, weights map[string]float64) *State {
 // Renew takes over what is known now of the nodes, which must be the same ones; what is
 // placed on them stays. The candidates are read as long as the state is used.
 func (s *State) Renew(candidates []Candidate) {
-	s.images, s.unbuilts = false, false
+	s.images, s.unbuilts, s.volumes = false, false, nil
 	clear(s.failing)
 	clear(s.groups)
 	clear(s.met)
@@ -339,6 +344,7 @@ type ask struct {
 	image    string // as in Machine.Images
 	reserve  amount
 	wanted   int      // services that it wants to be near and that are somewhere
+	data     []data   // that it must not be away from
 	refusing []filter // that can refuse it
 	scoring  []part   // of more, that differ between nodes
 	most     []float64
@@ -354,6 +360,7 @@ func (s *State) begin(a Ask) *service {
 	k := s.introduce(svc)
 	s.ask = ask{
 		Ask: a, of: k, arch: svc.Arch(), image: s.listed(svc.Spec.Image), reserve: amountOf(svc.Reserve),
+		data:     s.dataOf(svc, s.data[:0]),
 		refusing: s.refusing[:0], scoring: s.scoring[:0], most: s.most[:0],
 		require: s.meeting(svc.Placement.Require, s.require[:0]),
 		prefer:  s.meeting(svc.Placement.Prefer, s.prefer[:0]),

@@ -24,6 +24,21 @@ func on(n uint16) func(*otto.Service) {
 	}
 }
 
+func mounts(volume string) func(*otto.Service) {
+	return func(s *otto.Service) {
+		s.Spec.Mounts = append(s.Spec.Mounts, otto.Mount{Type: otto.MountVolume, Source: volume, Target: "/" + volume})
+	}
+}
+
+// has is a node with volumes.
+func has(id string, volumes ...string) Candidate {
+	c := Candidate{ID: id, Machine: Machine{Volumes: map[string]bool{}}}
+	for _, v := range volumes {
+		c.Volumes[v] = true
+	}
+	return c
+}
+
 func rules(r otto.PlacementRules) func(*otto.Service) {
 	return func(s *otto.Service) { s.Placement = r }
 }
@@ -183,6 +198,52 @@ func TestPick(t *testing.T) {
 		{
 			name: "a device that a node has not told of", ask: svc("web", func(s *otto.Service) { s.Spec.Devices = []otto.Device{{Host: "/dev/ttyUSB0"}} }),
 			nodes: []Candidate{{ID: "a", Machine: Machine{Devices: map[string]bool{}}}, b}, node: "b", refused: "a devices: it has not said yet whether it has /dev/ttyUSB0",
+		},
+		{
+			name: "where its data is, though it is busier", ask: svc("db", mounts("data")),
+			nodes: []Candidate{a, has("b", "data"), {ID: "c"}}, placed: []put{{"b", web}}, node: "b",
+			refused: "a volumes: its volume data is on b; c volumes: its volume data is on b",
+		},
+		{name: "any of those that have its data", ask: svc("db", mounts("data")), nodes: []Candidate{a, has("b", "data"), has("c", "data")}, placed: []put{{"b", web}}, node: "c"},
+		{
+			name: "data on a node that takes nothing is waited for", ask: svc("db", mounts("data")),
+			nodes: []Candidate{a, {ID: "b", Refuse: "it is lost", Machine: has("b", "data").Machine}}, refused: "a volumes: its volume data is on b; b node: it is lost",
+		},
+		{
+			name: "data in two places is not taken apart", ask: svc("db", mounts("data"), mounts("wal")), nodes: []Candidate{has("a", "data"), has("b", "wal")},
+			refused: "a volumes: its volume wal is on b; b volumes: its volume data is on a",
+		},
+		{name: "data that there is not yet", ask: svc("db", mounts("data")), nodes: []Candidate{a, has("b", "other")}, placed: []put{{"b", web}}, node: "a"},
+		{
+			name: "data that a node may have that has not said", ask: svc("db", mounts("data")),
+			nodes: []Candidate{a, {ID: "b", Refuse: "its engine is not ready", Machine: Machine{Untold: true}}}, refused: "a volumes: its volume data may be on b, which has not said yet what it has",
+		},
+		{
+			name: "data that is known, whatever others have not said", ask: svc("db", mounts("data")),
+			nodes: []Candidate{has("a", "data"), {ID: "b", Machine: Machine{Untold: true}}}, node: "a",
+		},
+		{name: "the only one that has not said", ask: svc("db", mounts("data")), nodes: []Candidate{{ID: "a", Machine: Machine{Untold: true}}}, node: "a"},
+		{
+			name: "with what shares its data, before that has made it", ask: svc("db", mounts("data")), nodes: []Candidate{a, b},
+			placed: []put{{"b", svc("backup", mounts("data"))}}, node: "b", refused: "a volumes: its volume data is on b",
+		},
+		{
+			name: "data that it can do without", ask: svc("db", mounts("data"), func(s *otto.Service) { s.Data = otto.DataDisposable }),
+			nodes: []Candidate{a, has("b", "data")}, placed: []put{{"b", web}}, node: "a",
+		},
+		{
+			name: "data where the file says otherwise", ask: svc("db", mounts("data"), func(s *otto.Service) { s.Node = "a" }),
+			nodes: []Candidate{a, has("b", "data")}, placed: []put{{"b", web}}, node: "a",
+		},
+		{
+			name: "data of each node", ask: svc("db", mounts("data"), func(s *otto.Service) { s.Mode = otto.ModeGlobal }),
+			nodes: []Candidate{a, has("b", "data")}, placed: []put{{"b", web}}, node: "a",
+		},
+		{
+			name: "a path and a volume without a name", nodes: []Candidate{a, has("b", "/srv", "")}, placed: []put{{"b", web}}, node: "a",
+			ask: svc("db", mounts(""), func(s *otto.Service) {
+				s.Spec.Mounts = append(s.Spec.Mounts, otto.Mount{Type: otto.MountBind, Source: "/srv", Target: "/srv"})
+			}),
 		},
 		{
 			name: "a ban", ask: web, nodes: []Candidate{{ID: "a", Machine: Machine{Bans: map[string]string{"web": "moving it there did not help"}}}},

@@ -23,6 +23,7 @@ type truth struct {
 	told     []string // everything that happened, for a person to read
 	services map[string]otto.Service
 	dark     map[string]bool // hosts without power
+	data     string          // the host where "kept" ran first, and its data is
 }
 
 func newTruth() *truth {
@@ -81,6 +82,10 @@ func (t *truth) observe(host string, c otto.Container) {
 		t.breach(fmt.Sprintf("%s was started, which nobody has asked for", c.Instance))
 	case runs && s.Stateful() && len(list) > 1:
 		t.breach(fmt.Sprintf("%s runs twice: %s", c.Instance, strings.Join(list, " and ")))
+	case runs && c.Instance == "kept" && t.data != "" && t.data != host:
+		t.breach(fmt.Sprintf("kept was started on %s, and its data is on %s", host, t.data))
+	case runs && c.Instance == "kept":
+		t.data = host
 	}
 }
 
