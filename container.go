@@ -28,6 +28,12 @@ type Container struct {
 	Pid      int // 0 when not running
 }
 
+// Image is a name of an image that is there.
+type Image struct {
+	Name  string // with its tag, as the engine lists it
+	Bytes int64  // unpacked, with what it shares with others; 0 if not known
+}
+
 // InstanceState is where an instance is on its way to what is wanted.
 type InstanceState string
 

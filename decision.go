@@ -2,6 +2,7 @@ package otto
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 )
 
@@ -108,10 +109,22 @@ type Decision struct {
 	Cost float64 `json:"cost"`
 	// Outage is how long the service is expected to be away.
 	Outage time.Duration `json:"outage_ns"`
+	// Bytes are what To would have to fetch: the image, unpacked, if it is not there; 0
+	// if that is not known.
+	Bytes int64 `json:"bytes"`
 	// Predicted are the values of all requirements that can be foreseen at To, with
 	// the instance there.
 	Predicted []Prediction `json:"predicted,omitempty"`
 	Refusals  []Refusal    `json:"refusals,omitempty"` // of other nodes, if there is none to go to
+}
+
+// Fetches says what would have to be fetched, to be appended to a sentence; empty for
+// nothing.
+func (d Decision) Fetches() string {
+	if d.Bytes <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(", about %d MiB to fetch", max(d.Bytes>>20, 1))
 }
 
 // Prediction is what is expected of a requirement after an action.

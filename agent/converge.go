@@ -36,7 +36,7 @@ type converger struct {
 	sickSaid   bool               // that the engine does not work
 	known      bool               // whether containers are as the engine has them now
 	listed     bool               // whether the engine has ever told this agent what there is
-	images     []string           // that are there
+	images     []otto.Image       // that are there
 	imagesAt   time.Time          // when to list them next
 	volumes    []string           // that are there; nil if that is not known
 	volumesAt  time.Time          // when to list them next

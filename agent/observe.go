@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ func (c *converger) listImages(ctx context.Context) {
 		c.Log.Warn("images not listed", "err", err)
 		return
 	}
-	slices.Sort(images)
+	slices.SortFunc(images, func(a, b otto.Image) int { return cmp.Compare(a.Name, b.Name) })
 	c.images = images[:min(len(images), maxImages)]
 }
 

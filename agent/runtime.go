@@ -18,8 +18,8 @@ type Runtime interface {
 	// Running returns all running containers of the engine, foreign ones too, for
 	// the sampler.
 	Running(ctx context.Context) ([]otto.RunningContainer, error)
-	// Images returns the names of the images that are there, as the engine has them.
-	Images(ctx context.Context) ([]string, error)
+	// Images returns the images that are there, one for each name.
+	Images(ctx context.Context) ([]otto.Image, error)
 	// Volumes returns the names of the named volumes that were made for this cluster,
 	// used or not.
 	Volumes(ctx context.Context) ([]string, error)

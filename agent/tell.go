@@ -88,7 +88,10 @@ func (c *converger) report(ctx context.Context, now time.Time) bool {
 	c.tell(ctx)
 	r := wire.Report{
 		NodeID: c.Enrolment.NodeID, BootID: c.BootID, Engine: c.engine,
-		Problem: c.problem.Load().(string), Images: c.images, Volumes: c.volumes, Devices: c.devices.there, Instances: []otto.InstanceStatus{},
+		Problem: c.problem.Load().(string), Volumes: c.volumes, Devices: c.devices.there, Instances: []otto.InstanceStatus{},
+	}
+	for _, i := range c.images {
+		r.Images, r.ImageBytes = append(r.Images, i.Name), append(r.ImageBytes, i.Bytes)
 	}
 	if c.assignment != nil {
 		r.Revision, r.Warrant = c.assignment.Revision, c.assignment.Warrant

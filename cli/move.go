@@ -47,7 +47,7 @@ its data. The command returns when the move has begun; see otto events.`,
 			if a.json() {
 				return a.printJSON(move)
 			}
-			fmt.Fprintf(a.out, "%s goes from %s to %s; foreseen outage: %s\n", move.Instance, move.Node, move.To, move.Outage)
+			fmt.Fprintf(a.out, "%s goes from %s to %s; foreseen outage: %s%s\n", move.Instance, move.Node, move.To, move.Outage, move.Fetches())
 			a.printPredicted(move)
 			return nil
 		},
@@ -97,7 +97,7 @@ func (a *app) printDecision(d otto.Decision) {
 		fmt.Fprintf(a.out, "    looked at again at %s\n", d.Until.Local().Format("15:04:05"))
 	}
 	if d.Cost > 0 && d.Requirement != "" {
-		fmt.Fprintf(a.out, "    the violation has cost %.1f s, and it would cost %.1f s with an outage of %s\n", d.Gain, d.Cost, d.Outage)
+		fmt.Fprintf(a.out, "    the violation has cost %.1f s, and it would cost %.1f s with an outage of %s%s\n", d.Gain, d.Cost, d.Outage, d.Fetches())
 	}
 	a.printPredicted(d)
 }

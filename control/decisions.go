@@ -160,7 +160,7 @@ func (p *Plane) tellBegun(d otto.Decision, now time.Time, by string) {
 		for _, x := range d.Predicted {
 			e.Message += fmt.Sprintf("; foreseen there for %s: %s, %s", x.Of, x.Requirement, x.Unit.Show(x.Value))
 		}
-		e.Message += fmt.Sprintf("; foreseen outage: %s", d.Outage)
+		e.Message += fmt.Sprintf("; foreseen outage: %s%s", d.Outage, d.Fetches())
 		if by == "" {
 			e.Message += fmt.Sprintf("; it costs %.1f s and the violation has cost %.1f s", d.Cost, d.Gain)
 		}

@@ -210,6 +210,39 @@ func TestPersonMovesAService(t *testing.T) {
 	})
 }
 
+// TestMoveTellsWhatItFetchesAndLearnsHowLong takes the image away before each move.
+func TestMoveTellsWhatItFetchesAndLearnsHowLong(t *testing.T) {
+	db := disposable("db", "a")
+	inThreeWith(t, []otto.Service{db}, func(_ *testing.T, c *ottotest.Cluster) {
+		c.Hosts["b"].Runtime.Registry, c.Hosts["b"].Runtime.PullTime = true, 12*time.Second
+	}, func(t *testing.T, c *ottotest.Cluster) {
+		var outages []time.Duration
+		for range 2 {
+			c.Hosts["b"].Runtime.RemoveImage(db.Spec.Image)
+			time.Sleep(10 * time.Minute) // until its agent has noticed
+			there, err := c.Plane.Move(t.Context(), "db", "b", false)
+			if err != nil || there.Bytes != ottotest.ImageBytes {
+				t.Fatalf("%+v, %v", there, err)
+			}
+			outages = append(outages, there.Outage)
+			alone(t, c, "db", "b", time.Minute)
+			time.Sleep(time.Minute)
+			back, err := c.Plane.Move(t.Context(), "db", "a", false)
+			if err != nil || back.Bytes != 0 {
+				t.Fatalf("%+v, %v", back, err)
+			}
+			alone(t, c, "db", "a", time.Minute)
+			time.Sleep(time.Minute)
+		}
+		if outages[0] != 32*time.Second || outages[1] > 20*time.Second || outages[1] < 12*time.Second {
+			t.Errorf("foreseen were outages of %s", outages)
+		}
+		if told := happened(c, "service-moving"); len(told) != 4 || !strings.HasSuffix(told[0], ", about 120 MiB to fetch") && !strings.Contains(told[0], ", about 120 MiB to fetch;") || strings.Contains(told[1], "fetch") {
+			t.Errorf("told as %q", told)
+		}
+	})
+}
+
 func TestMoveThatFailsGoesBack(t *testing.T) {
 	t.Parallel() // it takes long
 	inThree(t, []otto.Service{demanding(otto.ActionMigrate)}, func(t *testing.T, c *ottotest.Cluster) {

@@ -42,7 +42,7 @@ type node struct {
 	used       map[string]use    // by instance
 	cpu, mem   scheduler.Load    // shares of the machine
 	labels     map[string]string // for placement; nil until they are asked for
-	images     map[string]bool   // that are there; nil if unknown
+	images     map[string]int64  // bytes of those that are there, 0 if not known; nil if they are not
 	volumes    map[string]bool   // of the cluster that are there, as far as it has ever said; nil if it has not
 	firstMsg   chan struct{}     // closed when it is heard for the first time after an installation
 
@@ -206,7 +206,7 @@ func (p *Plane) takeReport(n *node, r wire.Report, now time.Time) {
 		n.early = &r
 		return
 	}
-	n.report, n.images = &r, imagesOf(r.Images)
+	n.report, n.images = &r, imagesOf(r)
 	if r.Volumes != nil {
 		n.volumes = volumesOf(r.Volumes)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/decide"
 	"github.com/otto-edge/otto/control/scheduler"
+	"github.com/otto-edge/otto/wire"
 )
 
 // measure takes in a sample of the node.
@@ -87,12 +88,24 @@ func (n *node) uses(into map[string]decide.Use, now time.Time, interval time.Dur
 	}
 }
 
-// imagesOf is a set of images; nil for none, as of an agent that does not say.
-func imagesOf(names []string) map[string]bool {
-	if len(names) == 0 {
+// maxImage is the largest image that is believed in, so that no node can claim one for
+// which times overflow.
+const maxImage = 1 << 40
+
+// imagesOf are the images of a report with their sizes; nil for none, as of an agent
+// that does not say. One of before says no sizes.
+func imagesOf(r wire.Report) map[string]int64 {
+	if len(r.Images) == 0 {
 		return nil
 	}
-	return volumesOf(names)
+	images := make(map[string]int64, len(r.Images))
+	for i, name := range r.Images {
+		images[name] = 0
+		if len(r.ImageBytes) == len(r.Images) {
+			images[name] = min(max(r.ImageBytes[i], 0), maxImage)
+		}
+	}
+	return images
 }
 
 // volumesOf is a set of volumes, which there may be none of.

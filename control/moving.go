@@ -112,7 +112,7 @@ func (p *Plane) arrive(a decide.Act, service otto.Service, now time.Time) {
 	if m := p.decisions.moving[a.Instance]; m != nil {
 		outage = about(m.outage)
 		if a.Action == otto.ActionMigrate {
-			learned = learned.Learn(service.Spec.Image, a.From, a.To, took, m.outage, now)
+			learned = learned.Learn(service.Spec.Image, a, took, m.outage, now)
 		}
 	}
 	helped := decide.Helped("")

@@ -200,6 +200,16 @@ func TestHangingEngine(t *testing.T) {
 	goleak.VerifyNone(t, ignore)
 }
 
+func TestImagesHaveTheirSizes(t *testing.T) {
+	f := &fakeEngine{handlers: map[string]http.HandlerFunc{
+		"GET /images/json": says(`[{"RepoTags": ["web:1", "web:latest"], "Size": 1000}, {"RepoTags": null, "Size": 7}, {"RepoTags": ["odd:1"], "Size": -1}]`),
+	}}
+	got, err := fake(t, f).Images(t.Context())
+	if diff := cmp.Diff([]otto.Image{{Name: "web:1", Bytes: 1000}, {Name: "web:latest", Bytes: 1000}, {Name: "odd:1"}}, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+}
+
 // TestVolumesOfTheCluster asks an engine that has some of others, and one without a name
 // that a killed agent has left behind.
 func TestVolumesOfTheCluster(t *testing.T) {

@@ -58,20 +58,22 @@ func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (warning st
 	return warning, err
 }
 
-// Images returns the names of the images that are there, with their tags.
-func (r *Runtime) Images(ctx context.Context) (names []string, err error) {
+// Images returns the images that are there, one for each name.
+func (r *Runtime) Images(ctx context.Context) (images []otto.Image, err error) {
 	err = r.call(ctx, shortCall, "list images", func(ctx context.Context, c *client.Client) error {
 		list, err := c.ImageList(ctx, client.ImageListOptions{})
 		if err != nil {
 			return err
 		}
-		names = names[:0]
+		images = nil
 		for _, image := range list.Items {
-			names = append(names, image.RepoTags...)
+			for _, name := range image.RepoTags {
+				images = append(images, otto.Image{Name: name, Bytes: max(image.Size, 0)})
+			}
 		}
 		return nil
 	})
-	return names, err
+	return images, err
 }
 
 // checkImage reports whether an image is there. One that this node cannot run

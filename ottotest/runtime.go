@@ -17,6 +17,8 @@ import (
 // Runtime is a container engine in memory. Containers outlive the agent that
 // made them, as real ones do.
 type Runtime struct {
+	// Registry makes images that are not there be there after PullTime.
+	Registry bool
 	// PullTime, StartTime, StopTime and ExecTime are how long each takes.
 	PullTime, StartTime, StopTime, ExecTime time.Duration
 	// Delay, if set, is how much longer a change of a container takes.
@@ -111,6 +113,9 @@ func (r *Runtime) answer(ctx context.Context) error {
 		return otto.ErrNoAnswer
 	}
 }
+
+// ImageBytes is the size of each image.
+const ImageBytes = 120 << 20
 
 // HangFor is how long a call waits for an answer of an engine that hangs.
 const HangFor = 10 * time.Second
@@ -288,14 +293,14 @@ func (r *Runtime) Running(ctx context.Context) ([]otto.RunningContainer, error) 
 }
 
 // Images implements agent.Runtime.
-func (r *Runtime) Images(context.Context) ([]string, error) {
+func (r *Runtime) Images(context.Context) ([]otto.Image, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var names []string
+	var list []otto.Image
 	for name := range r.images {
-		names = append(names, name+":latest")
+		list = append(list, otto.Image{Name: name + ":latest", Bytes: ImageBytes})
 	}
-	return names, nil
+	return list, nil
 }
 
 // Volumes implements agent.Runtime.
@@ -322,7 +327,20 @@ func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (string, er
 	if err := pause(ctx, r.PullTime); err != nil {
 		return "", err
 	}
-	return "", fmt.Errorf("image %s is not there and cannot be pulled", spec.Image)
+	if !r.Registry {
+		return "", fmt.Errorf("image %s is not there and cannot be pulled", spec.Image)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.images[spec.Image] = true
+	return "", nil
+}
+
+// RemoveImage takes an image away.
+func (r *Runtime) RemoveImage(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.images, name)
 }
 
 // Create implements agent.Runtime.

@@ -144,6 +144,8 @@ type Report struct {
 	Strays []string `json:"strays,omitempty"`
 	// Images are names of images that are there, as the engine has them.
 	Images []string `json:"images,omitempty"`
+	// ImageBytes are their sizes, in the same order; 0 is not known.
+	ImageBytes []int64 `json:"image_bytes,omitempty"`
 	// Volumes are the named volumes of the cluster that are there; nil if that is not
 	// known, or not said.
 	Volumes []string `json:"volumes,omitzero"`

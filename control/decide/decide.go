@@ -80,7 +80,7 @@ func Next(k Known, now time.Time) []otto.Decision {
 
 // ActOf is the act that a decision begins; a cordon ends as it begins.
 func ActOf(d otto.Decision, now time.Time, by string) Act {
-	a := Act{Action: d.Action, Service: d.Service, Instance: d.Instance, From: d.Node, To: d.To, Requirement: d.Requirement, OfNode: d.OfNode, For: d.For, Began: now, By: by}
+	a := Act{Action: d.Action, Service: d.Service, Instance: d.Instance, From: d.Node, To: d.To, Requirement: d.Requirement, OfNode: d.OfNode, For: d.For, Began: now, By: by, Bytes: d.Bytes}
 	switch d.Action {
 	case otto.ActionRestart:
 		a.To = a.From

@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func violated(r otto.Requirement, service, instance, node string, value float64)
 // node is one with four cores, this much of them busy.
 func node(id string, cpu float64) Node {
 	return Node{
-		Node:     plan.Node{ID: id, Memory: 4 << 30, Machine: scheduler.Machine{Cores: 4, Images: map[string]bool{"web:latest": true}}},
+		Node:     plan.Node{ID: id, Memory: 4 << 30, Machine: scheduler.Machine{Cores: 4, Images: map[string]int64{"web:latest": 0}}},
 		Readings: map[string]Range{"node.cpu": {cpu, cpu}, "node.temperature": {50, 50}}, Ready: true,
 	}
 }
@@ -349,11 +350,70 @@ func TestMovesTeachWhatTheyCost(t *testing.T) {
 	s.Spec.Exclusive, s.Data = true, otto.DataDisposable
 	before := one(t, k, epoch)
 	for range 10 {
-		k.Memory = k.Memory.Learn("web", "a", "b", 9*time.Second, 7*time.Second, epoch)
+		k.Memory = k.Memory.Learn("web", Act{From: "a", To: "b"}, 9*time.Second, 7*time.Second, epoch)
 	}
 	after := one(t, k, epoch)
 	if before.Outcome != otto.OutcomeDo || after.Outcome != otto.OutcomeWait || after.Outage.Round(time.Second) != 7*time.Second {
 		t.Errorf("before %s at %.1f s, after %s at %.1f s with an outage of %s", before.Outcome, before.Cost, after.Outcome, after.Cost, after.Outage)
+	}
+}
+
+// TestWhatHasToBeFetchedCosts has an image of 240 MiB on a.
+func TestWhatHasToBeFetchedCosts(t *testing.T) {
+	const size = 240 << 20
+	fetched := func(times int, bytes int64, took time.Duration) (m Memory) {
+		for range times {
+			m = m.Learn("web", Act{From: "a", To: "b", Bytes: bytes}, took, took, epoch)
+		}
+		return m
+	}
+	for _, tt := range []struct {
+		name   string
+		stops  bool
+		here   int64            // as a says it
+		there  map[string]int64 // what b has
+		memory Memory
+		bytes  int64
+		outage time.Duration
+		cost   float64
+		says   string
+	}{
+		{"it is there", true, size, map[string]int64{"web:latest": size}, Memory{}, 0, 2 * time.Second, 1 + 2*2 + 0.1*2, ""},
+		{"it is not there", true, size, map[string]int64{"db:latest": size}, Memory{}, size, 62 * time.Second, 1 + 2*62 + 0.1*62, ", about 240 MiB to fetch"},
+		{"it is not known to be there", true, size, nil, Memory{}, size, 62 * time.Second, 1 + 2*62 + 0.1*62, ", about 240 MiB to fetch"},
+		{"it is fetched while it runs", false, size, nil, Memory{}, size, 0, 1 + 0.1*62, ", about 240 MiB to fetch"},
+		{"its size is not known", true, 0, nil, Memory{}, 0, 32 * time.Second, 1 + 2*32 + 0.1*32, ""},
+		{"its size is not known, and what a move takes is", true, 0, nil, fetched(1, 0, 9*time.Second), 0, 9 * time.Second, 1 + 2*9 + 0.1*9, ""},
+		{"a slow start is learned beside it", true, size, nil, fetched(1, 0, 9*time.Second), size, 69 * time.Second, 1 + 2*69 + 0.1*69, ", about 240 MiB to fetch"},
+		{"a way that is fast is learned", true, size, nil, fetched(20, size, 14*time.Second), size, 16430 * time.Millisecond, 35.5, ", about 240 MiB to fetch"},
+		{"a small image says little of the way", true, size, nil, fetched(1, 1<<20, 7*time.Second), size, 96545 * time.Millisecond, 203.7, ", about 240 MiB to fetch"},
+		{"a tiny one", false, 1000, nil, Memory{}, 1000, 0, 1 + 0.1*2, ", about 1 MiB to fetch"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := cluster(node("b", 10))
+			k.Wanted.Services[0].Spec.Exclusive, k.Wanted.Services[0].Data = tt.stops, otto.DataDisposable
+			k.Nodes[0].Images, k.Nodes[1].Images, k.Memory = map[string]int64{"web:latest": tt.here}, tt.there, tt.memory
+			d := one(t, k, epoch)
+			if d.Bytes != tt.bytes || (d.Outage-tt.outage).Abs() > time.Millisecond || math.Abs(d.Cost-tt.cost) > 0.1 || d.Fetches() != tt.says {
+				t.Errorf("%d bytes, an outage of %s, at %.2f s%s", d.Bytes, d.Outage, d.Cost, d.Fetches())
+			}
+			if a := ActOf(d, epoch, ""); a.Bytes != tt.bytes {
+				t.Errorf("the act fetches %d bytes", a.Bytes)
+			}
+		})
+	}
+}
+
+func TestWhatWasLearnedIsBounded(t *testing.T) {
+	var m Memory
+	for i := range 2 * maxCosts {
+		at := epoch.Add(time.Duration(i) * time.Second)
+		m = m.Learn("web", Act{From: "a", To: fmt.Sprint(i)}, time.Second, time.Second, at)
+		m = m.Learn("web", Act{From: "a", To: fmt.Sprint(i), Bytes: 1}, time.Second, time.Second, at)
+	}
+	newest := fmt.Sprint("a>", 2*maxCosts-1)
+	if _, kept := m.Rates[newest]; len(m.Costs) != maxCosts || len(m.Rates) != maxCosts || !kept {
+		t.Errorf("%d costs, %d rates, the newest kept: %t", len(m.Costs), len(m.Rates), kept)
 	}
 }
 

@@ -15,8 +15,10 @@ import (
 // bounded. Its methods change nothing and return what it has become.
 type Memory struct {
 	Acts []Act `json:"acts,omitempty"` // in the order in which they began
-	// Costs are what moves have cost, by image and pair of nodes.
+	// Costs are what moves have cost that had nothing to fetch, by image and pair of
+	// nodes, and Rates how long it took the others, by pair of nodes.
 	Costs map[string]Cost `json:"costs,omitempty"`
+	Rates map[string]Rate `json:"rates,omitempty"`
 }
 
 // Act is a move or a restart that was begun, or a cordon.
@@ -35,6 +37,8 @@ type Act struct {
 	Ended       time.Time `json:"ended,omitzero"` // zero while it is under way
 	Verdict     Helped    `json:"helped,omitempty"`
 	By          string    `json:"by,omitempty"` // who asked for it; empty: nobody
+	// Bytes are what was to be fetched for it; 0 also if that was not known.
+	Bytes int64 `json:"bytes,omitempty"`
 }
 
 // Helped says what came of an act.
@@ -56,10 +60,17 @@ type Cost struct {
 	At     time.Time `json:"at"`
 }
 
+// Rate is what was fetched between two nodes, the last moves weighing most.
+type Rate struct {
+	Took float64   `json:"took"` // seconds
+	MiB  float64   `json:"mib"`
+	At   time.Time `json:"at"`
+}
+
 const (
 	// maxActs and maxCosts bound the document that the memory is a part of.
 	maxActs, maxCosts = 200, 200
-	// weightOfLast is that of the last move in what a move costs.
+	// weightOfLast is that of the last move in what a move costs, and takes.
 	weightOfLast = 0.4
 	// penaltyHalfLife is the time in which a past move makes the next one half as
 	// dear.
@@ -90,13 +101,18 @@ func (m Memory) End(instance string, now time.Time, helped Helped) Memory {
 	return m
 }
 
-// Learn takes in what a move has cost.
-func (m Memory) Learn(image, from, to string, took, outage time.Duration, now time.Time) Memory {
-	m.Costs = maps.Clone(m.Costs)
-	if m.Costs == nil {
-		m.Costs = map[string]Cost{}
+// Learn takes in what a move of an image has cost. If there was something to fetch, all
+// of the time beyond that of a start was for that.
+func (m Memory) Learn(image string, a Act, took, outage time.Duration, now time.Time) Memory {
+	if a.Bytes > 0 {
+		key := pairKey(a.From, a.To)
+		r := m.Rates[key]
+		r.Took = (1-weightOfLast)*r.Took + max(took.Seconds()-startTime, 0)
+		r.MiB, r.At = (1-weightOfLast)*r.MiB+mib(a.Bytes), now
+		m.Rates = with(m.Rates, key, r, func(r Rate) time.Time { return r.At })
+		return m
 	}
-	key := costKey(image, from, to)
+	key := costKey(image, a.From, a.To)
 	c, known := m.Costs[key]
 	if !known {
 		c = Cost{Took: took.Seconds(), Outage: outage.Seconds()}
@@ -104,20 +120,31 @@ func (m Memory) Learn(image, from, to string, took, outage time.Duration, now ti
 	c.Took += weightOfLast * (took.Seconds() - c.Took)
 	c.Outage += weightOfLast * (outage.Seconds() - c.Outage)
 	c.At = now
-	m.Costs[key] = c
-	for len(m.Costs) > maxCosts {
-		oldest := ""
-		for k, c := range m.Costs {
-			if o := m.Costs[oldest]; oldest == "" || c.At.Before(o.At) || c.At.Equal(o.At) && k < oldest {
-				oldest = k
-			}
-		}
-		delete(m.Costs, oldest)
-	}
+	m.Costs = with(m.Costs, key, c, func(c Cost) time.Time { return c.At })
 	return m
 }
 
-func costKey(image, from, to string) string { return image + " " + from + ">" + to }
+// with is a copy of what was learned with one more, without the oldest if there are too
+// many.
+func with[V any](was map[string]V, key string, v V, at func(V) time.Time) map[string]V {
+	all := make(map[string]V, len(was)+1)
+	maps.Copy(all, was)
+	all[key] = v
+	for len(all) > maxCosts {
+		oldest := ""
+		for k, v := range all {
+			if order := at(v).Compare(at(all[oldest])); oldest == "" || order < 0 || order == 0 && k < oldest {
+				oldest = k
+			}
+		}
+		delete(all, oldest)
+	}
+	return all
+}
+
+func costKey(image, from, to string) string { return image + " " + pairKey(from, to) }
+
+func pairKey(from, to string) string { return from + ">" + to }
 
 // Forget drops what no decision depends on any more, and brings what would be in
 // the future, by a clock that was wrong, to now.

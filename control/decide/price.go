@@ -25,7 +25,13 @@ const (
 // What a move takes that nothing has been learned of.
 const (
 	startTime = 2.0  // seconds, of a container whose image is there
-	pullTime  = 30.0 // seconds more where it is not, or not known to be
+	pullTime  = 30.0 // seconds more where it is not, or not known to be, and its size is not known either
+	// fetchTime is what each MiB of an image takes, unpacked, in seconds: that of a board
+	// on Wi-Fi which unpacks to an SD card. An image of 120 MiB takes pullTime.
+	fetchTime = 0.25
+	// doubt is how many MiB must have been fetched for what was learned to weigh as much
+	// as that.
+	doubt = 32
 )
 
 // StartsFirst reports whether a service's new instance may run beside the former
@@ -34,19 +40,45 @@ func StartsFirst(s otto.Service) bool { return !s.Stateful() }
 
 // price says what the move of an instance to a node is expected to cost.
 func (f *frame) price(d *otto.Decision, i *instance, to *Node) {
+	stops, fetch := !StartsFirst(i.of.Service), 0.0
 	cost, known := f.Memory.Costs[costKey(i.of.Spec.Image, i.at, to.ID)]
 	if !known {
 		cost.Took = startTime
-		if !to.Images[listed(i.of.Spec.Image)] {
-			cost.Took += pullTime
+		if stops {
+			cost.Outage = startTime
 		}
-		if !StartsFirst(i.of.Service) {
-			cost.Outage = cost.Took
+	}
+	if _, there := to.Images[listed(i.of.Spec.Image)]; !there {
+		d.Bytes = f.size(i)
+		switch {
+		case d.Bytes > 0:
+			fetch = f.Memory.Rates[pairKey(i.at, to.ID)].time(d.Bytes)
+		case !known:
+			fetch = pullTime
 		}
+	}
+	cost.Took += fetch
+	if stops {
+		cost.Outage += fetch
 	}
 	d.Outage = time.Duration(cost.Outage * float64(time.Second)).Round(time.Millisecond)
 	d.Cost = (risk + outageWeight*cost.Outage + effort*cost.Took) * f.Memory.penalty(i.of.Name, f.now)
 }
+
+// size is that of an instance's image, by the node that has it; 0 if it is not known.
+func (f *frame) size(i *instance) int64 {
+	if n := f.node(i.at); n != nil {
+		return n.Images[listed(i.of.Spec.Image)]
+	}
+	return 0
+}
+
+// time is how many seconds it is expected to take to fetch so much.
+func (r Rate) time(bytes int64) float64 {
+	return mib(bytes) * (r.Took + doubt*fetchTime) / (r.MiB + doubt)
+}
+
+func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
 // listed is an image as engines list it.
 func listed(image string) string {

@@ -27,6 +27,8 @@ func TestHistoriesOfDecisions(t *testing.T) {
 			now = now.Add(rapid.SampledFrom([]time.Duration{time.Second, 10 * time.Second, time.Minute, 7 * time.Minute, 25 * time.Minute}).Draw(t, "later"))
 			for _, a := range k.Memory.Acts {
 				if a.Ended.IsZero() && rapid.Bool().Draw(t, "ends") {
+					took := time.Duration(rapid.IntRange(0, 600).Draw(t, "took")) * time.Second
+					k.Memory = k.Memory.Learn("web", a, took, took, now)
 					k.Memory = k.Memory.End(a.Instance, now, rapid.SampledFrom([]Helped{"", "", HelpedFailed}).Draw(t, "helped"))
 				}
 			}
@@ -132,6 +134,7 @@ func measure(t *rapid.T, k *Known, now time.Time) {
 		n := &k.Nodes[i]
 		n.Ready = rapid.IntRange(0, 9).Draw(t, "ready") > 0
 		n.Refuse = rapid.SampledFrom([]string{"", "", "", "", "not ready"}).Draw(t, "refuse")
+		n.Images = rapid.SampledFrom([]map[string]int64{nil, {}, {"web:latest": 0}, {"web:latest": 50 << 20}, {"web:latest": 500 << 20}}).Draw(t, "images")
 		n.Readings = map[string]Range{}
 		for _, metric := range []string{"node.cpu", "node.memory", "node.temperature", "node.disk", "node.memory.available"} {
 			if rapid.IntRange(0, 9).Draw(t, "measured") > 0 {
@@ -246,6 +249,14 @@ func checkTarget(t *rapid.T, k Known, d otto.Decision, s otto.Service) {
 	n := k.Nodes[slices.IndexFunc(k.Nodes, func(n Node) bool { return n.ID == d.To })]
 	if !s.Mobile() || n.Refuse != "" || d.To == d.Node {
 		t.Fatalf("it cannot go there: %+v", d)
+	}
+	from := k.Nodes[slices.IndexFunc(k.Nodes, func(n Node) bool { return n.ID == d.Node })]
+	size := from.Images["web:latest"]
+	if _, there := n.Images["web:latest"]; there {
+		size = 0
+	}
+	if d.Bytes != size || s.Stateful() && d.Outage > 0 && d.Cost < 2*d.Outage.Seconds() {
+		t.Fatalf("%d bytes of %d, %+v", d.Bytes, size, d)
 	}
 	clear, held, better := foreseen(k, d, s, n)
 	if !held {

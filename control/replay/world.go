@@ -70,7 +70,7 @@ type node struct {
 	warmth   float64 // that load has brought, in degrees
 	samples  []otto.NodeSample
 	cpu, mem scheduler.Load
-	images   map[string]bool
+	images   map[string]int64 // that are there, of which no sizes are known
 }
 
 type instance struct {
@@ -94,7 +94,7 @@ func New(s Scenario, name string, p Policy) *World {
 		placement: plan.Placement{}, unplaced: true, left: map[string]map[string]time.Time{}, last: map[string]time.Time{},
 	}
 	for i, n := range s.Wanted.Nodes {
-		m := &node{Machine: s.Machines[i], id: n.ID, since: s.Start, images: map[string]bool{}}
+		m := &node{Machine: s.Machines[i], id: n.ID, since: s.Start, images: map[string]int64{}}
 		w.nodes, w.byID[n.ID] = append(w.nodes, m), m
 	}
 	for k := range s.Wanted.Services {
@@ -104,7 +104,7 @@ func New(s Scenario, name string, p Policy) *World {
 			w.instances, w.byName[name] = append(w.instances, i), i
 			if n := w.byID[s.Placement[name]]; n != nil {
 				w.placement[name], i.at = n.id, n
-				n.images[of.Spec.Image] = true
+				n.images[of.Spec.Image] = 0
 			}
 		}
 	}
@@ -197,11 +197,11 @@ func (w *World) arrive() {
 		}
 		act, moved := w.memory.UnderWay(i.name)
 		i.at, i.going = i.going, nil
-		i.at.images[i.of.Spec.Image] = true
+		i.at.images[i.of.Spec.Image] = 0
 		if !moved {
 			continue
 		}
-		w.memory = w.memory.Learn(i.of.Spec.Image, act.From, act.To, i.arrives-i.began, i.away, w.now)
+		w.memory = w.memory.Learn(i.of.Spec.Image, act, i.arrives-i.began, i.away, w.now)
 		w.end(i, "")
 		if w.left[i.name] == nil {
 			w.left[i.name] = map[string]time.Time{}
@@ -240,7 +240,7 @@ func (w *World) place() {
 // start begins to start an instance on a node.
 func (w *World) start(i *instance, n *node) {
 	i.going, i.began, i.arrives = n, w.at, w.at+starting
-	if !n.images[i.of.Spec.Image] {
+	if _, there := n.images[i.of.Spec.Image]; !there {
 		i.arrives += i.Image
 	}
 }

@@ -234,7 +234,7 @@ func drawNodes(t *rapid.T) (nodes []Candidate) {
 			c.Volumes[v] = true
 		}
 		if one("facts", "yes") != "" {
-			c.Images, c.Devices = map[string]bool{"s0:latest": true}, map[string]bool{}
+			c.Images, c.Devices = map[string]int64{"s0:latest": 0}, map[string]bool{}
 			if device := rapid.SampledFrom([]string{"there", "missing", "not known"}).Draw(t, "device"); device != "not known" {
 				c.Devices["/dev/a"] = device == "there"
 			}

@@ -42,7 +42,7 @@ type Machine struct {
 	// CPU and MemoryUse are measured, as shares of the machine.
 	CPU, MemoryUse Load
 	Temperature    *float64          // degrees Celsius
-	Images         map[string]bool   // that are there, as Docker lists them; nil if unknown
+	Images         map[string]int64  // bytes of those that are there, by the name that Docker lists, 0 if not known; nil if they are not
 	Devices        map[string]bool   // whether paths are there; one that is not in it is not known yet; nil if none is
 	Volumes        map[string]bool   // of the cluster that are there
 	Untold         bool              // there may be more, of which it has not said yet

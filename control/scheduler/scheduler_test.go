@@ -112,7 +112,7 @@ func TestPick(t *testing.T) {
 		{name: "to the cooler one", ask: web, nodes: []Candidate{{ID: "a", Machine: Machine{Temperature: &hot}}, b}, node: "b"},
 		{
 			name: "where the image is", ask: web,
-			nodes: []Candidate{{ID: "a", Machine: Machine{Images: map[string]bool{}}}, {ID: "b", Machine: Machine{Images: map[string]bool{"web:latest": true}}}}, node: "b",
+			nodes: []Candidate{{ID: "a", Machine: Machine{Images: map[string]int64{}}}, {ID: "b", Machine: Machine{Images: map[string]int64{"web:latest": 0}}}}, node: "b",
 		},
 		{name: "where it has not failed", ask: web, nodes: []Candidate{{ID: "a", Failures: map[string]float64{"web": 1}}, b}, node: "b"},
 		{

@@ -104,19 +104,19 @@ func moreParts(weights map[string]float64) []part {
 			name: otto.ScoreImage, weight: weights[otto.ScoreImage],
 			applies: func(s *State) bool { return s.images }, most: one,
 			value: func(s *State, i int32) float64 {
-				switch images := s.nodes[i].Images; {
-				case images == nil:
+				switch _, there := s.nodes[i].Images[s.image]; {
+				case s.nodes[i].Images == nil:
 					return unknown
-				case images[s.image]:
+				case there:
 					return 1
 				}
 				return 0
 			},
 			reason: func(s *State, i int32) string {
-				switch images := s.nodes[i].Images; {
-				case images == nil:
+				switch _, there := s.nodes[i].Images[s.image]; {
+				case s.nodes[i].Images == nil:
 					return "its images are not known"
-				case images[s.image]:
+				case there:
 					return "the image is there"
 				}
 				return "the image is not there"
