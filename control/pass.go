@@ -124,7 +124,9 @@ func (p *Plane) place(now time.Time) {
 			p.tellMove(m, now)
 		}
 	}
-	p.waiting, p.held = placed.Waiting, waiting
+	if p.held = waiting; !same(placed.Waiting, p.waiting) { // what has not changed is not told anew
+		p.waiting = placed.Waiting
+	}
 }
 
 // same compares maps, most of which have not been made anew.

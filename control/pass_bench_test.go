@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ import (
 // of their own beside those for all services and nodes.
 //
 //	metrics   everything is due, and all nodes have sent metrics since the pass before
+//	waiting   the same, while a thousand instances wait for a place in a full cluster
 //	violated  the same, while a service's requirement is violated and nothing mends it
 //	sample    what a node's metrics cost: they are taken in, and a pass follows
 //	report    the same of a node's report of what runs
@@ -59,6 +62,10 @@ func BenchmarkPass1000(b *testing.B) {
 				}
 			})
 			f.benchmark(b, "view", f.reported, f.p.publishView)
+			wanted := f.p.desired.Wanted
+			f.fill(1000)
+			f.benchmark(b, "waiting", func() { f.sampled(); f.due() }, f.pass)
+			f.empty(wanted)
 			f.busy = true
 			for range 60 { // until it is violated
 				f.sampled()
@@ -70,6 +77,58 @@ func BenchmarkPass1000(b *testing.B) {
 			}
 			f.benchmark(b, "violated", func() { f.sampled(); f.due() }, f.pass)
 		})
+	}
+}
+
+// fill has all memory reserved, drains nodes that then nothing can leave, and wants more
+// services, until this many instances wait.
+func (f *fleet) fill(waiting int) {
+	w := f.p.desired.Wanted
+	w.Services = slices.Clone(w.Services)
+	each := int64(8<<30) / 20
+	for i := range w.Services {
+		w.Services[i].Reserve.MemoryBytes = each
+	}
+	for i := range 100 {
+		s := otto.Service{Name: fmt.Sprintf("more%d", i), Replicas: 1, Reserve: otto.Resources{MemoryBytes: each}}
+		if i%10 == 0 {
+			s.Reserve = otto.Resources{}
+			s.Placement.Require = []otto.Expression{{Label: "zone", Op: otto.OpEqual, Values: []string{"z9"}}}
+		}
+		w.Services = append(w.Services, s)
+	}
+	f.want(w)
+	f.p.desired.Intents = map[string]otto.Intent{}
+	for drained := range slices.Chunk(w.Nodes, 10) {
+		f.p.desired.Intents = maps.Clone(f.p.desired.Intents)
+		for _, n := range drained {
+			f.p.desired.Intents[n.ID] = otto.Intent{Draining: true}
+		}
+		if f.settle(); len(f.p.waiting) >= waiting {
+			return
+		}
+	}
+	f.tb.Fatal(fmt.Sprintf("%d instances wait", len(f.p.waiting)))
+}
+
+// empty undoes fill.
+func (f *fleet) empty(was otto.Wanted) {
+	f.p.desired.Intents = nil
+	f.want(was)
+	f.settle()
+	if len(f.p.waiting) > 0 {
+		f.tb.Fatal(fmt.Sprintf("%d instances wait", len(f.p.waiting)))
+	}
+}
+
+// settle is what comes of a change.
+func (f *fleet) settle() {
+	f.p.dirty = true
+	for range 3 {
+		f.reported()
+		f.sampled()
+		f.due()
+		f.pass()
 	}
 }
 

@@ -3,7 +3,6 @@ package plan
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/scheduler"
@@ -57,9 +56,12 @@ type Placed struct {
 // service has an instance on every node that fits, and none on the others.
 // troubled says, by instance, why it does not work where it is.
 func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]string) Placed {
+	return place(w, was, nodes, troubled).Placed
+}
+
+func place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]string) *placing {
 	p := newPlacing(w, nodes)
 	p.Placement = make(Placement, len(was))
-	var homeless, leaving []instance
 	var global []*otto.Service
 	for k := range w.Services {
 		s := &w.Services[k]
@@ -71,17 +73,17 @@ func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]strin
 		for _, name := range w.InstanceNames(*s) {
 			i := p.consider(s, name, was[name], troubled[name])
 			if i.at == "" {
-				homeless = append(homeless, i)
+				p.homeless = append(p.homeless, i)
 				continue
 			}
 			if i.reason != "" || ruled(s) {
-				leaving = append(leaving, i)
+				p.leaving = append(p.leaving, i)
 			}
 			p.put(i, i.at) // until another one takes it
 		}
 	}
 	for changed := true; changed; { // what leaves makes room for others
-		changed = p.leaveAll(leaving)
+		changed = p.leaveAll()
 		for _, s := range global {
 			changed = p.unfit(w, s) || changed
 		}
@@ -89,40 +91,76 @@ func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]strin
 	for _, s := range global {
 		p.join(w, s)
 	}
-	closed := p.closed() && len(homeless) > 0
-	all := ""
-	if closed { // nobody has to be asked why, for each of them
-		all = "no node can take it: " + strings.Join(p.refusals(homeless[0], nil), "; ")
-	}
-	for _, i := range homeless {
-		if closed {
-			p.Waiting[i.name] = all
-		} else if node, ok := p.pick(scheduler.Ask{Service: i.of}); ok {
-			p.move(i, node)
-		} else {
-			p.Waiting[i.name] = "no node can take it: " + strings.Join(p.refusals(i, nil), "; ")
-		}
-	}
-	return p.Placed
+	p.house()
+	return p
 }
 
 // placing is a placement in the making.
 type placing struct {
 	Placed
-	nodes []Node
-	state *scheduler.State
-	index map[string]int // of nodes, by id
+	nodes  []Node
+	state  *scheduler.State
+	index  map[string]int  // of nodes, by id
+	banned map[string]bool // services that are banned from some node
+	// leaving are the instances that may have to leave their node, joining those of
+	// global services that their node does not take, and homeless those without a place.
+	leaving, joining, homeless []instance
 }
 
 func newPlacing(w otto.Wanted, nodes []Node) *placing {
-	p := &placing{Placed: Placed{Placement: Placement{}, Waiting: map[string]string{}}, index: map[string]int{}, nodes: nodes}
-	candidates := make([]scheduler.Candidate, 0, len(nodes))
-	for i, n := range nodes {
-		p.index[n.ID] = i
-		candidates = append(candidates, scheduler.Candidate{ID: n.ID, Refuse: n.Refuse, Memory: n.Memory, Failures: n.Failures, Machine: n.Machine})
+	p := &placing{Placed: Placed{Placement: Placement{}, Waiting: map[string]string{}}, index: map[string]int{}, nodes: nodes, banned: banned(nodes)}
+	for i := range nodes {
+		p.index[nodes[i].ID] = i
 	}
-	p.state = scheduler.New(candidates, w.Scheduler.Weights)
+	p.state = scheduler.New(candidates(nodes), w.Scheduler.Weights)
 	return p
+}
+
+func banned(nodes []Node) map[string]bool {
+	services := map[string]bool{}
+	for i := range nodes {
+		for name := range nodes[i].Bans {
+			services[name] = true
+		}
+	}
+	return services
+}
+
+func candidates(nodes []Node) []scheduler.Candidate {
+	list := make([]scheduler.Candidate, len(nodes))
+	for i := range nodes {
+		n := &nodes[i]
+		list[i] = scheduler.Candidate{ID: n.ID, Refuse: n.Refuse, Memory: n.Memory, Failures: n.Failures, Machine: n.Machine}
+	}
+	return list
+}
+
+// waits reports whether anything waits for a place, or for another one, and leaves to
+// ask what that is.
+func (p *placing) waits() bool {
+	p.leaving = slices.DeleteFunc(p.leaving, func(i instance) bool { return p.Waiting[i.name] == "" })
+	return len(p.Waiting) > 0
+}
+
+// askAgain asks anew for what waits, once nothing else can have to leave or to come. It
+// reports false if something gets a place: then all is to be placed anew.
+func (p *placing) askAgain(x *Index, nodes []Node) bool {
+	p.nodes, p.banned, p.Waiting = nodes, banned(nodes), make(map[string]string, len(p.Waiting))
+	p.state.Renew(candidates(nodes))
+	for _, list := range [][]instance{p.leaving, p.joining, p.homeless} {
+		for k := range list {
+			s, _ := x.Service(list[k].of.Name)
+			list[k].of = &s.Service
+		}
+	}
+	p.leaveAll()
+	joining := p.joining
+	p.joining = nil
+	for _, i := range joining {
+		p.enter(i.of, i.at)
+	}
+	p.house()
+	return len(p.Moves) == 0
 }
 
 // instance is an instance on its way to a place.
@@ -178,11 +216,34 @@ func (p *placing) join(w otto.Wanted, s *otto.Service) {
 		if _, there := p.Placement[i.name]; !known || there || p.drained(n.ID) || p.state.Breaks(s, n.ID) != "" {
 			continue
 		}
-		if why, refused := p.state.Refusal(scheduler.Ask{Service: s, Only: n.ID}, n.ID); refused {
-			p.Waiting[i.name] = fmt.Sprintf("node %s cannot take it: %s", n.ID, why)
-			continue
+		p.enter(s, n.ID)
+	}
+}
+
+// enter gives a global service an instance on a node, or says why that waits.
+func (p *placing) enter(s *otto.Service, node string) {
+	i := instance{name: s.InstanceOn(node), of: s}
+	if why, refused := p.state.Refusal(scheduler.Ask{Service: s, Only: node}, node); refused {
+		p.Waiting[i.name] = fmt.Sprintf("node %s cannot take it: %s", node, why)
+		i.at = node
+		p.joining = append(p.joining, i)
+		return
+	}
+	p.move(i, node)
+}
+
+// house finds a node for what has no place, or says why there is none.
+func (p *placing) house() {
+	closed, refused, why := p.closed(), (*otto.Service)(nil), ""
+	for _, i := range p.homeless {
+		if refused == nil || !closed && refused != i.of { // else nothing is different for this one
+			if node, ok := p.pick(scheduler.Ask{Service: i.of}); ok {
+				p.move(i, node)
+				continue
+			}
+			refused, why = i.of, "no node can take it: "+p.state.WhyNot(scheduler.Ask{Service: i.of}, "")
 		}
-		p.move(i, n.ID)
+		p.Waiting[i.name] = why
 	}
 }
 
@@ -239,8 +300,8 @@ func (p *placing) breaks(i instance) string {
 
 // leaveAll has each instance leave that has to and has not yet, and reports
 // whether any did.
-func (p *placing) leaveAll(leaving []instance) (changed bool) {
-	for _, i := range leaving {
+func (p *placing) leaveAll() (changed bool) {
+	for _, i := range p.leaving {
 		if p.Placement[i.name] != i.at {
 			continue
 		}
@@ -280,8 +341,8 @@ func (p *placing) leave(i instance) bool {
 	}
 	if !ok {
 		p.Waiting[i.name] = i.reason + ", but no other node can take it"
-		if refused := p.refusals(i, elsewhere); len(refused) > 0 {
-			p.Waiting[i.name] += ": " + strings.Join(refused, "; ")
+		if why := p.state.WhyNot(scheduler.Ask{Service: i.of, Also: elsewhere}, i.at); why != "" {
+			p.Waiting[i.name] += ": " + why
 		}
 		p.state.Put(i.of, i.at)
 		return false
@@ -297,26 +358,12 @@ func (p *placing) leave(i instance) bool {
 
 // pick finds a node: rather one that has been of no use to the service lately than none.
 func (p *placing) pick(a scheduler.Ask) (node string, ok bool) {
-	if node, ok = p.state.Pick(a); ok {
-		return node, true
-	}
-	if !slices.ContainsFunc(p.nodes, func(n Node) bool { return n.Bans[a.Service.Name] != "" }) {
-		return "", false
+	node, ok = p.state.Pick(a)
+	if ok || !p.banned[a.Service.Name] {
+		return node, ok
 	}
 	a.Banned = true
 	return p.state.Pick(a)
-}
-
-// refusals says why no node can take an instance, one reason a node; not of the
-// one that it is on.
-func (p *placing) refusals(i instance, also func(string) string) (lines []string) {
-	_, refused := p.state.Explain(scheduler.Ask{Service: i.of, Also: also})
-	for k, r := range refused {
-		if r.Node != i.at && (k == 0 || refused[k-1].Node != r.Node) {
-			lines = append(lines, r.Node+": "+r.Reason)
-		}
-	}
-	return lines
 }
 
 func (p *placing) move(i instance, node string) {

@@ -16,7 +16,7 @@ import (
 // TestSettledPlacesAsPlaceDoes runs random histories of nodes and services, and
 // compares what is remembered with what would be decided.
 func TestSettledPlacesAsPlaceDoes(t *testing.T) {
-	remembered := 0
+	remembered, waited := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		var d Settled
 		var x *Index
@@ -41,6 +41,9 @@ func TestSettledPlacesAsPlaceDoes(t *testing.T) {
 			if again {
 				remembered++
 			}
+			if again && len(got.Waiting) > 0 {
+				waited++
+			}
 			if diff := cmp.Diff(Place(w, placement, nodes, troubled), got); diff != "" {
 				t.Fatal(diff)
 			}
@@ -49,13 +52,13 @@ func TestSettledPlacesAsPlaceDoes(t *testing.T) {
 			}
 		}
 	})
-	if remembered == 0 {
-		t.Error("nothing was ever settled")
+	if remembered == 0 || waited == 0 {
+		t.Errorf("it was settled %d times, and %d times something waited", remembered, waited)
 	}
 }
 
 func drawWanted(t *rapid.T) (w otto.Wanted) {
-	for i := range rapid.IntRange(1, 4).Draw(t, "nodes") {
+	for i := range rapid.SampledFrom([]int{1, 2, 3, 4, 12}).Draw(t, "nodes") {
 		w.Nodes = append(w.Nodes, otto.Node{ID: fmt.Sprint("n", i), Labels: map[string]string{"zone": fmt.Sprint("z", i%2)}})
 	}
 	for i := range rapid.IntRange(1, 4).Draw(t, "services") {
@@ -63,15 +66,23 @@ func drawWanted(t *rapid.T) (w otto.Wanted) {
 		if rapid.IntRange(0, 3).Draw(t, "global") == 0 {
 			s.Mode = otto.ModeGlobal
 		}
+		s.Reserve.MemoryBytes = rapid.SampledFrom([]int64{0, 1 << 30, 3 << 30, 5 << 30}).Draw(t, "reserve")
+		if rapid.IntRange(0, 3).Draw(t, "port") == 0 {
+			s.Spec.Ports = []otto.Port{{Host: 80, Container: 80}, {Host: uint16(81 + i%2), Container: 81}}
+		}
 		w.Services = append(w.Services, s)
 	}
 	return w
 }
 
 func changeService(t *rapid.T, s *otto.Service, nodes []Node) {
-	switch rapid.IntRange(0, 9).Draw(t, "change") {
+	switch rapid.IntRange(0, 11).Draw(t, "change") {
 	case 0:
 		s.Spec.Image += "x"
+	case 7:
+		s.Spec.Resources.MemoryBytes = rapid.SampledFrom([]int64{0, 3 << 30, 5 << 30}).Draw(t, "limit")
+	case 8:
+		s.Placement.ApartFrom = rapid.SampledFrom([][]string{nil, {"s0"}, {"s1", "s2"}}).Draw(t, "apart")
 	case 1:
 		s.Node, s.Failover = rapid.SampledFrom(nodes).Draw(t, "home").ID, rapid.SampledFrom([]string{"", otto.FailoverMove}).Draw(t, "failover")
 	case 2:
@@ -84,9 +95,9 @@ func changeService(t *rapid.T, s *otto.Service, nodes []Node) {
 		s.Replicas = rapid.IntRange(0, 3).Draw(t, "replicas")
 	case 6:
 		s.Spec.Devices = []otto.Device{{Host: "/dev/x"}}
-	case 7:
+	case 9:
 		s.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: rapid.SampledFrom([]string{"v0", "v1"}).Draw(t, "volume"), Target: "/v"}}
-	case 8:
+	case 10:
 		s.Data = rapid.SampledFrom([]string{"", otto.DataDisposable}).Draw(t, "data")
 	default:
 		s.Spec.Exclusive = !s.Spec.Exclusive
@@ -101,7 +112,7 @@ func changeNode(t *rapid.T, n *Node, service string) {
 			*s = ""
 		}
 	}
-	switch rapid.IntRange(0, 16).Draw(t, "change of the node") {
+	switch rapid.IntRange(0, 20).Draw(t, "change of the node") {
 	case 0:
 		flip(&n.Refuse, "cordoned")
 	case 1:
@@ -122,8 +133,14 @@ func changeNode(t *rapid.T, n *Node, service string) {
 		n.Devices = map[string]bool{"/dev/x": rapid.Bool().Draw(t, "device")}
 	case 9:
 		n.Volumes = map[string]bool{rapid.SampledFrom([]string{"v0", "v1", "other"}).Draw(t, "volume"): true}
-	case 10:
+	case 14:
 		n.Untold = !n.Untold
+	case 15:
+		n.Memory = rapid.SampledFrom([]uint64{0, 2 << 30, 4 << 30, 8 << 30}).Draw(t, "memory")
+	case 12, 13:
+		n.Bans = rapid.SampledFrom([]map[string]string{nil, {service: "it has left it"}, {"s1": "it did not help"}}).Draw(t, "bans")
+	case 10, 11:
+		n.MemoryUse = n.MemoryUse.Add(rapid.Float64Range(0, 1).Draw(t, "use"), 1e9)
 	default: // only how busy it is
 		n.CPU = n.CPU.Add(rapid.Float64Range(0, 1).Draw(t, "cpu"), 1e9)
 	}

@@ -54,15 +54,15 @@ func filters() []filter {
 		{
 			name: "memory", applies: func(s *State) bool { return s.reserve.memory > 0 || s.Service.Spec.Resources.MemoryBytes > 0 },
 			refuses: func(s *State, i int32) bool {
-				return s.tooSmall(i) || s.reserve.memory > 0 && s.reserve.bytes() > s.freeMemory(i)
+				return s.tooSmall(i) || s.reserve.memory > 0 && s.reserve.bytes() > s.nodes[i].freeMemory()
 			},
 			why: whyMemory,
 		},
 		{
 			name: "cpu", applies: func(s *State) bool { return s.reserve.cpu > 0 },
-			refuses: func(s *State, i int32) bool { return s.reserve.cores() > s.freeCPU(i) },
+			refuses: func(s *State, i int32) bool { return s.reserve.cores() > s.nodes[i].freeCPU() },
 			why: func(s *State, i int32) string {
-				return fmt.Sprintf("%s of its %g cores are free, and %s reserves %g", short(s.freeCPU(i)), s.nodes[i].Cores, s.Service.Name, s.reserve.cores())
+				return fmt.Sprintf("%s of its %g cores are free, and %s reserves %g", short(s.nodes[i].freeCPU()), s.nodes[i].Cores, s.Service.Name, s.reserve.cores())
 			},
 		},
 		{
@@ -150,21 +150,19 @@ func (s *State) tooSmall(i int32) bool {
 
 // freeMemory is what is neither reserved nor in use, in bytes; unbounded where
 // the machine's memory is not known.
-func (s *State) freeMemory(i int32) float64 {
-	n := &s.nodes[i]
+func (n *node) freeMemory() float64 {
 	if n.Memory == 0 {
-		return s.reserve.bytes()
+		return math.Inf(1)
 	}
 	return float64(n.Memory) - max(n.reserved.bytes(), n.MemoryUse.Mean*float64(n.Memory))
 }
 
 // freeCPU is the same of cores. A processor that is busy for a moment is not taken:
 // a service whose node is lost must not wait for that.
-func (s *State) freeCPU(i int32) float64 {
-	n := &s.nodes[i]
+func (n *node) freeCPU() float64 {
 	switch {
 	case n.Cores == 0:
-		return s.reserve.cores()
+		return math.Inf(1)
 	case !n.CPU.steady():
 		return n.Cores - n.reserved.cores()
 	}
@@ -176,18 +174,21 @@ func whyMemory(s *State, i int32) string {
 	if s.tooSmall(i) {
 		return fmt.Sprintf("it has %d MiB of memory, and %s may take %d", n.Memory>>20, s.Service.Name, s.Service.Spec.Resources.MemoryBytes>>20)
 	}
-	return fmt.Sprintf("%.0f of its %d MiB of memory are free, and %s reserves %.0f", max(s.freeMemory(i), 0)/(1<<20), n.Memory>>20, s.Service.Name, s.reserve.bytes()/(1<<20))
+	return fmt.Sprintf("%.0f of its %d MiB of memory are free, and %s reserves %.0f", max(n.freeMemory(), 0)/(1<<20), n.Memory>>20, s.Service.Name, s.reserve.bytes()/(1<<20))
 }
 
 // clash is the first port that the service wants and the node does not have, and
-// who has it.
+// who has it; of several the first by name.
 func (s *State) clash(i int32) (ours otto.Port, theirs *taken) {
-	for k := range s.nodes[i].ports {
-		t := &s.nodes[i].ports[k]
-		for _, p := range s.Service.Spec.Ports {
-			if Clash(p, t.Port) {
-				return p, t
+	for _, p := range s.Service.Spec.Ports {
+		for k := range s.nodes[i].ports {
+			t := &s.nodes[i].ports[k]
+			if Clash(p, t.Port) && (theirs == nil || t.by.name < theirs.by.name) {
+				ours, theirs = p, t
 			}
+		}
+		if theirs != nil {
+			return ours, theirs
 		}
 	}
 	return ours, nil

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,9 @@ func judge(t *rapid.T, s, same *State, ask Ask, nodes []Candidate, placed []put)
 	if again, _ := s.Pick(ask); again != node {
 		t.Fatalf("picks %s, then %s", node, again)
 	}
+	if !ok {
+		checkWhyNot(t, s.WhyNot(ask, ""), refusals, nodes, ask.Service, placed)
+	}
 	other, _ := same.Pick(ask)
 	otherScores, otherRefusals := same.Explain(ask)
 	if other != node || !cmp.Equal(scores, otherScores) || !cmp.Equal(refusals, otherRefusals) {
@@ -92,6 +96,46 @@ func judge(t *rapid.T, s, same *State, ask Ask, nodes []Candidate, placed []put)
 		}
 	}
 	return node
+}
+
+// checkWhyNot sees to it that a short reason stands for all nodes.
+func checkWhyNot(t *rapid.T, why string, refusals []otto.Refusal, nodes []Candidate, svc *otto.Service, placed []put) {
+	var lines []string
+	for k, r := range refusals {
+		if k == 0 || refusals[k-1].Node != r.Node {
+			lines = append(lines, r.Node+": "+r.Reason)
+		}
+	}
+	if len(nodes) <= few {
+		if want := strings.Join(lines, "; "); why != want {
+			t.Fatalf("it says %q, not %q", why, want)
+		}
+		return
+	}
+	if strings.HasPrefix(why, svc.Name+" reserves") {
+		for _, n := range nodes {
+			if filters := forbidden(Ask{Service: svc}, n, nodes, placed); n.Refuse == "" && !slices.Contains(filters, "memory") && !slices.Contains(filters, "cpu") {
+				t.Fatalf("it says %q, and %s is refused for %v", why, n.ID, filters)
+			}
+		}
+		return
+	}
+	stands := 0
+	for line := range strings.SplitSeq(why, "; ") {
+		stands++
+		others, found := strings.CutSuffix(line[strings.LastIndex(line, " and ")+1:], " more likewise")
+		if !found {
+			continue
+		}
+		n, err := strconv.Atoi(strings.TrimPrefix(others, "and "))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stands += n
+	}
+	if stands != len(nodes) {
+		t.Fatalf("it says %q of %d nodes", why, len(nodes))
+	}
 }
 
 func checkScore(t *rapid.T, s otto.Score) {
@@ -198,7 +242,7 @@ func astray(s *otto.Service, n Candidate, nodes []Candidate, placed []put) bool 
 }
 
 func drawNodes(t *rapid.T) (nodes []Candidate) {
-	for i := range rapid.IntRange(0, 6).Draw(t, "nodes") {
+	for i := range rapid.SampledFrom([]int{0, 1, 2, 3, 4, 5, 6, few + 2}).Draw(t, "nodes") {
 		id := fmt.Sprint("n", i)
 		one := func(name string, values ...string) string {
 			return rapid.SampledFrom(append(values, "")).Draw(t, id+" "+name)

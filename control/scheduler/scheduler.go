@@ -80,6 +80,7 @@ type State struct {
 	volumes  map[string][]int32    // nodes that have one, in order; nil until it is asked for
 	untold   []int32               // nodes that may have more; as of volumes
 	failing  map[string]bool       // services that have failed somewhere
+	room     room
 
 	// Of the ask that is being answered, and cleared after it.
 	ask
@@ -150,7 +151,7 @@ func New(candidates []Candidate, weights map[string]float64) *State {
 // Renew takes over what is known now of the nodes, which must be the same ones; what is
 // placed on them stays. The candidates are read as long as the state is used.
 func (s *State) Renew(candidates []Candidate) {
-	s.images, s.unbuilts, s.volumes = false, false, nil
+	s.images, s.unbuilts, s.volumes, s.room.known = false, false, nil, false
 	clear(s.failing)
 	clear(s.groups)
 	clear(s.met)
@@ -160,6 +161,7 @@ func (s *State) Renew(candidates []Candidate) {
 		s.know(c)
 	}
 	s.ordered = false
+	s.measure()
 }
 
 func (s *State) know(c *Candidate) {
@@ -222,6 +224,7 @@ func (s *State) change(svc *otto.Service, id string, by int) {
 			n.ports = slices.Delete(n.ports, at, at+1)
 		}
 	}
+	s.reserved(i, by)
 	s.reorder(i)
 }
 
@@ -253,6 +256,9 @@ func (s *State) Has(name, node string) int {
 
 // Pick returns the node for one more instance, or false if there is none.
 func (s *State) Pick(a Ask) (node string, ok bool) {
+	if s.lacking(a.Service) != "" {
+		return "", false
+	}
 	s.arrange()
 	s.prepare(a)
 	defer s.forget()
@@ -271,6 +277,9 @@ func (s *State) Pick(a Ask) (node string, ok bool) {
 		}
 	}
 	if best < 0 {
+		if s.reserve != (amount{}) {
+			s.measure()
+		}
 		return "", false
 	}
 	return s.nodes[best].ID, true
@@ -310,10 +319,8 @@ func (s *State) Refusal(a Ask, node string) (why string, refused bool) {
 	}
 	s.prepareOn(a, i)
 	defer s.forget()
-	for _, f := range s.refusing {
-		if f.refuses(s, i) {
-			return f.why(s, i), true
-		}
+	if f := s.refusal(i); f != nil {
+		return f.why(s, i), true
 	}
 	return "", false
 }
@@ -518,13 +525,16 @@ func (s *State) grouped(label string) groups {
 }
 
 // refuses reports whether the node must not have what is asked for.
-func (s *State) refuses(i int32) bool {
+func (s *State) refuses(i int32) bool { return s.refusal(i) != nil }
+
+// refusal is the first filter by which a node must not have it, nil if there is none.
+func (s *State) refusal(i int32) *filter {
 	for k := range s.refusing {
-		if s.refusing[k].refuses(s, i) {
-			return true
+		if f := &s.refusing[k]; f.refuses(s, i) {
+			return f
 		}
 	}
-	return false
+	return nil
 }
 
 // total is the weighted sum of a node's parts. It is given up as soon as it cannot
