@@ -47,8 +47,7 @@ func (p *Plane) basis(now time.Time) basis {
 		peers: p.required.peers, watches: p.required.watches,
 	}
 	for id, n := range p.nodes {
-		_, live := p.live(id)
-		b.nodes[id] = nodeBasis{n.state, n.report, n.revision, n.bootID, live}
+		b.nodes[id] = nodeBasis{n.state, n.report, n.revision, n.bootID, p.isLive(n)}
 	}
 	return b
 }

@@ -280,7 +280,7 @@ func advisedMove(k decide.Known, name string, now time.Time) (otto.Decision, err
 func (p *Plane) weighed(now time.Time, pressing bool) decide.Known {
 	k := decide.Known{
 		Wanted: p.desired.Wanted, Placement: p.desired.Placement, Memory: p.desired.Memory, Index: p.index(), Board: &p.decisions.board,
-		Uses: map[string]decide.Use{}, Busy: map[string]string{}, Frozen: p.doubts,
+		Nodes: make([]decide.Node, 0, len(p.nodes)), Uses: map[string]decide.Use{}, Busy: map[string]string{}, Frozen: p.doubts,
 	}
 	if p.watching.IsZero() {
 		k.Frozen = "not connected to the broker"
@@ -298,26 +298,30 @@ func (p *Plane) weighed(now time.Time, pressing bool) decide.Known {
 		m, _ := otto.FindMetric(otto.RTTPrefix + id)
 		metrics = append(metrics, m)
 	}
-	for _, n := range p.desired.Wanted.Nodes {
-		known, intent := p.nodes[n.ID], p.desired.Intents[n.ID]
+	gone := map[string]string{}
+	for _, id := range p.ids() { // in the order in which they are looked at
+		if p.index().Node(id) == nil {
+			continue
+		}
+		known, intent := p.nodes[id], p.desired.Intents[id]
 		k.Nodes = append(k.Nodes, decide.Node{
 			Node: p.planned(known, now), Readings: known.readings(metrics, now, p.desired.Wanted.IntervalOf()), Ready: known.state == otto.NodeReady,
 			Since: known.since, Cordoned: intent.Cordoned || intent.Draining, Own: intent.By == otto.ByOtto,
 		})
-		if !pressing || matter[n.ID] {
+		if !pressing || matter[id] {
+			gone[id] = k.Nodes[len(k.Nodes)-1].Gone
 			known.uses(k.Uses, now, p.desired.Wanted.IntervalOf())
 		}
 	}
-	gone := map[string]string{}
-	for i := range k.Nodes {
-		gone[k.Nodes[i].ID] = k.Nodes[i].Gone
-	}
-	for instance, id := range k.Placement {
+	p.where.follow(k.Placement)
+	for id, instances := range p.where.on {
 		if pressing && !matter[id] {
 			continue
 		}
-		if why := p.busy(instance, id, gone[id]); why != "" {
-			k.Busy[instance] = why
+		for instance := range instances {
+			if why := p.busy(instance, id, gone[id]); why != "" {
+				k.Busy[instance] = why
+			}
 		}
 	}
 	return k

@@ -286,10 +286,15 @@ type said struct{ wire.Report }
 // live is what the agent heard last reports of its node, if that is where it runs.
 func (p *Plane) live(id string) (s said, heard bool) {
 	n := p.nodes[id]
-	if n == nil || n.report == nil || n.report.BootID != n.bootID || !p.isNode(n, n.heardFrom) {
+	if !p.isLive(n) {
 		return s, false
 	}
 	return said{*n.report}, true
+}
+
+// isLive reports whether there is that of a node.
+func (p *Plane) isLive(n *node) bool {
+	return n != nil && n.report != nil && n.report.BootID == n.bootID && p.isNode(n, n.heardFrom)
 }
 
 // runs reports whether an instance runs, or is about to.

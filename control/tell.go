@@ -131,8 +131,7 @@ const missedAfter = 5 * time.Second
 // of the agent that is heard, but of a former one, or forged: the agent reports anew
 // in answer to a new revision.
 func (p *Plane) missed(n *node, now time.Time) bool {
-	said, heard := p.live(n.ID)
-	behind := n.report != nil && (!heard || said.Revision.Before(n.revision))
+	behind := n.report != nil && (!p.isLive(n) || n.report.Revision.Before(n.revision))
 	return behind && n.state == otto.NodeReady && now.Sub(n.publishedAt) > missedAfter
 }
 

@@ -127,31 +127,23 @@ type outlook struct {
 // already. A value that would not be clear refuses it, and so does one that is not
 // known and cannot be foreseen.
 func (f *frame) target(i *instance, n *Node, bar bar) (o outlook) {
-	f.suits(f.guest(i), n, bar, &o)
-	return o
-}
-
-// suits reports whether a node is a target. Each instance may have to ask about all
-// nodes there are, so words are made only for who wants them: into may be nil.
-func (f *frame) suits(g guest, n *Node, bar bar, into *outlook) bool {
+	g := f.guest(i)
 	for _, list := range [][]requiredOf{g.required, f.board.requiredOn(n.ID)} {
 		for k := range list {
-			if !g.meets(&list[k], n, bar, into) {
-				return false
+			if !g.meets(&list[k], n, bar, &o) {
+				return o
 			}
 		}
 	}
-	why := f.wounded[n.ID]
-	if into != nil {
-		into.refusal = why
-	}
-	return why == ""
+	o.refusal = f.wounded[n.ID]
+	return o
 }
 
-// meets reports whether a requirement would be met on a node with the guest there.
+// meets reports whether a requirement would be met on a node with the guest there, and
+// says so.
 func (g guest) meets(q *requiredOf, n *Node, bar bar, into *outlook) bool {
 	value, by, is := g.foresee(q, n)
-	if into != nil && is == reckoned {
+	if is == reckoned {
 		p := otto.Prediction{Requirement: q.String(), Of: q.of, Value: value, Unit: q.Unit}
 		if q.own || !slices.Contains(into.predicted, p) { // several of the same service
 			into.predicted = append(into.predicted, p)
@@ -160,10 +152,38 @@ func (g guest) meets(q *requiredOf, n *Node, bar bar, into *outlook) bool {
 	if is == irrelevant || is == reckoned && bar.accepts(q, value) {
 		return true
 	}
-	if into != nil {
-		into.refusal = g.unmet(q, value, by, is, bar)
-	}
+	into.refusal = g.unmet(q, value, by, is, bar)
 	return false
+}
+
+// grade is by which bars a node is a target: by all clear thresholds, and by the lower one.
+type grade struct{ clear, low bool }
+
+// grade is what target says without words, for both bars at once: each instance may
+// have to ask about all nodes there are.
+func (f *frame) grade(g guest, n *Node, low bar) grade {
+	if f.wounded[n.ID] != "" {
+		return grade{}
+	}
+	has := g.grade(grade{true, true}, g.required, n, low)
+	if has == (grade{}) {
+		return has
+	}
+	return g.grade(has, f.board.requiredOn(n.ID), n, low)
+}
+
+// grade is what is left of one by a list of requirements.
+func (g guest) grade(has grade, list []requiredOf, n *Node, low bar) grade {
+	for k := 0; k < len(list) && has != (grade{}); k++ {
+		q := &list[k]
+		value, _, is := g.foresee(q, n)
+		if is == irrelevant {
+			continue
+		}
+		has.clear = has.clear && is == reckoned && (bar{}).accepts(q, value)
+		has.low = has.low && is == reckoned && low.accepts(q, value)
+	}
+	return has
 }
 
 // foresight is what is known of a value that would be.

@@ -43,10 +43,11 @@ func (f *frame) send(d *draft, i *instance, c cause) {
 		return
 	}
 	var bar bar
-	to, until := f.find(i, bar)
-	if to == nil && until.IsZero() {
-		if second, later := f.find(i, lower(c, i)); second != nil || !later.IsZero() {
-			bar, to, until = lower(c, i), second, later
+	low := lower(c, i)
+	to, until, lesser := f.find(i, low, false)
+	if to == nil && until.IsZero() && lesser {
+		if second, later, _ := f.find(i, low, true); second != nil || !later.IsZero() {
+			bar, to, until = low, second, later
 		}
 	}
 	if to == nil {
@@ -85,14 +86,19 @@ func sayRefusals(list []otto.Refusal) string {
 	return strings.Join(parts, "; ")
 }
 
-// find returns the best node for an instance, or when there may be one. A zero time
-// means that it is not a matter of time.
-func (f *frame) find(i *instance, bar bar) (best *Node, until time.Time) {
+// find returns the best node for an instance where all would be clear, or with lower
+// one that the lower bar lets pass, or when there may be one. A zero time means that it
+// is not a matter of time. lesser says that there was a node for the lower bar only.
+func (f *frame) find(i *instance, low bar, lower bool) (best *Node, until time.Time, lesser bool) {
 	f.state.Take(&i.of.Service, i.at)
 	defer f.state.Put(&i.of.Service, i.at)
 	g := f.guest(i)
 	also := func(id string) string { // of a node that would otherwise do
-		if id == i.at || !f.suits(g, f.node(id), bar, nil) {
+		if id == i.at {
+			return "unfit"
+		}
+		if has := f.grade(g, f.node(id), low); lower && !has.low || !lower && !has.clear {
+			lesser = lesser || has.low
 			return "unfit"
 		}
 		why, end := f.passing(i.of.Name, id)
@@ -102,9 +108,9 @@ func (f *frame) find(i *instance, bar bar) (best *Node, until time.Time) {
 		return why
 	}
 	if id, ok := f.state.Pick(scheduler.Ask{Service: &i.of.Service, Also: also}); ok {
-		return f.node(id), time.Time{}
+		return f.node(id), time.Time{}, false
 	}
-	return nil, until
+	return nil, until, lesser
 }
 
 // refusals say of all other nodes why each is no target for an instance.

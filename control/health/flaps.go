@@ -43,7 +43,7 @@ func (f *Flaps) Suppressed(now time.Time) bool {
 }
 
 func (f *Flaps) decay(now time.Time) {
-	if !f.at.IsZero() {
+	if f.penalty > 0 {
 		f.penalty *= math.Exp2(-now.Sub(f.at).Seconds() / halfLife.Seconds())
 	}
 	f.at = now
