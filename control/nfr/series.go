@@ -1,7 +1,7 @@
 // Package nfr judges whether requirements hold.
 //
-// A Series keeps what was measured of one thing for one window, in a ring of a
-// fixed size. Evaluate takes a requirement, its series, the time and the verdict
+// A Series keeps what was measured of one thing for one window, in a ring that grows
+// to a fixed size. Evaluate takes a requirement, its series, the time and the verdict
 // before, and returns the verdict now: a state machine of the shape of
 // Prometheus' alerting rules, with a threshold of its own for the way back.
 //
@@ -33,6 +33,8 @@ const (
 	leastSpan = time.Second
 	// leastStale is the shortest silence that counts as missing data.
 	leastStale = 3 * time.Second
+	// leastCells is how many cells there is room for at first.
+	leastCells = 4
 	// shortPart is how much smaller the newest part of a window is; it is the
 	// SRE workbook's.
 	shortPart = 12
@@ -51,6 +53,7 @@ type Series struct {
 	raw    float64       // of a counter, as it was read last
 	newest float64
 	cells  []cell
+	most   int // of them
 	head   int // of the newest one
 }
 
@@ -68,7 +71,7 @@ type cell struct {
 func NewSeries(over, every time.Duration, counter bool) *Series {
 	s := &Series{over: over, stale: max(3*every, leastStale), span: max(over/maxParts, leastSpan), counter: counter}
 	if over > 0 {
-		s.cells = make([]cell, over/s.span+2)
+		s.most = int(over/s.span) + 2
 	}
 	return s
 }
@@ -103,23 +106,33 @@ func (s *Series) Add(value float64, now time.Time) {
 		s.raw = raw
 	}
 	s.newest = value
-	if len(s.cells) > 0 {
+	if s.most > 0 {
 		s.put(value, at, took)
 	}
 }
 
 func (s *Series) put(value float64, at, took time.Duration) {
-	c := &s.cells[s.head]
-	if c.n == 0 || at-c.at >= s.span {
-		if c.n > 0 {
-			s.head = (s.head + 1) % len(s.cells)
-		}
-		c = &s.cells[s.head]
-		*c = cell{at: at, min: value, max: value}
+	if len(s.cells) == 0 || at-s.cells[s.head].at >= s.span {
+		s.next()
+		s.cells[s.head] = cell{at: at, min: value, max: value}
 	}
+	c := &s.cells[s.head]
 	c.to, c.took, c.n = at, c.took+took, c.n+1
 	c.sum += value
 	c.min, c.max, c.last = min(c.min, value), max(c.max, value), value
+}
+
+// next makes another cell the newest one: a new one while there are fewer than most,
+// and the oldest one from then on.
+func (s *Series) next() {
+	if len(s.cells) == s.most {
+		s.head = (s.head + 1) % s.most
+		return
+	}
+	if len(s.cells) == cap(s.cells) {
+		s.cells = append(make([]cell, 0, min(max(2*len(s.cells), leastCells), s.most)), s.cells...)
+	}
+	s.cells, s.head = s.cells[:len(s.cells)+1], len(s.cells)
 }
 
 // Missing reports whether there has been no sample for so long that nothing can
@@ -150,7 +163,7 @@ func (s *Series) each(window time.Duration, now time.Time, f func(*cell)) {
 	from := now.Sub(s.base) - window
 	for i := range s.cells {
 		c := &s.cells[(s.head-i+len(s.cells))%len(s.cells)]
-		if c.n == 0 || c.to <= from {
+		if c.to <= from {
 			return
 		}
 		f(c)
