@@ -202,14 +202,15 @@ func (p *Plane) welcome(now time.Time) {
 	if p.decisions.welcomed == nil {
 		p.decisions.welcomed = map[string]time.Time{}
 	}
-	come := false
+	come, settled := false, false
 	for _, n := range p.desired.Wanted.Nodes {
 		known := p.nodes[n.ID]
+		settled = settled || known.state == otto.NodeReady && now.Sub(known.since) >= decide.Fresh
 		if known.state == otto.NodeReady && now.Sub(known.since) > stableAfter && !p.decisions.welcomed[n.ID].Equal(known.since) {
 			p.decisions.welcomed[n.ID], come = known.since, true
 		}
 	}
-	if !come {
+	if !come || !settled { // or all of them have: weighing all there is would be in vain
 		return
 	}
 	for i, d := range decide.Better(p.weighed(now, false), now) {

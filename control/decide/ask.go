@@ -14,9 +14,9 @@ const (
 	// worthwhile is by how much the score of a node must be better for a service to
 	// be advised to go there although nothing is violated.
 	worthwhile = 0.05
-	// fresh is how long a node counts as one that has just come, after it has been
-	// ready for a while.
-	fresh, proven = time.Hour, time.Minute
+	// Fresh is how long a node counts as one that has just come, after it has been
+	// ready for a while. Where all nodes are fresh, nothing would be better on them.
+	Fresh, proven = time.Hour, time.Minute
 )
 
 // Better tells what would be better on nodes that have just come, or come back. It
@@ -27,10 +27,10 @@ func Better(k Known, now time.Time) (list []otto.Decision) {
 	settled := false
 	for _, n := range f.Nodes {
 		since := now.Sub(n.Since)
-		if n.Ready && since >= proven && since < fresh {
+		if n.Ready && since >= proven && since < Fresh {
 			come = append(come, n.ID)
 		}
-		settled = settled || n.Ready && since >= fresh
+		settled = settled || n.Ready && since >= Fresh
 	}
 	if len(come) == 0 || !settled || f.Frozen != "" {
 		return nil // or all of them have just come, as after a start of the control plane
