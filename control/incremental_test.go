@@ -140,8 +140,8 @@ func (f *fleet) isAsFromNothing(t *rapid.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(string(content), n.published); diff != "" {
-			t.Fatalf("assignment of %s: %s", id, diff)
+		if hashOf(content) != n.published {
+			t.Fatalf("%s was not told %s", id, content)
 		}
 	}
 	for _, s := range x.Services {
@@ -180,11 +180,11 @@ func demandsOf(q *requirements) map[string]int {
 			all[fmt.Sprint("on ", id, j.label(), j.feed.key)]++
 		}
 	}
-	for key, f := range q.feeds {
-		all[fmt.Sprint("feed ", key, len(f.users), f.share)]++
-	}
 	for of, list := range q.feedsOf {
 		all[fmt.Sprint("feeds of ", of)] = len(list)
+		for _, f := range list {
+			all[fmt.Sprint("feed ", f.key, len(f.users), f.share)]++
+		}
 	}
 	return all
 }

@@ -56,7 +56,7 @@ type node struct {
 	reached     string    // what it has found
 	unreachable string
 
-	published   string // content of the last assignment, without its revision
+	published   string // hash of the last assignment, without its revision; empty if none was
 	untold      bool   // it has changed since, and could not be published
 	publishedAt time.Time
 	revision    otto.Revision

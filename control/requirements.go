@@ -16,7 +16,6 @@ type requirements struct {
 	from      demands
 	groups    map[owner]*group
 	nodes     map[string]*watch
-	feeds     map[feedKey]*feed
 	feedsOf   map[subject][]*feed
 	self      map[feedKey]*feed // that no sample is needed for
 	topics    map[string]topic  // that have been subscribed to, once and for good
@@ -132,7 +131,7 @@ func (p *Plane) require() {
 	q.from = is
 	if first {
 		q.groups, q.nodes = map[owner]*group{}, map[string]*watch{}
-		q.feeds, q.feedsOf, q.self, q.remote = map[feedKey]*feed{}, map[subject][]*feed{}, map[feedKey]*feed{}, map[*judged]bool{}
+		q.feedsOf, q.self, q.remote = map[subject][]*feed{}, map[feedKey]*feed{}, map[*judged]bool{}
 	}
 	if len(owners) == 0 {
 		return
@@ -403,10 +402,11 @@ func (q *requirements) attach(j *judged, share otto.Share, every time.Duration) 
 		return
 	}
 	q.detach(j)
-	f := q.feeds[key]
-	if f == nil {
+	var f *feed
+	if k := slices.IndexFunc(q.feedsOf[key.subject], func(f *feed) bool { return f.key == key }); k >= 0 {
+		f = q.feedsOf[key.subject][k]
+	} else {
 		f = &feed{Metric: m, Series: nfr.NewSeries(j.Over, every, counter), key: key, path: path}
-		q.feeds[key] = f
 		q.feedsOf[key.subject] = append(q.feedsOf[key.subject], f)
 		if self {
 			q.self[key] = f
@@ -431,7 +431,6 @@ func (q *requirements) detach(j *judged) {
 	if len(f.users) > 0 {
 		return
 	}
-	delete(q.feeds, f.key)
 	delete(q.self, f.key)
 	rest := slices.DeleteFunc(slices.Clone(q.feedsOf[f.key.subject]), func(o *feed) bool { return o == f })
 	if q.feedsOf[f.key.subject] = rest; len(rest) == 0 {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -19,6 +20,10 @@ const tellWithin = 100 * time.Millisecond
 
 // giveUpAfter is how many assignments may fail to be published in one pass.
 const giveUpAfter = 10
+
+// madeAtOnce is how many assignments are made before they are published: a pass that can
+// tell only some nodes is not to make those of all.
+const madeAtOnce = 100
 
 // assign publishes the assignment of every node for which it has changed.
 func (p *Plane) assign(now time.Time) {
@@ -44,55 +49,70 @@ func (p *Plane) assign(now time.Time) {
 			reports[id] = n.report.Instances
 		}
 	}
-	all := plan.Assignments(is.index, p.servicesOn(ids, is), is.placement, is.kept, is.held, is.unsure, ids, reports)
 	for _, id := range ids {
 		p.nodes[id].untold = true // until it is known better
 	}
 	began, failed := time.Now(), 0
-	for _, id := range ids {
-		if time.Since(began) > tellWithin {
-			p.dirty = true
-			return
-		}
-		n, a := p.nodes[id], all[id]
-		p.version(a.Instances)
-		a.Peers, a.Watches = is.peers, is.watches[id]
-		content, err := json.Marshal(a)
-		if err != nil {
-			p.Log.Error("assignment", "node", id, "err", err)
-			continue
-		}
-		if string(content) == n.published && !p.missed(n, now) {
-			n.untold = false
-			continue
-		}
-		p.number++
-		a.ClusterID = p.identity.ClusterID
-		a.Revision, a.Warrant = otto.Revision{Epoch: p.epoch, Number: p.number}, p.warrant
-		signed, err := wire.SignAssignment(p.identity.Key, a)
-		if err != nil {
-			n.problem = "its assignment cannot be sent: " + err.Error()
-			p.Log.Error("assignment", "node", id, "err", err)
-			continue
-		}
-		if err := p.publish(wire.NodeTopic(id, wire.KindAssignment), 1, true, signed); err != nil {
-			p.Log.Warn("assignment not published", "node", id, "err", err)
-			if failed++; failed == giveUpAfter {
-				return // there is no broker, and a new connect begins anew
+	for some := range slices.Chunk(ids, madeAtOnce) {
+		all := plan.Assignments(is.index, p.servicesOn(some, is), is.placement, is.kept, is.held, is.unsure, some, reports)
+		for _, id := range some {
+			if time.Since(began) > tellWithin {
+				p.dirty = true
+				return
 			}
-			continue
-		}
-		n.untold = false
-		n.published, n.publishedAt, n.revision, n.stateful, n.fenced = string(content), now, a.Revision, nil, nil
-		for _, i := range a.Instances {
-			if i.Spec.Stateful() {
-				n.stateful = append(n.stateful, i.Name)
-			}
-			if i.Fenced {
-				n.fenced = append(n.fenced, i.Name)
+			if err := p.assignTo(p.nodes[id], all[id], is, now); err != nil {
+				p.Log.Warn("assignment not published", "node", id, "err", err)
+				if failed++; failed == giveUpAfter {
+					return // there is no broker, and a new connect begins anew
+				}
 			}
 		}
 	}
+}
+
+// assignTo publishes a node's assignment if it is not what was published last. An error
+// is the broker's.
+func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) error {
+	p.version(a.Instances)
+	a.Peers, a.Watches = is.peers, is.watches[n.ID]
+	content, err := json.Marshal(a)
+	if err != nil {
+		p.Log.Error("assignment", "node", n.ID, "err", err)
+		return nil
+	}
+	hash := hashOf(content)
+	if hash == n.published && !p.missed(n, now) {
+		n.untold = false
+		return nil
+	}
+	p.number++
+	a.ClusterID = p.identity.ClusterID
+	a.Revision, a.Warrant = otto.Revision{Epoch: p.epoch, Number: p.number}, p.warrant
+	signed, err := wire.SignAssignment(p.identity.Key, a)
+	if err != nil {
+		n.problem = "its assignment cannot be sent: " + err.Error()
+		p.Log.Error("assignment", "node", n.ID, "err", err)
+		return nil
+	}
+	if err := p.publish(wire.NodeTopic(n.ID, wire.KindAssignment), 1, true, signed); err != nil {
+		return err
+	}
+	n.untold = false
+	n.published, n.publishedAt, n.revision, n.stateful, n.fenced = hash, now, a.Revision, nil, nil
+	for _, i := range a.Instances {
+		if i.Spec.Stateful() {
+			n.stateful = append(n.stateful, i.Name)
+		}
+		if i.Fenced {
+			n.fenced = append(n.fenced, i.Name)
+		}
+	}
+	return nil
+}
+
+func hashOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return string(sum[:])
 }
 
 // servicesOn are the services that may have an instance on one of some nodes, in the
