@@ -9,9 +9,15 @@ import (
 // counted is what a report says of one of the two counters of an instance.
 func (f *feed) counted(boot string, s otto.InstanceStatus) float64 {
 	if f.Name == otto.MetricOOMKills {
-		return f.kills.take(boot, s.OOMKills)
+		return f.counts.kills.take(boot, s.OOMKills)
 	}
-	return f.count.take(s)
+	return f.counts.starts.take(s)
+}
+
+// counts are what those two add up.
+type counts struct {
+	starts restarts
+	kills  oomKills
 }
 
 // oomKills adds up what agents count from their starts on.

@@ -71,13 +71,12 @@ type feedKey struct {
 type feed struct {
 	*otto.Metric
 	*nfr.Series
-	key   feedKey
-	users []*judged // by it
-	share otto.Share
-	path  []otto.Step // of a topic's messages
-	count restarts
-	kills oomKills
-	fed   time.Time
+	key    feedKey
+	users  []*judged // by it
+	share  otto.Share
+	path   []otto.Step // of a topic's messages
+	fed    time.Time
+	counts *counts // of what the control plane counts itself
 }
 
 func (f *feed) add(value float64, now time.Time) {
@@ -409,7 +408,7 @@ func (q *requirements) attach(j *judged, share otto.Share, every time.Duration) 
 		f = &feed{Metric: m, Series: nfr.NewSeries(j.Over, every, counter), key: key, path: path}
 		q.feedsOf[key.subject] = append(q.feedsOf[key.subject], f)
 		if self {
-			q.self[key] = f
+			f.counts, q.self[key] = &counts{}, f
 		}
 	}
 	f.share, j.feed = share, f

@@ -46,10 +46,10 @@ type Series struct {
 	over, stale, span time.Duration
 	counter           bool
 
+	filled bool // there is a sample
 	base   time.Time
 	last   time.Duration // of the newest sample
 	began  time.Duration // since when samples have come without a gap
-	filled bool          // there is a sample
 	raw    float64       // of a counter, as it was read last
 	newest float64
 	cells  []cell
