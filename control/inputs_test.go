@@ -58,12 +58,6 @@ func TestServiceGoesWhereItsDeviceIs(t *testing.T) {
 	})
 }
 
-func restartEngine(c *ottotest.Cluster, host string) {
-	c.Hosts[host].Runtime.SetDown("it is restarted")
-	time.Sleep(time.Second)
-	c.Hosts[host].Runtime.SetDown("")
-}
-
 // TestImageThatDoesNotRunOnANodeIsNotTriedOnItsLike has three machines of the wrong
 // kind and one of the right one.
 func TestImageThatDoesNotRunOnANodeIsNotTriedOnItsLike(t *testing.T) {
