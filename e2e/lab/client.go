@@ -27,7 +27,7 @@ func (c *Client) Run(ctx context.Context) {
 		answered := false
 		for i := range c.Addresses {
 			at := (last + i) % len(c.Addresses)
-			if !answers(h, c.Addresses[at]) {
+			if !answers(ctx, h, c.Addresses[at]) {
 				continue
 			}
 			if i > 0 {
@@ -42,8 +42,12 @@ func (c *Client) Run(ctx context.Context) {
 	}
 }
 
-func answers(h *http.Client, address string) bool {
-	resp, err := h.Get("http://" + address + "/")
+func answers(ctx context.Context, h *http.Client, address string) bool {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := h.Do(r)
 	if err != nil {
 		return false
 	}
