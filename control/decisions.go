@@ -113,6 +113,9 @@ func (p *Plane) tellDecisions(list []otto.Decision, now time.Time) {
 			continue
 		}
 		key, what := telling(d)
+		if d.Outcome == otto.OutcomeWait { // it comes back to what it was
+			what = p.decisions.told[key]
+		}
 		told[key] = what
 		if p.hasTold(d) {
 			continue
@@ -127,9 +130,19 @@ func (p *Plane) tellDecisions(list []otto.Decision, now time.Time) {
 	p.decisions.told = told
 }
 
-// telling is what a decision is known by, and what is told of it.
+// telling is what a decision is known by, and what is told of it. Who would leave for
+// the sake of others changes with what each of them takes: that is no news as long as
+// nobody can.
 func telling(d otto.Decision) (key, what string) {
-	return strings.Join([]string{d.Action, d.Service, d.Instance, d.Node, d.Requirement}, "\x00"), string(d.Outcome) + d.To
+	of := d.Instance
+	if d.OfNode || d.For != "" {
+		of = d.For
+	}
+	what = string(d.Outcome)
+	if d.Outcome == otto.OutcomeAdvise {
+		what += d.Instance + " " + d.To
+	}
+	return strings.Join([]string{d.Action, of, d.Node, d.Requirement}, "\x00"), what
 }
 
 // hasTold reports whether it has been told already what a decision comes to.

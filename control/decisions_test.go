@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -148,6 +149,34 @@ func TestLoadThatFollowsEverywhereEndsTheMoves(t *testing.T) {
 		time.Sleep(time.Hour)
 		if now := c.Running("web"); !slices.Equal(was, now) || len(happened(c, "service-moving")) != 2 {
 			t.Errorf("when it was over it went from %v to %v", was, now)
+		}
+	})
+}
+
+// TestThatNothingHelpsIsToldOnce has two services take most of a node by turns, while
+// neither has a better place.
+func TestThatNothingHelpsIsToldOnce(t *testing.T) {
+	inThree(t, []otto.Service{movable("web", "a"), movable("db", "a")}, func(t *testing.T, c *ottotest.Cluster) {
+		next := three(movable("web", "a"), movable("db", "a"))
+		next.Requirements = []otto.Requirement{required("node.cpu", 70, otto.ActionMigrate)}
+		if _, err := c.Plane.Apply(t.Context(), next, c.Plane.Cluster().Revision, false); err != nil {
+			t.Fatal(err)
+		}
+		cpuIs(c, map[string]float64{"b": 65, "c": 65})
+		busy := map[string]float64{"web": 90, "db": 40}
+		for range 30 {
+			busy["web"], busy["db"] = busy["db"], busy["web"]
+			now := maps.Clone(busy)
+			c.Hosts["a"].Measure(func(n *otto.NodeSample, list []otto.ContainerSample) {
+				n.CPUPercent = 95
+				for i := range list {
+					list[i].CPUPercent = now[list[i].Name]
+				}
+			})
+			time.Sleep(20 * time.Second)
+		}
+		if stuck := happened(c, "decision-stuck"); len(stuck) != 1 {
+			t.Errorf("it is told %d times: %q", len(stuck), stuck)
 		}
 	})
 }

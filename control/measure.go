@@ -1,6 +1,7 @@
 package control
 
 import (
+	"math"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -64,9 +65,13 @@ func (n *node) readings(metrics []otto.Metric, now time.Time, interval time.Dura
 // use is what a container has taken lately.
 type use struct {
 	cores  scheduler.Load
+	now    float64 // cores, in the last seconds
 	memory float64
 	at     time.Time
 }
+
+// useMemory is the time in which the weight of what a container takes now falls to 1/e.
+const useMemory = 5 * time.Second
 
 // measureUse takes in what containers take.
 func (n *node) measureUse(list []otto.ContainerSample, now time.Time) {
@@ -75,7 +80,9 @@ func (n *node) measureUse(list []otto.ContainerSample, now time.Time) {
 	for _, s := range list {
 		was := former[s.Name]
 		last := s.CPUPercent / 100
-		n.used[s.Name] = use{cores: was.cores.Add(last, now.Sub(was.at)), memory: float64(s.MemoryUsed), at: now}
+		after := now.Sub(was.at)
+		recent := last + (was.now-last)*math.Exp(-max(after, 0).Seconds()/useMemory.Seconds())
+		n.used[s.Name] = use{cores: was.cores.Add(last, after), now: recent, memory: float64(s.MemoryUsed), at: now}
 	}
 }
 
@@ -83,7 +90,7 @@ func (n *node) measureUse(list []otto.ContainerSample, now time.Time) {
 func (n *node) uses(into map[string]decide.Use, now time.Time, interval time.Duration) {
 	for name, u := range n.used {
 		if now.Sub(u.at) <= 3*interval {
-			into[name] = decide.Use{Cores: u.cores.Mean + u.cores.Dev(), Memory: u.memory}
+			into[name] = decide.Use{Cores: u.now, Most: u.cores.Mean + u.cores.Dev(), Memory: u.memory}
 		}
 	}
 }

@@ -319,8 +319,7 @@ func (f *frame) makeRoom(d draft, c cause, mode string) draft {
 }
 
 // relieve decides which instance leaves a node for the sake of the node, or of an
-// instance that stays there: of those whose leaving is foreseen to help, the one
-// that helps most for what its move costs.
+// instance that stays there: of those whose leaving is foreseen to help, the best one.
 func (f *frame) relieve(c cause) draft {
 	d := draft{Decision: of(c.Verdict, otto.ActionMigrate)}
 	d.Gain, d.For = c.spent, c.Instance
@@ -328,11 +327,6 @@ func (f *frame) relieve(c cause) draft {
 	excess := 0.0
 	if !c.Requirement.Clears(*c.Value, 1) {
 		excess = math.Abs(*c.Value - c.Requirement.Clear)
-	}
-	type victim struct {
-		*instance
-		relief float64
-		d      draft
 	}
 	var victims []victim
 	var all float64
@@ -371,12 +365,37 @@ func (f *frame) relieve(c cause) draft {
 	if all < excess || len(victims) == 0 {
 		return draft{Decision: f.tooLittle(d.Decision, c, all, staying)}
 	}
+	return slices.MinFunc(victims, func(a, b victim) int { return a.compare(b, excess) }).d
+}
+
+// victim is an instance that may leave for others.
+type victim struct {
+	*instance
+	relief float64 // by how much the value becomes better
+	d      draft
+}
+
+// compare puts the better one first: what can be done now, and what is foreseen to be
+// clear where it goes; then who is enough alone; and of those the one that helps most for
+// what its move costs. Who takes more away than the excess takes it to another node, where
+// it may soon be too much: that helps less.
+func (v victim) compare(o victim, excess float64) int {
 	order := []otto.Outcome{otto.OutcomeDo, otto.OutcomeAdvise, otto.OutcomeWait, otto.OutcomeStuck, otto.OutcomeTell}
-	best := slices.MinFunc(victims, func(a, b victim) int {
-		worth := func(v victim) float64 { return min(v.relief, excess) / max(v.d.Cost, 0.1) }
-		return cmp.Or(cmp.Compare(slices.Index(order, a.d.Outcome), slices.Index(order, b.d.Outcome)), cmp.Compare(worth(b), worth(a)), cmp.Compare(a.name, b.name))
-	})
-	return best.d
+	rank := func(v victim) (ranks [3]int) {
+		ranks[0] = slices.Index(order, v.d.Outcome)
+		if v.d.within {
+			ranks[1] = 1
+		}
+		if v.relief < excess {
+			ranks[2] = 1
+		}
+		return ranks
+	}
+	worth := func(v victim) float64 {
+		return min(v.relief, excess) / max(v.relief, excess) / max(v.d.Cost, 0.1)
+	}
+	a, b := rank(v), rank(o)
+	return cmp.Or(slices.Compare(a[:], b[:]), cmp.Compare(worth(o), worth(v)), cmp.Compare(v.name, o.name))
 }
 
 // tooLittle is what comes of a cause where what may leave takes this much, which is

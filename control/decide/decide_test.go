@@ -266,6 +266,42 @@ func TestOthersMakeRoom(t *testing.T) {
 	}
 }
 
+// TestWhoLeavesIsWhoFits has a recorder that takes most of a node, and a backup that has
+// just begun to take more.
+func TestWhoLeavesIsWhoFits(t *testing.T) {
+	r := required("node.cpu", 70, otto.ActionMigrate)
+	cluster := func(other float64, backup Use) Known {
+		k := cluster(node("b", other))
+		k.Wanted.Services = []otto.Service{service("backup"), service("recorder"), service("web")}
+		k.Wanted.Nodes[0].Requirements, k.Wanted.Nodes[1].Requirements = []otto.Requirement{r}, []otto.Requirement{r}
+		k.Placement = plan.Placement{"backup": "a", "recorder": "a", "web": "a"}
+		k.Uses = map[string]Use{"recorder": {Cores: 1.5}, "web": {Cores: 0.2}, "backup": backup}
+		k.Nodes[0].Readings = map[string]Range{"node.cpu": {76, 76}}
+		k.Verdicts = []otto.Verdict{violated(r, "", "", "a", 76)}
+		return k
+	}
+	for name, tt := range map[string]struct {
+		k     Known
+		leave string
+	}{
+		"the one that is enough":                     {cluster(20, Use{Cores: 0.9, Most: 0.3}), "backup"},
+		"the large one, if the others are too small": {cluster(20, Use{Cores: 0.3}), "recorder"},
+		"not the large one where it would be as bad": {cluster(45, Use{Cores: 0.3}), "backup"},
+		"only one whose worst would be clear there":  {cluster(35, Use{Cores: 0.9, Most: 2}), "web"},
+	} {
+		if d := one(t, tt.k, epoch); d.Instance != tt.leave || d.Outcome != otto.OutcomeDo {
+			t.Errorf("%s: %s, %s: %s", name, d.Outcome, d.Instance, d.Reason)
+		}
+	}
+	k := cluster(40, Use{Cores: 0.9})
+	k.Memory = k.Memory.Begin(ActOf(one(t, k, epoch), epoch, ""))
+	k.Placement["backup"] = "b"
+	delete(k.Uses, "web")
+	if d := one(t, k, epoch.Add(time.Second)); d.Outcome != otto.OutcomeWait || d.Waits == "" {
+		t.Errorf("while what it has decided is under way: %s: %s (%s)", d.Outcome, d.Reason, d.Waits)
+	}
+}
+
 func TestNodeIsCordonedOnceForAViolation(t *testing.T) {
 	k := cluster(node("b", 10))
 	r := required("node.disk", 90, otto.ActionCordon)

@@ -13,7 +13,8 @@ import (
 
 // Use is what an instance takes of its node, as far as that is measured.
 type Use struct {
-	Cores  float64
+	Cores  float64 // that it takes now: so many are free once it has left
+	Most   float64 // cores that are to be expected of it, if those are more
 	Memory float64 // bytes
 }
 
@@ -107,6 +108,7 @@ type guest struct {
 func (f *frame) guest(i *instance) guest {
 	g := guest{instance: i}
 	g.use, g.measured = f.Uses[i.name]
+	g.use.Cores = max(g.use.Cores, g.use.Most)
 	for k := range i.of.Required {
 		r := &i.of.Required[k]
 		if m, _ := otto.FindMetric(r.Metric); m.Node || !sameEverywhere(*r, i.of.Service) {

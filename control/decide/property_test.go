@@ -175,7 +175,7 @@ func measure(t *rapid.T, k *Known, now time.Time) {
 	for _, s := range k.Wanted.Services {
 		for _, name := range k.Wanted.InstanceNames(s) {
 			if rapid.IntRange(0, 9).Draw(t, "use") > 0 {
-				k.Uses[name] = Use{Cores: rapid.Float64Range(0, 1.5).Draw(t, "cores"), Memory: rapid.Float64Range(0, 1<<30).Draw(t, "memory")}
+				k.Uses[name] = Use{Cores: rapid.Float64Range(0, 1.5).Draw(t, "cores"), Most: rapid.Float64Range(0, 1.5).Draw(t, "most"), Memory: rapid.Float64Range(0, 1<<30).Draw(t, "memory")}
 			}
 			for _, r := range s.Requirements {
 				add(r, s.Name, name, k.Placement[name])
@@ -288,7 +288,7 @@ func foreseen(k Known, d otto.Decision, s otto.Service, n Node) (clear, held, be
 		}
 	}
 	u, used := k.Uses[d.Instance]
-	cpu, memory := 100*u.Cores/max(n.Cores, 1), 100*u.Memory/float64(n.Memory)
+	cpu, memory := 100*max(u.Cores, u.Most)/max(n.Cores, 1), 100*u.Memory/float64(n.Memory)
 	add := map[string]float64{"node.cpu": cpu, "node.temperature": 0.3 * cpu, "node.disk": 0, "node.memory": memory, "node.memory.available": -u.Memory}
 	alone := map[string]float64{"cpu": cpu, "memory": memory}
 	clear, held, better = true, true, true

@@ -13,6 +13,7 @@ import (
 // draft is a decision of which it is still to be said why no node will do.
 type draft struct {
 	otto.Decision
+	within   bool                  // by the lower bar
 	refusals func() []otto.Refusal // nil if one will
 }
 
@@ -50,6 +51,10 @@ func (f *frame) send(d *draft, i *instance, c cause) {
 			bar, to, until = low, second, later
 		}
 	}
+	if why, end := f.Memory.settling("", i.at, f.decisions, f.now); to == nil && until.IsZero() && why != "" {
+		d.Outcome, d.Waits, d.Until = otto.OutcomeWait, why, end // something has just left, or come
+		return
+	}
 	if to == nil {
 		d.refusals = func() []otto.Refusal { return f.refusals(i, bar) }
 		d.Outcome, d.Until = otto.OutcomeStuck, until
@@ -63,7 +68,7 @@ func (f *frame) send(d *draft, i *instance, c cause) {
 	d.Outcome, d.To = otto.OutcomeDo, to.ID
 	d.Predicted = f.target(i, to, bar).predicted
 	f.price(&d.Decision, i, to)
-	if bar.within {
+	if d.within = bar.within; bar.within {
 		d.Gain *= unforeseen
 		d.Reason += fmt.Sprintf("; nowhere would all be clear, and on %s all would be within their limits", to.ID)
 	}

@@ -3,6 +3,7 @@ package recording
 import (
 	"bytes"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -110,4 +111,37 @@ func FuzzRead(f *testing.F) {
 		p, _ := replay.Named("ours", 1)
 		replay.Run(s, "ours", p)
 	})
+}
+
+// TestOursIsBetterOnALab runs what BenchmarkRecording of bench has recorded: a household
+// on two hosts that have room for all of it in one way, and before that one that was
+// somewhat too large for them.
+func TestOursIsBetterOnALab(t *testing.T) {
+	for name, share := range map[string]float64{"household": 1.0 / 3, "crowded": 1.0 / 2} {
+		f, err := os.Open("testdata/" + name + ".otto-recording")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		r, err := Read(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := r.Scenario()
+		if err != nil {
+			t.Fatal(err)
+		}
+		of := map[string]replay.Result{}
+		for _, policy := range []string{"ours", "threshold"} {
+			p, err := replay.Named(policy, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			of[policy] = replay.Run(s, policy, p)
+		}
+		ours, theirs := of["ours"], of["threshold"]
+		if ours.Over.Seconds() > share*theirs.Over.Seconds() || ours.Moves == 0 || ours.Moves > theirs.Moves || ours.Hasty+ours.Returns > 0 {
+			t.Errorf("%s: %+v, and by thresholds %+v", name, ours, theirs)
+		}
+	}
 }

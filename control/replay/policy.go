@@ -103,7 +103,7 @@ func serviceOf(k decide.Known, instance string) string {
 // largest is the instance that takes most of the processor.
 func largest(k decide.Known, list []string) string {
 	return slices.MaxFunc(list, func(a, b string) int {
-		return cmp.Or(cmp.Compare(k.Uses[a].Cores, k.Uses[b].Cores), cmp.Compare(b, a))
+		return cmp.Or(cmp.Compare(k.Uses[a].Most, k.Uses[b].Most), cmp.Compare(b, a))
 	})
 }
 

@@ -410,7 +410,7 @@ func (w *World) known() decide.Known {
 		case i.at == nil:
 			k.Busy[i.name] = "it does not run"
 		default:
-			k.Uses[i.name] = decide.Use{Cores: i.load.Mean + i.load.Dev(), Memory: i.Memory.At(w.at)}
+			k.Uses[i.name] = decide.Use{Cores: i.cores, Most: i.load.Mean + i.load.Dev(), Memory: i.Memory.At(w.at)}
 		}
 	}
 	return k
