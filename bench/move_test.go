@@ -21,7 +21,7 @@ import (
 // fails. Run it with -benchtime 10x.
 //
 //	decided-  s from the load to the decision
-//	moved-    s from the load to the new container being up and the only one
+//	moved-    s from the load to the new container being up and serving
 //	failed    requests that nobody answered, of all those of asked
 func BenchmarkMove(b *testing.B) {
 	l := lab.Up(b, 2)
@@ -60,7 +60,7 @@ func BenchmarkMove(b *testing.B) {
 		decided, moved = append(decided, list[0].Time.Sub(began)), append(moved, list[1].Time.Sub(began))
 		b.Log(list[1].Message)
 		end()
-		time.Sleep(2 * time.Second)
+		time.Sleep(6 * time.Second) // the former one is stopped two seconds later
 		cancel()
 		<-done
 		c.Run("cluster", "uninstall")

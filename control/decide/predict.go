@@ -262,7 +262,7 @@ func lower(c cause, i *instance) bar {
 
 // accepts reports whether a value would be good enough.
 func (b bar) accepts(q *requiredOf, value float64) bool {
-	return !b.trifle(q, value) && (q.Clears(value, 1) || b.within && q.Holds(value))
+	return (q.Clears(value, 1) || b.within && q.Holds(value)) && !b.trifle(q, value)
 }
 
 // trifle reports whether what is violated would hardly be better, or be worse.
