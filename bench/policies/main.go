@@ -21,6 +21,7 @@ import (
 
 func main() {
 	seeds := flag.Int("seeds", 20, "how many clusters")
+	names := flag.String("policies", strings.Join(replay.Policies(), ","), "which ones; ours and threshold must be among them")
 	first := flag.Uint64("first", 1, "the seed of the first one")
 	nodes := flag.Int("nodes", 50, "nodes of each")
 	services := flag.Int("services", 200, "services of each")
@@ -29,7 +30,7 @@ func main() {
 	out := flag.String("out", "", "write the table to this name with .txt, and the plot with .svg")
 	flag.Parse()
 	size := replay.Size{Nodes: *nodes, Services: *services, Length: time.Duration(*days) * 24 * time.Hour}
-	results, longest := runAll(*first, uint64(*seeds), size, *settle)
+	results, longest := runAll(strings.Split(*names, ","), *first, uint64(*seeds), size, *settle)
 	var text strings.Builder
 	fmt.Fprintf(&text, "%d nodes, %d services, %d days, seeds %d to %d, settle %v (0s: the default); %s, %d cores\n\n", *nodes, *services, *days, *first, *first+uint64(*seeds)-1, *settle, runtime.Version(), runtime.NumCPU())
 	write(&text, results, *first)
@@ -48,12 +49,12 @@ func main() {
 
 // runAll runs each policy on each seed, as many at a time as there are cores. The
 // results of a policy are in the order of seeds.
-func runAll(first, seeds uint64, size replay.Size, settle time.Duration) (results map[string][]replay.Result, longest time.Duration) {
+func runAll(names []string, first, seeds uint64, size replay.Size, settle time.Duration) (results map[string][]replay.Result, longest time.Duration) {
 	results = map[string][]replay.Result{}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	turn := make(chan struct{}, runtime.NumCPU())
-	for _, name := range replay.Policies() {
+	for _, name := range names {
 		results[name] = make([]replay.Result, seeds)
 	}
 	for seed := range seeds {
@@ -62,7 +63,7 @@ func runAll(first, seeds uint64, size replay.Size, settle time.Duration) (result
 			defer func() { <-turn }()
 			scenario := replay.Draw(first+seed, size)
 			scenario.Wanted.Decisions.Settle = settle
-			for _, name := range replay.Policies() {
+			for _, name := range names {
 				policy, err := replay.Named(name, first+seed)
 				if err != nil {
 					panic(err) // it is one of Policies
@@ -84,6 +85,9 @@ func write(to io.Writer, results map[string][]replay.Result, first uint64) {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "mean of a seed\tover, h\tearly, h\tviolated, h\tmoves\toutage, min\tdown, min\tfailovers\thasty\treturns\tuseless\t")
 	for _, name := range replay.Policies() {
+		if len(results[name]) == 0 {
+			continue
+		}
 		fmt.Fprintf(w, "%s\t", name)
 		for _, of := range []func(replay.Result) float64{
 			over, early, violated, moves,
