@@ -1,0 +1,189 @@
+package ottotest
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// SetDown makes the engine answer nothing but why; empty brings it back.
+func (r *Runtime) SetDown(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = why
+	r.changed()
+}
+
+// SetHung makes the engine accept calls and answer none, so that each ends by its
+// deadline, as those of package docker do, or makes it answer again. Kill works all
+// the same, because it does without the engine in the end. A Watch hears nothing.
+func (r *Runtime) SetHung(hung bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case hung && r.hung == nil:
+		r.hung = make(chan struct{})
+	case !hung && r.hung != nil:
+		close(r.hung)
+		r.hung = nil
+		r.changed()
+	}
+}
+
+// SetSlow makes it take a time to list containers, as with a slow disk.
+func (r *Runtime) SetSlow(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slow = d
+}
+
+// answer waits until the engine answers.
+func (r *Runtime) answer(ctx context.Context) error {
+	r.mu.Lock()
+	hung := r.hung
+	r.mu.Unlock()
+	if hung == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, HangFor)
+	defer cancel()
+	select {
+	case <-hung:
+		return nil
+	case <-ctx.Done():
+		return otto.ErrNoAnswer
+	}
+}
+
+// ImageBytes is the size of each image.
+const ImageBytes = 120 << 20
+
+// HangFor is how long a call waits for an answer of an engine that hangs.
+const HangFor = 10 * time.Second
+
+// killSlack is what Kill waits for such an engine beside the grace period.
+const killSlack = 500 * time.Millisecond
+
+// AddForeign adds a running container that is not Otto's.
+func (r *Runtime) AddForeign(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.add(otto.Instance{Name: name}, name)
+	c.foreign, c.Instance, c.SpecHash = true, "", ""
+}
+
+// Exit ends an instance's running container with an exit code, by itself.
+func (r *Runtime) Exit(instance string, code int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.Instance == instance && c.State == otto.ContainerRunning {
+			c.State, c.ExitCode, c.Finished = otto.ContainerExited, code, time.Now()
+		}
+	}
+	r.changed()
+}
+
+// RunOut ends an instance's running container for want of memory.
+func (r *Runtime) RunOut(instance string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.Instance == instance && c.State == otto.ContainerRunning {
+			c.State, c.ExitCode, c.Finished, c.OOM = otto.ContainerExited, 137, time.Now(), true
+			c.OOMKills++
+		}
+	}
+	r.changed()
+}
+
+// listens reports whether a container that runs has published a port, by its number
+// on one side.
+func (r *Runtime) listens(port string, side func(otto.Port) uint16) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.containers, func(c *container) bool {
+		return c.State == otto.ContainerRunning && slices.ContainsFunc(c.inst.Spec.Ports, func(p otto.Port) bool { return strconv.Itoa(int(side(p))) == port })
+	})
+}
+
+// SetExecTime changes ExecTime while the engine is in use.
+func (r *Runtime) SetExecTime(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ExecTime = d
+}
+
+// SetSick makes the checks of an instance fail, the engine's own and commands
+// run in it, and go on to fail after a restart; an empty why makes it well.
+func (r *Runtime) SetSick(instance, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sick[instance] = why
+	for _, c := range r.containers {
+		if c.Instance == instance && c.Health != "starting" {
+			r.examine(c)
+		}
+	}
+	r.changed()
+}
+
+// examine is the engine's own health check; the caller holds the lock.
+func (r *Runtime) examine(c *container) {
+	if c.inst.Spec.Healthcheck == nil || c.State != otto.ContainerRunning {
+		return
+	}
+	c.Health, c.Ailment = "healthy", ""
+	if why := r.sick[c.Instance]; why != "" {
+		c.Health, c.Ailment = "unhealthy", "its health check fails: "+why
+	}
+}
+
+// PowerOff ends all containers and the engine at once.
+func (r *Runtime) PowerOff() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = "the power is off"
+	r.powered++
+	for _, c := range r.containers {
+		if c.State == otto.ContainerRunning {
+			c.State, c.ExitCode, c.Finished, c.cut = otto.ContainerExited, 137, time.Now(), true
+		}
+	}
+	r.changed()
+}
+
+// PowerOn starts the engine, and with it those containers that it starts at boot.
+func (r *Runtime) PowerOn() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = ""
+	for _, c := range r.containers {
+		if c.cut && !c.inst.Spec.Stateful() && !c.foreign {
+			c.State, c.Started = otto.ContainerRunning, time.Now()
+		}
+		c.cut = false
+	}
+	r.changed()
+}
+
+// List returns all containers, for tests to look at.
+func (r *Runtime) List() []otto.Container {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []otto.Container
+	for _, c := range r.containers {
+		list = append(list, c.Container)
+	}
+	return list
+}
+
+// Starts returns how often containers of an instance have been started.
+func (r *Runtime) Starts(instance string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.starts[instance]
+}
