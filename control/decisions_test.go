@@ -455,15 +455,22 @@ func TestNodeThatComesBackIsOnlyAdvised(t *testing.T) {
 		if err := c.PowerOn("c", true); err != nil {
 			t.Fatal(err)
 		}
-		c.Wait(5*time.Minute, "advised", func(*otto.Cluster) bool { return len(happened(c, "decision-advised")) == 1 })
-		if told := happened(c, "decision-advised")[0]; !strings.HasPrefix(told, "web would be better on c: c has come") {
-			t.Errorf("advised as %q", told)
-		}
-		time.Sleep(time.Hour)
-		if n := len(happened(c, "service-moving", "decision-advised")); n != 1 || !slices.Equal(was, c.Running("web")) {
-			t.Errorf("%d moves and advices, and it is on %v", n, c.Running("web"))
-		}
+		onlyAdvised(t, c, was)
 	})
+}
+
+// onlyAdvised expects that it is told that web would be better on c, once, and that it
+// stays where it was.
+func onlyAdvised(t *testing.T, c *ottotest.Cluster, was []string) {
+	t.Helper()
+	c.Wait(5*time.Minute, "advised", func(*otto.Cluster) bool { return len(happened(c, "decision-advised")) == 1 })
+	if told := happened(c, "decision-advised")[0]; !strings.HasPrefix(told, "web would be better on c: c has come") {
+		t.Errorf("advised as %q", told)
+	}
+	time.Sleep(time.Hour)
+	if n := len(happened(c, "service-moving", "decision-advised")); n != 1 || !slices.Equal(was, c.Running("web")) {
+		t.Errorf("%d moves and advices, and it is on %v", n, c.Running("web"))
+	}
 }
 
 func TestNodeThatJoinsIsOnlyAdvised(t *testing.T) {
@@ -479,13 +486,6 @@ func TestNodeThatJoinsIsOnlyAdvised(t *testing.T) {
 		time.Sleep(time.Hour)
 		was := c.Running("web")
 		apply(t, c, three(web))
-		c.Wait(5*time.Minute, "advised", func(*otto.Cluster) bool { return len(happened(c, "decision-advised")) == 1 })
-		if told := happened(c, "decision-advised")[0]; !strings.HasPrefix(told, "web would be better on c: c has come") {
-			t.Errorf("advised as %q", told)
-		}
-		time.Sleep(time.Hour)
-		if n := len(happened(c, "service-moving", "decision-advised")); n != 1 || !slices.Equal(was, c.Running("web")) {
-			t.Errorf("%d moves and advices, and it is on %v", n, c.Running("web"))
-		}
+		onlyAdvised(t, c, was)
 	})
 }
