@@ -17,8 +17,8 @@ import (
 // Errors that a caller acts on. All others are only shown.
 var (
 	// ErrNameTaken says that a container's name belongs to a container that is
-	// not Otto's. Otto never touches such a container.
-	ErrNameTaken = errors.New("name is taken by a container that is not Otto's")
+	// not this cluster's. Otto never touches such a container.
+	ErrNameTaken = errors.New("name is taken by a container that is not this cluster's")
 	// ErrPlatform says that there is no image for the architecture of a node.
 	ErrPlatform = errors.New("the image is for other architectures")
 	// ErrNoAnswer says that the container engine has not answered, so that it is not
@@ -32,15 +32,6 @@ var (
 	// ErrSteppedDown says that a control plane does not decide, because a newer
 	// one of the same cluster does.
 	ErrSteppedDown = errors.New("this control plane has stepped down")
-)
-
-// Labels that Otto puts on what it creates. A container, network or volume
-// without LabelCluster is foreign and is left alone.
-const (
-	LabelCluster  = "otto.cluster"  // name of the cluster
-	LabelService  = "otto.service"  // name of the service
-	LabelInstance = "otto.instance" // name of the instance, which is the container's name too
-	LabelSpec     = "otto.spec"     // ContainerSpec.Hash of what the container was made from
 )
 
 // Spread returns d less up to a quarter of it. How much depends on key alone:

@@ -130,6 +130,12 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return a, err
 	}
+	if _, known, _ := readAdopted(o.StateDir, o.Enrolment.ClusterID); !known && a.stored == nil {
+		// A new agent adopts nothing, also when it is killed before it has seen the engine.
+		if err := writeAdopted(o.StateDir, o.Enrolment.ClusterID, otto.Adopted{}); err != nil {
+			o.Log.Warn("that nothing is adopted is not on disk", "err", err)
+		}
+	}
 	if a.lease, err = openLease(o.StateDir, o.Clock); err != nil {
 		o.Log.Warn("stateful services stop if the control plane is not heard soon", "err", err)
 	}

@@ -31,6 +31,7 @@ const (
 type converger struct {
 	*Agent
 	assignment *otto.Assignment
+	adopted    *otto.Adopted // nil until that is known
 	containers []otto.Container
 	engine     otto.Engine
 	sickSaid   bool               // that the engine does not work

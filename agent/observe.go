@@ -21,7 +21,11 @@ func (c *converger) refresh(ctx context.Context) {
 		ctx, done = context.WithTimeout(ctx, sickWait)
 		defer done()
 	}
-	list, err := c.Runtime.Containers(ctx)
+	var list []otto.Container
+	err := c.adoptFormer(ctx)
+	if err == nil {
+		list, err = c.Runtime.Containers(ctx)
+	}
 	if err != nil || c.engine.Problem != "" {
 		if now := c.Runtime.Engine(ctx); now.Problem != "" {
 			c.sick(now.Problem) // still the same one, as far as is known

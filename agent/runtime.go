@@ -13,7 +13,8 @@ import (
 type Runtime interface {
 	// Engine asks the engine who it is; Engine.Problem says why it cannot be used.
 	Engine(ctx context.Context) otto.Engine
-	// Containers returns the containers of this cluster, running or not.
+	Adopter
+	// Containers returns the containers of this cluster on this node, running or not.
 	Containers(ctx context.Context) ([]otto.Container, error)
 	// Running returns all running containers of the engine, foreign ones too, for
 	// the sampler.
@@ -28,7 +29,7 @@ type Runtime interface {
 	Pull(ctx context.Context, spec otto.ContainerSpec) (warning string, err error)
 	// Create makes a container of an instance under the given name, with Otto's
 	// labels, attached to the cluster's network, not started. It returns
-	// otto.ErrNameTaken if a foreign container has the name.
+	// otto.ErrNameTaken if a container that is not this cluster's has the name.
 	Create(ctx context.Context, inst otto.Instance, name string) (id string, err error)
 	Start(ctx context.Context, id string) error
 	// Stop stops a container within its own grace period; stopping a stopped one is no error.

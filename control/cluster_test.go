@@ -113,7 +113,7 @@ func TestForeignNameIsAnErrorOfThatServiceAlone(t *testing.T) {
 		v := c.Wait(10*time.Second, "db up and web failed", func(v *otto.Cluster) bool {
 			return len(v.Services) == 2 && v.Services[1].Instances[0].Up() && v.Services[0].Instances[0].State == otto.InstanceFailed
 		})
-		if got := v.Services[0].Instances[0].Error; !strings.Contains(got, "not Otto's") {
+		if got := v.Services[0].Instances[0].Error; !strings.Contains(got, "not this cluster's") {
 			t.Errorf("error does not say why: %q", got)
 		}
 	})

@@ -17,19 +17,22 @@ import (
 	"github.com/otto-edge/otto"
 )
 
-// Containers returns the containers of this cluster, running or not.
+// Containers returns the containers of this cluster on this node, running or not.
 func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
 	var found []otto.Container
 	err := r.call(ctx, shortCall, "list containers", func(ctx context.Context, c *client.Client) error {
 		list, err := c.ContainerList(ctx, client.ContainerListOptions{
 			All:     true,
-			Filters: client.Filters{}.Add("label", otto.LabelCluster+"="+r.cluster),
+			Filters: client.Filters{}.Add("label", otto.LabelCluster+"="+r.owner.Cluster),
 		})
 		if err != nil {
 			return err
 		}
 		found = make([]otto.Container, 0, len(list.Items))
 		for _, item := range list.Items {
+			if !r.owns(item.ID, item.Labels) {
+				continue
+			}
 			details, err := c.ContainerInspect(ctx, item.ID, client.ContainerInspectOptions{})
 			if cerrdefs.IsNotFound(err) {
 				continue // removed since

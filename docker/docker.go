@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"github.com/moby/moby/client"
+
+	"github.com/otto-edge/otto"
 )
 
 // Deadlines of calls, for callers that have no shorter one.
@@ -40,10 +42,11 @@ const (
 // Runtime is one container engine, used for one cluster. It may be used by
 // several goroutines.
 type Runtime struct {
-	url     string // unix:///path or tcp://host:port
-	cluster string
-	log     *slog.Logger
+	url   string // unix:///path or tcp://host:port
+	owner otto.Owner
+	log   *slog.Logger
 
+	adopted    atomic.Pointer[otto.Adopted]  // nil for nothing
 	client     atomic.Pointer[client.Client] // nil while the engine is out of reach
 	working    gate                          // creating and starting containers
 	connecting gate
@@ -55,16 +58,16 @@ type Runtime struct {
 	free       func(dir string) (uint64, error) // space on the disk of dir, in bytes
 }
 
-// New returns the engine at url, for the containers of a cluster. The engine
-// need not be there yet.
-func New(url, cluster string, log *slog.Logger) (*Runtime, error) {
+// New returns the engine at url, for the containers of owner. The engine need not
+// be there yet.
+func New(url string, owner otto.Owner, log *slog.Logger) (*Runtime, error) {
 	network, address, ok := strings.Cut(url, "://")
 	if !ok || address == "" || network != "unix" && network != "tcp" {
 		return nil, fmt.Errorf("docker_url %q: write unix:///path/of/socket or tcp://host:port", url)
 	}
 	return &Runtime{
 		url:        url,
-		cluster:    cluster,
+		owner:      owner,
 		log:        log,
 		working:    make(gate, max(2, goruntime.NumCPU())),
 		connecting: make(gate, 1),

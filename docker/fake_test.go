@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -214,12 +215,11 @@ func TestImagesHaveTheirSizes(t *testing.T) {
 // that a killed agent has left behind.
 func TestVolumesOfTheCluster(t *testing.T) {
 	unnamed := strings.Repeat("0a", 32)
-	f := &fakeEngine{handlers: map[string]http.HandlerFunc{"GET /volumes": func(w http.ResponseWriter, r *http.Request) {
-		others := `{"Name": "others"}, `
-		if r.URL.Query().Get("filters") == `{"label":{"otto.cluster=home":true}}` {
-			others = ""
-		}
-		fmt.Fprintf(w, `{"Volumes": [{"Name": "data"}, %s{"Name": %q}, {"Name": "facade"}]}`, others, unnamed)
+	f := &fakeEngine{handlers: map[string]http.HandlerFunc{"GET /volumes": func(w http.ResponseWriter, _ *http.Request) {
+		ours := `"Labels": {"otto.cluster": "home", "otto.cluster-id": "c1"}`
+		fmt.Fprintf(w, `{"Volumes": [{"Name": "data", %s}, {"Name": "others"}, {"Name": %q, %s}, {"Name": "facade", %s},
+			{"Name": "namesakes", "Labels": {"otto.cluster": "home", "otto.cluster-id": "c2"}},
+			{"Name": "nobodys", "Labels": {"otto.cluster": "home"}}]}`, ours, unnamed, ours, ours)
 	}}}
 	r := fake(t, f)
 	got, err := r.Volumes(t.Context())
@@ -227,8 +227,57 @@ func TestVolumesOfTheCluster(t *testing.T) {
 		t.Error(err, diff)
 	}
 	got, err = r.AllVolumes(t.Context())
-	if diff := cmp.Diff([]string{"data", "others", unnamed, "facade"}, got); err != nil || diff != "" {
+	if diff := cmp.Diff([]string{"data", "others", unnamed, "facade", "namesakes", "nobodys"}, got); err != nil || diff != "" {
 		t.Error(err, diff)
+	}
+}
+
+// TestNamesakesContainersAreNotOurs asks an engine that also runs containers of a cluster
+// with the same name, and some of a build that did not write the cluster's id.
+func TestNamesakesContainersAreNotOurs(t *testing.T) {
+	const list = `[
+		{"Id": "own", "Labels": {"otto.cluster": "home", "otto.cluster-id": "c1", "otto.node": "n1"}},
+		{"Id": "namesake", "Labels": {"otto.cluster": "home", "otto.cluster-id": "c2", "otto.node": "n1"}},
+		{"Id": "twin", "Labels": {"otto.cluster": "home", "otto.cluster-id": "c1", "otto.node": "n2"}},
+		{"Id": "former", "Labels": {"otto.cluster": "home"}},
+		{"Id": "nobodys", "Labels": {"otto.cluster": "home"}}]`
+	f := &fakeEngine{handlers: map[string]http.HandlerFunc{
+		"GET /containers/json":     says(list),
+		"GET /networks":            says(`[{"Name": "home", "Id": "net", "Labels": {"otto.cluster": "home"}}]`),
+		"GET /volumes":             says(`{"Volumes": [{"Name": "data", "Labels": {"otto.cluster": "home"}}]}`),
+		"GET /networks/home":       says(`{"Name": "home", "Id": "net", "Labels": {"otto.cluster": "home"}}`),
+		"DELETE /networks/net":     says(""),
+		"GET /containers/own/json": says(`{"Id": "own"}`), "GET /containers/former/json": says(`{"Id": "former"}`),
+	}}
+	r := fake(t, f)
+	ids := func() (ids []string) {
+		all, err := r.Containers(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		for _, c := range all {
+			ids = append(ids, c.ID)
+		}
+		return ids
+	}
+	if diff := cmp.Diff([]string{"own"}, ids()); diff != "" {
+		t.Error(diff)
+	}
+	if err := r.RemoveNetwork(t.Context()); err != nil || slices.Contains(f.requests(), "DELETE /v1.41/networks/net") {
+		t.Error("a network that is nobody's was removed", err)
+	}
+	found, err := r.Unproven(t.Context())
+	want := otto.Adopted{Containers: []string{"former", "nobodys"}, Networks: []string{"net"}, Volumes: []string{"data"}}
+	if diff := cmp.Diff(want, found); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	found.Containers = []string{"former"}
+	r.Adopt(found)
+	if diff := cmp.Diff([]string{"own", "former"}, ids()); diff != "" {
+		t.Error(diff)
+	}
+	if err := r.RemoveNetwork(t.Context()); err != nil || !slices.Contains(f.requests(), "DELETE /v1.41/networks/net") {
+		t.Error("the network that was adopted was not removed", err)
 	}
 }
 

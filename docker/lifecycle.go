@@ -22,9 +22,9 @@ import (
 
 // Create makes a container of an instance under the given name, with Otto's
 // labels, attached to the cluster's network, not started. The error is an
-// otto.ErrNameTaken if a foreign container has the name.
+// otto.ErrNameTaken if the name belongs to a container that is not this cluster's.
 func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (id string, err error) {
-	options, err := createOptions(r.cluster, inst, name)
+	options, err := createOptions(r.owner, inst, name)
 	if err != nil {
 		return "", fmt.Errorf("create %s: %w", name, err)
 	}
@@ -57,10 +57,11 @@ func (r *Runtime) nameTaken(ctx context.Context, c *client.Client, name string, 
 		return err
 	}
 	config := holder.Container.Config
-	if config.Labels[otto.LabelCluster] == r.cluster {
+	if r.owns(holder.Container.ID, config.Labels) {
 		return err
 	}
-	return fmt.Errorf("container %s of image %s: %w: rename or remove it, or name the service otherwise", name, config.Image, otto.ErrNameTaken)
+	whose, advice := r.whose(config.Labels)
+	return fmt.Errorf("container %s of image %s: %w%s: %s", name, config.Image, otto.ErrNameTaken, whose, advice)
 }
 
 // missingBind shortens what the engine says of a host path that must exist.
@@ -186,8 +187,8 @@ func endProcess(pid int) error {
 	return nil
 }
 
-// Rename gives a container another name. The error is an otto.ErrNameTaken if a
-// foreign container has it. A container that is gone is no error.
+// Rename gives a container another name. The error is an otto.ErrNameTaken if it
+// belongs to a container that is not this cluster's. A container that is gone is no error.
 func (r *Runtime) Rename(ctx context.Context, id, name string) error {
 	return r.call(ctx, shortCall, "rename "+short(id)+" to "+name, func(ctx context.Context, c *client.Client) error {
 		_, err := c.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: name})

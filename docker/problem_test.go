@@ -10,13 +10,18 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/otto-edge/otto"
 )
 
 func containsSecret(s string) bool { return strings.Contains(s, "hunter2") }
 
+// home is who the containers of these tests are made for.
+var home = otto.Owner{Cluster: "home", ClusterID: "c1", Node: "n1"}
+
 func newRuntime(t *testing.T, url string) *Runtime {
 	t.Helper()
-	r, err := New(url, "home", slog.New(slog.DiscardHandler))
+	r, err := New(url, home, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +69,7 @@ func TestTidy(t *testing.T) {
 
 func TestEngineAddress(t *testing.T) {
 	for _, url := range []string{"", "/var/run/docker.sock", "ssh://pi@host", "unix://", "http://x"} {
-		if _, err := New(url, "home", nil); err == nil {
+		if _, err := New(url, home, nil); err == nil {
 			t.Errorf("%q is accepted", url)
 		}
 	}

@@ -183,7 +183,7 @@ func volumesSurvive(t *testing.T, r *Runtime) {
 			list, err := c.VolumeList(t.Context(), client.VolumeListOptions{})
 			for _, v := range list.Items {
 				names = append(names, v.Name)
-				if v.Labels[otto.LabelCluster] != "home" {
+				if v.Labels[otto.LabelCluster] != "home" || v.Labels[otto.LabelClusterID] != "c1" {
 					t.Errorf("volume %s has labels %v", v.Name, v.Labels)
 				}
 			}
@@ -207,7 +207,7 @@ func volumesSurvive(t *testing.T, r *Runtime) {
 
 func foreignIsLeftAlone(t *testing.T, r *Runtime) {
 	other := newRuntime(t, r.url)
-	other.cluster = "elsewhere"
+	other.owner = otto.Owner{Cluster: "elsewhere", ClusterID: "c2", Node: "n1"}
 	inst := instance("mine", "sleep", "600")
 	inst.Spec.NetworkMode = "none"
 	create(t, other, inst)
@@ -225,11 +225,26 @@ func foreignIsLeftAlone(t *testing.T, r *Runtime) {
 		t.Errorf("containers of another cluster are among ours: %v, %v", all, err)
 	}
 
+	namesake := newRuntime(t, r.url)
+	namesake.owner.ClusterID = "c2"
+	if _, err := namesake.Create(t.Context(), inst, "own"); !errors.Is(err, otto.ErrNameTaken) {
+		t.Errorf("a name that a cluster of the same name has: %v", err)
+	}
+	if _, err := namesake.Create(t.Context(), instance("x", "true"), "x"); err == nil || !strings.Contains(err.Error(), "of another cluster, named home") {
+		t.Errorf("its network: %v", err)
+	}
+	if all, err := namesake.Containers(t.Context()); err != nil || len(all) > 0 {
+		t.Errorf("its containers are taken for a namesake's: %v, %v", all, err)
+	}
+	if err := errors.Join(namesake.RemoveVolumes(t.Context()), namesake.RemoveNetwork(t.Context())); err != nil {
+		t.Error(err)
+	}
+
 	engine(t, r, func(c *client.Client) error {
 		_, err := c.NetworkCreate(t.Context(), "elsewhere", client.NetworkCreateOptions{Driver: "bridge"})
 		return err
 	})
-	if _, err := other.Create(t.Context(), instance("x", "true"), "x"); err == nil || !strings.Contains(err.Error(), "a network named elsewhere is there that is not Otto's") {
+	if _, err := other.Create(t.Context(), instance("x", "true"), "x"); err == nil || !strings.Contains(err.Error(), "a network named elsewhere is there that is not this cluster's") {
 		t.Errorf("got %v", err)
 	}
 	if err := other.RemoveNetwork(t.Context()); err != nil {

@@ -20,7 +20,7 @@ import (
 )
 
 // createOptions is what the engine is asked to make for an instance.
-func createOptions(cluster string, inst otto.Instance, name string) (client.ContainerCreateOptions, error) {
+func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.ContainerCreateOptions, error) {
 	spec := inst.Spec
 	env, err := environment(spec.Environment)
 	if err != nil {
@@ -34,8 +34,8 @@ func createOptions(cluster string, inst otto.Instance, name string) (client.Cont
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
-	binds, mounts := mountsOf(spec.Mounts, cluster)
-	mode, endpoints := networks(cluster, inst)
+	binds, mounts := mountsOf(spec.Mounts, owner)
+	mode, endpoints := networks(owner.Cluster, inst)
 	return client.ContainerCreateOptions{
 		Name: name,
 		Config: &container.Config{
@@ -43,7 +43,7 @@ func createOptions(cluster string, inst otto.Instance, name string) (client.Cont
 			Cmd:          spec.Command,
 			Entrypoint:   spec.Entrypoint,
 			Env:          env,
-			Labels:       labels(cluster, inst),
+			Labels:       labels(owner, inst),
 			ExposedPorts: exposed,
 			Healthcheck:  healthcheck(spec.Healthcheck),
 			StopSignal:   spec.StopSignal,
@@ -74,12 +74,11 @@ func createOptions(cluster string, inst otto.Instance, name string) (client.Cont
 }
 
 // labels are the user's and Otto's; Otto's win.
-func labels(cluster string, inst otto.Instance) map[string]string {
-	all := maps.Clone(inst.Spec.Labels)
-	if all == nil {
-		all = make(map[string]string, 4)
-	}
-	all[otto.LabelCluster] = cluster
+func labels(owner otto.Owner, inst otto.Instance) map[string]string {
+	all := make(map[string]string, len(inst.Spec.Labels)+6)
+	maps.Copy(all, inst.Spec.Labels)
+	maps.Copy(all, owner.Labels())
+	all[otto.LabelNode] = owner.Node
 	all[otto.LabelService] = inst.Service
 	all[otto.LabelInstance] = inst.Name
 	all[otto.LabelSpec] = inst.Spec.Hash()
@@ -149,13 +148,13 @@ func restartPolicy(spec otto.ContainerSpec) (container.RestartPolicy, error) {
 
 // mountsOf uses the short form for binds, the only one that makes a missing host
 // path before API 1.42, and the long form for everything else.
-func mountsOf(wanted []otto.Mount, cluster string) (binds []string, mounts []mount.Mount) {
+func mountsOf(wanted []otto.Mount, owner otto.Owner) (binds []string, mounts []mount.Mount) {
 	for _, m := range wanted {
 		if m.Type == otto.MountBind && !m.MustExist && !strings.ContainsRune(m.Source+m.Target, ':') {
 			binds = append(binds, shortBind(m))
 			continue
 		}
-		mounts = append(mounts, longMount(m, cluster))
+		mounts = append(mounts, longMount(m, owner))
 	}
 	return binds, mounts
 }
@@ -171,7 +170,7 @@ func shortBind(m otto.Mount) string {
 	return m.Source + ":" + m.Target + ":" + mode
 }
 
-func longMount(m otto.Mount, cluster string) mount.Mount {
+func longMount(m otto.Mount, owner otto.Owner) mount.Mount {
 	out := mount.Mount{Type: mount.Type(m.Type), Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly}
 	switch m.Type {
 	case otto.MountBind:
@@ -181,7 +180,7 @@ func longMount(m otto.Mount, cluster string) mount.Mount {
 	case otto.MountVolume:
 		out.VolumeOptions = &mount.VolumeOptions{
 			NoCopy: m.NoCopy,
-			Labels: map[string]string{otto.LabelCluster: cluster},
+			Labels: owner.Labels(),
 		}
 	case otto.MountTmpfs:
 		out.TmpfsOptions = &mount.TmpfsOptions{SizeBytes: m.SizeBytes, Mode: os.FileMode(m.Mode)}

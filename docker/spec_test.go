@@ -46,7 +46,7 @@ func TestSpecBecomesWhatTheEngineIsAskedFor(t *testing.T) {
 		ReadOnly:    true,
 		ExtraHosts:  []string{"nas:10.0.0.2"},
 	}}
-	got, err := createOptions("home", inst, "web-2.new")
+	got, err := createOptions(home, inst, "web-2.new")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestSpecBecomesWhatTheEngineIsAskedFor(t *testing.T) {
 			Entrypoint: []string{"nginx"},
 			Env:        []string{"A=1=1", "B=2"},
 			Labels: map[string]string{
-				"mine": "yes", otto.LabelCluster: "home", otto.LabelService: "web",
+				"mine": "yes", otto.LabelCluster: "home", otto.LabelClusterID: "c1", otto.LabelNode: "n1", otto.LabelService: "web",
 				otto.LabelInstance: "web-2", otto.LabelSpec: inst.Spec.Hash(),
 			},
 			ExposedPorts: network.PortSet{http: {}, dns: {}},
@@ -127,9 +127,9 @@ func TestRestartPolicy(t *testing.T) {
 }
 
 func TestNamedVolumesCarryTheClustersLabel(t *testing.T) {
-	_, got := mountsOf([]otto.Mount{{Type: otto.MountVolume, Source: "data", Target: "/data", NoCopy: true}}, "home")
+	_, got := mountsOf([]otto.Mount{{Type: otto.MountVolume, Source: "data", Target: "/data", NoCopy: true}}, home)
 	want := []mount.Mount{{Type: "volume", Source: "data", Target: "/data", VolumeOptions: &mount.VolumeOptions{
-		NoCopy: true, Labels: map[string]string{otto.LabelCluster: "home"},
+		NoCopy: true, Labels: map[string]string{otto.LabelCluster: "home", otto.LabelClusterID: "c1"},
 	}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -31,10 +31,11 @@ type Runtime struct {
 	FailStart func(otto.Instance) error
 
 	mu         sync.Mutex
-	down       string         // why the engine does not answer
-	hung       chan struct{}  // closed when it answers again; nil while it does
-	slow       time.Duration  // what it takes to list its containers
-	powered    int            // how often its power was cut
+	down       string        // why the engine does not answer
+	hung       chan struct{} // closed when it answers again; nil while it does
+	slow       time.Duration // what it takes to list its containers
+	powered    int           // how often its power was cut
+	adopted    otto.Adopted
 	seq        map[string]int // containers made so far, by name
 	containers []*container
 	images     map[string]bool
@@ -49,10 +50,10 @@ const healthAfter = time.Second
 
 type container struct {
 	otto.Container
-	inst    otto.Instance
-	foreign bool
-	cut     bool // ran when the power went
-	ran     bool // when it was observed last
+	inst otto.Instance
+	of   otto.Ownership
+	cut  bool // ran when the power went
+	ran  bool // when it was observed last
 }
 
 // NewRuntime returns an engine that has the given images.
@@ -89,7 +90,7 @@ func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
 	}
 	var list []otto.Container
 	for _, c := range r.containers {
-		if !c.foreign {
+		if c.of == otto.Own || c.of == otto.Unproven && slices.Contains(r.adopted.Containers, c.ID) {
 			list = append(list, c.Container)
 		}
 	}
@@ -189,7 +190,7 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 
 func (r *Runtime) add(inst otto.Instance, name string) *container {
 	r.seq[name]++
-	c := &container{inst: inst, Container: otto.Container{
+	c := &container{inst: inst, of: otto.Own, Container: otto.Container{
 		ID: fmt.Sprintf("%064x", sha256.Sum256(fmt.Append(nil, name, r.seq[name]))), Name: name, Service: inst.Service, Instance: inst.Name,
 		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, State: otto.ContainerRunning, Started: time.Now(),
 	}}

@@ -2,6 +2,7 @@ package ottotest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -72,7 +73,52 @@ func (r *Runtime) AddForeign(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.add(otto.Instance{Name: name}, name)
-	c.foreign, c.Instance, c.SpecHash = true, "", ""
+	c.of, c.Instance, c.SpecHash = otto.Foreign, "", ""
+}
+
+// AddOthers adds a running container of an instance of another cluster of the same name.
+func (r *Runtime) AddOthers(instance string, of otto.Ownership) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.add(otto.Instance{Name: instance, Service: instance}, instance).of = of
+}
+
+// Relabel changes whose an instance's containers are, as their labels say: those of a
+// build that did not write the cluster's id are unproven.
+func (r *Runtime) Relabel(instance string, of otto.Ownership) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.Instance == instance {
+			c.of = of
+		}
+	}
+	r.changed()
+}
+
+// Unproven implements agent.Runtime.
+func (r *Runtime) Unproven(ctx context.Context) (a otto.Adopted, err error) {
+	if err := r.answer(ctx); err != nil {
+		return a, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down != "" {
+		return a, errors.New(r.down)
+	}
+	for _, c := range r.containers {
+		if c.of == otto.Unproven {
+			a.Containers = append(a.Containers, c.ID)
+		}
+	}
+	return a, nil
+}
+
+// Adopt implements agent.Runtime.
+func (r *Runtime) Adopt(a otto.Adopted) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.adopted = a
 }
 
 // Exit ends an instance's running container with an exit code, by itself.
@@ -162,7 +208,7 @@ func (r *Runtime) PowerOn() {
 	defer r.mu.Unlock()
 	r.down = ""
 	for _, c := range r.containers {
-		if c.cut && !c.inst.Spec.Stateful() && !c.foreign {
+		if c.cut && !c.inst.Spec.Stateful() && c.of != otto.Foreign {
 			c.State, c.Started = otto.ContainerRunning, time.Now()
 		}
 		c.cut = false

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/otto-edge/otto"
 )
 
 // Enrolment is what makes a machine a node of a cluster: the file agent.json
@@ -29,6 +31,11 @@ type Enrolment struct {
 	DockerURL  string            `json:"docker_url"`
 	Interval   time.Duration     `json:"interval_ns"`  // between samples
 	Heartbeat  time.Duration     `json:"heartbeat_ns"` // between heartbeats
+}
+
+// Owner is who the node makes containers for.
+func (e Enrolment) Owner() otto.Owner {
+	return otto.Owner{Cluster: e.Cluster, ClusterID: e.ClusterID, Node: e.NodeID}
 }
 
 // TLS says how a broker is spoken to over TLS.

@@ -11,7 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -57,7 +56,7 @@ func runAgent(ctx context.Context, dir string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	rt, err := docker.New(e.DockerURL, e.Cluster, log)
+	rt, err := docker.New(e.DockerURL, e.Owner(), log)
 	if err != nil {
 		return err
 	}
@@ -77,7 +76,7 @@ func runAgent(ctx context.Context, dir string, stderr io.Writer) error {
 		exists = func(string) bool { return true }
 	}
 	a, err = agent.New(agent.Options{
-		Enrolment: e, BootID: bootID, Facts: facts, StateDir: filepath.Join(dir, "state"),
+		Enrolment: e, BootID: bootID, Facts: facts, StateDir: stateDir(dir),
 		Runtime: rt, Conn: client, Sampler: newSampler(ctx, rt), Clock: clock, Knock: knock.Host, RoundTrip: knock.RoundTrip, Try: knock.Try, Exists: exists, Log: log,
 	})
 	if err != nil {

@@ -52,7 +52,7 @@ func collect(ctx context.Context, dir string, out io.Writer) error {
 
 // heldAssignment is what the agent acts on, nil if it never got one.
 func heldAssignment(dir string, e wire.Enrolment) (*otto.Assignment, error) {
-	b, err := os.ReadFile(filepath.Join(dir, "state", "assignment.json"))
+	b, err := os.ReadFile(filepath.Join(stateDir(dir), "assignment.json"))
 	if os.IsNotExist(err) {
 		return nil, nil
 	}
@@ -67,7 +67,7 @@ func heldAssignment(dir string, e wire.Enrolment) (*otto.Assignment, error) {
 }
 
 func containersOf(ctx context.Context, dir string) ([]otto.Container, error) {
-	rt, err := runtimeOf(dir)
+	rt, err := runtimeOf(ctx, dir)
 	if rt == nil {
 		return nil, err
 	}

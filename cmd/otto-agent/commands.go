@@ -14,8 +14,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/agent"
 	"github.com/otto-edge/otto/agent/service"
 	"github.com/otto-edge/otto/docker"
+	"github.com/otto-edge/otto/wire"
 )
 
 const usage = `usage: otto-agent COMMAND
@@ -86,7 +89,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 // stopContainers stops what the agent has not stopped itself. A node that never
 // got an enrolment has no containers.
 func stopContainers(ctx context.Context, dir string) error {
-	rt, err := runtimeOf(dir)
+	rt, err := runtimeOf(ctx, dir)
 	if rt == nil {
 		return err
 	}
@@ -108,7 +111,7 @@ func uninstall(ctx context.Context, dir string, volumes bool) error {
 	if err := service.Stop(dir); err != nil {
 		return err
 	}
-	rt, err := runtimeOf(dir)
+	rt, err := runtimeOf(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -147,7 +150,7 @@ func removeContainers(ctx context.Context, rt *docker.Runtime) error {
 }
 
 // runtimeOf returns the engine that dir's enrolment names, nil if there is none.
-func runtimeOf(dir string) (*docker.Runtime, error) {
+func runtimeOf(ctx context.Context, dir string) (*docker.Runtime, error) {
 	e, err := readEnrolment(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -155,7 +158,31 @@ func runtimeOf(dir string) (*docker.Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	return docker.New(e.DockerURL, e.Cluster, newLog(io.Discard))
+	return engineOf(ctx, dir, e)
 }
+
+// engineOf returns the engine of an enrolment, and tells it what its agent in dir has
+// adopted.
+func engineOf(ctx context.Context, dir string, e wire.Enrolment) (*docker.Runtime, error) {
+	rt, err := docker.New(e.DockerURL, e.Owner(), newLog(io.Discard))
+	if err != nil {
+		return nil, err
+	}
+	_, err = agent.Adopt(ctx, stateDir(dir), e.ClusterID, storedAssignment(dir, e) != nil, rt)
+	if err != nil {
+		rt.Close()
+		return nil, err
+	}
+	return rt, nil
+}
+
+// storedAssignment is the newest that the agent of dir keeps, signed; nil for none.
+func storedAssignment(dir string, e wire.Enrolment) []byte {
+	return agent.Stored(stateDir(dir), func(b []byte) (otto.Assignment, error) {
+		return wire.OpenAssignment(e.ControlKey, e.ClusterID, e.NodeID, b)
+	})
+}
+
+func stateDir(dir string) string { return filepath.Join(dir, "state") }
 
 func enrolmentFile(dir string) string { return filepath.Join(dir, "agent.json") }

@@ -30,7 +30,7 @@ func examineNode(ctx context.Context, dir string, out io.Writer) error {
 	} else if err != nil {
 		return err
 	}
-	rt, err := docker.New(e.DockerURL, e.Cluster, newLog(io.Discard))
+	rt, err := docker.New(e.DockerURL, e.Owner(), newLog(io.Discard))
 	if err != nil {
 		return err
 	}

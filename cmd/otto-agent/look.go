@@ -6,11 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 
-	"github.com/otto-edge/otto"
-	"github.com/otto-edge/otto/agent"
-	"github.com/otto-edge/otto/docker"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -24,15 +20,13 @@ func look(ctx context.Context, dir string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	rt, err := docker.New(e.DockerURL, e.Cluster, newLog(io.Discard))
+	rt, err := engineOf(ctx, dir, e)
 	if err != nil {
 		return err
 	}
 	defer rt.Close()
 	l := wire.Look{ClusterID: e.ClusterID, NodeID: e.NodeID, Containers: []wire.Seen{}}
-	l.Assignment = agent.Stored(filepath.Join(dir, "state"), func(b []byte) (otto.Assignment, error) {
-		return wire.OpenAssignment(e.ControlKey, e.ClusterID, e.NodeID, b)
-	})
+	l.Assignment = storedAssignment(dir, e)
 	list, err := rt.Containers(ctx)
 	if err != nil {
 		return err
