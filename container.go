@@ -15,8 +15,8 @@ type Container struct {
 	SpecHash string // of LabelSpec
 	Image    string // as asked for
 	State    ContainerState
-	Health   string // starting, healthy, unhealthy; empty without a health check
-	Ailment  string // why it is unhealthy
+	Health   string // starting, healthy, unhealthy, unknown; empty without a health check
+	Ailment  string // why it is unhealthy, or why its health is unknown
 	Address  string // of IP, as its node reaches it; empty without a network of its own
 	ExitCode int
 	OOM      bool   // killed for want of memory
@@ -44,11 +44,21 @@ const (
 	InstanceStarting  InstanceState = "starting"  // being created or started, or its health check has not passed yet
 	InstanceRunning   InstanceState = "running"   // and healthy, where there is a health check
 	InstanceUnhealthy InstanceState = "unhealthy" // running, but its health check fails
+	InstancePaused    InstanceState = "paused"    // somebody has paused its container
 	InstanceFailed    InstanceState = "failed"    // cannot be started, or does not stay up
 	InstanceCompleted InstanceState = "completed" // ended, and its restart policy leaves it so
 	InstanceStopped   InstanceState = "stopped"   // on request
-	InstanceUnknown   InstanceState = "unknown"   // its node is silent, or has not reported it
+	InstanceUnknown   InstanceState = "unknown"   // its node is silent or has not reported it, or its check cannot run
 )
+
+// Runs reports whether there are processes of the instance, whether it works or not.
+func (s InstanceState) Runs() bool {
+	switch s {
+	case InstanceStarting, InstanceRunning, InstanceUnhealthy, InstancePaused, InstanceUnknown:
+		return true
+	}
+	return false
+}
 
 // InstanceStatus is what an agent reports of one instance.
 type InstanceStatus struct {

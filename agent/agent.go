@@ -70,6 +70,7 @@ type Agent struct {
 	state   state
 	lease   *lease
 	asked   *restarts        // owned by converge
+	pauses  *pauses          // likewise
 	stored  *otto.Assignment // in force when the agent started
 	problem atomic.Value     // string: what is wrong with the agent itself
 
@@ -141,6 +142,9 @@ func New(o Options) (*Agent, error) {
 	}
 	if a.asked, err = openRestarts(o.StateDir); err != nil {
 		o.Log.Warn("containers that were asked to restart may do so once more", "err", err)
+	}
+	if a.pauses, err = openPauses(o.StateDir, o.Clock); err != nil {
+		o.Log.Warn("paused containers may be left alone for longer", "err", err)
 	}
 	return a, nil
 }

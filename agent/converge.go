@@ -103,7 +103,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		case r := <-a.results:
 			c.settle(r)
 		case f := <-a.probed:
-			f.of.finding = f
+			c.found(f)
 		case <-a.leased:
 		case session := <-a.connected:
 			c.greet(ctx, session)

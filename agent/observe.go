@@ -44,6 +44,7 @@ func (c *converger) refresh(ctx context.Context) {
 	c.kills.take(list, !c.listed)
 	c.containers, c.known, c.listed = list, true, true
 	c.refreshAt = time.Now().Add(resync)
+	c.notePauses()
 	if !time.Now().Before(c.imagesAt) {
 		c.listImages(ctx)
 	}

@@ -129,23 +129,26 @@ func (a *Agent) lookAround(ctx context.Context) error {
 			a.lookout.Wait()
 			return ctx.Err()
 		case list := <-a.watches:
-			list = slices.Clone(list)
-			for i := range list {
-				list[i].Address = a.addressed(list[i].Address)
-			}
-			a.lookout.Set(ctx, list)
+			a.lookout.Set(ctx, a.reachable(list))
 		}
 	}
 }
 
-// addressed is an address with the broker's host, if it has none.
-func (a *Agent) addressed(address string) string {
-	port, without := strings.CutPrefix(address, ":")
-	host, _, err := net.SplitHostPort(direct(a.Enrolment.Brokers))
-	if !without || err != nil {
-		return address
+// reachable are the watches with their addresses, without those of which none is
+// known: an address without a host would be this machine's own.
+func (a *Agent) reachable(list []otto.Watch) (known []otto.Watch) {
+	for _, w := range list {
+		if port, without := strings.CutPrefix(w.Address, ":"); without {
+			host, _, err := net.SplitHostPort(direct(a.Enrolment.Brokers))
+			if err != nil {
+				a.Log.Debug("not watched: its machine is not known by an address", "instance", w.Instance)
+				continue
+			}
+			w.Address = net.JoinHostPort(host, port)
+		}
+		known = append(known, w)
 	}
-	return net.JoinHostPort(host, port)
+	return known
 }
 
 // direct is the first address of a broker that is not one end of a tunnel.

@@ -209,7 +209,7 @@ func (c *converger) staysUp(ctx context.Context, want wish, id string) error {
 		list = nil
 	}
 	i := slices.IndexFunc(list, func(o otto.Container) bool { return o.ID == id })
-	if i < 0 || list[i].State == otto.ContainerRunning && list[i].Restarts == 0 {
+	if i < 0 || list[i].State == otto.ContainerPaused || list[i].State == otto.ContainerRunning && list[i].Restarts == 0 {
 		return nil
 	}
 	if list[i].State == otto.ContainerExited && list[i].ExitCode == 0 && ended(want.Spec, list[i], 0) {

@@ -143,6 +143,8 @@ func follow(s situation, current otto.Container, others []otto.Container, now ti
 		return doRetire, 0
 	case otto.InstanceStarting:
 		return doNothing, settlingLeft(s, now)
+	case otto.InstancePaused, otto.InstanceUnknown:
+		return doNothing, 0
 	default:
 		return doAbort, 0
 	}
@@ -274,6 +276,14 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 	}
 	plan := next(s, now)
 	st.Reason = plan.reason
+	if shown != nil && alive(*shown) && st.Reason == "" {
+		switch {
+		case shown.Health == unknown:
+			st.Reason = shown.Ailment
+		case shown.State == otto.ContainerPaused && shown.Health != unhealthy:
+			st.Reason = pausedReason(shown.Name)
+		}
+	}
 	st.Fenced = s.fenced && busy == doNothing && !slices.ContainsFunc(s.containers, alive)
 	switch {
 	case s.stopped && (shown == nil || !alive(*shown)):
@@ -319,6 +329,10 @@ func runningState(c otto.Container, now time.Time) otto.InstanceState {
 		return otto.InstanceFailed
 	case c.Health == unhealthy:
 		return otto.InstanceUnhealthy
+	case c.State == otto.ContainerPaused:
+		return otto.InstancePaused
+	case c.Health == unknown:
+		return otto.InstanceUnknown
 	case c.Health == starting, up >= 0 && up < settling(c):
 		return otto.InstanceStarting
 	default:

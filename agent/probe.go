@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"reflect"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -20,7 +21,13 @@ const (
 	starting  = "starting"
 	healthy   = "healthy"
 	unhealthy = "unhealthy"
+	unknown   = "unknown" // not the engine's: it cannot be found out
 )
+
+// gravity orders healths: of two that are found for a container, the graver one holds.
+func gravity(health string) int {
+	return slices.Index([]string{"", healthy, starting, unknown, unhealthy}, health)
+}
 
 // healed is how long a container with a health check or a probe must have run
 // before its former failures are forgotten: a check takes a while to fail again.
@@ -42,6 +49,7 @@ func trial(c otto.Container) time.Duration {
 // prober probes one run of one container, in a goroutine of its own.
 type prober struct {
 	otto.Probe
+	instance  string
 	container string
 	started   time.Time // the run that is probed
 	address   string
@@ -84,7 +92,7 @@ func (c *converger) probe(ctx context.Context) {
 		}
 		within, cancel := context.WithCancel(ctx)
 		p := &prober{
-			Probe: probe, container: ctr.ID, started: ctr.Started, address: address,
+			Probe: probe, instance: inst.Name, container: ctr.ID, started: ctr.Started, address: address,
 			cancel: cancel, done: make(chan struct{}), finding: finding{health: starting},
 		}
 		c.probes[inst.Name] = p
@@ -112,21 +120,45 @@ func (c *converger) probe(ctx context.Context) {
 	}
 }
 
-// examined is a container with the health that its probe has found beside that
-// of its own health check: it is well if both say so.
+// examined is a container with its health as far as it can be known now: it is well
+// if its own health check and its probe say so. The check of an engine that does not
+// answer says nothing, nor does that of a paused container, which the engine leaves
+// as it was.
 func (c *converger) examined(ctr otto.Container) otto.Container {
+	switch {
+	case ctr.State == otto.ContainerPaused && c.pauses.tooLong(ctr.ID):
+		ctr.Health = unhealthy
+		ctr.Ailment = fmt.Sprintf("it has been paused for %s: `docker unpause %s` there lets it go on", otto.ShortDuration(pauseFor), ctr.Name)
+		return ctr
+	case ctr.State == otto.ContainerPaused:
+		ctr.Health, ctr.Ailment = "", ""
+		return ctr
+	case ctr.State != otto.ContainerRunning:
+		return ctr
+	}
+	if ctr.Health == healthy && c.engine.Problem != "" {
+		ctr.Health, ctr.Ailment = unknown, "what its health check finds is not known: "+c.engine.Problem
+	}
 	inst := c.wanted(ctr.Instance)
-	if inst == nil || inst.Probe == nil || ctr.State != otto.ContainerRunning || ctr.SpecHash != inst.Spec.Hash() || ctr.Health == unhealthy {
+	if inst == nil || inst.Probe == nil || ctr.SpecHash != inst.Spec.Hash() {
 		return ctr
 	}
 	found := finding{health: starting}
 	if p := c.probes[inst.Name]; p != nil && p.probes(ctr) {
 		found = p.finding
 	}
-	if found.health == unhealthy || ctr.Health != starting {
+	if gravity(found.health) > gravity(ctr.Health) {
 		ctr.Health, ctr.Ailment = found.health, found.ailment
 	}
 	return ctr
+}
+
+// found takes in what a prober has found.
+func (c *converger) found(f finding) {
+	f.of.finding = f
+	if f.health == unknown {
+		c.note("instance-unknown", f.of.instance, f.ailment)
+	}
 }
 
 // quick is the time between two probes of what has just started.
@@ -145,9 +177,14 @@ func (c *converger) run(ctx context.Context, p *prober) {
 		if err == nil {
 			c.diary.write(p.container, entry{now, now.Sub(began), failed != ""})
 		}
+		changed := false
 		if err != nil {
 			c.Log.Debug("not probed", "container", p.container, "err", err)
-		} else if v.take(failed, now) {
+			changed = v.miss(err, now)
+		} else {
+			changed = v.take(failed, now)
+		}
+		if changed {
 			select {
 			case c.probed <- finding{p, v.health, v.ailment}:
 			case <-ctx.Done():
@@ -166,6 +203,7 @@ type verdict struct {
 	passed   bool      // at least once
 	counts   time.Time // from when on failures count even if it has not passed
 	failures int       // that count, in a row
+	missed   int       // probes that could not be done, in a row
 }
 
 // newVerdict begins with a start. The first interval is part of the start, so
@@ -178,6 +216,7 @@ func newVerdict(p otto.Probe, now time.Time) *verdict {
 // reports whether the health is another one now.
 func (v *verdict) take(failed string, now time.Time) (changed bool) {
 	was := v.health
+	v.missed = 0
 	switch {
 	case failed == "":
 		v.passed, v.failures, v.health, v.ailment = true, 0, healthy, ""
@@ -189,6 +228,16 @@ func (v *verdict) take(failed string, now time.Time) (changed bool) {
 		}
 	}
 	return v.health != was
+}
+
+// miss takes in that a probe could not be done, which says nothing of the container.
+// When that goes on, what was found before does not hold any more either.
+func (v *verdict) miss(why error, now time.Time) (changed bool) {
+	if v.missed++; v.missed < v.Retries || v.starting(now) || v.health == unhealthy || v.health == unknown {
+		return false
+	}
+	v.health, v.ailment = unknown, fmt.Sprintf("probe %s cannot be done: %s", v.Probe, plainly(why, v.Timeout))
+	return true
 }
 
 // next is how long to wait for the next probe: what has just started is probed
@@ -209,6 +258,9 @@ func (c *converger) look(ctx context.Context, p *prober) (failed string, err err
 	defer cancel()
 	if p.Port() == 0 {
 		return c.Runtime.Exec(ctx, p.container, p.Exec)
+	}
+	if p.address == "" { // without a host, this machine's own port would be asked
+		return "the container has no address", nil
 	}
 	err = c.Try(ctx, p.Probe, net.JoinHostPort(p.address, strconv.Itoa(int(p.Port()))))
 	if knock.Ours(err) {

@@ -2,7 +2,10 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -109,6 +112,98 @@ func TestLook(t *testing.T) {
 	}
 	server.Close()
 	goleak.VerifyNone(t, ignore)
+}
+
+// TestContainerWithoutAnAddressIsNotProbedOnItsNode: something else may listen there.
+func TestContainerWithoutAnAddressIsNotProbedOnItsNode(t *testing.T) {
+	others, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer others.Close()
+	c := &converger{Agent: &Agent{Options: Options{Try: knock.Try}}}
+	failed, err := c.look(t.Context(), &prober{Probe: otto.Probe{TCP: portOf(t, others)}.WithDefaults()})
+	if failed != "the container has no address" || err != nil {
+		t.Errorf("failed %q, %v", failed, err)
+	}
+}
+
+// TestMachineWithoutAnAddressIsNotWatchedHere: the broker is known as the end of a tunnel
+// only, so nobody knows how to reach its machine, and least of all at our own ports.
+func TestMachineWithoutAnAddressIsNotWatchedHere(t *testing.T) {
+	watches := []otto.Watch{{Instance: "here", Address: ":8080"}, {Instance: "there", Address: "10.1.2.3:80"}}
+	a := &Agent{Options: Options{Log: slog.New(slog.DiscardHandler)}}
+	for brokers, want := range map[string]string{"127.0.0.1:18830": "[there 10.1.2.3:80]", "10.0.0.1:1883": "[here 10.0.0.1:8080 there 10.1.2.3:80]"} {
+		a.Enrolment.Brokers = []string{brokers}
+		var got []string
+		for _, w := range a.reachable(watches) {
+			got = append(got, w.Instance, w.Address)
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("with a broker at %s: %v, want %s", brokers, got, want)
+		}
+	}
+}
+
+// TestProbeThatCannotBeDoneProvesNothing: neither that a container works, nor that it
+// does not.
+func TestProbeThatCannotBeDoneProvesNothing(t *testing.T) {
+	probe := otto.Probe{TCP: 80}.WithDefaults()
+	none := errors.New("too many open files")
+	for name, tt := range map[string]struct {
+		found string // p passes, f fails, x cannot be done
+		want  string
+	}{
+		"once":                          {"pxxp", healthy},
+		"for longer":                    {"pxxx", unknown},
+		"and well again":                {"pxxxxxp", healthy},
+		"and failing, not for long yet": {"pxxxff", unknown},
+		"and failing":                   {"pxxxfff", unhealthy},
+		"of what fails":                 {"pfffxxxx", unhealthy},
+		"while it starts":               {"xxxx", starting},
+		"and it never has":              {"xxxxxxxxxxxxxx", unknown},
+	} {
+		now := time.Unix(0, 0)
+		v := newVerdict(probe, now)
+		for _, found := range tt.found {
+			switch found {
+			case 'p':
+				v.take("", now)
+			case 'f':
+				v.take("connection refused", now)
+			default:
+				v.miss(none, now)
+			}
+			now = now.Add(v.next(now))
+		}
+		if v.health != tt.want || v.health == unknown && v.ailment != "probe tcp :80 cannot be done: too many open files" {
+			t.Errorf("%s: %s: %s, want %s", name, v.health, v.ailment, tt.want)
+		}
+	}
+}
+
+// TestGraverHealthHolds: a container has its own check and a probe.
+func TestGraverHealthHolds(t *testing.T) {
+	inst := otto.Instance{Name: "web", Spec: otto.ContainerSpec{Image: "web"}, Probe: &otto.Probe{TCP: 80}}
+	for _, tt := range [][3]string{ // own check, probe, both
+		{"", healthy, healthy},
+		{healthy, starting, starting},
+		{starting, healthy, starting},
+		{healthy, unhealthy, unhealthy},
+		{unhealthy, healthy, unhealthy},
+		{healthy, unknown, unknown},
+		{starting, unknown, unknown},
+		{starting, unhealthy, unhealthy},
+	} {
+		ctr := otto.Container{ID: "1", Instance: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Health: tt[0]}
+		c := &converger{
+			Agent: &Agent{}, assignment: &otto.Assignment{Instances: []otto.Instance{inst}},
+			probes: map[string]*prober{"web": {container: "1", finding: finding{health: tt[1]}}},
+		}
+		if got := c.examined(ctr).Health; got != tt[2] {
+			t.Errorf("%q and %q: %q", tt[0], tt[1], got)
+		}
+	}
 }
 
 // TestEngineThatCannotTellIsNoFailure: a sick engine says nothing about a container.

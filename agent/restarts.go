@@ -83,15 +83,4 @@ func (r *restarts) due(inst otto.Instance, have []otto.Container) bool {
 	return current != nil && n.Container == current.ID && n.Started.Equal(current.Started)
 }
 
-// write replaces the file whole.
-func (r *restarts) write() error {
-	b, err := json.Marshal(r.runs)
-	if err != nil {
-		return err
-	}
-	temp := r.path + ".new"
-	if err := writeSynced(temp, b); err != nil {
-		return err
-	}
-	return os.Rename(temp, r.path)
-}
+func (r *restarts) write() error { return writeJSON(r.path, r.runs) }

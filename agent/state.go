@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -118,6 +119,19 @@ func (s *state) write(b []byte) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// writeJSON replaces a file whole.
+func writeJSON(path string, value any) error {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	temp := path + ".new"
+	if err := writeSynced(temp, b); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
 }
 
 func writeSynced(path string, b []byte) error {

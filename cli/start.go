@@ -303,7 +303,7 @@ func missing(c *otto.Cluster) []string {
 		for _, i := range s.Instances {
 			switch {
 			case i.Up():
-			case i.State == otto.InstanceUnknown:
+			case i.State == otto.InstanceUnknown && !i.UpToDate:
 				waiting[i.Node] = append(waiting[i.Node], i.Name)
 			default:
 				failed = append(failed, fmt.Sprintf("service %s is %s", i.Name, describe(i)))
@@ -340,7 +340,7 @@ func stuck(c *otto.Cluster) bool {
 			return false
 		}
 		for _, i := range s.Instances {
-			failed := i.State == otto.InstanceFailed || i.Error != ""
+			failed := i.State == otto.InstanceFailed || i.State == otto.InstancePaused || i.Error != ""
 			if !i.Up() && !failed && !bad[i.Node] && !strings.HasPrefix(i.Reason, "waiting: ") {
 				return false
 			}

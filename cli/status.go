@@ -150,7 +150,7 @@ func nodeRow(n otto.NodeStatus, now time.Time) []string {
 
 func instanceRow(s otto.ServiceStatus, i otto.PlacedInstance, now time.Time) []string {
 	row := []string{i.Name, string(i.State), dash(i.Node), dash(i.Image), "-", "-", "-", "-"}
-	if !i.Started.IsZero() && (i.State == otto.InstanceRunning || i.State == otto.InstanceUnhealthy) {
+	if !i.Started.IsZero() && i.State.Runs() && i.State != otto.InstanceStarting {
 		row[4] = age(now, i.Started)
 	}
 	if i.Sample != nil {

@@ -376,8 +376,12 @@ func (p *Plane) busy(instance, id, gone string) string {
 	if gone != "" {
 		return "its node " + gone
 	}
-	if s := statusIn(n.report.Instances, instance); s != nil && (s.State == otto.InstanceRunning || s.State == otto.InstanceUnhealthy) {
+	switch s := statusIn(n.report.Instances, instance); {
+	case s == nil:
+	case s.State == otto.InstanceRunning || s.State == otto.InstanceUnhealthy:
 		return ""
+	case s.State == otto.InstancePaused:
+		return "somebody has paused it"
 	}
 	return "it does not run yet, or does not stay up"
 }

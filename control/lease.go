@@ -300,7 +300,7 @@ func (p *Plane) isLive(n *node) bool {
 // runs reports whether an instance runs, or is about to.
 func (s said) runs(instance string) bool {
 	return slices.ContainsFunc(s.Instances, func(i otto.InstanceStatus) bool {
-		return i.Name == instance && (i.State == otto.InstanceRunning || i.State == otto.InstanceStarting || i.State == otto.InstanceUnhealthy)
+		return i.Name == instance && i.State.Runs()
 	})
 }
 

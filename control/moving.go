@@ -165,7 +165,7 @@ func (p *Plane) hopeless(a decide.Act, now time.Time) string {
 		return a.To + " is lost"
 	case said && s.State == otto.InstanceFailed:
 		return fmt.Sprintf("it fails on %s: %s", a.To, s.Error)
-	case said && s.State == otto.InstancePulling && took < pullWithin:
+	case said && (s.State == otto.InstancePulling && took < pullWithin || s.State == otto.InstancePaused):
 		return ""
 	case took > moveWithin:
 		return fmt.Sprintf("it was not up on %s within %s", a.To, otto.ShortDuration(moveWithin))

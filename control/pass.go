@@ -224,7 +224,7 @@ func (p *Plane) noteTroubles(n *node, now time.Time) {
 			t.well, t.hopeless = time.Time{}, t.hopeless || i.WrongPlatform
 			p.troubles[i.Name] = t
 		case !known || t.node != n.ID:
-		case i.State == otto.InstanceCompleted || i.State == otto.InstanceStopped:
+		case i.State == otto.InstanceCompleted || i.State == otto.InstanceStopped || i.State == otto.InstancePaused:
 			delete(p.troubles, i.Name)
 		case i.State == otto.InstanceRunning && t.well.IsZero():
 			t.well = now

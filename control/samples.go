@@ -75,14 +75,14 @@ func (f *feed) probed(list []otto.Probed, now time.Time) {
 }
 
 // runs reports whether the node says that an instance runs, well or not; who is
-// not known to be down may run.
+// not known to be down may run. One that is paused does nothing.
 func (n *node) runs(instance string) bool {
 	if n.report == nil {
 		return true
 	}
 	if s := statusIn(n.report.Instances, instance); s != nil {
 		switch s.State {
-		case otto.InstanceWaiting, otto.InstancePulling, otto.InstanceFailed:
+		case otto.InstanceWaiting, otto.InstancePulling, otto.InstanceFailed, otto.InstancePaused:
 			return false
 		case otto.InstanceStarting:
 			return s.Health != ""

@@ -55,6 +55,15 @@ func (p *Plane) hostOf(n otto.Node, boundTo, from string) (host string, known bo
 	return address, address != ""
 }
 
+// paused reports whether the node says that somebody has paused an instance.
+func (n *node) paused(instance string) bool {
+	if n.report == nil {
+		return false
+	}
+	s := statusIn(n.report.Instances, instance)
+	return s != nil && s.State == otto.InstancePaused
+}
+
 // measureWatched takes in what probes from another machine have found. What was
 // found while nothing can be heard says more of the network here.
 func (p *Plane) measureWatched(from string, found map[string][]otto.Probed, now time.Time) {
@@ -62,6 +71,12 @@ func (p *Plane) measureWatched(from string, found map[string][]otto.Probed, now 
 		return
 	}
 	for instance, list := range found {
+		// The kernel answers for a process that is paused.
+		if n := p.nodes[p.required.from.placement[instance]]; n != nil && n.paused(instance) {
+			for i := range list {
+				list[i].Failed = true
+			}
+		}
 		for _, f := range p.required.feedsOf[subject{node: p.required.from.placement[instance], instance: instance}] {
 			if f.From == from {
 				f.probed(list, now)

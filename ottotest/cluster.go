@@ -182,11 +182,12 @@ func (c *Cluster) PlaneProcess() *Process { return c.planeConn.by }
 // ClusterID is the cluster's, as its nodes know it.
 func (c *Cluster) ClusterID() string { return c.Plane.Cluster().ID }
 
-// Running returns the hosts on which an instance runs, in truth.
+// Running returns the hosts on which an instance runs, in truth. One that is paused
+// may go on at any time.
 func (c *Cluster) Running(instance string) (hosts []string) {
 	for id, h := range c.Hosts {
 		for _, ctr := range h.Runtime.List() {
-			if ctr.Instance == instance && ctr.State == otto.ContainerRunning {
+			if ctr.Instance == instance && (ctr.State == otto.ContainerRunning || ctr.State == otto.ContainerPaused) {
 				hosts = append(hosts, id)
 			}
 		}

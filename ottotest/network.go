@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -54,8 +56,13 @@ func (c *Cluster) try(from string) func(context.Context, otto.Probe, string) err
 	reach := c.knock(from)
 	return func(ctx context.Context, _ otto.Probe, address string) error {
 		host, port, err := net.SplitHostPort(address)
-		if host == "" && err == nil {
-			if !c.Hosts[from].Runtime.listens(port, func(p otto.Port) uint16 { return p.Container }) {
+		if from != "" && err == nil && (host == "" || host == "127.0.0.1") { // that machine itself
+			host = from
+		}
+		if from != "" && strings.HasPrefix(host, containerNet) {
+			if !c.Hosts[from].Runtime.listens(func(ctr *container, p otto.Port) bool {
+				return ctr.at() == host && strconv.Itoa(int(p.Container)) == port
+			}) {
 				return syscall.ECONNREFUSED
 			}
 			return nil
@@ -73,7 +80,8 @@ func (c *Cluster) try(from string) func(context.Context, otto.Probe, string) err
 		if err := pause(ctx, time.Duration(took)); err != nil {
 			return err
 		}
-		if !c.Hosts[host].Runtime.listens(port, func(p otto.Port) uint16 { return p.Host }) {
+		published := func(ctr *container, p otto.Port) bool { return strconv.Itoa(int(p.Host)) == port }
+		if !c.Hosts[host].Runtime.listens(published) {
 			return syscall.ECONNREFUSED
 		}
 		return nil

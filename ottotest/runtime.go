@@ -37,6 +37,7 @@ type Runtime struct {
 	powered    int           // how often its power was cut
 	adopted    otto.Adopted
 	seq        map[string]int // containers made so far, by name
+	made       int            // containers so far
 	containers []*container
 	images     map[string]bool
 	volumes    map[string]bool // named ones, which stay when a container goes
@@ -50,10 +51,34 @@ const healthAfter = time.Second
 
 type container struct {
 	otto.Container
-	inst otto.Instance
-	of   otto.Ownership
-	cut  bool // ran when the power went
-	ran  bool // when it was observed last
+	inst    otto.Instance
+	of      otto.Ownership
+	address string // in the cluster's network
+	cut     bool   // ran when the power went
+	ran     bool   // when it was observed last
+}
+
+// containerNet begins the addresses of all containers.
+const containerNet = "10.88."
+
+// at is the address of a container; empty if it does not run, or not in a network.
+func (c *container) at() string {
+	if !c.lives() || c.inst.Spec.NetworkMode == "host" || c.inst.Spec.NetworkMode == "none" {
+		return ""
+	}
+	return c.address
+}
+
+// reported is the container as the engine tells of it.
+func (c *container) reported() otto.Container {
+	out := c.Container
+	out.Address = c.at()
+	return out
+}
+
+// lives reports whether it has processes, be they paused.
+func (c *container) lives() bool {
+	return c.State == otto.ContainerRunning || c.State == otto.ContainerPaused
 }
 
 // NewRuntime returns an engine that has the given images.
@@ -91,7 +116,7 @@ func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
 	var list []otto.Container
 	for _, c := range r.containers {
 		if c.of == otto.Own || c.of == otto.Unproven && slices.Contains(r.adopted.Containers, c.ID) {
-			list = append(list, c.Container)
+			list = append(list, c.reported())
 		}
 	}
 	return list, nil
@@ -106,7 +131,7 @@ func (r *Runtime) Running(ctx context.Context) ([]otto.RunningContainer, error) 
 	defer r.mu.Unlock()
 	var list []otto.RunningContainer
 	for _, c := range r.containers {
-		if c.State == otto.ContainerRunning {
+		if c.lives() {
 			list = append(list, otto.RunningContainer{ID: c.ID, Name: c.Name, Pid: c.Pid})
 		}
 	}
@@ -190,7 +215,8 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 
 func (r *Runtime) add(inst otto.Instance, name string) *container {
 	r.seq[name]++
-	c := &container{inst: inst, of: otto.Own, Container: otto.Container{
+	r.made++
+	c := &container{inst: inst, of: otto.Own, address: fmt.Sprintf("%s%d.%d", containerNet, r.made/250, r.made%250+2), Container: otto.Container{
 		ID: fmt.Sprintf("%064x", sha256.Sum256(fmt.Append(nil, name, r.seq[name]))), Name: name, Service: inst.Service, Instance: inst.Name,
 		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, State: otto.ContainerRunning, Started: time.Now(),
 	}}
@@ -206,7 +232,7 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 				return err
 			}
 		}
-		if c.State != otto.ContainerRunning {
+		if !c.lives() {
 			c.State, c.Started, c.ExitCode, c.OOM = otto.ContainerRunning, time.Now(), 0, false
 			r.starts[c.Instance]++
 			if c.inst.Spec.Healthcheck != nil {
@@ -221,7 +247,7 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 // Stop implements agent.Runtime.
 func (r *Runtime) Stop(ctx context.Context, id string) error {
 	return r.with(ctx, r.took(id, "stop", r.StopTime), id, func(c *container) error {
-		if c.State == otto.ContainerRunning {
+		if c.lives() {
 			c.State, c.Finished = otto.ContainerExited, time.Now()
 		}
 		return nil
@@ -243,7 +269,7 @@ func (r *Runtime) Kill(ctx context.Context, ctr otto.Container, grace time.Durat
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.containers {
-		if c.ID == ctr.ID && c.State == otto.ContainerRunning {
+		if c.ID == ctr.ID && c.lives() {
 			c.State, c.ExitCode, c.Finished = otto.ContainerExited, 137, time.Now()
 			r.changed()
 		}
@@ -259,7 +285,7 @@ func (r *Runtime) Rename(ctx context.Context, id, name string) error {
 // Remove implements agent.Runtime.
 func (r *Runtime) Remove(ctx context.Context, id string) error {
 	return r.with(ctx, 0, id, func(c *container) error {
-		if c.State == otto.ContainerRunning {
+		if c.lives() {
 			return errors.New("container is running")
 		}
 		r.containers = slices.DeleteFunc(r.containers, func(o *container) bool { return o == c })
@@ -393,7 +419,7 @@ func (r *Runtime) change(id string, f func(*container) error) error {
 // changed tells the observer and the watchers; the caller holds the lock.
 func (r *Runtime) changed() {
 	for _, c := range r.containers {
-		if runs := c.State == otto.ContainerRunning; runs != c.ran {
+		if runs := c.lives(); runs != c.ran {
 			c.ran = runs
 			if r.Observe != nil {
 				r.Observe(c.Container)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -133,6 +132,23 @@ func (r *Runtime) Exit(instance string, code int) {
 	r.changed()
 }
 
+// Pause pauses an instance's container, or lets it go on. Its ports still accept
+// connections, as the kernel does that.
+func (r *Runtime) Pause(instance string, pause bool) {
+	from, to := otto.ContainerRunning, otto.ContainerPaused
+	if !pause {
+		from, to = to, from
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.Instance == instance && c.State == from {
+			c.State = to
+		}
+	}
+	r.changed()
+}
+
 // RunOut ends an instance's running container for want of memory.
 func (r *Runtime) RunOut(instance string) {
 	r.mu.Lock()
@@ -146,13 +162,12 @@ func (r *Runtime) RunOut(instance string) {
 	r.changed()
 }
 
-// listens reports whether a container that runs has published a port, by its number
-// on one side.
-func (r *Runtime) listens(port string, side func(otto.Port) uint16) bool {
+// listens reports whether a container that runs listens at some port.
+func (r *Runtime) listens(at func(*container, otto.Port) bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.ContainsFunc(r.containers, func(c *container) bool {
-		return c.State == otto.ContainerRunning && slices.ContainsFunc(c.inst.Spec.Ports, func(p otto.Port) bool { return strconv.Itoa(int(side(p))) == port })
+		return c.lives() && slices.ContainsFunc(c.inst.Spec.Ports, func(p otto.Port) bool { return at(c, p) })
 	})
 }
 
@@ -195,7 +210,7 @@ func (r *Runtime) PowerOff() {
 	r.down = "the power is off"
 	r.powered++
 	for _, c := range r.containers {
-		if c.State == otto.ContainerRunning {
+		if c.lives() {
 			c.State, c.ExitCode, c.Finished, c.cut = otto.ContainerExited, 137, time.Now(), true
 		}
 	}
@@ -222,7 +237,7 @@ func (r *Runtime) List() []otto.Container {
 	defer r.mu.Unlock()
 	var list []otto.Container
 	for _, c := range r.containers {
-		list = append(list, c.Container)
+		list = append(list, c.reported())
 	}
 	return list
 }
