@@ -83,7 +83,7 @@ func ourBroker(c config.MQTT, remote bool) brokerPlan {
 		p.listen = net.JoinHostPort("127.0.0.1", port)
 		p.dial = p.listen
 	}
-	if addr, err := netip.ParseAddr(c.Host); c.Host == "localhost" || err == nil && addr.IsLoopback() {
+	if c.Host != "" && isLoopback(p.listen) {
 		p.nodes.Addresses = nil // another machine's loopback is not ours
 	}
 	if c.TLS != nil {
@@ -92,6 +92,13 @@ func ourBroker(c config.MQTT, remote bool) brokerPlan {
 	p.nodes.Ours = true
 	p.nodes.Description = p.listen + " (served by Otto)"
 	return p
+}
+
+// isLoopback reports whether nobody but this machine reaches what listens at host:port.
+func isLoopback(listen string) bool {
+	host, _, _ := net.SplitHostPort(listen)
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // isOurs reports whether a host is an address of this machine.

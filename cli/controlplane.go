@@ -59,7 +59,9 @@ func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready fu
 	if err != nil {
 		return err
 	}
-	auth := &authorizer{password: rand.Text(), viewer: settings.MQTT.Username, viewerPassword: settings.MQTT.Password}
+	auth := &authorizer{
+		password: rand.Text(), viewer: settings.MQTT.Username, viewerPassword: settings.MQTT.Password, local: isLoopback(plan.listen),
+	}
 	served, err := startBroker(ctx, d, settings, plan, auth, log)
 	if err != nil {
 		return err
@@ -190,6 +192,7 @@ func explainLost(d stateDir, err error) error {
 type authorizer struct {
 	password               string // of the control plane
 	viewer, viewerPassword string // mqtt.username and mqtt.password, which may read, and publish as applications do
+	local                  bool   // only this machine reaches the broker: its applications need no user
 	plane                  atomic.Pointer[control.Plane]
 }
 
@@ -197,14 +200,16 @@ func (a *authorizer) authorize(username, password string) (broker.Permissions, b
 	p := a.plane.Load()
 	switch {
 	case username == controlUser:
-		return broker.Permissions{Publish: []string{wire.Root + "/#"}, ReadAll: true}, control.SecretEqual(a.password, password)
+		return broker.Permissions{Publish: []string{wire.Root + "/#"}, ReadAll: true, Class: broker.Control}, control.SecretEqual(a.password, password)
+	case username == "" && a.viewer == "" && a.local:
+		return broker.Permissions{Publish: metricTopics(p), Subscribe: wire.MetricsFilters(), Class: broker.Person}, true
 	case username == "" && a.viewer == "":
-		return broker.Permissions{Publish: metricTopics(p), Subscribe: wire.MetricsFilters()}, true
+		return broker.Permissions{Subscribe: wire.MetricsFilters()}, true
 	case username == a.viewer && username != "":
-		return broker.Permissions{Publish: metricTopics(p), Subscribe: wire.PublicFilters()}, control.SecretEqual(a.viewerPassword, password)
+		return broker.Permissions{Publish: metricTopics(p), Subscribe: wire.PublicFilters(), Class: broker.Person}, control.SecretEqual(a.viewerPassword, password)
 	}
 	publish, subscribe := wire.NodePermissions(username)
-	return broker.Permissions{Publish: publish, Subscribe: subscribe}, p != nil && wire.ValidID(username) && p.Authorize(username, password)
+	return broker.Permissions{Publish: publish, Subscribe: subscribe, Class: broker.Node}, p != nil && wire.ValidID(username) && p.Authorize(username, password)
 }
 
 // metricTopics are where applications may publish: exactly where a requirement

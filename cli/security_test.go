@@ -55,10 +55,21 @@ func (g *guarded) enrolment(node string) (wire.Enrolment, bool) {
 
 func guard(t *testing.T, viewer, viewerPassword string) *guarded {
 	t.Helper()
+	return guardAs(t, identity{viewer: viewer, viewerPassword: viewerPassword})
+}
+
+// identity is what an authorizer knows of people.
+type identity struct {
+	viewer, viewerPassword string
+	local                  bool
+}
+
+func guardAs(t *testing.T, who identity) *guarded {
+	t.Helper()
 	ctx := t.Context()
 	log := slog.New(slog.DiscardHandler)
 	g := &guarded{enrolled: map[string]wire.Enrolment{}, password: "of the control plane"}
-	auth := &authorizer{password: g.password, viewer: viewer, viewerPassword: viewerPassword}
+	auth := &authorizer{password: g.password, viewer: who.viewer, viewerPassword: who.viewerPassword, local: who.local}
 	served, err := startBroker(ctx, stateDir(t.TempDir()), controlFile{}, brokerPlan{listen: "127.0.0.1:0"}, auth, log)
 	if err != nil {
 		t.Fatal(err)
@@ -147,23 +158,28 @@ func TestWhoMayPublishAndReadWhat(t *testing.T) {
 	tests := []struct {
 		who           string
 		viewer        bool // mqtt.username is set
+		local         bool // the broker listens on loopback alone
 		publish, read []string
 		mark          string // a topic that this one may read
 	}{
 		{who: "n1", publish: reports("n1"), read: orders("n1"), mark: "otto/control/status"},
 		{who: "n2", publish: reports("n2"), read: orders("n2"), mark: "otto/control/status"},
-		{who: "anybody", publish: queue, read: metrics, mark: metrics[0]},
+		{who: "anybody", read: metrics, mark: metrics[0]},
+		{who: "anybody", local: true, publish: queue, read: metrics, mark: metrics[0]},
 		{who: "viewer", viewer: true, publish: queue, read: public, mark: metrics[0]},
 		{who: "n1", viewer: true, publish: reports("n1"), read: orders("n1"), mark: "otto/control/status"},
 		{who: "control", publish: ours, read: ours, mark: "otto/control/status"},
 	}
-	plain, viewed := guard(t, "", ""), guard(t, "viewer", "may look")
+	plain, viewed, local := guard(t, "", ""), guard(t, "viewer", "may look"), guardAs(t, identity{local: true})
 	for _, tt := range tests {
 		g := plain
 		if tt.viewer {
 			g = viewed
 		}
-		t.Run(fmt.Sprintf("%s viewer=%t", tt.who, tt.viewer), func(t *testing.T) {
+		if tt.local {
+			g = local
+		}
+		t.Run(fmt.Sprintf("%s viewer=%t local=%t", tt.who, tt.viewer, tt.local), func(t *testing.T) {
 			control, seen := mqtttest.Subscribed(t, g.target("control").Options("observer"), "#")
 			actor := mqtttest.Connected(t, g.target(tt.who).Options("actor"), nil)
 			if diff := cmp.Diff(tt.publish, published(t, actor, control, seen)); diff != "" {
@@ -304,12 +320,12 @@ func TestNameOfANodeIsNoClientID(t *testing.T) {
 	}
 }
 
-// TestApplicationMetricsArrive is the way of a number from an application
-// without credentials through our broker to a verdict, also of a requirement
-// that is added while the control plane is connected.
+// TestApplicationMetricsArrive is the way of a number from an application through our
+// broker to a verdict, also of a requirement that is added while the control plane is
+// connected.
 func TestApplicationMetricsArrive(t *testing.T) {
-	g := guard(t, "", "")
-	app := mqtttest.Connected(t, g.target("anybody").Options("app"), nil)
+	g := guard(t, "viewer", "may look")
+	app := mqtttest.Connected(t, g.target("viewer").Options("app"), nil)
 	mqtttest.WaitUntil(t, "judged", func() bool {
 		app.Send(t, "shop/queue", 1, false, "5")
 		v := g.plane.Cluster().Nodes[0].Verdicts

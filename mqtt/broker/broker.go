@@ -1,39 +1,33 @@
-// Package broker serves MQTT 3.1.1 from inside a program, and keeps its state.
+// Package broker serves MQTT 3.1, 3.1.1 and 5 from inside a program, and keeps its state.
 //
-// It is a NATS server with a JetStream on disk, so that one embedded engine is both
-// the broker and the key-value store, idles at a dozen megabytes, is released
-// often, and can become a Raft cluster of several without another line here.
-// It is used with care, because its defaults are made for data centres:
+// There is one port, and a gate at it. The gate reads the first packet of each
+// connection, bounds it, asks who it is, and gives it a place of its class: strangers,
+// people, nodes and the control plane have places and limits of their own, so that
+// nobody can keep another class out. Behind it is comqtt, which holds what is retained
+// in memory alone. Nothing of a client is on disk, and no session survives its
+// connection: Otto says everything again on every connect.
+//
+// The state is kept by a NATS server's JetStream beside it, which listens nowhere. Its
+// defaults are made for data centres:
 //
 //   - It takes no lock on its directory, and two servers on one both
 //     acknowledge writes of which one loses. Start takes the lock.
 //   - It flushes to disk every two minutes. Here each write is synced before it
 //     is acknowledged.
-//   - It reads its retained messages beside its work, and an early subscriber
-//     never gets those that were not read yet. Here nobody is let in before.
-//   - It listens for NATS clients, too. Here only the MQTT port is open, and the
-//     program's own connection to the store is made inside the process.
-//   - MQTT and the store are two accounts of the server. No topic, however it is
-//     written, leads from one into the other.
 package broker
 
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
-	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
 
@@ -45,10 +39,11 @@ type Options struct {
 	// Listen is host:port for MQTT. Port 0 takes a free one, see Broker.Addr.
 	// Empty: no MQTT, only the store.
 	Listen string
-	// TLS nil is MQTT in the clear. It may not require client certificates.
-	TLS *tls.Config
-	// MaxNodes is how many nodes to be ready for; 64 if zero. The limits on
-	// connections follow from it.
+	// TLS nil is MQTT in the clear. It may not require client certificates. With
+	// Plain, clients in the clear are served on the same port.
+	TLS   *tls.Config
+	Plain bool
+	// MaxNodes is how many nodes to be ready for; 64 if zero.
 	MaxNodes int
 	// Authorize says what a client may do, or that it may not connect at all. It is
 	// asked at each connect, from several goroutines; comparing in constant time
@@ -59,9 +54,8 @@ type Options struct {
 
 // Broker is an MQTT broker and a key-value store in this process.
 type Broker struct {
-	server *server.Server
-	auth   *authenticator
-	addr   string
+	store  *store
+	gate   *gate // nil without MQTT
 	lock   *os.File
 	closed sync.Once
 }
@@ -73,6 +67,7 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	if err != nil || o.Dir == "" {
 		return nil, fmt.Errorf("broker: %q is not a directory for its store", o.Dir)
 	}
+	o.MaxNodes = cmp.Or(o.MaxNodes, 64)
 	lock, err := lockDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
@@ -85,41 +80,70 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	return b, nil
 }
 
+func start(ctx context.Context, dir string, o Options) (*Broker, error) {
+	log := cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	st, err := openStore(ctx, dir, log)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{store: st}
+	if o.Listen == "" {
+		return b, nil
+	}
+	if b.gate, err = newGate(ctx, o, log); err != nil {
+		st.close()
+		return nil, err
+	}
+	return b, nil
+}
+
 // Conn opens a connection to the store, inside the process and with all rights
 // on it. It is closed with the broker and does not reconnect: after a new start
 // ask the new broker.
 func (b *Broker) Conn() (*nats.Conn, error) {
-	return nats.Connect("", nats.InProcessServer(b.server),
-		nats.UserInfo(storeUser, b.auth.password), nats.NoReconnect())
+	return nats.Connect("", nats.InProcessServer(b.store.server),
+		nats.UserInfo(storeUser, b.store.password), nats.NoReconnect())
 }
 
 // Addr is the host:port that MQTT is served on, empty if it is not.
-func (b *Broker) Addr() string { return b.addr }
+func (b *Broker) Addr() string {
+	if b.gate == nil {
+		return ""
+	}
+	return b.gate.listener.Addr().String()
+}
 
 // Disconnect ends all MQTT connections of a user at once. Their wills are
 // published. To keep the user out, let Authorize refuse it first.
 func (b *Broker) Disconnect(username string) {
-	found, err := b.server.Connz(&server.ConnzOptions{
-		Account: mqttAccount, Username: true, User: username, Limit: b.server.NumClients() + 1,
-	})
-	if err != nil {
-		return // only wrong options are an error
+	if b.gate != nil {
+		b.gate.disconnect(username)
 	}
-	for _, c := range found.Conns {
-		_ = b.server.DisconnectClientByID(c.Cid) // gone already is as good
+}
+
+// Complaints are how often clients did what they may not, by kind.
+func (b *Broker) Complaints() map[string]uint64 {
+	if b.gate == nil {
+		return nil
 	}
+	return b.gate.totals()
 }
 
 // Close stops the broker, waits for the last write and gives the directory free.
 func (b *Broker) Close() error {
 	var err error
 	b.closed.Do(func() {
-		b.server.Shutdown()
-		b.server.WaitForShutdown()
-		err = b.lock.Close()
+		if b.gate != nil {
+			err = b.gate.close()
+		}
+		b.store.close()
+		err = errors.Join(err, b.lock.Close())
 	})
 	return err
 }
+
+// ErrLocked says that another process uses the directory.
+var ErrLocked = errors.New("another process is using it")
 
 // lockDir makes dir and takes the lock beside it, which ends with the process
 // whatever happens to it. The file stays: removing it would free the lock for
@@ -142,69 +166,4 @@ func lockDir(dir string) (*os.File, error) {
 		return f, nil
 	}
 	return nil, errors.Join(err, f.Close())
-}
-
-func start(ctx context.Context, dir string, o Options) (*Broker, error) {
-	auth := &authenticator{
-		authorize: o.Authorize,
-		password:  rand.Text(),
-		open:      make(chan struct{}),
-		log:       cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
-	}
-	options, err := serverOptions(dir, o)
-	if err != nil {
-		return nil, err
-	}
-	options.CustomClientAuthentication = auth
-	s, err := server.NewServer(options)
-	if err != nil {
-		return nil, err
-	}
-	log := &serverLog{log: auth.log}
-	s.SetLogger(log, false, false)
-	if err := auth.findAccounts(s); err != nil {
-		return nil, err
-	}
-
-	s.Start()
-	b := &Broker{server: s, auth: auth}
-	err = waitReady(ctx, s, log)
-	if err == nil && o.Listen != "" {
-		b.addr = net.JoinHostPort(options.MQTT.Host, strconv.Itoa(options.MQTT.Port))
-		err = waitRetained(ctx, b.addr, auth.password, o.TLS != nil)
-	}
-	if err != nil {
-		auth.authorize = nil // for those who wait already
-	}
-	close(auth.open)
-	if err != nil {
-		s.Shutdown()
-		s.WaitForShutdown()
-		return nil, err
-	}
-	return b, nil
-}
-
-// ErrLocked says that another process uses the directory.
-var ErrLocked = errors.New("another process is using it")
-
-// startTimeout bounds each step of the start.
-const startTimeout = 30 * time.Second
-
-func waitReady(ctx context.Context, s *server.Server, log *serverLog) error {
-	limit := startTimeout
-	if end, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(end))
-	}
-	switch {
-	case log.failure() != nil:
-		return log.failure()
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case !s.ReadyForConnections(limit):
-		return fmt.Errorf("not ready after %v", limit)
-	case !s.JetStreamEnabled():
-		return errors.New("the store did not start")
-	}
-	return nil
 }

@@ -54,11 +54,12 @@ func HomeUsers(username, password string) (broker.Permissions, bool) {
 	case password != "secret":
 		return broker.Permissions{}, false
 	case username == "owner":
-		return broker.Permissions{Publish: []string{"home/#"}, Subscribe: []string{"home/#"}}, true
+		return broker.Permissions{Publish: []string{"home/#"}, Subscribe: []string{"home/#"}, Class: broker.Control}, true
 	case username == "sensor":
 		return broker.Permissions{
 			Publish:   []string{"home/sensor/status", "home/sensor/value"},
 			Subscribe: []string{"home/sensor/order", "home/owner/status"},
+			Class:     broker.Node,
 		}, true
 	}
 	return broker.Permissions{}, false
