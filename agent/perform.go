@@ -267,12 +267,12 @@ func (c *converger) progress(instance string, pulling bool) {
 	c.results <- result{instance: instance, pulling: &pulling}
 }
 
+// stop stops containers. It asks the engine also for those that do not run: it may
+// be about to start one, because an agent before this one has asked for that.
 func (c *converger) stop(ctx context.Context, list []otto.Container) error {
 	var errs []error
 	for _, ctr := range list {
-		if alive(ctr) {
-			errs = append(errs, c.Runtime.Stop(ctx, ctr.ID))
-		}
+		errs = append(errs, c.Runtime.Stop(ctx, ctr.ID))
 	}
 	return errors.Join(errs...)
 }

@@ -56,6 +56,9 @@ type container struct {
 	address string // in the cluster's network
 	cut     bool   // ran when the power went
 	ran     bool   // when it was observed last
+	// busy is until when the engine works on it: it does one thing after the other with
+	// a container, and is not stopped in that by the end of who has asked for it.
+	busy time.Time
 }
 
 // containerNet begins the addresses of all containers.
@@ -111,7 +114,7 @@ func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.down != "" {
-		return nil, errors.New(r.down)
+		return nil, silence(r.down)
 	}
 	var list []otto.Container
 	for _, c := range r.containers {
@@ -157,7 +160,7 @@ func (r *Runtime) Volumes(ctx context.Context) ([]string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.down != "" {
-		return nil, errors.New(r.down)
+		return nil, silence(r.down)
 	}
 	return slices.Collect(maps.Keys(r.volumes)), nil
 }
@@ -197,7 +200,7 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.down != "" {
-		return "", errors.New(r.down)
+		return "", silence(r.down)
 	}
 	for _, c := range r.containers {
 		if c.Name == name {
@@ -246,6 +249,9 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 
 // Stop implements agent.Runtime.
 func (r *Runtime) Stop(ctx context.Context, id string) error {
+	if r.rests(id) {
+		return r.with(ctx, 0, id, func(*container) error { return nil })
+	}
 	return r.with(ctx, r.took(id, "stop", r.StopTime), id, func(c *container) error {
 		if c.lives() {
 			c.State, c.Finished = otto.ContainerExited, time.Now()
@@ -327,7 +333,7 @@ func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 	r.mu.Lock()
 	if r.down != "" {
 		defer r.mu.Unlock()
-		return errors.New(r.down)
+		return silence(r.down)
 	}
 	r.watchers[ch] = true
 	r.mu.Unlock()
@@ -347,12 +353,36 @@ func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 			r.mu.Unlock()
 			switch {
 			case down != "":
-				return errors.New(down)
+				return silence(down)
 			case !hung:
 				changed()
 			}
 		}
 	}
+}
+
+// rests reports whether a container does not run and nobody is about to change that.
+func (r *Runtime) rests(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.containers, func(c *container) bool {
+		return c.ID == id && !c.lives() && !time.Now().Before(c.busy)
+	})
+}
+
+// turn is how long until a change of a container is done that takes so long, after
+// those that are under way.
+func (r *Runtime) turn(id string, takes time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.ID == id {
+			wait := max(time.Until(c.busy), 0) + takes
+			c.busy = time.Now().Add(wait)
+			return wait
+		}
+	}
+	return takes
 }
 
 // took is how long a change of a container takes.
@@ -378,6 +408,7 @@ func (r *Runtime) with(ctx context.Context, after time.Duration, id string, f fu
 		}
 		return r.change(id, f)
 	}
+	after = r.turn(id, after)
 	r.mu.Lock()
 	powered := r.powered
 	r.mu.Unlock()
@@ -405,7 +436,7 @@ func (r *Runtime) change(id string, f func(*container) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.down != "" {
-		return errors.New(r.down)
+		return silence(r.down)
 	}
 	for _, c := range r.containers {
 		if c.ID == id {

@@ -17,6 +17,13 @@ func (r *Runtime) SetDown(why string) {
 	r.changed()
 }
 
+// silence is why an engine does not answer. It is an otto.ErrNoAnswer, as package
+// docker has it when nothing listens.
+type silence string
+
+func (s silence) Error() string      { return string(s) }
+func (silence) Is(target error) bool { return target == otto.ErrNoAnswer }
+
 // SetHung makes the engine accept calls and answer none, so that each ends by its
 // deadline, as those of package docker do, or makes it answer again. Kill works all
 // the same, because it does without the engine in the end. A Watch hears nothing.
@@ -210,6 +217,7 @@ func (r *Runtime) PowerOff() {
 	r.down = "the power is off"
 	r.powered++
 	for _, c := range r.containers {
+		c.busy = time.Time{}
 		if c.lives() {
 			c.State, c.ExitCode, c.Finished, c.cut = otto.ContainerExited, 137, time.Now(), true
 		}
