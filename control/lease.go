@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -251,8 +252,8 @@ func (p *Plane) unsure(now time.Time) map[string]string {
 	var unheard []string
 	where := map[string][]string{} // instances may run, as far as nodes say
 	for _, id := range p.ids() {
-		said, heard := p.live(id)
-		if !heard {
+		said, obeys := p.obedient(id)
+		if !obeys {
 			unheard = append(unheard, id)
 		}
 		for _, instance := range said.mayRun() {
@@ -260,7 +261,7 @@ func (p *Plane) unsure(now time.Time) map[string]string {
 		}
 	}
 	for instance, holder := range p.desired.Holders {
-		if at, _ := p.live(holder); at.runs(instance) {
+		if at, obeys := p.obedient(holder); obeys && at.runs(instance) {
 			continue
 		}
 		if id := max(lastBut(holder, unheard), lastBut(holder, where[instance])); id != "" {
@@ -290,6 +291,13 @@ func (p *Plane) live(id string) (s said, heard bool) {
 		return s, false
 	}
 	return said{*n.report}, true
+}
+
+// obedient is what a node reports since it obeys this control plane. What it had
+// reported before may have been overtaken by what a former one told it.
+func (p *Plane) obedient(id string) (s said, obeys bool) {
+	s, heard := p.live(id)
+	return s, heard && bytes.Equal(s.Warrant, p.warrant) && s.Engine.Problem == ""
 }
 
 // isLive reports whether there is that of a node.

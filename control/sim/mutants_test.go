@@ -23,7 +23,7 @@ var found = []string{"runs twice", "not whole", "nobody has asked for", "is not 
 
 // TestMutantsAreFound puts bugs into the code that it once had, or could have. A
 // mutant is a file of testdata/mutants: why it is a bug, the file it is in, the
-// words there and what replaces them.
+// words there and what replaces them, and perhaps the scenario that finds it.
 func TestMutantsAreFound(t *testing.T) {
 	files, err := filepath.Glob("testdata/mutants/*.txtar")
 	if err != nil || len(files) < 10 {
@@ -57,6 +57,7 @@ func TestMutantsAreFound(t *testing.T) {
 
 type mutant struct {
 	source, mutated string
+	scenario        string // that must find it; empty for all, and random histories
 }
 
 func readMutant(file string) (m mutant, err error) {
@@ -79,6 +80,7 @@ func readMutant(file string) (m mutant, err error) {
 	if n := strings.Count(string(b), parts["old"]); n != 1 || parts["old"] == "" || parts["old"] == parts["new"] {
 		return m, fmt.Errorf("%s: its old words are %d times in %s, not once", file, n, parts["file"])
 	}
+	m.scenario = parts["scenario"]
 	m.mutated = strings.Replace(string(b), parts["old"], parts["new"], 1)
 	return m, nil
 }
@@ -98,9 +100,13 @@ func (m mutant) run(t *testing.T) (out string, err error) {
 	if err := os.WriteFile(list, overlay, 0o600); err != nil {
 		return "", err
 	}
+	tests := "Scenarios|EveryPoint|Random"
+	if m.scenario != "" {
+		tests = "Scenarios/^" + m.scenario + "$"
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", list, "-timeout", "9m", "-run", "Scenarios|EveryPoint|Random", "-failfast", "-sim.for", "2m", ".")
+	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", list, "-timeout", "9m", "-run", tests, "-failfast", "-sim.for", "2m", ".")
 	b, err := cmd.CombinedOutput()
 	return string(b), err
 }
