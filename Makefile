@@ -9,6 +9,8 @@ PLATFORMS  := linux/amd64 linux/arm64 linux/arm darwin/amd64 darwin/arm64
 LINTER     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 UNIT       = $(shell go list ./... | grep -v -e /e2e -e /bench -e /control/sim)
+# SEEDS is the first seed of the random histories: others for each commit.
+SEEDS      = $(shell printf %d 0x$$(git rev-parse --short=8 HEAD 2>/dev/null || echo 1))
 ROOT       := $(filter 0,$(shell id -u))
 LAB_READY  := $(if $(ROOT),$(shell command -v apt-get))
 
@@ -43,7 +45,7 @@ setup: ## install the Debian packages that demo and tests need (root)
 .PHONY: test
 test: setup agents ## everything; as root also the end-to-end tests with real Docker and SSH
 	go test $(RACE) -timeout 20m $(UNIT)
-	go test ./control/sim
+	go test ./control/sim -sim.from $(SEEDS)
 ifdef ROOT
 	OTTO_E2E=required go test -count=1 -p 1 -timeout 45m ./e2e/...
 else
@@ -65,7 +67,7 @@ e2e: setup agents ## the end-to-end tests alone (root)
 .PHONY: soak
 soak: setup agents ## what only shows after a long time; SOAK=30m is how long (root for the lab's part)
 	OTTO_SOAK=$${SOAK:-30m} go test -timeout 2h ./agent/... ./control
-	go test -timeout 12h ./control/sim -sim.for $${SOAK:-30m} -sim.from $$(date +%s)
+	go test -timeout 12h ./control/sim -sim.for $${SOAK:-30m} -sim.from $$(date +%s)000000
 	OTTO_SOAK=$${SOAK:-30m} OTTO_E2E=required go test -count=1 -p 1 -timeout 3h -run 'Cable|CutOff|HungEngine|Killed|Leaves|LossAndLoad|Unhealthy' ./e2e
 
 .PHONY: properties

@@ -22,10 +22,11 @@ import (
 )
 
 var (
-	simFor   = flag.Duration("sim.for", 20*time.Second, "how long to run random histories")
-	simSeed  = flag.Uint64("sim.seed", 0, "run the history of this seed, and show it")
-	simFrom  = flag.Uint64("sim.from", 1, "the first seed of the random histories")
-	simStuck = flag.Duration("sim.stuck", time.Minute, "how long one history may take, of real time")
+	simShrink = flag.Bool("sim.shrink", false, "with -sim.seed: leave out of the history what it does not need to go wrong")
+	simFor    = flag.Duration("sim.for", 20*time.Second, "how long to run random histories")
+	simSeed   = flag.Uint64("sim.seed", 0, "run the history of this seed, and show it")
+	simFrom   = flag.Uint64("sim.from", 1, "the first seed of the random histories")
+	simStuck  = flag.Duration("sim.stuck", time.Minute, "how long one history may take, of real time")
 )
 
 const (
@@ -274,44 +275,89 @@ func TestKilledAtEveryPoint(t *testing.T) {
 	}
 }
 
-// TestRandomHistories runs as many histories as there is time for.
+// TestRandomHistories runs as many histories as there is time for, and says of each
+// that has gone wrong how to see it again.
 func TestRandomHistories(t *testing.T) {
 	if *simSeed != 0 {
-		h := spoilt(*simSeed)
-		o := run(t, h)
-		t.Logf("%s\n%s\n%v", h, strings.Join(o.told, "\n"), o.did)
-		for _, wrong := range o.wrong {
-			t.Error(wrong)
-		}
+		replay(t, spoilt(*simSeed))
 		return
 	}
 	sum := outcome{did: map[string]int{}, events: map[string]int{}}
 	var mu sync.Mutex
-	var histories int
+	var histories, failed int
 	var next atomic.Uint64
 	next.Store(*simFrom - 1)
 	began := time.Now()
 	t.Run("histories", func(t *testing.T) {
-		for range 2 {
+		for range min(2, runtime.GOMAXPROCS(0)) {
 			t.Run("", func(t *testing.T) {
 				t.Parallel()
-				for time.Since(began) < *simFor && !t.Failed() {
+				for time.Since(began) < *simFor {
 					h := spoilt(next.Add(1))
 					h.many = true
 					o := run(t, h)
-					if len(o.wrong) > 0 {
-						t.Errorf("seed %d: %s\n%s", h.seed, strings.Join(o.wrong, "\n"), h)
-					}
 					mu.Lock()
 					histories++
 					sum.add(o)
+					if len(o.wrong) > 0 {
+						failed++
+						t.Errorf("seed %d: %s\nto see it: go test ./control/sim -run RandomHistories -v -sim.seed %d\n%s",
+							h.seed, strings.Join(o.wrong, "\n"), h.seed, h)
+					}
+					enough := failed >= maxFailed
 					mu.Unlock()
+					if enough {
+						return
+					}
 				}
 			})
 		}
 	})
-	t.Logf("%d histories in %s, longest until all was well: %s; the longest took %s\nfaults: %v\nevents: %v", histories, time.Since(began).Round(time.Second), sum.healed, sum.took.Round(time.Millisecond), sum.did, sum.events)
+	t.Logf("seeds %d to %d: %d histories in %s, %d of them went wrong; longest until all was well: %s; the longest took %s\nfaults: %v\nevents: %v",
+		*simFrom, next.Load(), histories, time.Since(began).Round(time.Second), failed, sum.healed, sum.took.Round(time.Millisecond), sum.did, sum.events)
 	sum.checkEffects(t, histories)
+}
+
+// maxFailed is how many histories may go wrong in one run: more say the same again.
+const maxFailed = 20
+
+// replay runs one history and shows what it does; or what is left of it when it is
+// shrunk.
+func replay(t *testing.T, h history) {
+	o := run(t, h)
+	if *simShrink && len(o.wrong) > 0 {
+		h.many = true
+		h, o = shrink(t, h, o)
+	}
+	t.Logf("%s\n%s\n%v", h, strings.Join(o.told, "\n"), o.did)
+	for _, wrong := range o.wrong {
+		t.Error(wrong)
+	}
+}
+
+// shrink leaves out steps, one after the other, for as long as the history goes wrong
+// in the same way.
+func shrink(t *testing.T, h history, o outcome) (history, outcome) {
+	broken := promise(o.wrong[0])
+	for i := 0; i < len(h.steps); {
+		less := h
+		less.steps = slices.Delete(slices.Clone(h.steps), i, i+1)
+		if got := run(t, less); len(got.wrong) > 0 && promise(got.wrong[0]) == broken {
+			h, o, i = less, got, 0
+		} else {
+			i++
+		}
+	}
+	return h, o
+}
+
+// promise is which of the promises was broken.
+func promise(wrong string) string {
+	i := slices.IndexFunc(found, func(f string) bool { return strings.Contains(wrong, f) })
+	if i < 0 {
+		return wrong
+	}
+	return found[i]
 }
 
 func (o *outcome) add(other outcome) {
