@@ -1,6 +1,9 @@
 package otto
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Revision orders assignments. The epoch rises with every start of a control
 // plane and the number with every assignment it makes, so that a message from
@@ -74,6 +77,22 @@ type Instance struct {
 	// Fenced says that the instance may be started on another node when this one
 	// is not heard: it must not run here without a lease.
 	Fenced bool `json:"fenced,omitempty"`
+}
+
+// ContainerName is the name of the instance's container: the one that its spec asks
+// for, the instance's own, or in a stack that of Compose, such as immich-db-1.
+func (i Instance) ContainerName() string {
+	if i.Spec.ContainerName != "" {
+		return i.Spec.ContainerName
+	}
+	if !strings.Contains(i.Service, "/") {
+		return i.Name
+	}
+	number, _ := strings.CutPrefix(i.Name, i.Service)
+	if number == "" {
+		number = "-1"
+	}
+	return strings.ReplaceAll(i.Service, "/", "-") + number
 }
 
 // SuffixKept is behind the name of a container that an update has left for its

@@ -10,7 +10,7 @@ const (
 	LabelClusterID = "otto.cluster-id" // id of the cluster, which no other has; builds before it did not write it
 	LabelNode      = "otto.node"       // of a container: id of its node
 	LabelService   = "otto.service"    // name of the service
-	LabelInstance  = "otto.instance"   // name of the instance, which is the container's name too
+	LabelInstance  = "otto.instance"   // name of the instance
 	LabelSpec      = "otto.spec"       // ContainerSpec.Hash of what the container was made from
 )
 

@@ -237,6 +237,18 @@ type ContainerSpec struct {
 	ExtraHosts  []string      `json:"extra_hosts,omitempty"`  // "name:address"
 	// Exclusive makes it stateful although it has no volume: never two at once.
 	Exclusive bool `json:"stateful,omitempty"`
+
+	// ContainerName is the container's name instead of the instance's.
+	ContainerName string `json:"container_name,omitempty"`
+	// Networks are what it is attached to instead of the cluster's network.
+	Networks []Network `json:"networks,omitempty"`
+	Links    []string  `json:"links,omitempty"`  // "container:alias", in all its networks
+	Expose   []string  `json:"expose,omitempty"` // "80/tcp": for whoever reads it, such as a proxy
+	// NoEntrypoint takes the image's entrypoint away, which an empty Entrypoint leaves.
+	NoEntrypoint bool `json:"no_entrypoint,omitempty"`
+	// StopAtOnce kills it without a grace period, which a StopGrace of 0 does not.
+	StopAtOnce bool     `json:"stop_at_once,omitempty"`
+	Engine     *Options `json:"engine,omitempty"`
 }
 
 // Pull policies.
@@ -296,6 +308,7 @@ const (
 	MountVolume = "volume"
 	MountBind   = "bind"
 	MountTmpfs  = "tmpfs"
+	MountImage  = "image" // the files of an image, which engines have from API 1.47 on
 )
 
 // Mount is a file system inside a container.
@@ -309,8 +322,16 @@ type Mount struct {
 	MustExist   bool   `json:"must_exist,omitempty"`
 	Propagation string `json:"propagation,omitempty"` // of a bind
 	NoCopy      bool   `json:"no_copy,omitempty"`     // of a volume
+	External    bool   `json:"external,omitempty"`    // of a volume: others make it, and may use it too
 	SizeBytes   int64  `json:"size_bytes,omitempty"`  // of a tmpfs
 	Mode        uint32 `json:"mode,omitempty"`        // of a tmpfs
+	SELinux     string `json:"selinux,omitempty"`     // of a bind: z or Z
+	Recursive   string `json:"recursive,omitempty"`   // of a bind: disabled, writable or readonly
+	Subpath     string `json:"subpath,omitempty"`     // of a volume or an image
+	// Driver, DriverOpts and Labels are of a volume that is made for this mount.
+	Driver     string            `json:"driver,omitempty"`
+	DriverOpts map[string]string `json:"driver_opts,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
 }
 
 // Resources limit a container; zero means no limit.

@@ -3,6 +3,7 @@ package otto
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -55,6 +56,9 @@ func (s ContainerSpec) Alone() string {
 		return "it has network_mode: " + s.NetworkMode
 	case len(s.Devices) > 0:
 		return "it uses a device of its node"
+	case slices.ContainsFunc(s.Networks, func(n Network) bool { return n.IPv4 != "" || n.IPv6 != "" || n.MACAddress != "" }),
+		s.Engine != nil && s.Engine.MACAddress != "":
+		return "it has an address of its own"
 	}
 	return ""
 }

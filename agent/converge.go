@@ -263,7 +263,7 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 	c.Log.Info("converging", "instance", name, "step", string(st.do))
 	go func() {
 		defer cancel()
-		r.warning, r.err = c.perform(ctx, name, asked, st)
+		r.warning, r.err = c.perform(ctx, asked, st)
 		if r.err != nil && st.current != nil && st.do != doRetire {
 			r.tail, _ = c.Runtime.Logs(ctx, st.current.ID, tailLines)
 		}

@@ -18,7 +18,7 @@ type wish struct {
 }
 
 // perform does a step. Each part is harmless when done again.
-func (c *converger) perform(ctx context.Context, name string, want wish, st step) (warning string, err error) {
+func (c *converger) perform(ctx context.Context, want wish, st step) (warning string, err error) {
 	switch st.do {
 	case doDeploy:
 		return c.deploy(ctx, want)
@@ -37,7 +37,7 @@ func (c *converger) perform(ctx context.Context, name string, want wish, st step
 	case doAbort:
 		return "", c.abort(ctx, want, *st.current)
 	case doRetire:
-		return "", c.replace(ctx, name, want, st)
+		return "", c.replace(ctx, want, st)
 	}
 	return "", nil
 }
@@ -45,7 +45,8 @@ func (c *converger) perform(ctx context.Context, name string, want wish, st step
 // replace makes the current container the only one of its instance, under its
 // name. Where both run, the new one has the name before the former one stops, so
 // that whoever asks for the name always finds one that serves.
-func (c *converger) replace(ctx context.Context, name string, want wish, st step) error {
+func (c *converger) replace(ctx context.Context, want wish, st step) error {
+	name := want.ContainerName()
 	named := st.current == nil || st.current.Name == name
 	if !named && want.StartFirst && alive(*st.current) {
 		named = c.handOver(ctx, name, st)
@@ -75,7 +76,7 @@ func (c *converger) abort(ctx context.Context, want wish, ctr otto.Container) er
 	}
 	return fmt.Errorf("the update did not come up beside the former container, which runs on: %w", errors.Join(errors.New(why),
 		c.stop(ctx, []otto.Container{ctr}),
-		c.Runtime.Rename(ctx, ctr.ID, want.Name+suffixFailed)))
+		c.Runtime.Rename(ctx, ctr.ID, want.ContainerName()+suffixFailed)))
 }
 
 func current(st step) []otto.Container {
@@ -102,7 +103,7 @@ func (c *converger) deploy(ctx context.Context, want wish) (warning string, err 
 	if warning, err = c.pull(ctx, want); err != nil {
 		return warning, err
 	}
-	id, err := c.Runtime.Create(ctx, want.Instance, want.Name)
+	id, err := c.Runtime.Create(ctx, want.Instance, want.ContainerName())
 	if err != nil {
 		return warning, err
 	}
@@ -155,11 +156,11 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 		if st.others, err = c.keepOne(ctx, want.Instance, st.others); err != nil {
 			return warning, err
 		}
-		if id, err = c.Runtime.Create(ctx, want.Instance, want.Name+suffixNext); err != nil {
+		if id, err = c.Runtime.Create(ctx, want.Instance, want.ContainerName()+suffixNext); err != nil {
 			return warning, err
 		}
 	}
-	former := slices.DeleteFunc(slices.Clone(st.others), func(o otto.Container) bool { return o.Name != want.Name })
+	former := slices.DeleteFunc(slices.Clone(st.others), func(o otto.Container) bool { return o.Name != want.ContainerName() })
 	first := want.StartFirst && slices.ContainsFunc(st.others, alive)
 	if !first {
 		if err := c.stop(ctx, st.others); err != nil {
@@ -176,7 +177,7 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 	if startErr != nil && !errors.Is(startErr, errNotNow) && len(former) > 0 && ctx.Err() == nil {
 		return warning, fmt.Errorf("the update did not start and the former container was put back: %w", errors.Join(startErr,
 			c.stop(ctx, []otto.Container{{ID: id, State: otto.ContainerRunning}}),
-			c.Runtime.Rename(ctx, id, want.Name+suffixFailed),
+			c.Runtime.Rename(ctx, id, want.ContainerName()+suffixFailed),
 			c.start(ctx, want, former[0].ID)))
 	}
 	return warning, startErr // the next pass removes the former one and gives its name to the new one
@@ -222,12 +223,12 @@ func (c *converger) staysUp(ctx context.Context, want wish, id string) error {
 // under the instance's own name: the one that serves, which a newer update may
 // have overtaken before it had that name.
 func (c *converger) keepOne(ctx context.Context, want otto.Instance, list []otto.Container) ([]otto.Container, error) {
-	keep := slices.IndexFunc(list, func(o otto.Container) bool { return o.Name == want.Name && alive(o) })
+	keep := slices.IndexFunc(list, func(o otto.Container) bool { return o.Name == want.ContainerName() && alive(o) })
 	if keep < 0 {
 		keep = slices.IndexFunc(list, alive)
 	}
 	if keep < 0 {
-		keep = slices.IndexFunc(list, func(o otto.Container) bool { return o.Name == want.Name })
+		keep = slices.IndexFunc(list, func(o otto.Container) bool { return o.Name == want.ContainerName() })
 	}
 	if keep < 0 {
 		return nil, c.retire(ctx, want, list)
@@ -236,11 +237,11 @@ func (c *converger) keepOne(ctx context.Context, want otto.Instance, list []otto
 	if err := c.retire(ctx, want, slices.Delete(slices.Clone(list), keep, keep+1)); err != nil {
 		return list, err
 	}
-	if kept.Name != want.Name {
-		if err := c.Runtime.Rename(ctx, kept.ID, want.Name); err != nil {
+	if name := want.ContainerName(); kept.Name != name {
+		if err := c.Runtime.Rename(ctx, kept.ID, name); err != nil {
 			return list, err
 		}
-		kept.Name = want.Name
+		kept.Name = name
 	}
 	return []otto.Container{kept}, nil
 }
@@ -290,7 +291,7 @@ func (c *converger) retire(ctx context.Context, want otto.Instance, list []otto.
 		}
 	}
 	if kept >= 0 && errors.Join(errs...) == nil {
-		return c.Runtime.Rename(ctx, list[kept].ID, want.Name+otto.SuffixKept)
+		return c.Runtime.Rename(ctx, list[kept].ID, want.ContainerName()+otto.SuffixKept)
 	}
 	return errors.Join(errs...)
 }

@@ -94,7 +94,7 @@ func next(s situation, now time.Time) step {
 		}
 		return patient(st, s, now)
 	case current != nil && alive(*current):
-		if len(others) > 0 || current.Name != s.want.Name {
+		if len(others) > 0 || current.Name != s.want.ContainerName() {
 			if st.do, st.again = follow(s, *current, others, now); st.do == doNothing {
 				return st
 			}
@@ -113,7 +113,7 @@ func next(s situation, now time.Time) step {
 			return gated(st, s, now)
 		}
 		return st
-	case current != nil && current.Name == s.want.Name+suffixNext && broken(*current) && beside(s, others):
+	case current != nil && current.Name == s.want.ContainerName()+suffixNext && broken(*current) && beside(s, others):
 		st.do = doAbort
 	case len(others) > 0:
 		st.do = doUpdate
@@ -135,7 +135,7 @@ func beside(s situation, others []otto.Container) bool {
 // follow says what becomes of the other containers of an instance whose current
 // one runs: they go, but for the former one that serves until this one is up.
 func follow(s situation, current otto.Container, others []otto.Container, now time.Time) (do verb, again time.Duration) {
-	if current.Name != s.want.Name+suffixNext || !beside(s, others) {
+	if current.Name != s.want.ContainerName()+suffixNext || !beside(s, others) {
 		return doRetire, 0
 	}
 	switch runningState(current, now) {
@@ -157,7 +157,7 @@ func broken(c otto.Container) bool {
 
 // isKept reports whether a container is kept for its logs alone.
 func isKept(want otto.Instance, c otto.Container) bool {
-	return want.Keep != "" && c.SpecHash == want.Keep && c.Name == want.Name+otto.SuffixKept && !alive(c)
+	return want.Keep != "" && c.SpecHash == want.Keep && c.Name == want.ContainerName()+otto.SuffixKept && !alive(c)
 }
 
 // gated holds a start back while something else must come first.
@@ -182,7 +182,7 @@ func split(want otto.Instance, have []otto.Container) (current *otto.Container, 
 	hash := want.Spec.Hash()
 	best := -1
 	for i, c := range have {
-		if c.Name == want.Name+otto.SuffixKept && !alive(c) {
+		if c.Name == want.ContainerName()+otto.SuffixKept && !alive(c) {
 			continue // it is here for its logs
 		}
 		if c.SpecHash == hash && (best < 0 || alive(c) && !alive(have[best])) {
@@ -205,7 +205,7 @@ func alive(c otto.Container) bool {
 }
 
 func isFailedUpdate(want otto.Instance, c otto.Container) bool {
-	return c.Name == want.Name+suffixFailed
+	return c.Name == want.ContainerName()+suffixFailed
 }
 
 // ended reports whether a container that does not run is left so by its restart
@@ -251,7 +251,7 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		st.Failed, st.WrongPlatform = s.want.Spec.Hash(), s.attempt.alien
 	}
 	shown := current
-	if i := slices.IndexFunc(others, alive); shown != nil && shown.Name == s.want.Name+suffixNext && i >= 0 {
+	if i := slices.IndexFunc(others, alive); shown != nil && shown.Name == s.want.ContainerName()+suffixNext && i >= 0 {
 		shown = &others[i] // the new one is being tried beside it
 	} else if shown == nil || !alive(*shown) {
 		if i := slices.IndexFunc(others, alive); i >= 0 {

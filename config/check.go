@@ -59,7 +59,8 @@ func (d *document) checkNames(r *reader) {
 	owners := map[string]service{}
 	w := d.wanted()
 	for _, s := range d.services {
-		for _, name := range w.InstanceNames(s.Service) {
+		for _, inst := range w.InstanceNames(s.Service) {
+			name := otto.Instance{Name: inst, Service: s.Name, Spec: s.Spec}.ContainerName()
 			owner, taken := owners[name]
 			switch {
 			case s.Name == "":
@@ -87,6 +88,9 @@ func (d *document) checkService(r *reader, s *service) {
 			try = "did you mean " + n + "?"
 		}
 		r.reject(s.nodeAt, try, "there is no node %.60q", s.Node)
+	}
+	if s.Spec.ContainerName != "" && (s.Replicas > 1 || s.Global()) {
+		r.reject(s.containerNameAt, "take container_name out; the containers are called "+s.Name+", "+s.Name+"-2 and so on", "containers of service %s cannot all have one name", s.Name)
 	}
 	if s.Replicas > 1 && s.Stateful() {
 		r.reject(s.pos, "write replicas: 1, or mount its data read-only", "service %s keeps data, so that there can be only one of it", s.Name)
@@ -270,17 +274,25 @@ func collide(a, b hostPort) bool {
 	return sameNode && overlap(a.address, b.address)
 }
 
-// overlap reports whether two addresses to listen on exclude each other.
+// overlap reports whether two addresses to listen on exclude each other. None means
+// all of both kinds; 0.0.0.0 and :: are different sockets, as the engine makes them.
 func overlap(a, b netip.Addr) bool {
+	switch {
+	case !a.IsValid() || !b.IsValid():
+		return true
+	case a.Is4() != b.Is4():
+		return false
+	}
 	return a.IsUnspecified() || b.IsUnspecified() || a == b
 }
 
+// listenAddress is the address to listen on, the zero one for all.
 func listenAddress(ip string) netip.Addr {
 	address, err := netip.ParseAddr(ip)
 	if err != nil {
-		return netip.IPv4Unspecified()
+		return netip.Addr{}
 	}
-	return address
+	return address.Unmap()
 }
 
 // freeNodes counts the nodes that are left for p after those before it.

@@ -96,6 +96,8 @@ func Parse(name string, data []byte, dir string, env func(string) (string, bool)
 	doc := document{}
 	documentObject().read(r, root, &doc)
 	doc.complete()
+	doc.dropUnused(r)
+	doc.resolve(r)
 	doc.check(r)
 	if len(r.problems) > 0 {
 		return nil, r.problems.sorted()

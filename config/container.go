@@ -19,7 +19,7 @@ func command() form[[]string] {
 	return form[[]string]{oneOf(words.schema, schema{"type": "string"}), func(r *reader, v value) ([]string, bool) {
 		if v.kind == list {
 			out, ok := words.read(r, v)
-			return out, ok && r.notEmpty(v, out)
+			return trimmed(out), ok
 		}
 		if !r.wants(v, scalar, "a command, or a list of its words") {
 			return nil, false
@@ -29,15 +29,16 @@ func command() form[[]string] {
 			r.reject(v.pos, "quote it, or write a list such as [sh, -c, \"...\"]", "this command cannot be split into words: there is an open quote, or a sign that means something to a shell")
 			return nil, false
 		}
-		return out, r.notEmpty(v, out)
+		return trimmed(out), true
 	}}
 }
 
-func (r *reader) notEmpty(v value, words []string) bool {
+// trimmed is a list, or nil without words: the engine takes an empty command for none.
+func trimmed(words []string) []string {
 	if len(words) == 0 {
-		r.reject(v.pos, "leave the key out for the image's own", "an empty command is not supported yet")
+		return nil
 	}
-	return len(words) > 0
+	return words
 }
 
 // split splits a command into words. The library stops at a shell's operators
@@ -121,7 +122,7 @@ func isolationKeys() map[string]key[service] {
 		"cap_add":      as("Capabilities to add.", listOf(capability), func(s *service) *[]string { return &s.Spec.CapAdd }),
 		"cap_drop":     as("Capabilities to take away.", listOf(capability), func(s *service) *[]string { return &s.Spec.CapDrop }),
 		"read_only":    as("Whether the container's own file system is read-only.", boolean(), func(s *service) *bool { return &s.Spec.ReadOnly }),
-		"network_mode": {"bridge, host or none instead of the cluster's network.", schema{"enum": []string{"bridge", "host", "none"}}, readNetworkMode},
+		"network_mode": {"bridge, host or none instead of the cluster's network.", schema{"type": "string"}, readNetworkMode},
 		"extra_hosts":  as("Names and their addresses for /etc/hosts.", extraHosts(), func(s *service) *[]string { return &s.Spec.ExtraHosts }),
 	}
 }
@@ -135,8 +136,11 @@ func readNetworkMode(r *reader, v value, s *service) {
 	mode, ok := text("bridge, host or none").read(r, v)
 	switch {
 	case !ok:
-	case slices.Contains(modes, mode):
+	case slices.Contains(modes, mode), strings.HasPrefix(mode, "container:") && mode != "container:":
 		s.Spec.NetworkMode = mode
+	case strings.HasPrefix(mode, "service:"):
+		r.reject(v.pos, "keep this project with Compose until then: without it the service's traffic would take another way",
+			"network_mode: %.60s ties two containers together, which Otto cannot do yet", mode)
 	default:
 		r.reject(v.pos, "write bridge, host or none, or leave it out for the cluster's network", "network_mode %.60q is not supported yet", mode)
 	}

@@ -14,7 +14,7 @@ type document struct {
 	name         string
 	mqtt         mqtt
 	nodes        []node
-	services     []service
+	project      // of the services of the file itself
 	interval     time.Duration
 	health       otto.Health
 	healthAt     pos
@@ -26,6 +26,7 @@ type document struct {
 const defaultName = "otto"
 
 func documentObject() object[document] {
+	file := func(d *document) *project { return &d.project }
 	return object[document]{
 		noun: "the file",
 		keys: map[string]key[document]{
@@ -38,10 +39,11 @@ func documentObject() object[document] {
 			"scheduler": schedulerKey(),
 			"decisions": decisionsKey(),
 			"nodes":     nodesKey(),
-			"services":  servicesKey(),
+			"services":  within(servicesKey(), file),
 			"requirements": requirementsKey("What must hold for each service or on each node, whichever its metric is of.", ofAll,
 				func(d *document) *[]requirement { return &d.requirements }),
-			"volumes": volumesKey(),
+			"volumes":  within(volumesKey(), file),
+			"networks": within(networksKey(), file),
 		},
 		later: append(composeKeys[types.Project](), "include"),
 	}
@@ -89,32 +91,14 @@ func healthKey() key[document] {
 
 func heartbeat() form[time.Duration] { return duration(100*time.Millisecond, 5*time.Minute) }
 
-// volumesKey reads Compose's definitions of volumes, of which Otto supports
-// the usual one: nothing but the name.
-func volumesKey() key[document] {
-	volume := object[string]{
-		noun: "a volume",
-		keys: map[string]key[string]{
-			"driver": as("Only local is supported.", choice("local"), func(s *string) *string { return s }),
-		},
-		later: composeKeys[types.VolumeConfig](),
-	}
-	s := schema{"type": "object", "additionalProperties": oneOf(volume.schema(), schema{"type": "null"})}
-	return key[document]{"Named volumes. They need not be listed.", s, func(r *reader, v value, _ *document) {
-		if !r.wants(v, mapping, "one name a line, each with a colon after it") {
-			return
-		}
-		for _, f := range v.fields {
-			if f.kind != null {
-				volume.read(r, f.value, new(string))
-			}
-		}
-	}}
+// within is a key of a part of something.
+func within[T, U any](k key[U], of func(*T) *U) key[T] {
+	return key[T]{k.doc, k.schema, func(r *reader, v value, into *T) { k.read(r, v, of(into)) }}
 }
 
-func servicesKey() key[document] {
+func servicesKey() key[project] {
 	named, unnamed := serviceObject(true), serviceObject(false)
-	return key[document]{"What should run: a list, or a mapping by name as in Compose.", servicesSchema(), func(r *reader, v value, d *document) {
+	return key[project]{"What should run: a list, or a mapping by name as in Compose.", servicesSchema(), func(r *reader, v value, d *project) {
 		switch v.kind {
 		case list:
 			for _, item := range v.items {
@@ -138,6 +122,7 @@ func (d *document) complete() {
 	if len(d.nodes) == 0 {
 		d.nodes = []node{{Node: otto.Node{ID: "local", Host: "localhost", DockerURL: defaultDockerURL}}}
 	}
+	d.prefix = d.name
 	if d.mqtt.Embedded == "" {
 		d.mqtt.Embedded = EmbeddedAuto
 	}

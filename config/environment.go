@@ -156,6 +156,10 @@ type envFile struct {
 }
 
 func envFileKey() key[service] {
+	return as("Files with variables of the container.", oneOrMore(fileOfVariables()), func(s *service) *[]envFile { return &s.envFiles })
+}
+
+func fileOfVariables() form[envFile] {
 	o := object[envFile]{
 		noun: "an env_file",
 		keys: map[string]key[envFile]{
@@ -171,7 +175,7 @@ func envFileKey() key[service] {
 		required: map[string]string{"path": "path: web.env"},
 		later:    composeKeys[types.EnvFile](),
 	}
-	file := form[envFile]{oneOf(schema{"type": "string"}, o.schema()), func(r *reader, v value) (envFile, bool) {
+	return form[envFile]{oneOf(schema{"type": "string"}, o.schema()), func(r *reader, v value) (envFile, bool) {
 		e := envFile{pos: v.pos, EnvFile: types.EnvFile{Required: true}}
 		if v.kind == mapping {
 			return e, o.read(r, v, &e) && e.Path != ""
@@ -180,7 +184,20 @@ func envFileKey() key[service] {
 		e.Path, ok = localPath().read(r, v)
 		return e, ok
 	}}
-	return as("Files with variables of the container.", oneOrMore(file), func(s *service) *[]envFile { return &s.envFiles })
+}
+
+// readLabelFiles adds the labels of files to those of the service, which win.
+func (r *reader) readLabelFiles(s *service) {
+	for _, f := range s.labelFiles {
+		for name, val := range r.readEnvFile(f, r.env) {
+			if s.Spec.Labels == nil {
+				s.Spec.Labels = map[string]string{}
+			}
+			if _, given := s.Spec.Labels[name]; !given {
+				s.Spec.Labels[name] = val
+			}
+		}
+	}
 }
 
 // mergeEnvironment reads the files of variables and adds what environment says,

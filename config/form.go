@@ -39,6 +39,7 @@ type object[T any] struct {
 	keys     map[string]key[T]
 	required map[string]string // what to write for those that must be there
 	later    []string          // keys that Compose has and Otto does not yet support
+	idle     []string          // keys that Compose has and that mean nothing here, nor to Compose outside of Swarm
 }
 
 func (o object[T]) read(r *reader, v value, into *T) bool {
@@ -55,13 +56,14 @@ func (o object[T]) read(r *reader, v value, into *T) bool {
 		switch {
 		case known && f.broken:
 			given[f.name] = true
-		case known && f.kind == null: // as in Compose: as if it were not there
+		case known && (f.kind == null || f.filled && f.text == ""): // as in Compose: as if it were not there
 		case known:
 			given[f.name] = true
 			k.read(r, f.value, into)
 		case strings.HasPrefix(f.name, "x-"): // the user's own, as in Compose
+		case slices.Contains(o.idle, f.name), slices.Contains(o.later, f.name) && asksForNothing(f.value):
 		case slices.Contains(o.later, f.name):
-			r.reject(f.pos, "take it out", "Compose's key %s is not supported yet", f.name)
+			r.refuse(f.pos, f.name)
 		default:
 			r.rejectKey(f.pos, f.name, o.noun, slices.Sorted(maps.Keys(o.keys)))
 		}
@@ -72,6 +74,11 @@ func (o object[T]) read(r *reader, v value, into *T) bool {
 		}
 	}
 	return true
+}
+
+// asksForNothing reports whether a value is what a key means that is not there.
+func asksForNothing(v value) bool {
+	return !v.broken && len(v.items) == 0 && len(v.fields) == 0 && (v.kind != scalar || v.text == "false" || v.filled && v.text == "")
 }
 
 func (r *reader) rejectKey(at pos, name, noun string, known []string) {

@@ -53,7 +53,7 @@ func readShortMount(r *reader, v value) (otto.Mount, bool) {
 	}
 	m := otto.Mount{Type: parsed.Type, Source: parsed.Source, Target: parsed.Target, ReadOnly: parsed.ReadOnly}
 	if parsed.Bind != nil {
-		m.Propagation = parsed.Bind.Propagation
+		m.Propagation, m.SELinux, m.Recursive = parsed.Bind.Propagation, parsed.Bind.SELinux, parsed.Bind.Recursive
 	}
 	if parsed.Volume != nil {
 		m.NoCopy = parsed.Volume.NoCopy
@@ -63,13 +63,13 @@ func readShortMount(r *reader, v value) (otto.Mount, bool) {
 
 // mountOptions names the options that the library would leave out in silence.
 func (r *reader) mountOptions(at pos, options string) bool {
-	harmless := []string{"ro", "rw", "nocopy", "cached", "delegated", "consistent"} // the last three mean something on macOS only
+	harmless := []string{
+		"ro", "rw", "nocopy", types.SELinuxShared, types.SELinuxPrivate,
+		"cached", "delegated", "consistent", // these three mean something on macOS only
+	}
 	for _, o := range strings.Split(options, ",") {
 		switch {
 		case slices.Contains(harmless, o), slices.Contains(format.Propagations, o):
-		case o == types.SELinuxShared, o == types.SELinuxPrivate:
-			r.reject(at, "take it out", "the option %s of a volume is not supported yet", o)
-			return false
 		default:
 			r.reject(at, "write ro, rw or nocopy", "a volume has no option %.60q", o)
 			return false
@@ -100,33 +100,47 @@ func isVolumeName(s string) bool {
 
 func mountObject() object[otto.Mount] {
 	type mount = otto.Mount
+	recursive := choice("enabled", "disabled", "writable", "readonly")
 	bind := object[mount]{noun: "bind", later: composeKeys[types.ServiceVolumeBind](), keys: map[string]key[mount]{
 		"propagation": as("How mounts below it propagate.", choice(format.Propagations...), func(m *mount) *string { return &m.Propagation }),
 		"create_host_path": {"Whether to make the directory if it is missing, true by default.", boolean().schema, func(r *reader, v value, m *mount) {
 			create, ok := boolean().read(r, v)
 			m.MustExist = ok && !create
 		}},
+		"selinux": as("z or Z: how it is labelled where SELinux is.", choice(types.SELinuxShared, types.SELinuxPrivate), func(m *mount) *string { return &m.SELinux }),
+		"recursive": {"Whether mounts below it come too: enabled (default), disabled, writable or readonly.", recursive.schema, func(r *reader, v value, m *mount) {
+			if m.Recursive, _ = recursive.read(r, v); m.Recursive == "enabled" {
+				m.Recursive = ""
+			}
+		}},
 	}}
 	volume := object[mount]{noun: "volume", later: composeKeys[types.ServiceVolumeVolume](), keys: map[string]key[mount]{
-		"nocopy": as("Whether to leave a new volume empty.", boolean(), func(m *mount) *bool { return &m.NoCopy }),
+		"nocopy":  as("Whether to leave a new volume empty.", boolean(), func(m *mount) *bool { return &m.NoCopy }),
+		"subpath": as("Directory in the volume that is mounted instead of all of it.", text("a path"), func(m *mount) *string { return &m.Subpath }),
+		"labels":  as("Labels of the volume.", labels(), func(m *mount) *map[string]string { return &m.Labels }),
+	}}
+	files := object[mount]{noun: "image", later: composeKeys[types.ServiceVolumeImage](), keys: map[string]key[mount]{
+		"subpath": as("Directory in the image that is mounted instead of all of it.", text("a path"), func(m *mount) *string { return &m.Subpath }),
 	}}
 	tmpfs := object[mount]{noun: "tmpfs", keys: map[string]key[mount]{
-		"size": as("Bytes at most, such as 64m.", size(1), func(m *mount) *int64 { return &m.SizeBytes }),
+		"size": as("Bytes at most, such as 64m.", size(0), func(m *mount) *int64 { return &m.SizeBytes }),
 		"mode": as("Permissions in octal, such as 1777.", octal(), func(m *mount) *uint32 { return &m.Mode }),
 	}}
 	return object[mount]{
 		noun: "a volume",
 		keys: map[string]key[mount]{
-			"type":      as("volume, bind or tmpfs.", choice(otto.MountVolume, otto.MountBind, otto.MountTmpfs), func(m *mount) *string { return &m.Type }),
+			"type":      as("volume, bind, tmpfs or image.", choice(otto.MountVolume, otto.MountBind, otto.MountTmpfs, otto.MountImage), func(m *mount) *string { return &m.Type }),
 			"source":    as("Name of the volume, or path on the node.", text("a name or a path"), func(m *mount) *string { return &m.Source }),
 			"target":    as("Path in the container.", text("a path such as /data"), func(m *mount) *string { return &m.Target }),
 			"read_only": as("Whether the container may only read it.", boolean(), func(m *mount) *bool { return &m.ReadOnly }),
 			"bind":      nested("Options of a bind.", bind),
 			"volume":    nested("Options of a volume.", volume),
 			"tmpfs":     nested("Options of a tmpfs.", tmpfs),
+			"image":     nested("Options of an image.", files),
 		},
 		required: map[string]string{"type": "type: volume", "target": "target: /data"},
 		later:    composeKeys[types.ServiceVolumeConfig](),
+		idle:     []string{"consistency"}, // means something on macOS only
 	}
 }
 

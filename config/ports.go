@@ -133,7 +133,7 @@ func portObject() object[types.ServicePortConfig] {
 			}},
 			"published":    as("Port of the node; without it the engine chooses.", text("a port such as 8080"), func(p *port) *string { return &p.Published }),
 			"host_ip":      as("Address of the node to listen on, all by default.", text("an address such as 127.0.0.1"), func(p *port) *string { return &p.HostIP }),
-			"protocol":     as("tcp by default.", choice("tcp", "udp", "sctp"), func(p *port) *string { return &p.Protocol }),
+			"protocol":     as("tcp by default.", lower(choice("tcp", "udp", "sctp")), func(p *port) *string { return &p.Protocol }),
 			"mode":         as("host or ingress; both publish on the service's node.", choice("host", "ingress"), func(p *port) *string { return &p.Mode }),
 			"name":         as("For people.", text("a name"), func(p *port) *string { return &p.Name }),
 			"app_protocol": as("For people.", text("a protocol such as http"), func(p *port) *string { return &p.AppProtocol }),
@@ -152,4 +152,12 @@ func readLongPort(r *reader, v value, o object[types.ServicePortConfig]) []otto.
 		return nil
 	}
 	return []otto.Port{port}
+}
+
+// lower is a form whose words may be written in capitals, too.
+func lower(f form[string]) form[string] {
+	return form[string]{f.schema, func(r *reader, v value) (string, bool) {
+		v.text = strings.ToLower(v.text)
+		return f.read(r, v)
+	}}
 }

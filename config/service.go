@@ -4,6 +4,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,6 +32,14 @@ type service struct {
 
 	requirements []requirement
 
+	engine          otto.Options
+	containerNameAt pos
+	networks        []attachment
+	links           []link
+	profiles        []string
+	restartPolicy   string // of deploy, which restart overrides
+	labelFiles      []envFile
+
 	environment map[string]*string // nil: to be taken from the environment, where there is none
 	envFiles    []envFile
 }
@@ -45,8 +54,15 @@ func readService(r *reader, at pos, v value, o object[service], name string) ser
 	if o.read(r, v, &s) && name != "" {
 		r.validServiceName(at, name)
 	}
-	s.Replicas = max(s.Replicas, 1)
+	if s.replicasAt == nil {
+		s.Replicas = 1
+	}
 	s.Spec.Environment = r.mergeEnvironment(s)
+	r.readLabelFiles(&s)
+	if s.Spec.Restart == "" {
+		s.Spec.Restart = s.restartPolicy
+	}
+	s.setOptions()
 	return s
 }
 
@@ -64,11 +80,14 @@ func serviceObject(named bool) object[service] {
 		keys:     map[string]key[service]{},
 		required: map[string]string{"image": "image: nginx:alpine"},
 		later:    composeKeys[types.ServiceConfig](),
+		idle:     []string{"attach", "develop"},
 	}
 	maps.Copy(o.keys, wholeKeys())
 	maps.Copy(o.keys, placementKeys())
 	maps.Copy(o.keys, containerKeys())
 	maps.Copy(o.keys, isolationKeys())
+	maps.Copy(o.keys, engineKeys())
+	maps.Copy(o.keys, networkKeys())
 	if named {
 		o.required["name"] = "name: web"
 		o.keys["name"] = key[service]{"Name of the service and of its containers.", id("web").schema, func(r *reader, v value, s *service) {
@@ -90,31 +109,34 @@ func wholeKeys() map[string]key[service] {
 	reserveMemory := func(s *service) *int64 { return &s.Reserve.MemoryBytes }
 
 	resources := object[service]{noun: "resources", keys: map[string]key[service]{
-		"cpu":    given("Processor cores at most.", cores(), cpu),
-		"memory": given("Memory at most, such as 256m.", size(minMemory), memory),
+		"cpu":    given("Processor cores at most.", noneOr(cores()), cpu),
+		"memory": given("Memory at most, such as 256m.", limit(), memory),
 		"reserve": nested("What a node must have free for each container.", object[service]{noun: "reserve", keys: map[string]key[service]{
 			"cpu":    given("Processor cores, such as 0.5.", cores(), reserveCPU),
 			"memory": given("Memory, such as 256m.", size(1), reserveMemory),
 		}}),
 	}}
 	limits := object[service]{noun: "limits", later: composeKeys[types.Resource](), keys: map[string]key[service]{
-		"cpus":   given("Processor cores at most.", cores(), cpu),
-		"memory": given("Memory at most, such as 256m.", size(minMemory), memory),
+		"cpus":   given("Processor cores at most.", noneOr(cores()), cpu),
+		"memory": given("Memory at most, such as 256m.", limit(), memory),
+		"pids":   pidsLimitKey(),
 	}}
 	reservations := object[service]{noun: "reservations", later: composeKeys[types.Resource](), keys: map[string]key[service]{
-		"cpus":   given("Processor cores, such as 0.5.", cores(), reserveCPU),
-		"memory": given("Memory, such as 256m.", size(1), reserveMemory),
+		"cpus":    given("Processor cores, such as 0.5.", noneOr(cores()), reserveCPU),
+		"memory":  given("Memory, such as 256m.", size(0), reserveMemory),
+		"devices": as("Devices of a driver, such as GPUs.", deviceRequests(), func(s *service) *[]otto.DeviceRequest { return &s.engine.DeviceRequests }),
 	}}
 	deployResources := object[service]{noun: "resources", later: composeKeys[types.Resources](), keys: map[string]key[service]{
 		"limits":       nested("Limits of each container.", limits),
 		"reservations": nested("What a node must have free for each container.", reservations),
 	}}
-	deploy := object[service]{noun: "deploy", later: composeKeys[types.DeployConfig](), keys: map[string]key[service]{
-		"mode":          modeKey(),
-		"placement":     deployPlacementKey(),
-		"update_config": nested("As update, in Compose's form.", object[service]{noun: "update_config", later: composeKeys[types.UpdateConfig](), keys: updateKeys("failure_action")}),
-		"replicas":      replicasKey("Number of containers."),
-		"resources":     nested("As resources, in Compose's form.", deployResources),
+	deploy := object[service]{noun: "deploy", later: composeKeys[types.DeployConfig](), idle: []string{"labels", "endpoint_mode", "rollback_config"}, keys: map[string]key[service]{
+		"mode":           modeKey(),
+		"placement":      deployPlacementKey(),
+		"restart_policy": deployRestartKey(),
+		"update_config":  nested("As update, in Compose's form.", object[service]{noun: "update_config", later: composeKeys[types.UpdateConfig](), keys: updateKeys("failure_action")}),
+		"replicas":       replicasKey("Number of containers."),
+		"resources":      nested("As resources, in Compose's form.", deployResources),
 	}}
 	return map[string]key[service]{
 		"node": {"Id of the node that is its home; without it Otto chooses.", schema{"type": "string"}, func(r *reader, v value, s *service) {
@@ -142,20 +164,64 @@ func wholeKeys() map[string]key[service] {
 			func(s *service) *[]requirement { return &s.requirements }),
 		"decisions": decisionsOf(),
 		"resources": nested("Limits of each container.", resources),
-		"cpus":      given("As resources.cpu, in Compose's form.", cores(), cpu),
-		"mem_limit": given("As resources.memory, in Compose's form.", size(minMemory), memory),
+		"cpus":      given("As resources.cpu, in Compose's form.", noneOr(cores()), cpu),
+		"mem_limit": given("As resources.memory, in Compose's form.", limit(), memory),
 		"deploy":    nested("Compose's form of mode, placement, replicas and resources.", deploy),
 	}
 }
 
 func replicasKey(doc string) key[service] {
-	k := given(doc, integer(1, maxReplicas), func(s *service) *int { return &s.Replicas })
+	k := given(doc, integer(0, maxReplicas), func(s *service) *int { return &s.Replicas })
 	read := k.read
 	k.read = func(r *reader, v value, s *service) {
 		s.replicasAt = &v.pos
 		read(r, v, s)
 	}
 	return k
+}
+
+// limit is a size that the engine accepts as one; 0 means none.
+func limit() form[int64] {
+	f := size(minMemory)
+	return form[int64]{f.schema, func(r *reader, v value) (int64, bool) {
+		if n, ok := size(0).read(&reader{}, v); ok && n == 0 {
+			return 0, true
+		}
+		return f.read(r, v)
+	}}
+}
+
+// noneOr is a number of which 0 means none.
+func noneOr(f form[float64]) form[float64] {
+	return form[float64]{f.schema, func(r *reader, v value) (float64, bool) {
+		if n, err := strconv.ParseFloat(v.text, 64); v.kind == scalar && err == nil && n == 0 {
+			return 0, true
+		}
+		return f.read(r, v)
+	}}
+}
+
+// deployRestartKey reads Compose's other form of restart, of which Compose itself takes
+// the condition and the number of attempts.
+func deployRestartKey() key[service] {
+	type policy struct {
+		condition string
+		attempts  int
+	}
+	o := object[policy]{noun: "restart_policy", later: composeKeys[types.RestartPolicy](), idle: []string{"delay", "window"}, keys: map[string]key[policy]{
+		"condition":    as("none, on-failure or any.", choice("none", "on-failure", "any"), func(p *policy) *string { return &p.condition }),
+		"max_attempts": as("Starts at most.", integer(0, 999_999), func(p *policy) *int { return &p.attempts }),
+	}}
+	return key[service]{"As restart, in Compose's form.", o.schema(), func(r *reader, v value, s *service) {
+		p := policy{condition: "any"}
+		if !o.read(r, v, &p) {
+			return
+		}
+		s.restartPolicy = map[string]string{"none": "no", "on-failure": "on-failure", "any": "always"}[p.condition]
+		if p.condition == "on-failure" && p.attempts > 0 {
+			s.restartPolicy += ":" + strconv.Itoa(p.attempts)
+		}
+	}}
 }
 
 // nested is a key whose own keys set fields of the same thing.
@@ -169,7 +235,12 @@ func containerKeys() map[string]key[service] {
 		"image":       as("Image to run.", image(), func(s *service) *string { return &s.Spec.Image }),
 		"pull_policy": {"When to pull: missing (default), always or never.", schema{"enum": []string{"missing", "always", "never", "if_not_present"}}, readPullPolicy},
 		"command":     as("Command instead of the image's.", command(), func(s *service) *[]string { return &s.Spec.Command }),
-		"entrypoint":  as("Entrypoint instead of the image's.", command(), func(s *service) *[]string { return &s.Spec.Entrypoint }),
+		"entrypoint": {"Entrypoint instead of the image's; an empty one takes it away.", command().schema, func(r *reader, v value, s *service) {
+			words, ok := command().read(r, v)
+			s.Spec.Entrypoint, s.Spec.NoEntrypoint = words, ok && len(words) == 0
+		}},
+		"label_file":  as("Files with labels of the container.", oneOrMore(fileOfVariables()), func(s *service) *[]envFile { return &s.labelFiles }),
+		"profiles":    as("Names of which one must be in COMPOSE_PROFILES for the service to be there.", listOf(text("a name")), func(s *service) *[]string { return &s.profiles }),
 		"environment": environmentKey(),
 		"env_file":    envFileKey(),
 		"labels":      as("Labels of the containers.", labels(), func(s *service) *map[string]string { return &s.Spec.Labels }),
@@ -180,8 +251,11 @@ func containerKeys() map[string]key[service] {
 			checked(`"no", always, on-failure, on-failure:5 or unless-stopped`, isRestart), func(s *service) *string { return &s.Spec.Restart }),
 		"healthcheck": as("How the engine finds out whether a container works.", healthcheck(), func(s *service) **otto.Healthcheck { return &s.Spec.Healthcheck }),
 		"logging":     as("Where the output goes, json-file with 3 files of 10 MB by default.", logging(), func(s *service) **otto.Logging { return &s.Spec.Logging }),
-		"stop_grace_period": as("How long a container may take to stop, 10s by default.",
-			duration(0, 24*time.Hour), func(s *service) *time.Duration { return &s.Spec.StopGrace }),
+		"stop_grace_period": {"How long a container may take to stop, 10s by default; 0s kills it at once.", schema{"type": "string"}, func(r *reader, v value, s *service) {
+			var ok bool
+			s.Spec.StopGrace, ok = duration(0, 24*time.Hour).read(r, v)
+			s.Spec.StopAtOnce = ok && s.Spec.StopGrace == 0
+		}},
 		"stop_signal": as("Signal that asks a container to stop.", checked("a signal such as SIGINT", isSignal), func(s *service) *string { return &s.Spec.StopSignal }),
 		"user":        as("User in the container, as name, uid or uid:gid.", text(`a user such as "1000:1000"`), func(s *service) *string { return &s.Spec.User }),
 		"working_dir": as("Directory to start in.", checked("an absolute path such as /app", isAbs), func(s *service) *string { return &s.Spec.WorkingDir }),

@@ -30,6 +30,7 @@ type value struct {
 	// plain says that the scalar has neither quotes nor variables, so that
 	// YAML may have taken it for something else than its text.
 	plain  bool
+	filled bool    // of a scalar: variables were filled in
 	broken bool    // already rejected; nothing more is said about it
 	items  []value // of a list
 	fields []field // of a mapping, in the file's order
@@ -240,6 +241,6 @@ func (t *tree) scalar(v value) value {
 		return v
 	}
 	text, ok := t.substitute(v.pos, v.text)
-	v.text, v.broken = text, !ok
+	v.text, v.filled, v.broken = text, true, !ok
 	return v
 }

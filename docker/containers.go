@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -78,6 +79,9 @@ func containerOf(in container.InspectResponse) otto.Container {
 	}
 	if n := in.NetworkSettings; n != nil {
 		c.Address = address(n.Networks)
+		if in.Config != nil && c.State == otto.ContainerCreated && in.Config.Labels[labelNetworks] != "" && in.Config.Labels[labelNetworks] != strconv.Itoa(len(n.Networks)) {
+			c.SpecHash = "" // the agent ended before all its networks were connected: it is no container to start
+		}
 	}
 	return c
 }

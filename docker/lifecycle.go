@@ -29,16 +29,21 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 		return "", fmt.Errorf("create %s: %w", name, err)
 	}
 	err = r.heavy(ctx, "create "+name, func(ctx context.Context, c *client.Client) error {
-		if inst.Spec.NetworkMode == "" {
-			if err := r.ensureNetwork(ctx, c); err != nil {
-				return err
-			}
+		if err := r.ensureNetworks(ctx, c, inst); err != nil {
+			return err
+		}
+		if err := r.ensureVolumes(ctx, c, inst.Spec.Mounts); err != nil {
+			return err
 		}
 		made, err := c.ContainerCreate(ctx, options)
 		if err != nil {
 			return r.nameTaken(ctx, c, name, missingBind(err))
 		}
 		id = made.ID
+		if err := r.connectOthers(ctx, c, id, inst); err != nil {
+			_, removeErr := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{RemoveVolumes: true})
+			return errors.Join(err, removeErr)
+		}
 		for _, w := range made.Warnings {
 			r.log.Warn("engine warns", "container", name, "warning", tidy(w))
 		}

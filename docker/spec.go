@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -26,7 +27,7 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
-	exposed, bindings, err := ports(spec.Ports)
+	exposed, bindings, err := ports(spec.Ports, spec.Expose)
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
@@ -35,8 +36,11 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 		return client.ContainerCreateOptions{}, err
 	}
 	binds, mounts := mountsOf(spec.Mounts, owner)
-	mode, endpoints := networks(owner.Cluster, inst)
-	return client.ContainerCreateOptions{
+	mode, endpoints, err := networks(owner.Cluster, inst)
+	if err != nil {
+		return client.ContainerCreateOptions{}, err
+	}
+	options := client.ContainerCreateOptions{
 		Name: name,
 		Config: &container.Config{
 			Image:        spec.Image,
@@ -70,7 +74,19 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 			},
 		},
 		NetworkingConfig: endpoints,
-	}, nil
+	}
+	if spec.NoEntrypoint {
+		options.Config.Entrypoint = []string{}
+	}
+	if spec.StopAtOnce {
+		options.Config.StopTimeout = new(0)
+	}
+	if spec.Engine != nil {
+		if err := pass(*spec.Engine, options.Config, options.HostConfig); err != nil {
+			return client.ContainerCreateOptions{}, err
+		}
+	}
+	return options, nil
 }
 
 // labels are the user's and Otto's; Otto's win.
@@ -82,6 +98,9 @@ func labels(owner otto.Owner, inst otto.Instance) map[string]string {
 	all[otto.LabelService] = inst.Service
 	all[otto.LabelInstance] = inst.Name
 	all[otto.LabelSpec] = inst.Spec.Hash()
+	if n := len(attached(inst)); n > 1 {
+		all[labelNetworks] = strconv.Itoa(n)
+	}
 	return all
 }
 
@@ -98,11 +117,22 @@ func environment(vars map[string]string) ([]string, error) {
 	return env, nil
 }
 
-func ports(published []otto.Port) (network.PortSet, network.PortMap, error) {
-	if len(published) == 0 {
+// ports are those to expose, and what to publish of them.
+func ports(published []otto.Port, expose []string) (network.PortSet, network.PortMap, error) {
+	if len(published)+len(expose) == 0 {
 		return nil, nil, nil
 	}
 	exposed, bindings := network.PortSet{}, network.PortMap{}
+	for _, p := range expose {
+		port, err := network.ParsePort(p)
+		if err != nil {
+			return nil, nil, fmt.Errorf("port %q to expose: write it as 80/tcp", p)
+		}
+		exposed[port] = struct{}{}
+	}
+	if len(published) == 0 {
+		return exposed, nil, nil
+	}
 	for _, p := range published {
 		port, ok := network.PortFrom(p.Container, network.IPProtocol(p.Protocol))
 		if !ok {
@@ -147,10 +177,11 @@ func restartPolicy(spec otto.ContainerSpec) (container.RestartPolicy, error) {
 }
 
 // mountsOf uses the short form for binds, the only one that makes a missing host
-// path before API 1.42, and the long form for everything else.
+// path before API 1.42 and that labels for SELinux, and the long form for everything else.
 func mountsOf(wanted []otto.Mount, owner otto.Owner) (binds []string, mounts []mount.Mount) {
 	for _, m := range wanted {
-		if m.Type == otto.MountBind && !m.MustExist && !strings.ContainsRune(m.Source+m.Target, ':') {
+		short := m.Type == otto.MountBind && !m.MustExist && m.Recursive == "" || m.SELinux != "" && m.Source != ""
+		if short && !strings.ContainsRune(m.Source+m.Target, ':') {
 			binds = append(binds, shortBind(m))
 			continue
 		}
@@ -167,6 +198,12 @@ func shortBind(m otto.Mount) string {
 	if m.Propagation != "" {
 		mode += "," + m.Propagation
 	}
+	if m.SELinux != "" {
+		mode += "," + m.SELinux
+	}
+	if m.NoCopy {
+		mode += ",nocopy"
+	}
 	return m.Source + ":" + m.Target + ":" + mode
 }
 
@@ -174,18 +211,38 @@ func longMount(m otto.Mount, owner otto.Owner) mount.Mount {
 	out := mount.Mount{Type: mount.Type(m.Type), Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly}
 	switch m.Type {
 	case otto.MountBind:
-		if m.Propagation != "" {
-			out.BindOptions = &mount.BindOptions{Propagation: mount.Propagation(m.Propagation)}
+		if m.Propagation != "" || m.Recursive != "" {
+			out.BindOptions = &mount.BindOptions{
+				Propagation:            mount.Propagation(m.Propagation),
+				NonRecursive:           m.Recursive == "disabled",
+				ReadOnlyNonRecursive:   m.Recursive == "writable",
+				ReadOnlyForceRecursive: m.Recursive == "readonly",
+				CreateMountpoint:       !m.MustExist,
+			}
 		}
 	case otto.MountVolume:
 		out.VolumeOptions = &mount.VolumeOptions{
-			NoCopy: m.NoCopy,
-			Labels: owner.Labels(),
+			NoCopy:  m.NoCopy,
+			Labels:  volumeLabels(owner, m),
+			Subpath: m.Subpath,
 		}
+		if m.Driver != "" || len(m.DriverOpts) > 0 {
+			out.VolumeOptions.DriverConfig = &mount.Driver{Name: cmp.Or(m.Driver, "local"), Options: m.DriverOpts}
+		}
+	case otto.MountImage:
+		out.ImageOptions = &mount.ImageOptions{Subpath: m.Subpath}
 	case otto.MountTmpfs:
 		out.TmpfsOptions = &mount.TmpfsOptions{SizeBytes: m.SizeBytes, Mode: os.FileMode(m.Mode)}
 	}
 	return out
+}
+
+// volumeLabels are the user's and Otto's, which say whose the volume is.
+func volumeLabels(owner otto.Owner, m otto.Mount) map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, m.Labels)
+	maps.Copy(all, owner.Labels())
+	return all
 }
 
 func tmpfs(wanted []string) map[string]string {
@@ -244,21 +301,4 @@ func devices(wanted []otto.Device) []container.DeviceMapping {
 		})
 	}
 	return out
-}
-
-// networks attaches an instance to the cluster's network, where its service's
-// name and its own find it, unless its spec names another network mode. One that is
-// updated start-first is found by its own name only while it has that name, which
-// the engine makes known by itself: neither before it serves nor when it is leaving.
-func networks(cluster string, inst otto.Instance) (container.NetworkMode, *network.NetworkingConfig) {
-	if mode := inst.Spec.NetworkMode; mode != "" {
-		return container.NetworkMode(mode), nil
-	}
-	aliases := slices.Compact([]string{inst.Service, inst.Name})
-	if inst.StartFirst {
-		aliases = slices.DeleteFunc(aliases, func(a string) bool { return a == inst.Name })
-	}
-	return container.NetworkMode(cluster), &network.NetworkingConfig{
-		EndpointsConfig: map[string]*network.EndpointSettings{cluster: {Aliases: aliases}},
-	}
 }

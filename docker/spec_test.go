@@ -138,7 +138,7 @@ func TestNamedVolumesCarryTheClustersLabel(t *testing.T) {
 
 func TestNetworkModeIsHonoured(t *testing.T) {
 	for _, mode := range []string{"host", "none", "bridge"} {
-		got, endpoints := networks("home", otto.Instance{Spec: otto.ContainerSpec{NetworkMode: mode}})
+		got, endpoints, _ := networks("home", otto.Instance{Spec: otto.ContainerSpec{NetworkMode: mode}})
 		if string(got) != mode || endpoints != nil {
 			t.Errorf("%s became %s with %v", mode, got, endpoints)
 		}

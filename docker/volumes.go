@@ -7,6 +7,8 @@ import (
 
 	"github.com/moby/moby/api/types/volume"
 	"github.com/moby/moby/client"
+
+	"github.com/otto-edge/otto"
 )
 
 // AllVolumes returns the names of all volumes that the engine has, whoever made them.
@@ -43,6 +45,23 @@ func (r *Runtime) volumes(ctx context.Context) (all []volume.Volume, err error) 
 		return err
 	})
 	return all, err
+}
+
+// ensureVolumes makes the volumes that the short form of a mount names, which could not
+// say how they are made.
+func (r *Runtime) ensureVolumes(ctx context.Context, c *client.Client, mounts []otto.Mount) error {
+	for _, m := range mounts {
+		if m.Type != otto.MountVolume || m.SELinux == "" || m.Source == "" || m.External {
+			continue
+		}
+		_, err := c.VolumeCreate(ctx, client.VolumeCreateOptions{
+			Name: m.Source, Driver: m.Driver, DriverOpts: m.DriverOpts, Labels: volumeLabels(r.owner, m),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // RemoveVolumes removes the volumes that were made for this cluster, with the data in

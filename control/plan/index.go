@@ -118,7 +118,7 @@ func (x *Index) Position(s *Service) int { return x.positions[s.Name] }
 // same of the nodes that they are on.
 func (s *Service) Alike(o *Service) bool {
 	return s.Mode == o.Mode && s.Node == o.Node && s.Rejoin == o.Rejoin && s.Platform == o.Platform && s.Fixed == o.Fixed && s.Moves == o.Moves &&
-		s.Reserve == o.Reserve && slices.Equal(s.Names, o.Names) && slices.Equal(s.Spec.Ports, o.Spec.Ports) && slices.Equal(s.Spec.Devices, o.Spec.Devices) && slices.Equal(s.Spec.Mounts, o.Spec.Mounts) && reflect.DeepEqual(s.Placement, o.Placement)
+		s.Reserve == o.Reserve && slices.Equal(s.Names, o.Names) && slices.Equal(s.Spec.Ports, o.Spec.Ports) && slices.Equal(s.Spec.Devices, o.Spec.Devices) && reflect.DeepEqual(s.Spec.Mounts, o.Spec.Mounts) && reflect.DeepEqual(s.Placement, o.Placement)
 }
 
 // Since are the services that are not the same in another index, which may be nil:
