@@ -25,7 +25,12 @@ func asked(ctx context.Context, kind, node, message string) otto.Event {
 	return otto.Event{Time: time.Now().UTC(), Kind: kind, Node: node, Message: message, By: otto.By(ctx)}
 }
 
+// record keeps an event. Of a node, or of services on it, there are only so many that no
+// person has asked for: what a node does or says must not push all else out of the journal.
 func (p *Plane) record(e otto.Event) {
+	if n := p.nodes[e.Node]; n != nil && e.By == "" && !n.recorded.take(time.Now(), eventsAtOnce, eventsAMinute) {
+		return
+	}
 	e, err := p.Journal.Add(e)
 	if err != nil {
 		p.Log.Error("event not kept", "err", err)
@@ -34,6 +39,34 @@ func (p *Plane) record(e otto.Event) {
 	if p.deposed.By == 0 {
 		_ = p.publish(wire.TopicEvents, 1, false, e)
 	}
+}
+
+// Budgets for each node.
+const (
+	eventsAtOnce, eventsAMinute   = 256, 6 // of any kind
+	noticesAtOnce, noticesAMinute = 128, 2 // of those that it tells itself
+	dropsAtOnce, dropsAMinute     = 10, 1  // lines in the log about what is dropped
+	eventsInOne                   = 64     // in a message; an agent keeps no more
+	maxNotice                     = 400    // bytes of one
+)
+
+// budget is how many of something there may still be. It fills up again with time.
+type budget struct {
+	used   float64
+	at     time.Time
+	missed uint64 // since the last one that was taken
+}
+
+func (b *budget) take(now time.Time, atOnce, aMinute float64) bool {
+	if gone := now.Sub(b.at); gone > 0 {
+		b.used, b.at = max(0, b.used-gone.Minutes()*aMinute), now
+	}
+	if b.used >= atOnce {
+		b.missed++
+		return false
+	}
+	b.used++
+	return true
 }
 
 // source is what an event of a node is known by: the boot of its agent and a
@@ -68,16 +101,57 @@ func (p *Plane) notice(n *node) {
 	}
 	n.events = nil
 	last := p.noticed[n.ID]
-	for _, e := range said.Events {
+	for _, e := range said.Events[max(0, len(said.Events)-eventsInOne):] {
 		if last.boot == said.BootID && e.Seq <= last.seq {
 			continue
 		}
-		if missed := e.Seq - last.seq - 1; last.boot == said.BootID && missed > 0 {
-			p.event("events-missed", n.ID, "", fmt.Sprintf("%d events of the node were too many to keep", missed))
+		if last.boot == said.BootID {
+			n.noticed.missed += e.Seq - last.seq - 1
 		}
 		last = source{said.BootID, e.Seq}
 		p.noticed[n.ID] = last
-		at := n.beatAt.Add(time.Duration(e.UpMS-n.upMS) * time.Millisecond)
-		p.record(otto.Event{Time: at.UTC(), Kind: e.Kind, Node: n.ID, Service: e.Service, Message: e.Message, Source: last.String()})
+		if !noticeable(e.Kind) || !n.noticed.take(time.Now(), noticesAtOnce, noticesAMinute) {
+			continue
+		}
+		if missed := n.noticed.missed; missed > 0 {
+			n.noticed.missed = 0
+			p.event("events-missed", n.ID, "", fmt.Sprintf("%d events of the node were too many to keep", missed))
+		}
+		service := e.Service
+		if !wire.ValidID(service) {
+			service = ""
+		}
+		p.record(otto.Event{
+			Time: n.at(e.UpMS).UTC(), Kind: e.Kind, Node: n.ID, Service: service, Message: cut(e.Message, maxNotice), Source: last.String(),
+		})
 	}
+}
+
+// noticeable reports whether a node may tell events of a kind: those of its engine, its
+// data and its instances. All others are the control plane's own.
+func noticeable(kind string) bool {
+	about, what, ok := strings.Cut(kind, "-")
+	odd := func(r rune) bool { return r != '-' && (r < 'a' || r > 'z') }
+	return ok && (about == "instance" || about == "engine" || about == "data") && len(what) < 32 && !strings.ContainsFunc(what, odd)
+}
+
+// at is when the agent that was heard last had run for upMS, by our clock.
+func (n *node) at(upMS int64) time.Time {
+	before := min(max(-maxAhead, n.upMS-max(0, upMS)), maxUpMS)
+	return n.beatAt.Add(-time.Duration(before) * time.Millisecond)
+}
+
+// Bounds, in milliseconds, of what a node says of how long something is ago: two seconds
+// after its last heartbeat, and ten years before.
+const (
+	maxAhead = 2000
+	maxUpMS  = 10 * 365 * 24 * 60 * 60 * 1000
+)
+
+// cut is the beginning of a text, of at most n bytes.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "") + "..."
 }

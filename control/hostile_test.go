@@ -77,3 +77,44 @@ func TestHostilePayloadsDoNoHarm(t *testing.T) {
 		}
 	})
 }
+
+// TestHostileNodeNeitherForgesNorEmptiesTheJournal has a node tell of more events than the
+// journal holds, of kinds that are the control plane's, and with what moves a cursor.
+func TestHostileNodeNeitherForgesNorEmptiesTheJournal(t *testing.T) {
+	inThree(t, []otto.Service{movable("web", "a"), service("home", "b")}, func(t *testing.T, c *ottotest.Cluster) {
+		before, _ := c.Plane.Events(0)
+		boot := "a-boot-1"
+		var seq int
+		for range 400 {
+			var list []string
+			for range 30 {
+				for _, kind := range []string{"\\u001b[31mnode-removed", "node-lost", "service-failed", "instance-died", "instance-DIED", "engine-back"} {
+					seq++
+					list = append(list, fmt.Sprintf(`{"seq":%d,"up_ms":%d,"kind":"%s","service":"x y","message":"%s\u001b[2J"}`, seq, -seq, kind, strings.Repeat("x", 500)))
+				}
+			}
+			c.Bus.Inject(wire.NodeTopic("a", wire.KindEvents), false, fmt.Appendf(nil, `{"node_id":"a","boot_id":%q,"events":[%s]}`, boot, strings.Join(list, ",")))
+			time.Sleep(50 * time.Millisecond)
+		}
+		after, _ := c.Plane.Events(0)
+		if len(after) < len(before) || !slices.Equal(before, after[:len(before)]) {
+			t.Error("what was in the journal is lost")
+		}
+		told := 0
+		for _, e := range after[len(before):] {
+			switch e.Kind {
+			case "instance-died", "engine-back":
+				told++
+			case "events-missed":
+			default:
+				t.Errorf("it has made %+v", e)
+			}
+			if strings.Contains(e.Message, "\x1b") || len(e.Message) > 500 || e.Service != "" || e.Time.After(time.Now().Add(time.Minute)) {
+				t.Errorf("%+v", e)
+			}
+		}
+		if told < 64 || told > 200 {
+			t.Errorf("%d of its events are kept", told)
+		}
+	})
+}

@@ -34,6 +34,9 @@ type node struct {
 	report     *wire.Report
 	early      *wire.Report     // of an agent that has not been heard yet
 	events     *wire.NodeEvents // that are not kept yet
+	recorded   budget           // events of it in the journal
+	noticed    budget           // those that it told itself
+	dropped    budget           // lines in the log about its messages
 	skewed     time.Duration    // how far its clock is off
 	sample     *otto.NodeSample
 	sampled    time.Time
@@ -178,8 +181,9 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 			p.answer(n, a)
 		}
 	}
-	if err != nil {
-		p.Log.Warn("message dropped", "topic", topic, "err", err)
+	if err != nil && n.dropped.take(now, dropsAtOnce, dropsAMinute) {
+		p.Log.Warn("message dropped", "topic", topic, "err", err, "more_like_this", n.dropped.missed)
+		n.dropped.missed = 0
 	}
 }
 
