@@ -37,12 +37,15 @@ type NodeState string
 
 // The states of a node, in the order of a normal life.
 const (
-	NodeJoining  NodeState = "joining"  // its agent has not reported yet
-	NodeReady    NodeState = "ready"    // its agent reports
-	NodeSuspect  NodeState = "suspect"  // its agent is silent; the host may be alive
-	NodeLost     NodeState = "lost"     // silent, and a second channel cannot reach the host either
-	NodeDraining NodeState = "draining" // being emptied, on request or because it is taken out
-	NodeLeft     NodeState = "left"     // stopped on request
+	NodeJoining NodeState = "joining" // its agent has not reported yet
+	NodeReady   NodeState = "ready"   // its agent reports
+	NodeSuspect NodeState = "suspect" // its agent is silent; the host may be alive
+	// NodeUnresponsive is one whose kernel answers and none of whose programs does:
+	// frozen, starved or dead. What runs there may still do so, and nobody can stop it.
+	NodeUnresponsive NodeState = "unresponsive"
+	NodeLost         NodeState = "lost"     // silent, and a second channel cannot reach the host either
+	NodeDraining     NodeState = "draining" // being emptied, on request or because it is taken out
+	NodeLeft         NodeState = "left"     // stopped on request
 )
 
 // Intent is what a person wants of a node, beside what the file says.

@@ -52,8 +52,9 @@ type Options struct {
 	Conn      Conn
 	Sampler   Sampler
 	Clock     Clock
-	// Knock returns nil if the host at address, host:port, is alive.
-	Knock func(ctx context.Context, address string) error
+	// Knock asks how much of the host at address, host:port, answers; the error says why
+	// that is not a program.
+	Knock func(ctx context.Context, address string) (otto.Reply, error)
 	// RoundTrip is the time to the host at address, host:port, and back.
 	RoundTrip func(ctx context.Context, address string) (time.Duration, error)
 	// Try asks what is at address, host:port, whether it works, as a probe says.
@@ -265,9 +266,13 @@ func (a *Agent) answer(ctx context.Context) error {
 			g.Go(func() error {
 				within, cancel := context.WithTimeout(ctx, q.Within)
 				defer cancel()
-				said := wire.Answer{NodeID: a.Enrolment.NodeID, Question: q.ID, Reached: true}
-				if err := a.Knock(within, q.Address); err != nil {
-					said.Reached, said.Error = false, err.Error()
+				reply, err := a.Knock(within, q.Address)
+				said := wire.Answer{
+					NodeID: a.Enrolment.NodeID, Question: q.ID,
+					Reached: reply != otto.ReplyNone, Works: reply == otto.ReplyProgram,
+				}
+				if err != nil {
+					said.Error = err.Error()
 				}
 				if b, err := wire.Encode(said); err == nil {
 					_ = a.Conn.Publish(ctx, a.topic(wire.KindAnswer), 0, false, b)

@@ -96,22 +96,46 @@ func BenchmarkPowerCut(b *testing.B) {
 		l.Host(n).Load("otto-echo:1")
 	}
 	var swarm, tuned time.Duration
-	b.Run("swarm", func(b *testing.B) { swarm = swarmCut(b, l, "5s") })
-	b.Run("swarm-1s", func(b *testing.B) { tuned = swarmCut(b, l, "1s") })
+	b.Run("swarm", func(b *testing.B) { swarm = swarmCut(b, l, "5s", (*lab.Host).Kill) })
+	b.Run("swarm-1s", func(b *testing.B) { tuned = swarmCut(b, l, "1s", (*lab.Host).Kill) })
 	b.Run("otto", func(b *testing.B) {
-		ours := ottoCut(b, l, names, "failover: move")
+		ours := ottoCut(b, l, names, "failover: move", (*lab.Host).Kill)
 		if ours > 0 {
 			b.ReportMetric(swarm.Seconds()/ours.Seconds(), "swarm/otto")
 			b.ReportMetric(tuned.Seconds()/ours.Seconds(), "swarm-1s/otto")
 		}
 	})
 	b.Run("otto-lease", func(b *testing.B) {
-		ottoCut(b, l, names, "failover: move, stateful: true, data: disposable")
+		ottoCut(b, l, names, "failover: move, stateful: true, data: disposable", (*lab.Host).Kill)
 	})
 }
 
-// swarmCut has the manager on n1, and a service on n2 or n3.
-func swarmCut(b *testing.B, l *lab.Lab, heartbeat string) time.Duration {
+// BenchmarkGreyHost is from every process of a service's node being frozen, or killed,
+// while its kernel answers, to the service answering on another one: with Docker Swarm
+// as it is and with Otto. Run it with -benchtime 5x.
+func BenchmarkGreyHost(b *testing.B) {
+	l := lab.Up(b, 3)
+	l.Images()
+	names := []string{"n1", "n2", "n3"}
+	for _, n := range names {
+		l.Host(n).Load("otto-echo:1")
+	}
+	for _, fault := range []struct {
+		name string
+		do   func(*lab.Host)
+	}{{"frozen", (*lab.Host).Freeze}, {"killed", (*lab.Host).KillPrograms}} {
+		var swarm time.Duration
+		b.Run("swarm-"+fault.name, func(b *testing.B) { swarm = swarmCut(b, l, "5s", fault.do) })
+		b.Run("otto-"+fault.name, func(b *testing.B) {
+			if ours := ottoCut(b, l, names, "failover: move", fault.do); ours > 0 {
+				b.ReportMetric(swarm.Seconds()/ours.Seconds(), "swarm/otto")
+			}
+		})
+	}
+}
+
+// swarmCut has the manager on n1, and a service on n2 or n3, to whose node a fault is done.
+func swarmCut(b *testing.B, l *lab.Lab, heartbeat string, fault func(*lab.Host)) time.Duration {
 	b.Helper()
 	manager := l.Host("n1")
 	manager.Docker("swarm", "init", "--advertise-addr", manager.IP)
@@ -143,9 +167,10 @@ func swarmCut(b *testing.B, l *lab.Lab, heartbeat string) time.Duration {
 		}
 		b.StartTimer()
 		cut := time.Now()
-		victim.Kill()
+		fault(victim)
 		took = append(took, serving(b, 2*time.Minute, others(l, victim.Name, "n2", "n3")...).Sub(cut))
 		b.StopTimer()
+		victim.Kill()
 		victim.Boot()
 		b.StartTimer()
 	}
@@ -153,9 +178,9 @@ func swarmCut(b *testing.B, l *lab.Lab, heartbeat string) time.Duration {
 	return median(took)
 }
 
-// ottoCut has a service with the given keys on one of the nodes. It reports also when
-// its container was started, before it answers.
-func ottoCut(b *testing.B, l *lab.Lab, names []string, keys string) time.Duration {
+// ottoCut has a service with the given keys on one of the nodes, to which a fault is done. It
+// reports also when its container was started, before it answers.
+func ottoCut(b *testing.B, l *lab.Lab, names []string, keys string, fault func(*lab.Host)) time.Duration {
 	b.Helper()
 	c := lab.NewCluster(b, nodes(l, 3, "5s")+fmt.Sprintf("  - {name: web, image: 'otto-echo:1', ports: ['%s:8080'], %s}\n", port, keys))
 	c.Start()
@@ -167,10 +192,11 @@ func ottoCut(b *testing.B, l *lab.Lab, names []string, keys string) time.Duratio
 		victim := l.Host(c.Status().Services[0].Instances[0].Node)
 		b.StartTimer()
 		cut := time.Now()
-		victim.Kill()
+		fault(victim)
 		took = append(took, serving(b, 2*time.Minute, others(l, victim.Name, names...)...).Sub(cut))
 		b.StopTimer()
 		started = append(started, restarted(b, others(l, victim.Name, names...)).Sub(cut))
+		victim.Kill()
 		victim.Boot()
 		b.StartTimer()
 	}

@@ -235,8 +235,10 @@ func (r reach) Ensure(ctx context.Context, _ otto.Node, e wire.Enrolment, _ func
 }
 func (reach) Stop(context.Context, otto.Node, string) error            { return nil }
 func (reach) Uninstall(context.Context, otto.Node, string, bool) error { return nil }
-func (reach) Alive(context.Context, otto.Node) error                   { return nil }
-func (reach) Address(otto.Node) string                                 { return "" }
+func (reach) Alive(context.Context, otto.Node) otto.Sign {
+	return otto.Sign{Reply: otto.ReplyProgram, Free: true}
+}
+func (reach) Address(otto.Node) string { return "" }
 
 func standing(c *otto.Cluster) *answer {
 	a := answer{Problem: c.Problem}

@@ -32,7 +32,6 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
-	"github.com/otto-edge/otto/knock"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -72,6 +71,9 @@ type Fleet struct {
 	cancel  context.CancelFunc
 	mu      sync.Mutex
 	tunnels map[string]*tunnel // by node
+
+	contacts map[string]*contact // with silent nodes, by node
+	open     sync.WaitGroup      // of contacts
 }
 
 // New returns a Fleet. Close ends it.
@@ -85,14 +87,15 @@ func New(opts Options) *Fleet {
 	if opts.DialTimeout == 0 {
 		opts.DialTimeout = dialWithin
 	}
-	f := &Fleet{opts: opts, log: opts.Log, tunnels: map[string]*tunnel{}}
+	f := &Fleet{opts: opts, log: opts.Log, tunnels: map[string]*tunnel{}, contacts: map[string]*contact{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
 }
 
-// Close ends the tunnels and waits for them.
+// Close ends the tunnels and all other connections that are kept, and waits for them.
 func (f *Fleet) Close() {
 	f.cancel()
+	f.open.Wait()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, t := range f.tunnels {
@@ -148,23 +151,6 @@ func (f *Fleet) Ensure(ctx context.Context, node otto.Node, e wire.Enrolment, br
 		return nil, fmt.Errorf("%s: %w", node.ID, err)
 	}
 	return v.warnings, nil
-}
-
-// Alive returns nil if the node's host answers in some way before ctx ends: at
-// its SSH port, or at that of its first jump host's way to it.
-func (f *Fleet) Alive(ctx context.Context, node otto.Node) error {
-	if node.IsLocal() {
-		return nil
-	}
-	if address := f.Address(node); address != "" {
-		return knock.Host(ctx, address)
-	}
-	h, err := f.connect(ctx, node)
-	if err != nil {
-		return err
-	}
-	h.Close()
-	return nil
 }
 
 // Address is where the node's SSH server listens, host:port; empty for the local

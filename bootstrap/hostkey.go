@@ -23,6 +23,12 @@ var (
 	errKeySeen    = errors.New("the key has been seen") // ends a handshake that was only for it
 )
 
+// otherKeyError is that of a server whose host key is not the one that is known: it may
+// be another machine.
+type otherKeyError struct{ error }
+
+func (e otherKeyError) Unwrap() error { return e.error }
+
 // hostKeys checks the keys of one server against the known_hosts files.
 type hostKeys struct {
 	hop hop
@@ -75,8 +81,8 @@ func (k hostKeys) check(address string, remote net.Addr, key ssh.PublicKey) erro
 
 func (k hostKeys) changed(want []xknownhosts.KnownKey, got string) error {
 	slices.SortFunc(want, func(a, b xknownhosts.KnownKey) int { return a.Line - b.Line })
-	return fmt.Errorf("the host key of %s has CHANGED: %s is not the one in %s:%d. If that machine was installed anew, run `ssh-keygen -f %s -R %s`; if not, somebody may be in between",
-		k.hop.name, got, want[0].Filename, want[0].Line, want[0].Filename, knownhosts.Normalize(k.hop.addr()))
+	return otherKeyError{fmt.Errorf("the host key of %s has CHANGED: %s is not the one in %s:%d. If that machine was installed anew, run `ssh-keygen -f %s -R %s`; if not, somebody may be in between",
+		k.hop.name, got, want[0].Filename, want[0].Line, want[0].Filename, knownhosts.Normalize(k.hop.addr()))}
 }
 
 // accept adds a key to the user's known_hosts.

@@ -50,6 +50,9 @@ func (f *Fleet) connectSSH(ctx context.Context, node otto.Node) (*remote, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := f.awaitWord(ctx, node); err != nil {
+		return nil, err
+	}
 	return f.dial(ctx, route, nil)
 }
 
@@ -78,12 +81,22 @@ func (f *Fleet) dial(ctx context.Context, route []hop, inspect func(hostKeys) ss
 }
 
 func (f *Fleet) dialHop(ctx context.Context, via *remote, h hop, inspect func(hostKeys) ssh.HostKeyCallback) (*remote, error) {
-	keys, err := newHostKeys(h)
+	conn, err := f.dialTCP(ctx, via, h)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := f.dialTCP(ctx, via, h)
+	client, err := f.login(ctx, conn, h, inspect)
 	if err != nil {
+		return nil, err
+	}
+	return newRemote(client, via), nil
+}
+
+// login logs in at a server over a connection, which it closes if that fails.
+func (f *Fleet) login(ctx context.Context, conn net.Conn, h hop, inspect func(hostKeys) ssh.HostKeyCallback) (*ssh.Client, error) {
+	keys, err := newHostKeys(h)
+	if err != nil {
+		conn.Close()
 		return nil, err
 	}
 	check := keys.check
@@ -92,6 +105,7 @@ func (f *Fleet) dialHop(ctx context.Context, via *remote, h hop, inspect func(ho
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
+		conn.Close()
 		return nil, err
 	}
 	creds := gather(h, home)
@@ -108,7 +122,7 @@ func (f *Fleet) dialHop(ctx context.Context, via *remote, h hop, inspect func(ho
 	}
 	client, err := f.handshake(ctx, conn, h, config)
 	if err == nil {
-		return newRemote(client, via), nil
+		return client, nil
 	}
 	conn.Close()
 	var noCommon *ssh.AlgorithmNegotiationError
@@ -116,7 +130,11 @@ func (f *Fleet) dialHop(ctx context.Context, via *remote, h hop, inspect func(ho
 	case badKey != nil:
 		return nil, badKey
 	case errors.As(err, &noCommon):
-		return nil, fmt.Errorf("%s (%s) has no key or cipher that fits: if its host key has changed, run `ssh-keygen -R %s` after you made sure: %w", h.name, h.addr(), h.host, err)
+		err = fmt.Errorf("%s (%s) has no key or cipher that fits: if its host key has changed, run `ssh-keygen -R %s` after you made sure: %w", h.name, h.addr(), h.host, err)
+		if noCommon.What == "host key" {
+			err = otherKeyError{err}
+		}
+		return nil, err
 	case strings.Contains(err.Error(), "unable to authenticate"), strings.Contains(err.Error(), "Too many authentication failures"):
 		return nil, creds.refusal(h)
 	}

@@ -184,6 +184,16 @@ type machine struct {
 	home string
 	addr string
 	key  ssh.PublicKey
+	sshd *os.Process
+	log  *syncBuffer // of sshd
+}
+
+// signal reaches the SSH server.
+func (m machine) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := m.sshd.Signal(s); err != nil {
+		t.Fatal(err)
+	}
 }
 
 const cluster = "home"
@@ -215,19 +225,21 @@ func (w *world) stranger(id string, options ...string) machine {
 	}
 	_, port, _ := net.SplitHostPort(m.addr)
 	config := fmt.Sprintf("ListenAddress 127.0.0.1\nPort %s\nHostKey %s/hostkey\nAuthorizedKeysFile %[2]s/authorized_keys\n"+
-		"StrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\nSubsystem sftp internal-sftp\nSetEnv \"HOME=%s\"\n%s\n",
+		"LogLevel VERBOSE\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\nSubsystem sftp internal-sftp\nSetEnv \"HOME=%s\"\n%s\n",
 		port, dir, m.home, strings.Join(options, "\n"))
 	if err := os.WriteFile(filepath.Join(dir, "sshd_config"), []byte(config), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
 	cmd := exec.Command(sshd, "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
-	var log syncBuffer
-	cmd.Stderr = &log
+	log := &syncBuffer{}
+	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
+	m.sshd, m.log = cmd.Process, log
 	w.t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Process.Signal(syscall.SIGCONT)
 		cmd.Wait()
 		if w.t.Failed() {
 			w.t.Logf("sshd of %s:\n%s", id, log.String())

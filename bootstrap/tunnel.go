@@ -10,6 +10,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -29,7 +30,8 @@ type tunnel struct {
 	fleet   *Fleet
 	node    otto.Node
 	brokers []string
-	addr    string // on the node
+	addr    string                 // on the node
+	conn    atomic.Pointer[remote] // while it stands
 	cancel  context.CancelFunc
 	done    chan struct{}
 }
@@ -109,7 +111,9 @@ func (t *tunnel) keep(ctx context.Context, conn *remote, l net.Listener) {
 	retry := time.Second
 	for {
 		if conn != nil {
+			t.conn.Store(conn)
 			t.serve(ctx, conn, l)
+			t.conn.Store(nil)
 			retry = time.Second
 			log.Info("tunnel ended")
 		}

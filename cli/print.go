@@ -44,7 +44,7 @@ func stateColour(state string) string {
 	switch state {
 	case string(otto.NodeReady), string(otto.InstanceRunning), string(otto.InstanceCompleted), string(otto.RequirementOK):
 		return green
-	case string(otto.NodeLost), string(otto.InstanceFailed), string(otto.InstanceUnhealthy), string(otto.RequirementViolated):
+	case string(otto.NodeLost), string(otto.NodeUnresponsive), string(otto.InstanceFailed), string(otto.InstanceUnhealthy), string(otto.RequirementViolated):
 		return red
 	default:
 		return yellow

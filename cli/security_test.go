@@ -43,8 +43,10 @@ func (g *guarded) Stop(context.Context, otto.Node, string) error            { re
 func (g *guarded) Uninstall(context.Context, otto.Node, string, bool) error { return nil }
 
 // Alive and Address implement control.Reach.
-func (g *guarded) Alive(context.Context, otto.Node) error { return nil }
-func (g *guarded) Address(otto.Node) string               { return "" }
+func (g *guarded) Alive(context.Context, otto.Node) otto.Sign {
+	return otto.Sign{Reply: otto.ReplyProgram, Free: true}
+}
+func (g *guarded) Address(otto.Node) string { return "" }
 
 func (g *guarded) enrolment(node string) (wire.Enrolment, bool) {
 	g.mu.Lock()

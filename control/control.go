@@ -51,8 +51,8 @@ type Reach interface {
 	Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) (warnings []string, err error)
 	Stop(ctx context.Context, n otto.Node, cluster string) error
 	Uninstall(ctx context.Context, n otto.Node, cluster string, volumes bool) error
-	// Alive returns nil if the node's host answers in some way before ctx ends.
-	Alive(ctx context.Context, n otto.Node) error
+	// Alive asks, past the agent, how much of the node's host answers before ctx ends.
+	Alive(ctx context.Context, n otto.Node) otto.Sign
 	// Address is the host:port by which other nodes can try the same; empty if
 	// they cannot.
 	Address(n otto.Node) string
@@ -288,7 +288,7 @@ func (p *Plane) slept(last, now time.Time) {
 	gap := max(monotonic, wall)
 	p.watching, p.look = now, true
 	for _, n := range p.nodes {
-		n.check, n.unreachable, n.reached = nil, "", ""
+		n.check, n.unreachable, n.reached, n.mute, n.muteAsked = nil, "", "", "", 0
 	}
 	p.event("asleep", "", "", fmt.Sprintf("the control plane did not run for %s, or its clock was set: nobody is judged by his silence in that time", gap.Round(time.Second)))
 }

@@ -56,8 +56,12 @@ type node struct {
 
 	check       *check    // under way
 	checked     time.Time // when the last one ended
-	reached     string    // what it has found
+	checks      int       // that have ended since it was heard
+	sign        otto.Sign // what this machine found by the last one
+	reached     string    // what it has found, one of the three at most
+	mute        string
 	unreachable string
+	muteAsked   int // how often in a row its kernel alone answered
 
 	published   string // hash of the last assignment, without its revision; empty if none was
 	untold      bool   // it has changed since, and could not be published
@@ -222,7 +226,8 @@ func (p *Plane) takeReport(n *node, r wire.Report, now time.Time) {
 // live takes in a sign of life: a message that is never retained.
 func (n *node) live(now time.Time) {
 	n.heard = now
-	n.check, n.reached, n.unreachable = nil, "", ""
+	n.check, n.reached, n.mute, n.unreachable = nil, "", "", ""
+	n.sign, n.checks, n.muteAsked = otto.Sign{}, 0, 0
 }
 
 // beat takes in a heartbeat.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -18,8 +17,7 @@ import (
 type check struct {
 	id      string
 	ends    time.Time
-	tried   bool  // whether own is known
-	own     error // nil if this machine reaches the host
+	own     *otto.Sign // what this machine has found; nil until it is known
 	asked   []string
 	answers map[string]wire.Answer // by node
 }
@@ -28,10 +26,8 @@ const (
 	checkMin    = 500 * time.Millisecond // that a host has to answer
 	checkAt     = 60                     // percent of a node's patience after which a check begins
 	checkMax    = 3 * time.Second
-	checkAgain  = time.Second     // after the last one, while a node is suspect
-	checkLost   = 5 * time.Second // after the last one, once it is lost
-	maxAsked    = 3               // nodes to ask
-	stableAfter = time.Minute     // of being ready, services go home to a node
+	maxAsked    = 3           // nodes to ask
+	stableAfter = time.Minute // of being ready, services go home to a node
 )
 
 // limits are the defaults with what the user wants instead.
@@ -63,7 +59,7 @@ func (p *Plane) judge(now time.Time) (next time.Duration) {
 		p.check(n, patience, now)
 		state, reason := health.Judge(health.Evidence{
 			Was: n.state, Watching: p.watching, Heard: n.heard, Goodbye: n.goodbye, Patience: patience,
-			Unreachable: n.unreachable, Reached: n.reached, Doubt: p.doubts,
+			Unreachable: n.unreachable, Reached: n.reached, Mute: n.mute, Asked: n.muteAsked, Doubt: p.doubts,
 			Draining: n.leaving || p.desired.Intents[id].Draining, Stopped: p.desired.Wanted.Stopped && !n.leaving,
 		}, p.limits(), now)
 		if n.leaving && state == otto.NodeDraining {
@@ -102,7 +98,7 @@ func (p *Plane) enter(n *node, state otto.NodeState, reason string, now time.Tim
 	switch {
 	case state == otto.NodeSuspect:
 		n.wake()
-	case state == otto.NodeReady && (was == otto.NodeSuspect || was == otto.NodeLost):
+	case state == otto.NodeReady && (was == otto.NodeSuspect || was == otto.NodeUnresponsive || was == otto.NodeLost):
 		n.flaps.Add(now)
 	}
 	message := "node is " + string(state)
@@ -156,52 +152,44 @@ func (p *Plane) check(n *node, patience time.Duration, now time.Time) {
 		}
 		return
 	}
-	again := checkAgain
-	if n.state == otto.NodeLost {
-		again = checkLost
-	}
-	if n.checked.After(n.heard) && now.Sub(n.checked) < again {
+	if n.checked.After(n.heard) && now.Sub(n.checked) < health.AskAgain(n.sign, n.checks, n.state) {
 		return
 	}
 	p.begin(n, min(max(checkMin, patience/2), checkMax), now)
 }
 
+// concluded reports whether nothing more is to be waited for. What answers here is
+// there, whatever others find.
 func (c *check) concluded(now time.Time) bool {
-	if c.tried && c.own == nil || !now.Before(c.ends) {
+	if c.own != nil && c.own.Reply != otto.ReplyNone || !now.Before(c.ends) {
 		return true
 	}
-	return c.tried && len(c.answers) == len(c.asked)
+	return c.own != nil && len(c.answers) == len(c.asked)
 }
 
-// conclude takes in what a check has found. Who does not answer says nothing.
+// conclude takes in what a check has found.
 func (p *Plane) conclude(n *node, c *check) {
-	n.reached, n.unreachable = "", ""
-	p.dirty = true
-	if c.tried && c.own == nil {
-		n.reached = "its host answers"
-		if n.state == otto.NodeLost {
-			n.wake()
-		}
-		return
-	}
-	var deny []string
+	found := health.Check{Own: c.own}
 	for _, id := range slices.Sorted(maps.Keys(c.answers)) {
-		if c.answers[id].Reached {
-			n.reached = fmt.Sprintf("node %s reaches its host, this machine does not", id)
-			return
-		}
-		deny = append(deny, id)
+		found.Claims = append(found.Claims, health.Claim{Node: id, Reply: c.answers[id].Found()})
 	}
-	if !c.tried {
-		return // not even our own try has ended: nothing is known
+	n.reached, n.mute, n.unreachable = found.Weigh()
+	n.sign, n.checks, p.dirty = otto.Sign{}, n.checks+1, true
+	if c.own != nil {
+		n.sign = *c.own
 	}
-	n.unreachable = c.own.Error()
-	if len(deny) > 0 {
-		n.unreachable += "; " + strings.Join(deny, " and ") + " cannot reach it either"
+	if n.mute == "" {
+		n.muteAsked = 0
+	} else {
+		n.muteAsked++
+	}
+	if n.reached != "" && (n.state == otto.NodeLost || n.state == otto.NodeUnresponsive) {
+		n.wake()
 	}
 }
 
-// begin begins a check.
+// begin begins a check. A host that has answered this machine is not to be asked by
+// others as well.
 func (p *Plane) begin(n *node, within time.Duration, now time.Time) {
 	p.checks++
 	c := &check{id: fmt.Sprintf("%d-%d", p.epoch, p.checks), ends: now.Add(within + within/4), answers: map[string]wire.Answer{}}
@@ -210,26 +198,30 @@ func (p *Plane) begin(n *node, within time.Duration, now time.Time) {
 	p.background.Go(func() {
 		ctx, cancel := context.WithTimeout(p.ctx, within)
 		defer cancel()
-		err := p.Reach.Alive(ctx, spec)
-		p.tell(p.ctx, func() { c.tried, c.own = true, err })
+		sign := p.Reach.Alive(ctx, spec)
+		p.tell(p.ctx, func() { c.own = &sign })
 	})
 	address := p.Reach.Address(spec)
-	if address == "" {
-		return // no other node can try
+	if address == "" || n.sign.Reply != otto.ReplyNone {
+		return
 	}
-	for _, id := range p.ids() {
-		peer := p.nodes[id]
-		if len(c.asked) == maxAsked {
-			return
-		}
-		if peer == n || peer.IsLocal() || peer.state != otto.NodeReady {
-			continue
-		}
+	for _, id := range p.peers(n) {
 		q, err := wire.SignQuestion(p.identity.Key, wire.Question{ClusterID: p.identity.ClusterID, Node: id, ID: c.id, Address: address, Within: within})
 		if err == nil && p.publish(wire.NodeTopic(id, wire.KindQuestion), 0, false, q) == nil {
 			c.asked = append(c.asked, id)
 		}
 	}
+}
+
+// peers are nodes that can be asked about n, in order.
+func (p *Plane) peers(n *node) (ids []string) {
+	for _, id := range p.ids() {
+		peer := p.nodes[id]
+		if len(ids) < maxAsked && peer != n && !peer.IsLocal() && peer.state == otto.NodeReady {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // answer takes in what a node found when it was asked about another one.

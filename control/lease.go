@@ -229,7 +229,10 @@ func (p *Plane) unreleased(instance, holder string, now time.Time) why {
 		return why{"waiting for NODE to say that it does not run there", holder}
 	}
 	if s := statusIn(r.Instances, instance); s != nil {
-		if s.Fenced && over {
+		if n.state == otto.NodeUnresponsive {
+			return why{"it may still run on NODE, which is unresponsive and cannot stop it: restart NODE", holder}
+		}
+		if s.Fenced && over && n.state != otto.NodeSuspect { // it may have begun anew since it said so
 			return why{}
 		}
 		return why{"waiting for NODE to stop it", holder}

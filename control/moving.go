@@ -161,8 +161,8 @@ func (p *Plane) hopeless(a decide.Act, now time.Time) string {
 	took := now.Sub(latest(a.Began, p.started))
 	s, said := p.status(a.Instance, a.To)
 	switch {
-	case n.state == otto.NodeLost:
-		return a.To + " is lost"
+	case n.state == otto.NodeLost, n.state == otto.NodeUnresponsive:
+		return a.To + " is " + string(n.state)
 	case said && s.State == otto.InstanceFailed:
 		return fmt.Sprintf("it fails on %s: %s", a.To, s.Error)
 	case said && (s.State == otto.InstancePulling && took < pullWithin || s.State == otto.InstancePaused):
@@ -175,7 +175,8 @@ func (p *Plane) hopeless(a decide.Act, now time.Time) string {
 
 // goBack gives an instance its former place again.
 func (p *Plane) goBack(a decide.Act, why string, now time.Time) {
-	if from := p.nodes[a.From]; a.Action == otto.ActionRestart || from == nil || from.state == otto.NodeLost {
+	from := p.nodes[a.From]
+	if a.Action == otto.ActionRestart || from == nil || from.state == otto.NodeLost || from.state == otto.NodeUnresponsive {
 		p.end(a, now, decide.HelpedFailed, "service-move-failed", fmt.Sprintf("the %s of %s has failed: %s", noun(a), a.Instance, why))
 		return
 	}

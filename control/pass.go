@@ -169,6 +169,8 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 		if !n.leaseOver(now) {
 			out.Unfenced = "may still run there, until its lease ends"
 		}
+	case n.state == otto.NodeUnresponsive:
+		out.Gone, out.Unfenced = "is unresponsive", "may still run there, and nobody can stop it"
 	case n.state == otto.NodeDraining:
 		out.Gone, out.Drained = "is being drained", true
 	case n.state == otto.NodeReady && !n.sick.IsZero() && now.Sub(n.sick) > sickAfter:

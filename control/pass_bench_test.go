@@ -173,7 +173,9 @@ func (*fleet) Stop(context.Context, otto.Node, string) error { return nil }
 func (*fleet) Uninstall(context.Context, otto.Node, string, bool) error { return nil }
 
 // Alive implements Reach.
-func (*fleet) Alive(context.Context, otto.Node) error { return nil }
+func (*fleet) Alive(context.Context, otto.Node) otto.Sign {
+	return otto.Sign{Reply: otto.ReplyProgram, Free: true}
+}
 
 // Address implements Reach.
 func (*fleet) Address(otto.Node) string { return "" }

@@ -13,7 +13,8 @@ import (
 // three seconds. So a stateless instance of a lost node gets a stand-in at once,
 // and the node is not told to give its own one up before it has been lost for a
 // while. If it returns until then with the same agent, its container has never
-// stopped, the stand-in goes, and nothing has moved.
+// stopped, the stand-in goes, and nothing has moved. What stands in for an unresponsive
+// node does so for as long as that is unresponsive.
 
 // recallFor is how long a node may be lost and still have its instances back.
 const recallFor = 10 * time.Second
@@ -42,6 +43,10 @@ func (p *Plane) recalled(now time.Time) plan.Placement {
 		case n.state == otto.NodeReady && n.bootID == s.boot:
 			placement[instance] = s.of
 			p.event("service-kept", s.of, service.Name, fmt.Sprintf("%s stays on %s, which is back", instance, s.of))
+		case n.state == otto.NodeUnresponsive: // what it runs may go on with it
+			s.until = now.Add(recallFor)
+			p.standIns[instance] = s
+			continue
 		case now.Before(s.until) && n.state != otto.NodeReady:
 			continue
 		default:
@@ -57,7 +62,8 @@ func (p *Plane) recalled(now time.Time) plan.Placement {
 func (p *Plane) standsIn(m plan.Move, now time.Time) bool {
 	n := p.nodes[m.From]
 	service, wanted := p.owner(m.Instance)
-	if n == nil || n.state != otto.NodeLost || n.leaving || !wanted || service.Stateful() {
+	away := n != nil && (n.state == otto.NodeLost || n.state == otto.NodeUnresponsive)
+	if !away || n.leaving || !wanted || service.Stateful() {
 		return false
 	}
 	p.standIns[m.Instance] = standIn{of: m.From, boot: n.bootID, until: n.since.Add(recallFor), why: m.Reason}

@@ -168,6 +168,9 @@ func (c *Conn) Run(ctx context.Context) error {
 	for {
 		select {
 		case d := <-c.queue:
+			if c.by != nil {
+				c.by.wait()
+			}
 			d.handle(d.topic, d.payload)
 		case <-ctx.Done():
 			return ctx.Err()

@@ -53,6 +53,9 @@ type Host struct {
 	life      chan struct{} // taken by who starts or ends the agent
 	cut       bool          // its network
 	off       bool          // its power
+	frozen    bool          // all its processes, which stand still
+	killed    bool          // all its processes, which are dead
+	refuses   bool          // its SSH server does not run
 	powered   int           // how often it was switched on again
 	poweredAt time.Time     // the last time
 	skew      time.Duration // of its wall clock
@@ -92,7 +95,7 @@ func (c *Cluster) StartAgent(host string) error {
 	defer func() { <-h.life }()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.stop != nil || h.enrolment == nil || h.off {
+	if h.stop != nil || h.enrolment == nil || h.off || h.killed {
 		return nil
 	}
 	conn, stop, err := c.agent(host, h.Dir, h.Runtime, h.clock(host, c.booted))
@@ -196,7 +199,7 @@ func (c *Cluster) PowerOff(host string) {
 	h := c.Hosts[host]
 	c.Bus.Cut(host)
 	h.mu.Lock()
-	h.off = true
+	h.off, h.frozen, h.killed, h.refuses = true, false, false, false
 	h.mu.Unlock()
 	h.life <- struct{}{}
 	defer func() { <-h.life }()
@@ -221,6 +224,62 @@ func (c *Cluster) PowerOn(host string, withAgent bool) error {
 		return c.StartAgent(host)
 	}
 	return nil
+}
+
+// FreezeAgent stops a host's agent as SIGSTOP does, and nothing else there.
+func (c *Cluster) FreezeAgent(host string) {
+	if conn := c.Hosts[host].Conn(); conn != nil {
+		conn.by.Freeze()
+	}
+}
+
+// ThawAgent ends that.
+func (c *Cluster) ThawAgent(host string) {
+	if conn := c.Hosts[host].Conn(); conn != nil {
+		conn.by.Thaw()
+	}
+}
+
+// Freeze stops every process of a host, its containers too, which do not know that
+// later. Its kernel answers.
+func (c *Cluster) Freeze(host string) {
+	c.Hosts[host].setFrozen(true)
+	c.FreezeAgent(host)
+}
+
+// Thaw ends that.
+func (c *Cluster) Thaw(host string) {
+	c.Hosts[host].setFrozen(false)
+	c.ThawAgent(host)
+}
+
+func (h *Host) setFrozen(yes bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.frozen = yes
+}
+
+// StopSSH stops a host's SSH server, and nothing else there; StartSSH starts it again.
+func (h *Host) StopSSH() { h.setRefuses(true) }
+
+// StartSSH ends StopSSH.
+func (h *Host) StartSSH() { h.setRefuses(false) }
+
+func (h *Host) setRefuses(yes bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refuses = yes
+}
+
+// KillPrograms kills every process of a host, its containers too. Its kernel answers.
+// PowerOff and PowerOn bring it back.
+func (c *Cluster) KillPrograms(host string) {
+	h := c.Hosts[host]
+	h.mu.Lock()
+	h.killed, h.refuses = true, true
+	h.mu.Unlock()
+	c.KillAgent(host)
+	h.Runtime.PowerOff()
 }
 
 // Conn is the connection of a host's agent.

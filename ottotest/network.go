@@ -2,6 +2,7 @@ package ottotest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -12,8 +13,34 @@ import (
 	"github.com/otto-edge/otto"
 )
 
-// knock is what a host finds when it tries to reach another one.
-func (c *Cluster) knock(from string) func(context.Context, string) error {
+// knock is how much of another host a host finds to answer.
+func (c *Cluster) knock(from string) func(context.Context, string) (otto.Reply, error) {
+	reach := c.reach(from)
+	return func(ctx context.Context, address string) (otto.Reply, error) {
+		if err := reach(ctx, address); err != nil {
+			return otto.ReplyNone, err
+		}
+		return c.Hosts[address].reply(ctx)
+	}
+}
+
+// reply is how much of a host answers who reaches it.
+func (h *Host) reply(ctx context.Context) (otto.Reply, error) {
+	h.mu.Lock()
+	frozen, refuses := h.frozen, h.refuses
+	h.mu.Unlock()
+	switch {
+	case refuses:
+		return otto.ReplyKernel, errors.New("it refuses connections")
+	case frozen:
+		<-ctx.Done()
+		return otto.ReplyKernel, errors.New("it accepts connections and says nothing")
+	}
+	return otto.ReplyProgram, nil
+}
+
+// reach says why a host does not reach another one's kernel.
+func (c *Cluster) reach(from string) func(context.Context, string) error {
 	return func(ctx context.Context, address string) error {
 		h := c.Hosts[address]
 		if h == nil {
@@ -40,7 +67,7 @@ func (c *Cluster) knock(from string) func(context.Context, string) error {
 func (h *Host) SetRoundTrip(d time.Duration) { h.rtt.Store(int64(d)) }
 
 func (c *Cluster) roundTrip(from string) func(context.Context, string) (time.Duration, error) {
-	reach := c.knock(from)
+	reach := c.reach(from)
 	return func(ctx context.Context, address string) (time.Duration, error) {
 		if err := reach(ctx, address); err != nil {
 			return 0, err
@@ -53,7 +80,7 @@ func (c *Cluster) roundTrip(from string) func(context.Context, string) (time.Dur
 // try is what a host finds, or the control plane without a name, when it probes a
 // published port of a host, or one of a container of its own.
 func (c *Cluster) try(from string) func(context.Context, otto.Probe, string) error {
-	reach := c.knock(from)
+	reach := c.reach(from)
 	return func(ctx context.Context, _ otto.Probe, address string) error {
 		host, port, err := net.SplitHostPort(address)
 		if from != "" && err == nil && (host == "" || host == "127.0.0.1") { // that machine itself

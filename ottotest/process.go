@@ -3,6 +3,7 @@ package ottotest
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,20 +20,63 @@ type Process struct {
 	// at, if set, is called before and after each effect.
 	at   func(p *Process, point string)
 	dead atomic.Bool
+
+	mu     sync.Mutex
+	frozen chan struct{} // closed when it goes on; nil while it is not frozen
 }
 
 var errKilled = errors.New("the process has been killed")
 
 // Kill makes that nothing of what the process does has any effect from now on.
-func (p *Process) Kill() { p.dead.Store(true) }
+func (p *Process) Kill() {
+	p.dead.Store(true)
+	p.Thaw()
+}
+
+// Freeze stops it as SIGSTOP does: it neither does anything nor takes anything in
+// before it is thawed.
+func (p *Process) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen == nil && !p.Dead() {
+		p.frozen = make(chan struct{})
+	}
+}
+
+// Thaw ends Freeze.
+func (p *Process) Thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen != nil {
+		close(p.frozen)
+		p.frozen = nil
+	}
+}
+
+// Frozen reports whether it is.
+func (p *Process) Frozen() bool { return p.gate() != nil }
+
+func (p *Process) gate() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.frozen
+}
+
+// wait returns when the process is not frozen.
+func (p *Process) wait() {
+	for gate := p.gate(); gate != nil; gate = p.gate() {
+		<-gate
+	}
+}
 
 // Dead reports whether it has been killed.
 func (p *Process) Dead() bool { return p.dead.Load() }
 
 // do has an effect on the world unless the process has been killed.
 func (p *Process) do(effect string, f func() error) error {
+	p.wait()
 	p.pass("before " + effect)
-	if p.Dead() {
+	if p.wait(); p.Dead() {
 		return errKilled
 	}
 	err := f()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/wire"
@@ -21,6 +22,9 @@ func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step f
 	if err := errors.Join(pause(ctx, h.SSHTime), r.ssh(n.ID)); err != nil {
 		return nil, err
 	}
+	if err := r.works(ctx, h); err != nil {
+		return nil, err
+	}
 	h.mu.Lock()
 	h.enrolment = &e
 	h.mu.Unlock()
@@ -30,8 +34,8 @@ func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step f
 	return nil, verify(ctx)
 }
 
-func (r reach) Stop(_ context.Context, n otto.Node, _ string) error {
-	if err := r.ssh(n.ID); err != nil {
+func (r reach) Stop(ctx context.Context, n otto.Node, _ string) error {
+	if err := errors.Join(r.ssh(n.ID), r.works(ctx, r.c.Hosts[n.ID])); err != nil {
 		return err
 	}
 	r.c.KillAgent(n.ID)
@@ -52,13 +56,28 @@ func (r reach) ssh(host string) error {
 	return nil
 }
 
+// sshWithin is how long a host is waited for that does not speak SSH.
+const sshWithin = 10 * time.Second
+
+// works says why nobody can log in at a host that is reached.
+func (r reach) works(ctx context.Context, h *Host) error {
+	ctx, cancel := context.WithTimeout(ctx, sshWithin)
+	defer cancel()
+	_, err := h.reply(ctx)
+	return err
+}
+
 // Alive implements control.Reach.
-func (r reach) Alive(ctx context.Context, n otto.Node) error {
+func (r reach) Alive(ctx context.Context, n otto.Node) otto.Sign {
 	if err := r.ssh(n.ID); err != nil {
 		<-ctx.Done()
-		return err
+		return otto.Sign{Why: err.Error()}
 	}
-	return nil
+	reply, err := r.c.Hosts[n.ID].reply(ctx)
+	if err != nil {
+		return otto.Sign{Reply: reply, Why: err.Error(), Free: true}
+	}
+	return otto.Sign{Reply: reply, Why: "its SSH server answers", Free: true}
 }
 
 // Address implements control.Reach.

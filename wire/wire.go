@@ -159,7 +159,19 @@ type Answer struct {
 	NodeID   string `json:"node_id"` // who answers
 	Question string `json:"question"`
 	Reached  bool   `json:"reached"`
-	Error    string `json:"error,omitempty"` // why it was not reached
+	Works    bool   `json:"works,omitempty"` // a program of it answered, and not its kernel alone
+	Error    string `json:"error,omitempty"` // why that is not so
+}
+
+// Found is what of the other one answered.
+func (a Answer) Found() otto.Reply {
+	switch {
+	case a.Reached && a.Works:
+		return otto.ReplyProgram
+	case a.Reached:
+		return otto.ReplyKernel
+	}
+	return otto.ReplyNone
 }
 
 // NodeEvents are the last events of a node. The message is retained, so that

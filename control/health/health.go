@@ -6,6 +6,10 @@
 // be silent follows from the rhythm of its own link (Link). A silent node is
 // lost only if a second channel cannot reach its host either (Evidence). And
 // one who hears nobody doubts himself first (Doubt).
+//
+// A host may be neither alive nor dead: its kernel answers, and none of its programs
+// does. Such a node is unresponsive. It cannot be told to stop anything, and what runs
+// there may still write.
 package health
 
 import (
@@ -25,11 +29,14 @@ type Limits struct {
 	// Grace is how long a node has to be heard at all after the control plane has
 	// begun to listen: it may have to connect to the broker first.
 	Grace time.Duration
+	// Mute is how long a node must be silent at least before it counts that no program
+	// of its host answers: its agent and its SSH server may both be starting.
+	Mute time.Duration
 }
 
 // DefaultLimits suit heartbeats every half second on a home network.
 func DefaultLimits() Limits {
-	return Limits{Floor: time.Second, Ceiling: 20 * time.Second, Grace: 15 * time.Second}
+	return Limits{Floor: time.Second, Ceiling: 20 * time.Second, Grace: 15 * time.Second, Mute: 6 * time.Second}
 }
 
 // Evidence is what is known about one node.
@@ -47,8 +54,12 @@ type Evidence struct {
 	// here, and not by another node. Empty when somebody reaches it, or when not
 	// everybody has tried since it fell silent.
 	Unreachable string
-	// Reached says who reaches the host although its agent is silent.
+	// Reached says who was answered by a program of the host although its agent is silent.
 	Reached string
+	// Mute says what answers where no program of the host does; Asked is how often in a
+	// row that was found.
+	Mute  string
+	Asked int
 	// Doubt says why the control plane does not trust its own ears.
 	Doubt string
 	// Draining says that a person wants the node empty.
@@ -76,14 +87,18 @@ func Judge(e Evidence, l Limits, now time.Time) (otto.NodeState, string) {
 	switch {
 	case !e.Heard.IsZero() && !gone && !overdue && e.Draining:
 		return otto.NodeDraining, "its services move away"
-	case !e.Heard.IsZero() && !gone && !overdue && (e.Was != otto.NodeLost || !e.Heard.Before(e.Watching)):
+	case !e.Heard.IsZero() && !gone && !overdue && (!down(e.Was) || !e.Heard.Before(e.Watching)):
 		return otto.NodeReady, ""
 	case e.Stopped:
 		return otto.NodeLeft, "stopped"
-	case e.Was == otto.NodeLost && e.Reached == "":
+	case e.Was == otto.NodeLost && e.Reached == "" && e.Mute == "":
 		return otto.NodeLost, cmp.Or(e.Unreachable, "not heard since")
 	case e.Unreachable != "" && (overdue || gone && silent > parted) && e.Doubt == "":
 		return otto.NodeLost, fmt.Sprintf("silent for %s, and %s", silent.Round(100*time.Millisecond), e.Unreachable)
+	case e.Was == otto.NodeLost && e.Mute != "", e.Was == otto.NodeUnresponsive && e.Reached == "":
+		return otto.NodeUnresponsive, mute(e)
+	case e.Mute != "" && e.Asked >= muteAsked && (overdue || gone && silent > parted) && silent > l.Mute && e.Doubt == "":
+		return otto.NodeUnresponsive, mute(e)
 	case e.Heard.IsZero():
 		return otto.NodeJoining, "its agent has not reported yet"
 	case e.Doubt != "":
@@ -93,6 +108,19 @@ func Judge(e Evidence, l Limits, now time.Time) (otto.NodeState, string) {
 	default:
 		return otto.NodeSuspect, with("its agent is silent", e.Reached)
 	}
+}
+
+// down reports whether a node in this state has to be heard before it is ready.
+func down(was otto.NodeState) bool { return was == otto.NodeLost || was == otto.NodeUnresponsive }
+
+// muteAsked is how often in a row no program may have answered.
+const muteAsked = 3
+
+func mute(e Evidence) string {
+	if e.Mute == "" {
+		return "not heard since"
+	}
+	return fmt.Sprintf("its kernel answers and none of its programs does (%s): if it hangs, restart it", e.Mute)
 }
 
 func with(reason, reached string) string {

@@ -47,6 +47,22 @@ func TestJudge(t *testing.T) {
 		"lost, listening anew":         {with(func(e *Evidence) { e.Was = otto.NodeLost; e.Watching = at(899 * second) }), 900 * second, otto.NodeLost, ""},
 		"lost, host back":              {with(func(e *Evidence) { e.Was = otto.NodeLost; e.Reached = "its SSH port answers" }), 900 * second, otto.NodeSuspect, "its SSH port answers"},
 		"lost, heard again":            {with(func(e *Evidence) { e.Was = otto.NodeLost }), 60500 * time.Millisecond, otto.NodeReady, ""},
+		"its kernel alone answers":     {with(func(e *Evidence) { e.Mute, e.Asked = "refuses", 3 }), 67 * second, otto.NodeUnresponsive, "none of its programs does (refuses)"},
+		"the same, asked twice":        {with(func(e *Evidence) { e.Mute, e.Asked = "refuses", 2 }), 67 * second, otto.NodeSuspect, "silent"},
+		"the same, not for long":       {with(func(e *Evidence) { e.Mute, e.Asked = "refuses", 3 }), 65 * second, otto.NodeSuspect, "silent"},
+		"the same, after a goodbye": {with(func(e *Evidence) {
+			e.Mute, e.Asked, e.Goodbye, e.Patience = "refuses", 3, at(60100*time.Millisecond), 20*second
+		}), 67 * second, otto.NodeUnresponsive, "refuses"},
+		"the same on a slow link":      {with(func(e *Evidence) { e.Mute, e.Asked, e.Patience = "refuses", 3, 20*second }), 67 * second, otto.NodeReady, ""},
+		"the same of many":             {with(func(e *Evidence) { e.Mute, e.Asked, e.Doubt = "refuses", 3, "we hear nobody" }), 67 * second, otto.NodeSuspect, "we hear nobody"},
+		"the same, never heard":        {Evidence{Watching: start, Patience: second, Mute: "refuses", Asked: 3}, 16 * second, otto.NodeUnresponsive, "refuses"},
+		"never heard, for a moment":    {Evidence{Watching: start, Patience: second, Mute: "refuses", Asked: 3}, 14 * second, otto.NodeJoining, "not reported"},
+		"unresponsive stays so":        {with(func(e *Evidence) { e.Was, e.Doubt = otto.NodeUnresponsive, "we hear nobody" }), 900 * second, otto.NodeUnresponsive, ""},
+		"unresponsive, heard anew":     {with(func(e *Evidence) { e.Was, e.Watching = otto.NodeUnresponsive, at(899*second) }), 900 * second, otto.NodeUnresponsive, ""},
+		"unresponsive, works again":    {with(func(e *Evidence) { e.Was, e.Reached = otto.NodeUnresponsive, "it answers" }), 900 * second, otto.NodeSuspect, "it answers"},
+		"unresponsive, then no power":  {with(func(e *Evidence) { e.Was, e.Unreachable = otto.NodeUnresponsive, "no route" }), 900 * second, otto.NodeLost, "no route"},
+		"lost, and its kernel is back": {with(func(e *Evidence) { e.Was, e.Mute, e.Asked = otto.NodeLost, "refuses", 1 }), 900 * second, otto.NodeUnresponsive, "refuses"},
+		"unresponsive, heard":          {with(func(e *Evidence) { e.Was = otto.NodeUnresponsive }), 60500 * time.Millisecond, otto.NodeReady, ""},
 		"stopped":                      {with(func(e *Evidence) { e.Stopped = true }), 62 * second, otto.NodeLeft, "stopped"},
 		"draining":                     {with(func(e *Evidence) { e.Draining = true }), 60500 * time.Millisecond, otto.NodeDraining, ""},
 		"draining, and silent":         {with(func(e *Evidence) { e.Draining = true }), 62 * second, otto.NodeSuspect, ""},
@@ -54,6 +70,54 @@ func TestJudge(t *testing.T) {
 		state, reason := Judge(c.e, DefaultLimits(), at(c.now))
 		if state != c.want || !strings.Contains(reason, c.reason) {
 			t.Errorf("%s: %s (%s), want %s (%s)", name, state, reason, c.want, c.reason)
+		}
+	}
+}
+
+func TestWeigh(t *testing.T) {
+	own := func(r otto.Reply) *otto.Sign { return &otto.Sign{Reply: r, Why: "found"} }
+	none, kernel, program := Claim{"b", otto.ReplyNone}, Claim{"c", otto.ReplyKernel}, Claim{"d", otto.ReplyProgram}
+	for name, c := range map[string]struct {
+		check                      Check
+		reached, mute, unreachable string
+	}{
+		"nothing is known":          {Check{}, "", "", ""},
+		"we found nothing":          {Check{Own: own(otto.ReplyNone)}, "", "", "found"},
+		"nor did another":           {Check{own(otto.ReplyNone), []Claim{none}}, "", "", "found; b cannot reach it either"},
+		"another did, we do not":    {Check{nil, []Claim{none}}, "", "", ""},
+		"a kernel":                  {Check{own(otto.ReplyKernel), []Claim{none, program}}, "", "found", ""},
+		"a program":                 {Check{own(otto.ReplyProgram), []Claim{none}}, "found", "", ""},
+		"a program, by another":     {Check{own(otto.ReplyNone), []Claim{none, kernel, program}}, "node d reaches its host, this machine does not", "", ""},
+		"a kernel, by another":      {Check{own(otto.ReplyNone), []Claim{none, kernel}}, "", "as node c says, which reaches it; this machine does not", ""},
+		"a program, before our try": {Check{nil, []Claim{program}}, "node d reaches its host, this machine does not", "", ""},
+	} {
+		if r, m, u := c.check.Weigh(); r != c.reached || m != c.mute || u != c.unreachable {
+			t.Errorf("%s: %q, %q, %q", name, r, m, u)
+		}
+	}
+}
+
+// TestAskAgain is the promise to servers that take notice of who comes too often.
+func TestAskAgain(t *testing.T) {
+	closes, frozen, works, none := otto.Sign{Reply: otto.ReplyProgram}, otto.Sign{Reply: otto.ReplyKernel, Free: true}, otto.Sign{Reply: otto.ReplyProgram, Free: true}, otto.Sign{}
+	for name, c := range map[string]struct {
+		sign  otto.Sign
+		asked int
+		was   otto.NodeState
+		want  time.Duration
+	}{
+		"the second time":        {closes, 1, otto.NodeSuspect, time.Second},
+		"the third time":         {closes, 2, otto.NodeSuspect, time.Second},
+		"the fourth time":        {closes, 3, otto.NodeSuspect, 2 * time.Second},
+		"later":                  {closes, 6, otto.NodeSuspect, 16 * time.Second},
+		"much later":             {closes, 1000, otto.NodeUnresponsive, time.Minute},
+		"where it is free":       {works, 1000, otto.NodeSuspect, time.Second},
+		"of an unresponsive one": {frozen, 1000, otto.NodeUnresponsive, 5 * time.Second},
+		"where nothing answers":  {none, 1000, otto.NodeSuspect, time.Second},
+		"of a lost one":          {none, 3, otto.NodeLost, 5 * time.Second},
+	} {
+		if got := AskAgain(c.sign, c.asked, c.was); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
 }
@@ -75,12 +139,16 @@ func TestNeverLostWithoutASecondChannel(t *testing.T) {
 			Patience: time.Duration(rapid.Int64Range(1e9, 2e10).Draw(t, "patience")),
 			Doubt:    rapid.SampledFrom([]string{"", "doubt"}).Draw(t, "doubt"), Stopped: rapid.Bool().Draw(t, "stopped"),
 			Unreachable: rapid.SampledFrom([]string{"", "no route"}).Draw(t, "unreachable"),
+			Mute:        rapid.SampledFrom([]string{"", "refuses"}).Draw(t, "mute"), Asked: rapid.IntRange(0, 5).Draw(t, "asked"),
 		}
 		now := at(1e12 * time.Nanosecond)
 		state, _ := Judge(e, DefaultLimits(), now)
 		heard := !e.Heard.IsZero() && now.Sub(e.Heard) < e.Patience && !e.Goodbye.After(e.Heard)
 		if state == otto.NodeLost && (e.Unreachable == "" || e.Doubt != "" || e.Watching.IsZero() || heard || now.Sub(e.Watching) <= time.Second) {
 			t.Errorf("lost by %+v", e)
+		}
+		if state == otto.NodeUnresponsive && (e.Mute == "" || e.Asked < 3 || e.Doubt != "" || e.Watching.IsZero() || heard) {
+			t.Errorf("unresponsive by %+v", e)
 		}
 	})
 }

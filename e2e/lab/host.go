@@ -102,6 +102,16 @@ func (h *Host) Kill() { h.lab.t.Helper(); h.lab.Run("kill", h.Name) }
 // Boot turns the power on again and waits for sshd and engine. The disk is as it was.
 func (h *Host) Boot() { h.lab.t.Helper(); h.lab.Run("boot", h.Name) }
 
+// Freeze stops every process, those in containers too. The kernel answers.
+func (h *Host) Freeze() { h.lab.t.Helper(); h.lab.Run("freeze", h.Name) }
+
+// Thaw ends Freeze.
+func (h *Host) Thaw() { h.lab.t.Helper(); h.lab.Run("thaw", h.Name) }
+
+// KillPrograms kills every process, those in containers too. The kernel answers until
+// Kill, and Boot brings them back.
+func (h *Host) KillPrograms() { h.lab.t.Helper(); h.lab.Run("killuser", h.Name) }
+
 // Cut pulls the network cable.
 func (h *Host) Cut() { h.lab.t.Helper(); h.lab.Run("cut", h.Name) }
 

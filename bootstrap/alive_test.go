@@ -1,0 +1,99 @@
+package bootstrap
+
+import (
+	"context"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// asks asks about a node, for a second at most.
+func asks(t *testing.T, f *Fleet, n otto.Node) otto.Sign {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	return f.Alive(ctx, n)
+}
+
+// TestFrozenServerIsAskedOverOneConnection has an SSH server stopped and going on again.
+func TestFrozenServerIsAskedOverOneConnection(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine("rpi-01")
+	f := w.fleet()
+	m.signal(t, syscall.SIGSTOP)
+	for range 3 {
+		if s := asks(t, f, m.node); s.Reply != otto.ReplyKernel || !s.Free || !strings.Contains(s.Why, "says nothing") {
+			t.Errorf("frozen: %+v", s)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := f.connect(ctx, m.node); err == nil {
+		t.Error("connected to a frozen server")
+	}
+	m.signal(t, syscall.SIGCONT)
+	eventually(t, "it answers", func() bool { return asks(t, f, m.node).Reply == otto.ReplyProgram })
+	if s := asks(t, f, m.node); !s.Free {
+		t.Errorf("working: %+v", s)
+	}
+	if n := strings.Count(m.log.String(), "Connection from") - 1; n != 1 { // one is of the test, which waited for it to listen
+		t.Errorf("%d connections:\n%s", n, m.log.String())
+	}
+	if h, err := f.connect(t.Context(), m.node); err != nil {
+		t.Error(err)
+	} else {
+		h.Close()
+	}
+}
+
+// TestHostsThatAnswerInOtherWays are neither frozen nor without power.
+func TestHostsThatAnswerInOtherWays(t *testing.T) {
+	w := newWorld(t)
+	f := w.fleet()
+	rekeyed := w.stranger("rekeyed")
+	w.know(rekeyed.addr, writeKey(t, t.TempDir()+"/other", ""))
+	refused := w.machine("refused", "AllowUsers nobody-of-this-name")
+	closes := otto.Node{ID: "closes", Host: "closes"}
+	w.alias("closes", serve(t, func(c net.Conn) { c.Close() }))
+	gone := otto.Node{ID: "gone", Host: "gone"}
+	w.alias("gone", freeAddr(t))
+	odd := otto.Node{ID: "odd", Host: "odd"}
+	w.alias("odd", serve(t, func(c net.Conn) { c.Write([]byte("220 mail\r\n")) }))
+	for _, c := range []struct {
+		node  otto.Node
+		reply otto.Reply
+		free  bool
+		why   string
+	}{
+		{rekeyed.node, otto.ReplyKernel, false, "another machine may have its address"},
+		{refused.node, otto.ReplyProgram, false, "answers"},
+		{closes, otto.ReplyProgram, false, "closes connections at once"},
+		{gone, otto.ReplyKernel, true, "refuses connections"},
+		{odd, otto.ReplyProgram, false, "answers"},
+		{otto.Node{ID: "here", Host: "localhost"}, otto.ReplyProgram, true, "this machine"},
+	} {
+		eventually(t, c.node.ID, func() bool { return asks(t, f, c.node).Free == c.free })
+		if s := asks(t, f, c.node); s.Reply != c.reply || !strings.Contains(s.Why, c.why) {
+			t.Errorf("%s: %+v", c.node.ID, s)
+		}
+	}
+}
+
+// TestContactThatBreaksIsMadeAnew pulls the cable of a host that answers.
+func TestContactThatBreaksIsMadeAnew(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine("rpi-01")
+	c := newCable(t, m.addr)
+	w.know(c.addr, m.key)
+	w.alias("cabled", c.addr)
+	node := otto.Node{ID: "cabled", Host: "cabled"}
+	f := w.fleet()
+	for range 3 {
+		eventually(t, "it answers", func() bool { s := asks(t, f, node); return s.Reply == otto.ReplyProgram && s.Free })
+		c.cut()
+	}
+}
