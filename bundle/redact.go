@@ -52,12 +52,15 @@ func Probe(p *otto.Probe) *otto.Probe {
 // nobody knows what that is.
 func Cluster(c otto.Cluster) otto.Cluster {
 	c.Nodes, c.Services = slices.Clone(c.Nodes), slices.Clone(c.Services)
+	c.Requirements = requirements(c.Requirements)
 	for i := range c.Nodes {
-		c.Nodes[i].Labels = keysOnly(c.Nodes[i].Labels)
+		n := &c.Nodes[i]
+		n.Labels, n.Requirements, n.Verdicts = keysOnly(n.Labels), requirements(n.Requirements), verdicts(n.Verdicts)
 	}
 	for i := range c.Services {
 		s := &c.Services[i]
 		s.Spec, s.Probe = Spec(s.Spec), Probe(s.Probe)
+		s.Requirements, s.Verdicts = requirements(s.Requirements), verdicts(s.Verdicts)
 		s.Instances = slices.Clone(s.Instances)
 		for j := range s.Instances {
 			s.Instances[j].SpecHash = brief(s.Instances[j].SpecHash)
@@ -67,6 +70,38 @@ func Cluster(c otto.Cluster) otto.Cluster {
 		}
 	}
 	return c
+}
+
+// requirements keep that somebody is notified, and not how: an address of a webhook is a
+// secret as a rule, and a command may hold one.
+func requirements(list []otto.Requirement) []otto.Requirement {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Notify = notify(list[i].Notify)
+	}
+	return list
+}
+
+func verdicts(list []otto.Verdict) []otto.Verdict {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Requirement.Notify = notify(list[i].Requirement.Notify)
+	}
+	return list
+}
+
+func notify(n *otto.Notify) *otto.Notify {
+	if n == nil {
+		return nil
+	}
+	out := &otto.Notify{}
+	if n.Webhook != "" {
+		out.Webhook = Redacted
+	}
+	if len(n.Command) > 0 {
+		out.Command = []string{n.Command[0], Redacted}
+	}
+	return out
 }
 
 // brief leaves enough of a hash to tell two apart, and too little to try passwords
@@ -154,6 +189,17 @@ func (s *Secrets) AddServices(list []otto.Service) {
 	for _, service := range list {
 		s.AddSpec(service.Spec)
 		s.AddProbe(service.Probe)
+		s.AddRequirements(service.Requirements)
+	}
+}
+
+// AddRequirements does so for who is notified.
+func (s *Secrets) AddRequirements(list []otto.Requirement) {
+	for _, r := range list {
+		if r.Notify != nil {
+			s.Add(r.Notify.Webhook)
+			s.addWords(r.Notify.Command)
+		}
 	}
 }
 

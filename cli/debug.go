@@ -145,6 +145,7 @@ func (k *known) tellSecrets(s *bundle.Secrets) {
 	if k.file != nil {
 		brokers = append(brokers, k.file.MQTT)
 		s.AddServices(k.file.Wanted.Services)
+		s.AddRequirements(k.file.Wanted.Requirements)
 	}
 	for _, m := range brokers {
 		s.Add(m.Password)
@@ -158,10 +159,12 @@ func (k *known) tellSecrets(s *bundle.Secrets) {
 		for _, v := range n.Labels {
 			s.Add(v)
 		}
+		s.AddRequirements(n.Requirements)
 	}
 	if k.cluster == nil {
 		return
 	}
+	s.AddRequirements(k.cluster.Requirements)
 	for _, service := range k.cluster.Services {
 		s.AddServices([]otto.Service{service.Service})
 		s.Public(service.Name, service.Spec.Image)

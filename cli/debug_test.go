@@ -60,6 +60,9 @@ services:
     healthcheck: {test: ["CMD", "curl", "http://u:hunter2-health@x/"]}
     probe: {http: {port: 80, path: "/?key=hunter2-query"}}
     logging: {driver: splunk, options: {splunk-token: hunter2-log}}
+    requirements:
+      - {metric: cpu, op: "<", value: 50%, action: notify, notify: {webhook: "https://hooks.example/hunter2-webhook"}}
+      - {metric: memory, op: "<", value: 50%, action: notify, notify: {command: [tell, --token, hunter2-notify]}}
 `)
 	put("web.env", "FILE_KEY=hunter2-envfile\n")
 	put(".env", "FROM_DOT=hunter2-dotenv\nUNUSED=hunter2-unused\n")
@@ -74,12 +77,12 @@ services:
 	secrets := []string{
 		"hunter2-outside", "hunter2-comment", "hunter2-viewer", "hunter2-mqtt", "hunter2-anchor", "hunter2-nodelabel", "hunter2-env", "hunter2-url",
 		"hunter2-arg", "hunter2-short", "hunter2-inline", "hunter2-label", "hunter2-health", "hunter2-query", "hunter2-log", "hunter2-envfile",
-		"hunter2-dotenv", "hunter2-unused", "hunter2-sshkey", "hunter2-registry", "hunter2-tlskey", "hunter2-printed", "hunter2-store", "hunter2-foreign",
+		"hunter2-webhook", "hunter2-notify", "hunter2-dotenv", "hunter2-unused", "hunter2-sshkey", "hunter2-registry", "hunter2-tlskey", "hunter2-printed", "hunter2-store", "hunter2-foreign",
 	}
 	// What is in logs of what Otto knows, and of what it does not.
 	said := strings.Join([]string{
 		"hunter2-outside", "hunter2-mqtt", "hunter2-anchor", "hunter2-env", "hunter2-url", "hunter2-arg", "hunter2-short", "hunter2-inline", "hunter2-label",
-		"hunter2-health", "hunter2-query", "hunter2-log", "hunter2-envfile", "hunter2-dotenv", "hunter2-nodelabel",
+		"hunter2-health", "hunter2-query", "hunter2-log", "hunter2-envfile", "hunter2-dotenv", "hunter2-nodelabel", "https://hooks.example/hunter2-webhook", "hunter2-notify",
 		"password=hunter2-foreign", "http://u:hunter2-foreign@x", "Bearer hunter2-foreign",
 	}, " ")
 	now := time.Now()

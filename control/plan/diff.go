@@ -11,7 +11,7 @@ import (
 )
 
 // Diff returns what changes when now replaces was, nodes first, in the order of
-// the file. No value of an environment is in it.
+// the file. No value of an environment, of a label or of a command is in it.
 func Diff(was, now otto.Wanted) []otto.Change {
 	changes := diff("node", was.Nodes, now.Nodes, func(n otto.Node) string { return n.ID }, nodeDetail)
 	changes = append(changes, diff("service", was.Services, now.Services, func(s otto.Service) string { return s.Name }, serviceDetail)...)
@@ -69,7 +69,8 @@ func serviceDetail(a, b otto.Service) string {
 }
 
 // fields lists the fields that differ by their JSON names: short values with
-// what they were and are, long ones and the environment by name only.
+// what they were and are; by name only the long ones, and those that people put secrets
+// into: the environment, labels, and the words of a command.
 func fields(a, b reflect.Value) string {
 	var parts []string
 	for i := range a.NumField() {
@@ -85,7 +86,7 @@ func fields(a, b reflect.Value) string {
 		switch {
 		case name == "spec":
 			parts = append(parts, fields(fa, fb))
-		case name == "environment", name == "healthcheck", name == "probe", name == "logging", name == "mounts", name == "devices", name == "resources", name == "requirements",
+		case name == "environment", name == "labels", name == "command", name == "entrypoint", name == "healthcheck", name == "probe", name == "logging", name == "mounts", name == "devices", name == "resources", name == "requirements",
 			name == "placement", name == "reserve", name == "update":
 			parts = append(parts, name)
 		default:
