@@ -62,6 +62,9 @@ const headerBy = "Otto-By"
 // ErrNotRunning says that no control plane answers.
 var ErrNotRunning = errors.New("the control plane is not running")
 
+// socketDir begins the name of a directory for a socket whose own path is too long.
+const socketDir = "otto-"
+
 // Socket is the path of the socket for the cluster whose state is in dir. A path
 // too long for a socket address (108 bytes on Linux, 104 elsewhere) moves to the
 // user's runtime directory.
@@ -75,5 +78,5 @@ func Socket(dir string) string {
 		base = os.TempDir()
 	}
 	sum := sha256.Sum256([]byte(dir))
-	return filepath.Join(base, "otto-"+strconv.Itoa(os.Getuid())+"-"+hex.EncodeToString(sum[:6]), "control.sock")
+	return filepath.Join(base, socketDir+strconv.Itoa(os.Getuid())+"-"+hex.EncodeToString(sum[:6]), "control.sock")
 }

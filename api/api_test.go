@@ -400,3 +400,24 @@ func FuzzRequests(f *testing.F) {
 		handler.ServeHTTP(httptest.NewRecorder(), req)
 	})
 }
+
+// TestSocketOfAnotherUserIsNotAsked puts a socket where everybody may write.
+func TestSocketOfAnotherUserIsNotAsked(t *testing.T) {
+	socket := Socket("/" + strings.Repeat("long/", 30))
+	dir := filepath.Join(t.TempDir(), filepath.Base(filepath.Dir(socket)))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	socket = filepath.Join(dir, "s")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewClient(socket, "me").Cluster(t.Context()); err == nil || !strings.Contains(err.Error(), "others may write") {
+		t.Errorf("it is asked: %v", err)
+	}
+}

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/otto-edge/otto"
@@ -21,11 +23,27 @@ type Client struct {
 	by   string
 }
 
+// safeToAsk fails for a socket in a directory for temporary files that another user has
+// made: he would be told what is to run, and its secrets.
+func safeToAsk(socket string) error {
+	if !strings.HasPrefix(filepath.Base(filepath.Dir(socket)), socketDir) {
+		return nil // beside otto.yaml
+	}
+	err := safeDir(socket, os.Geteuid())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // then nobody answers
+	}
+	return err
+}
+
 // NewClient returns a client of the control plane that listens on a socket. by
 // is who asks, for the events.
 func NewClient(socket, by string) *Client {
 	return &Client{by: by, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if err := safeToAsk(socket); err != nil {
+				return nil, err
+			}
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 	}}}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -56,16 +57,11 @@ func NewServer(plane Plane, exit func()) *Server {
 // Listen opens the socket for its owner alone. A socket that nobody answers on
 // is left from a process that was killed, and is replaced.
 func Listen(ctx context.Context, path string) (net.Listener, error) {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	info, err := os.Lstat(dir)
-	if err != nil {
+	if err := safeDir(path, os.Geteuid()); err != nil {
 		return nil, err
-	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || info.Mode().Perm()&0o022 != 0 || ok && int(stat.Uid) != os.Geteuid() {
-		return nil, fmt.Errorf("others may write to %s, so the control plane's socket cannot be there: remove it", dir)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -75,6 +71,21 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 		return nil, err
 	}
 	return l, os.Chmod(path, 0o600)
+}
+
+// safeDir fails if another user may have put a socket at path: its directory is known to
+// anybody, and may be in /tmp.
+func safeDir(path string, owners ...int) error {
+	dir := filepath.Dir(path)
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !info.IsDir() || info.Mode().Perm()&0o022 != 0 || ok && !slices.Contains(owners, int(stat.Uid)) {
+		return fmt.Errorf("others may write to %s, so the control plane's socket cannot be there: remove it", dir)
+	}
+	return nil
 }
 
 // Run answers on l until ctx ends, and then finishes what is under way.

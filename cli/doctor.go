@@ -25,6 +25,7 @@ import (
 	"github.com/otto-edge/otto/doctor"
 	"github.com/otto-edge/otto/doctor/examine"
 	"github.com/otto-edge/otto/mqtt"
+	"github.com/otto-edge/otto/wire"
 )
 
 func newDoctor(a *app) *cobra.Command {
@@ -367,9 +368,9 @@ func (a *app) printMachine(w io.Writer, title string, list []doctor.Finding, all
 			level = map[doctor.Level]string{doctor.OK: green, doctor.Warning: yellow, doctor.Problem: red}[f.Level] + level + plain
 		}
 		indent := 2 + 7 + 2 + checks + 2
-		fmt.Fprintf(w, "  %s  %-*s  %s\n", level, checks, f.Check, fold(f.What, indent, width))
+		fmt.Fprintf(w, "  %s  %-*s  %s\n", level, checks, f.Check, fold(wire.Plain(f.What), indent, width))
 		if f.Try != "" {
-			fmt.Fprintf(w, "%*s%s\n", indent, "", fold("→ "+f.Try, indent, width))
+			fmt.Fprintf(w, "%*s%s\n", indent, "", fold("→ "+wire.Plain(f.Try), indent, width))
 		}
 	}
 }

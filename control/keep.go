@@ -74,7 +74,7 @@ func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enr
 			n.step, n.problem, n.warnings = "", "", warnings
 			p.dirty = true
 			if err != nil {
-				n.problem = err.Error()
+				n.problem = wire.Plain(err.Error()) // the host has had its say in it
 				p.event("node-problem", n.ID, "", n.problem)
 			}
 		})

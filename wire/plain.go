@@ -66,3 +66,13 @@ func terminal(r rune) bool {
 	}
 	return false
 }
+
+// Plain is a text that is harmless for a terminal, as those in messages of nodes are.
+func Plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if terminal(r) {
+			return '?'
+		}
+		return r
+	}, text)
+}
