@@ -25,7 +25,7 @@ const readyFD = 3
 // startWithin is how long a control plane may take until it answers.
 const startWithin = 30 * time.Second
 
-// maxLog is how large control.log may grow before a start puts it aside, in bytes.
+// maxLog is how large control.log may grow before it is put aside, in bytes.
 const maxLog = 5 << 20
 
 // newControlPlane is what start runs in the background: a supervisor, and under
@@ -174,7 +174,7 @@ func (a *app) work(ctx context.Context) error {
 		}
 		return heard
 	}
-	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: settings.LogLevel}))
+	log := slog.New(slog.NewJSONHandler(newLogFile(os.Stderr, d.path(fileLog), maxLog), &slog.HandlerOptions{Level: settings.LogLevel}))
 	err = runControlPlane(ctx, d, log, func() { _ = say("ready") })
 	if err != nil && !say(err.Error()) && d.spare() != nil {
 		return errors.Join(err, errAgain)
