@@ -26,7 +26,18 @@ type Container struct {
 	Started  time.Time
 	Finished time.Time
 	Pid      int // 0 when not running
+	// Setup is how the engine says that it is set up, by aspect, as far as Otto has
+	// asked for it. Ports are in it only while it runs.
+	Setup map[string]string
 }
+
+// How aspects of a Container's Setup begin: the name of a network, a port of the
+// container or a path in it follows.
+const (
+	SetupNetwork = "network "
+	SetupPort    = "port "
+	SetupMount   = "mount "
+)
 
 // Image is a name of an image that is there.
 type Image struct {

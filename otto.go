@@ -24,6 +24,9 @@ var (
 	// ErrNoAnswer says that the container engine has not answered, so that it is not
 	// known what has become of what it was asked to do.
 	ErrNoAnswer = errors.New("the container engine does not answer")
+	// ErrNetworkGone says that a container cannot start because its network has been
+	// removed since it was made. Another one of the same name is not the same.
+	ErrNetworkGone = errors.New("its network has been removed")
 	// ErrStateLost says that the store is empty or unreadable although the
 	// cluster has been started before. It never means that nothing should run.
 	ErrStateLost = errors.New("the cluster's stored state is missing")

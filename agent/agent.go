@@ -72,6 +72,7 @@ type Agent struct {
 	lease   *lease
 	asked   *restarts        // owned by converge
 	pauses  *pauses          // likewise
+	setups  *setups          // likewise
 	stored  *otto.Assignment // in force when the agent started
 	problem atomic.Value     // string: what is wrong with the agent itself
 
@@ -146,6 +147,9 @@ func New(o Options) (*Agent, error) {
 	}
 	if a.pauses, err = openPauses(o.StateDir, o.Clock); err != nil {
 		o.Log.Warn("paused containers may be left alone for longer", "err", err)
+	}
+	if a.setups, err = openSetups(o.StateDir); err != nil {
+		o.Log.Warn("how containers were set up is not known any more: what they are now is taken for it", "err", err)
 	}
 	return a, nil
 }

@@ -22,7 +22,7 @@ var starts = map[string]time.Time{
 func TestClockThatIsSetTouchesNoContainer(t *testing.T) {
 	inst := otto.Instance{Name: "web", Spec: otto.ContainerSpec{Image: "web"}}
 	for name, started := range starts {
-		ctr := otto.Container{Name: "web", Instance: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Started: started}
+		ctr := otto.Container{Name: "web", Instance: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Started: started, Address: "10.1.2.3"}
 		s := situation{want: &inst, containers: []otto.Container{ctr}}
 		if st := next(s, time.Now()); st.do != doNothing || st.reason != "" {
 			t.Errorf("%s: %+v", name, st)

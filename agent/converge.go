@@ -63,6 +63,7 @@ type work struct {
 	volumes bool // there may be more volumes after it
 	pulling bool
 	cancel  context.CancelFunc
+	current *otto.Container // when it began
 }
 
 // result is how work ended, or with pulling set that it has come so far.
@@ -245,12 +246,15 @@ func (c *converger) wanted(name string) *otto.Instance {
 // launch begins work for an instance.
 func (c *converger) launch(ctx context.Context, name string, want *otto.Instance, st step) {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &work{do: st.do, cancel: cancel, asked: st.asked}
+	w := &work{do: st.do, cancel: cancel, asked: st.asked, current: st.current}
 	if st.asked {
 		c.note("instance-restarted", name, "restarted, as asked for")
 	} else if st.do == doRestart {
 		c.note("instance-unhealthy", name, "restarted: "+st.current.Ailment)
 		w.why = "it was unhealthy and has been restarted: " + st.current.Ailment
+	}
+	if st.do == doAttach {
+		c.note("instance-drifted", name, c.detached(*want, current(st))+": it is attached to its network again")
 	}
 	r := result{instance: name}
 	asked := wish{of: c.assignment.Revision}
@@ -305,6 +309,13 @@ func (c *converger) settle(r result) {
 			}
 			return
 		}
+	}
+	if w.do == doUpdate && r.err != nil {
+		c.setups.giveUp(r.instance)
+	}
+	if w.do == doAttach && r.err == nil {
+		c.attached(r.instance, *w.current)
+		return
 	}
 	if w.asked && r.err == nil {
 		return

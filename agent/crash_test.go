@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -65,6 +66,10 @@ func (d *dying) Create(ctx context.Context, i otto.Instance, name string) (id st
 
 func (d *dying) Start(ctx context.Context, id string) error {
 	return d.change(ctx, func() error { return d.Runtime.Start(ctx, id) })
+}
+
+func (d *dying) Attach(ctx context.Context, i otto.Instance, id string) error {
+	return d.change(ctx, func() error { return d.Runtime.Attach(ctx, i, id) })
 }
 
 func (d *dying) Stop(ctx context.Context, id string) error {
@@ -171,6 +176,52 @@ func killAt(t *testing.T, from, to otto.Wanted, nth int, after bool, want []stri
 		}
 	})
 	return killed
+}
+
+// TestAgentKilledWhileItMendsDriftFinishesTheJob: another container for a limit that is
+// gone, and a network that is.
+func TestAgentKilledWhileItMendsDriftFinishesTheJob(t *testing.T) {
+	for name, alter := range map[string]func(*ottotest.Runtime){
+		"limit":   func(r *ottotest.Runtime) { r.Alter("web", "memory limit", "none") },
+		"network": func(r *ottotest.Runtime) { r.Disconnect("web") },
+	} {
+		for nth, killed := 1, true; killed; nth++ {
+			for _, after := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					c := ottotest.NewCluster(t, []string{"a"}, "web")
+					h := c.Hosts["a"]
+					c.StartPlane()
+					defer c.Close()
+					s := web("")
+					s.Spec.Resources.MemoryBytes = 1 << 26
+					if _, err := c.Apply(wanted(s)); err != nil {
+						t.Fatal(err)
+					}
+					c.WaitUp(time.Minute)
+					engine := &dying{nth: nth, after: after, dead: make(chan struct{})}
+					h.Wrap = func(r agent.Runtime) agent.Runtime { engine.Runtime = r; return engine }
+					c.KillAgent("a")
+					c.WaitUp(time.Minute)
+					before := h.Runtime.List()[0].Setup
+					alter(h.Runtime)
+					select {
+					case <-engine.dead:
+						killed = true
+					case <-time.After(time.Minute):
+						killed = false
+					}
+					h.Wrap = nil
+					c.KillAgent("a")
+					time.Sleep(2 * time.Minute)
+					c.WaitUp(time.Minute)
+					list := h.Runtime.List()
+					if len(list) != 1 || list[0].Name != "web" || !maps.Equal(before, list[0].Setup) {
+						t.Errorf("%s, killed at change %d (after: %t): %+v", name, nth, after, list)
+					}
+				})
+			}
+		}
+	}
 }
 
 // TestUpdateOvertakenByAnother has one update follow another at any moment of it.

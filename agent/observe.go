@@ -45,6 +45,7 @@ func (c *converger) refresh(ctx context.Context) {
 	c.containers, c.known, c.listed = list, true, true
 	c.refreshAt = time.Now().Add(resync)
 	c.notePauses()
+	c.compare()
 	if !time.Now().Before(c.imagesAt) {
 		c.listImages(ctx)
 	}
@@ -146,6 +147,7 @@ func (c *converger) situations() map[string]situation {
 			s.attempt = attempt{}
 		}
 		s.restart = c.asked.due(*inst, s.containers)
+		s.detached = c.detached(*inst, s.containers)
 		s.blocked = blocked(*inst, leaving, reports)
 		if why, stop := c.lease.judge(*inst, c.assignment.Revision); why != "" {
 			s.blocked, s.fenced = why, stop

@@ -24,6 +24,8 @@ func (c *converger) perform(ctx context.Context, want wish, st step) (warning st
 		return c.deploy(ctx, want)
 	case doUpdate:
 		return c.update(ctx, want, st)
+	case doAttach:
+		return "", c.Runtime.Attach(ctx, want.Instance, st.current.ID)
 	case doStart:
 		return "", c.start(ctx, want, st.current.ID)
 	case doRestart:
@@ -126,6 +128,13 @@ func (c *converger) mayStart(want wish) error {
 func (c *converger) start(ctx context.Context, want wish, id string) error {
 	if err := c.mayStart(want); err != nil {
 		return err
+	}
+	err := c.Runtime.Start(ctx, id)
+	if !errors.Is(err, otto.ErrNetworkGone) {
+		return err
+	}
+	if attachErr := c.Runtime.Attach(ctx, want.Instance, id); attachErr != nil {
+		return errors.Join(err, attachErr)
 	}
 	return c.Runtime.Start(ctx, id)
 }

@@ -38,6 +38,7 @@ const (
 	doRestart verb = "restart" // stop and start what runs and is unhealthy, or is to be restarted
 	doAbort   verb = "abort"   // give up a new container beside the former one
 	doFence   verb = "fence"   // stop at once what has no lease any more
+	doAttach  verb = "attach"  // put what runs into its network again
 )
 
 // step is what to do for an instance, or why there is nothing to do.
@@ -71,6 +72,8 @@ type situation struct {
 	restart    bool           // its container has to be restarted, as was asked for
 	containers []otto.Container
 	attempt    attempt
+	detached   string // what is wrong with the network of its container, that an attachment mends
+	left       string // what has changed about it and is left as it is
 	blocked    string // why it must not be started yet
 	fenced     bool   // it must not even run
 }
@@ -99,10 +102,13 @@ func next(s situation, now time.Time) step {
 				return st
 			}
 			return patient(st, s, now)
+		} else if s.detached != "" {
+			st.do = doAttach
+			return patient(st, s, now)
 		} else if s.restart {
 			st.do, st.asked = doRestart, true
 			return gated(st, s, now)
-		} else if current.Health == unhealthy && mayRestart(s.want.Spec, s.attempt.count) {
+		} else if current.Health == unhealthy && mayRestart(s.want.Spec, s.attempt.count) && !unaddressed(*current, s.want.Spec) {
 			st.do = doRestart
 			return gated(st, s, now)
 		}
@@ -243,6 +249,9 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 	st := otto.InstanceStatus{
 		Name: s.want.Name, Service: s.want.Service, Image: s.want.Spec.Image,
 		Error: s.attempt.err, Warning: s.attempt.warning, LogTail: s.attempt.tail,
+	}
+	if s.left != "" {
+		st.Warning = strings.TrimPrefix(st.Warning+"; changed since it was made: "+s.left, "; ")
 	}
 	if st.GivenUp = busy == doNothing && current != nil && isFailedUpdate(*s.want, *current); st.GivenUp && st.Error == "" {
 		st.Error = "the update did not come up: see `docker logs " + current.Name + "` there" // an agent before this one knew why

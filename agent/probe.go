@@ -140,7 +140,14 @@ func (c *converger) examined(ctr otto.Container) otto.Container {
 		ctr.Health, ctr.Ailment = unknown, "what its health check finds is not known: "+c.engine.Problem
 	}
 	inst := c.wanted(ctr.Instance)
-	if inst == nil || inst.Probe == nil || ctr.SpecHash != inst.Spec.Hash() {
+	if inst == nil || ctr.SpecHash != inst.Spec.Hash() {
+		return ctr
+	}
+	if unaddressed(ctr, inst.Spec) {
+		ctr.Health, ctr.Ailment = unhealthy, "it has no address: it is in no network"
+		return ctr
+	}
+	if inst.Probe == nil {
 		return ctr
 	}
 	found := finding{health: starting}

@@ -195,7 +195,7 @@ func TestGraverHealthHolds(t *testing.T) {
 		{starting, unknown, unknown},
 		{starting, unhealthy, unhealthy},
 	} {
-		ctr := otto.Container{ID: "1", Instance: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Health: tt[0]}
+		ctr := otto.Container{ID: "1", Instance: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Health: tt[0], Address: "10.1.2.3"}
 		c := &converger{
 			Agent: &Agent{}, assignment: &otto.Assignment{Instances: []otto.Instance{inst}},
 			probes: map[string]*prober{"web": {container: "1", finding: finding{health: tt[1]}}},
@@ -243,7 +243,9 @@ func TestRestartPolicyOfTheUnhealthy(t *testing.T) {
 	} {
 		for i, count := range []int{0, 2, 3} {
 			inst := otto.Instance{Name: "web", Spec: otto.ContainerSpec{Image: "web", Restart: policy}}
-			ctr := otto.Container{Name: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Health: unhealthy, Ailment: "no answer"}
+			ctr := otto.Container{
+				Name: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Health: unhealthy, Ailment: "no answer", Address: "10.1.2.3",
+			}
 			s := situation{want: &inst, containers: []otto.Container{ctr}, attempt: attempt{count: count}}
 			if got := next(s, time.Now()).do == doRestart; got != want[i] {
 				t.Errorf("restart %q, %d starts: restarted: %t", policy, count, got)

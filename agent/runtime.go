@@ -31,7 +31,12 @@ type Runtime interface {
 	// labels, attached to the cluster's network, not started. It returns
 	// otto.ErrNameTaken if a container that is not this cluster's has the name.
 	Create(ctx context.Context, inst otto.Instance, name string) (id string, err error)
+	// Start starts a container. It returns otto.ErrNetworkGone if it has to be attached to
+	// its network first.
 	Start(ctx context.Context, id string) error
+	// Attach puts a container of an instance into its networks as Create has done,
+	// running or not, and whether they are there or not.
+	Attach(ctx context.Context, inst otto.Instance, id string) error
 	// Stop stops a container within its own grace period; stopping a stopped one is no error.
 	Stop(ctx context.Context, id string) error
 	// Kill stops a container within grace, whatever its own grace period is. Where

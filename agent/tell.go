@@ -19,6 +19,7 @@ func (c *converger) statuses(all map[string]situation, now time.Time) []otto.Ins
 			s.attempt = attempt{}
 		}
 		s.restart = c.asked.due(*inst, s.containers)
+		s.detached, s.left = c.detached(*inst, s.containers), c.setups.of[inst.Name].Left
 		if why, stop := c.lease.judge(*inst, c.assignment.Revision); why != "" {
 			s.blocked, s.fenced = why, stop
 		}

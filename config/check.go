@@ -108,7 +108,7 @@ func (d *document) checkService(r *reader, s *service) {
 		r.reject(s.pos, "write data: disposable if it may start without its data, or take failover out",
 			"service %s keeps data on its node and cannot be started on another one when that is lost", s.Name)
 	}
-	if p := s.Probe; p != nil && s.Spec.NetworkMode == "none" && len(p.Exec) == 0 {
+	if p := s.Probe; p != nil && (s.Spec.NetworkMode == "none" || strings.HasPrefix(s.Spec.NetworkMode, "container:")) && len(p.Exec) == 0 {
 		r.reject(s.probeAt, "write an exec probe, or take network_mode out", "service %s has no network on which its probe could reach it", s.Name)
 	}
 	if s.Spec.NetworkMode == "host" && len(s.Spec.Ports) > 0 {

@@ -3,6 +3,7 @@ package control_test
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -68,7 +69,7 @@ func TestHostilePayloadsDoNoHarm(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		c.WaitUp(20 * time.Second)
 		for name, h := range c.Hosts {
-			if now := h.Runtime.List(); !slices.Equal(before[name], now) {
+			if now := h.Runtime.List(); !reflect.DeepEqual(before[name], now) {
 				t.Errorf("the containers of %s were %v and are %v", name, before[name], now)
 			}
 		}

@@ -57,6 +57,7 @@ func containerOf(in container.InspectResponse) otto.Container {
 		ID:       in.ID,
 		Name:     strings.TrimPrefix(in.Name, "/"),
 		Restarts: in.RestartCount,
+		Setup:    setupOf(in),
 	}
 	if cfg := in.Config; cfg != nil {
 		c.Image = cfg.Image

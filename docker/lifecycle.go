@@ -77,12 +77,13 @@ func missingBind(err error) error {
 	return err
 }
 
-// Start starts a container; starting a running one is no error. One that cannot
+// Start starts a container; starting a running one is no error. The error is an
+// otto.ErrNetworkGone if its network has been removed since it was made. One that cannot
 // be started because its image is damaged is removed, unless it has ever run.
 func (r *Runtime) Start(ctx context.Context, id string) error {
 	err := r.heavy(ctx, "start "+short(id), func(ctx context.Context, c *client.Client) error {
 		_, err := c.ContainerStart(ctx, id, client.ContainerStartOptions{})
-		return err
+		return networkGone(err)
 	})
 	if !damaging(err) {
 		return err

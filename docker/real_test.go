@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/otto-edge/otto"
@@ -33,6 +35,8 @@ func TestRealEngine(t *testing.T) {
 		{"kills for want of memory", killsAreTold},
 		{"commands in a container", commandsInAContainer},
 		{"an address of its own", addressOfItsOwn},
+		{"drift is seen and mended", driftIsSeen},
+		{"a paused container stops", pausedStops},
 		{"an image that is half extracted", halfExtracted},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, r) })
@@ -475,5 +479,112 @@ func addressOfItsOwn(t *testing.T, r *Runtime) {
 	inst.Name, inst.Spec.NetworkMode = "hosted", "host"
 	if c := inspect(t, r, start(t, r, inst)); c.Address != "" {
 		t.Errorf("address %q of a container without a network of its own", c.Address)
+	}
+}
+
+// driftIsSeen has somebody do to a container what Otto has to notice.
+func driftIsSeen(t *testing.T, r *Runtime) {
+	inst := instance("drifting", "sleep", "600")
+	inst.Spec.StopGrace = time.Second
+	inst.Spec.Resources.MemoryBytes = 32 << 20
+	inst.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "drifting", Target: "/data"}, {Type: otto.MountBind, Source: "/", Target: "/host", ReadOnly: true}}
+	id := start(t, r, inst)
+	was := inspect(t, r, id)
+	for aspect, want := range map[string]string{
+		"network " + r.owner.Cluster: "drifting",
+		"mount /data":                "volume drifting",
+		"mount /host":                "bind /, read-only",
+		"restart policy":             "no",
+		"CPU limit":                  "none",
+	} {
+		if was.Setup[aspect] != want {
+			t.Errorf("%s is %q, want %q", aspect, was.Setup[aspect], want)
+		}
+	}
+	var disconnected, attached, updated map[string]string
+	engine(t, r, func(c *client.Client) error {
+		_, err := c.NetworkDisconnect(t.Context(), r.owner.Cluster, client.NetworkDisconnectOptions{Container: id})
+		return err
+	})
+	now := inspect(t, r, id)
+	if disconnected = now.Setup; now.Address != "" {
+		t.Errorf("address %q of a container in no network", now.Address)
+	}
+	if err := r.Attach(t.Context(), inst, id); err != nil {
+		t.Fatal(err)
+	}
+	now = inspect(t, r, id)
+	if attached = now.Setup; now.Address == "" || !now.Started.Equal(was.Started) {
+		t.Errorf("address %q, started %s, before %s", now.Address, now.Started, was.Started)
+	}
+	if err := r.Attach(t.Context(), inst, id); err != nil {
+		t.Errorf("one that is there: %v", err)
+	}
+	engine(t, r, func(c *client.Client) error {
+		policy := container.RestartPolicy{Name: container.RestartPolicyAlways}
+		_, err := c.ContainerUpdate(t.Context(), id, client.ContainerUpdateOptions{RestartPolicy: &policy})
+		return err
+	})
+	updated = inspect(t, r, id).Setup
+	if diff := cmp.Diff(was.Setup, attached); diff != "" {
+		t.Error("attached again:", diff)
+	}
+	if _, there := disconnected["network "+r.owner.Cluster]; there || updated["restart policy"] != "always" {
+		t.Errorf("not seen: %v, %v", disconnected, updated)
+	}
+
+	// Its network is removed and made anew while it is stopped: it has the name, and
+	// the container the id of the former one.
+	if err := r.Stop(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if stopped := inspect(t, r, id).Setup; stopped["network "+r.owner.Cluster] != "drifting" {
+		t.Errorf("stopped: %v", stopped)
+	}
+	engine(t, r, func(c *client.Client) error {
+		_, err := c.NetworkRemove(t.Context(), r.owner.Cluster, client.NetworkRemoveOptions{})
+		return err
+	})
+	if err := r.Start(t.Context(), id); !errors.Is(err, otto.ErrNetworkGone) {
+		t.Fatalf("without its network: %v", err)
+	}
+	if err := errors.Join(r.Attach(t.Context(), inst, id), r.Start(t.Context(), id)); err != nil {
+		t.Fatal(err)
+	}
+	if now := inspect(t, r, id); now.Address == "" || now.Setup["network "+r.owner.Cluster] != "drifting" {
+		t.Errorf("address %q, %v", now.Address, now.Setup)
+	}
+}
+
+// pausedStops: a lease may end while somebody has paused a container.
+func pausedStops(t *testing.T, r *Runtime) {
+	inst := instance("paused", "sleep", "600")
+	inst.Spec.StopGrace = time.Second
+	id := start(t, r, inst)
+	pause := func() {
+		engine(t, r, func(c *client.Client) error {
+			_, err := c.ContainerPause(t.Context(), id, client.ContainerPauseOptions{})
+			return err
+		})
+		if c := inspect(t, r, id); c.State != otto.ContainerPaused {
+			t.Fatalf("it is %s", c.State)
+		}
+	}
+	pause()
+	if failed, err := r.Exec(t.Context(), id, []string{"true"}); err == nil {
+		t.Errorf("a command in it: %q, and no error", failed)
+	}
+	if err := r.Stop(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+	if err := r.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	pause()
+	if err := r.Kill(t.Context(), inspect(t, r, id), time.Second); err != nil {
+		t.Error(err)
+	}
+	if c := inspect(t, r, id); c.State != otto.ContainerExited {
+		t.Errorf("killed, and %s", c.State)
 	}
 }

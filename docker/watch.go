@@ -17,7 +17,7 @@ import (
 const settle = 20 * time.Millisecond
 
 // Watch calls changed once when it begins to watch and after anything happened
-// to any container of the engine. It returns when the connection to the engine
+// to any container or network of the engine. It returns when the connection to the engine
 // breaks, or when the engine does not answer.
 func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -33,7 +33,7 @@ func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 
 	hung := time.AfterFunc(shortCall, func() { cancel(context.DeadlineExceeded) })
 	stream := c.Events(ctx, client.EventsListOptions{
-		Filters: client.Filters{}.Add("type", string(events.ContainerEventType)),
+		Filters: client.Filters{}.Add("type", string(events.ContainerEventType), string(events.NetworkEventType)),
 	})
 	hung.Stop()
 	go func() { // a stream of an engine that hangs is silent, and so is one with nothing to tell

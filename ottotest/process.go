@@ -121,6 +121,10 @@ func (e engine) Start(ctx context.Context, id string) error {
 	return e.by.do("start", func() error { return e.Runtime.Start(ctx, id) })
 }
 
+func (e engine) Attach(ctx context.Context, i otto.Instance, id string) error {
+	return e.by.do("attach", func() error { return e.Runtime.Attach(ctx, i, id) })
+}
+
 func (e engine) Stop(ctx context.Context, id string) error {
 	return e.by.do("stop", func() error { return e.Runtime.Stop(ctx, id) })
 }

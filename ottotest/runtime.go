@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +30,8 @@ type Runtime struct {
 	Observe func(otto.Container)
 	// FailStart, if set, says why an instance's container does not start.
 	FailStart func(otto.Instance) error
+	// Limitless engines ignore limits of memory, as on a Raspberry Pi.
+	Limitless bool
 
 	mu         sync.Mutex
 	down       string        // why the engine does not answer
@@ -54,11 +57,34 @@ type container struct {
 	inst    otto.Instance
 	of      otto.Ownership
 	address string // in the cluster's network
-	cut     bool   // ran when the power went
-	ran     bool   // when it was observed last
+	setup   map[string]string
+	netless bool // its network has been removed
+	cut     bool // ran when the power went
+	ran     bool // when it was observed last
 	// busy is until when the engine works on it: it does one thing after the other with
 	// a container, and is not stopped in that by the end of who has asked for it.
 	busy time.Time
+}
+
+// netAspect is the cluster's network, in what the engine says of containers.
+const netAspect = otto.SetupNetwork + "test"
+
+// setupOf is how a container of an instance is made.
+func (r *Runtime) setupOf(inst otto.Instance) map[string]string {
+	setup := map[string]string{"memory limit": "none", "restart policy": inst.Spec.Restart}
+	if inst.Spec.NetworkMode != "host" && inst.Spec.NetworkMode != "none" {
+		setup[netAspect] = inst.Service + " " + inst.Name
+	}
+	if n := inst.Spec.Resources.MemoryBytes; n > 0 && !r.Limitless {
+		setup["memory limit"] = fmt.Sprint(n)
+	}
+	for _, p := range inst.Spec.Ports {
+		setup[fmt.Sprint(otto.SetupPort, p.Container)] = fmt.Sprint(p.Host)
+	}
+	for _, m := range inst.Spec.Mounts {
+		setup[otto.SetupMount+m.Target] = m.Source
+	}
+	return setup
 }
 
 // containerNet begins the addresses of all containers.
@@ -66,7 +92,7 @@ const containerNet = "10.88."
 
 // at is the address of a container; empty if it does not run, or not in a network.
 func (c *container) at() string {
-	if !c.lives() || c.inst.Spec.NetworkMode == "host" || c.inst.Spec.NetworkMode == "none" {
+	if _, in := c.setup[netAspect]; !in || !c.lives() {
 		return ""
 	}
 	return c.address
@@ -75,7 +101,10 @@ func (c *container) at() string {
 // reported is the container as the engine tells of it.
 func (c *container) reported() otto.Container {
 	out := c.Container
-	out.Address = c.at()
+	out.Address, out.Setup = c.at(), maps.Clone(c.setup)
+	if c.State != otto.ContainerRunning {
+		maps.DeleteFunc(out.Setup, func(aspect, _ string) bool { return strings.HasPrefix(aspect, otto.SetupPort) })
+	}
 	return out
 }
 
@@ -223,6 +252,7 @@ func (r *Runtime) add(inst otto.Instance, name string) *container {
 		ID: fmt.Sprintf("%064x", sha256.Sum256(fmt.Append(nil, name, r.seq[name]))), Name: name, Service: inst.Service, Instance: inst.Name,
 		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, State: otto.ContainerRunning, Started: time.Now(),
 	}}
+	c.setup = r.setupOf(inst)
 	r.containers = append(r.containers, c)
 	return c
 }
@@ -235,6 +265,9 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 				return err
 			}
 		}
+		if c.netless {
+			return otto.ErrNetworkGone
+		}
 		if !c.lives() {
 			c.State, c.Started, c.ExitCode, c.OOM = otto.ContainerRunning, time.Now(), 0, false
 			r.starts[c.Instance]++
@@ -243,6 +276,14 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 				time.AfterFunc(healthAfter, func() { _ = r.change(id, func(c *container) error { r.examine(c); return nil }) })
 			}
 		}
+		return nil
+	})
+}
+
+// Attach implements agent.Runtime.
+func (r *Runtime) Attach(ctx context.Context, inst otto.Instance, id string) error {
+	return r.with(ctx, 0, id, func(c *container) error {
+		c.setup[netAspect], c.netless = inst.Service+" "+inst.Name, false
 		return nil
 	})
 }

@@ -156,6 +156,36 @@ func (r *Runtime) Pause(instance string, pause bool) {
 	r.changed()
 }
 
+// Alter changes how an instance's containers are set up, behind everybody's back. An
+// aspect with the value "-" is gone.
+func (r *Runtime) Alter(instance, aspect, value string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		switch {
+		case c.Instance != instance:
+		case value == "-":
+			delete(c.setup, aspect)
+		default:
+			c.setup[aspect] = value
+		}
+	}
+	r.changed()
+}
+
+// LoseNetwork removes the cluster's network, as far as stopped containers go: they do
+// not start before they are attached to another one.
+func (r *Runtime) LoseNetwork() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		c.netless = !c.lives()
+	}
+}
+
+// Disconnect takes an instance's containers out of their network.
+func (r *Runtime) Disconnect(instance string) { r.Alter(instance, netAspect, "-") }
+
 // RunOut ends an instance's running container for want of memory.
 func (r *Runtime) RunOut(instance string) {
 	r.mu.Lock()
