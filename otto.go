@@ -27,6 +27,8 @@ var (
 	// ErrNetworkGone says that a container cannot start because its network has been
 	// removed since it was made. Another one of the same name is not the same.
 	ErrNetworkGone = errors.New("its network has been removed")
+	// ErrUnreached says that one machine does not reach another.
+	ErrUnreached = errors.New("the host is not reached")
 	// ErrStateLost says that the store is empty or unreadable although the
 	// cluster has been started before. It never means that nothing should run.
 	ErrStateLost = errors.New("the cluster's stored state is missing")

@@ -238,7 +238,8 @@ func (reach) Uninstall(context.Context, otto.Node, string, bool) error { return 
 func (reach) Alive(context.Context, otto.Node) otto.Sign {
 	return otto.Sign{Reply: otto.ReplyProgram, Free: true}
 }
-func (reach) Address(otto.Node) string { return "" }
+func (reach) Through(context.Context, otto.Node, otto.Node) error { return nil }
+func (reach) Address(otto.Node) string                            { return "" }
 
 func standing(c *otto.Cluster) *answer {
 	a := answer{Problem: c.Problem}

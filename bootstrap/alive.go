@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -276,4 +277,42 @@ func closed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
+}
+
+// Through returns nil if the node's host proves by its own key, on a connection through the
+// SSH server of another node, that it works: neither that server nor anybody on the way
+// has that key. otto.ErrUnreached says that the other node's server does not reach it.
+func (f *Fleet) Through(ctx context.Context, other, node otto.Node) error {
+	config, err := f.sshConfig()
+	if err != nil {
+		return err
+	}
+	route, err := config.route(node)
+	if err != nil {
+		return err
+	}
+	via, err := f.connectSSH(ctx, other)
+	if err != nil {
+		return err
+	}
+	defer via.Close()
+	h := route[len(route)-1]
+	conn, err := via.DialContext(ctx, "tcp", h.addr())
+	var failed *ssh.OpenChannelError
+	switch {
+	case errors.As(err, &failed) && failed.Reason == ssh.ConnectionFailed && !strings.Contains(failed.Message, "refused"),
+		err != nil && ctx.Err() != nil:
+		return fmt.Errorf("%w through %s: %w", otto.ErrUnreached, other.ID, err)
+	case err != nil:
+		return fmt.Errorf("%s forwards no connection to %s: %w", other.ID, h.addr(), err)
+	}
+	_, err = f.login(ctx, conn, h, func(k hostKeys) ssh.HostKeyCallback {
+		return func(address string, remote net.Addr, key ssh.PublicKey) error {
+			return cmp.Or(k.check(address, remote, key), errKeySeen)
+		}
+	})
+	if errors.Is(err, errKeySeen) {
+		return nil
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"syscall"
@@ -95,5 +96,39 @@ func TestContactThatBreaksIsMadeAnew(t *testing.T) {
 	for range 3 {
 		eventually(t, "it answers", func() bool { s := asks(t, f, node); return s.Reply == otto.ReplyProgram && s.Free })
 		c.cut()
+	}
+}
+
+func TestHostProvesItselfThroughAnotherNode(t *testing.T) {
+	w := newWorld(t)
+	f := w.fleet()
+	peer, host, frozen, other := w.machine("peer"), w.machine("host"), w.machine("frozen"), w.stranger("other")
+	shut := w.machine("shut", "AllowTcpForwarding no")
+	frozen.signal(t, syscall.SIGSTOP)
+	w.know(other.addr, writeKey(t, t.TempDir()+"/key", ""))
+	gone := otto.Node{ID: "gone", Host: "gone"}
+	w.alias("gone", freeAddr(t))
+	for name, c := range map[string]struct {
+		through machine
+		node    otto.Node
+		err     string // empty for proof
+	}{
+		"it works":                 {peer, host.node, ""},
+		"nothing is forwarded":     {shut, host.node, "shut forwards no connection"},
+		"it is frozen":             {peer, frozen.node, "frozen"},
+		"it is refused":            {peer, gone, "peer forwards no connection"},
+		"another one answers":      {peer, other.node, "has CHANGED"},
+		"the other one is frozen":  {frozen, host.node, "frozen"},
+		"neither the way to there": {machine{node: gone}, host.node, "refuses connections"},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		err := f.Through(ctx, c.through.node, c.node)
+		cancel()
+		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if errors.Is(err, otto.ErrUnreached) {
+			t.Errorf("%s: the host is there: %v", name, err)
+		}
 	}
 }

@@ -46,6 +46,8 @@ func (g *guarded) Uninstall(context.Context, otto.Node, string, bool) error { re
 func (g *guarded) Alive(context.Context, otto.Node) otto.Sign {
 	return otto.Sign{Reply: otto.ReplyProgram, Free: true}
 }
+func (g *guarded) Through(context.Context, otto.Node, otto.Node) error { return nil }
+
 func (g *guarded) Address(otto.Node) string { return "" }
 
 func (g *guarded) enrolment(node string) (wire.Enrolment, bool) {

@@ -53,6 +53,10 @@ type Reach interface {
 	Uninstall(ctx context.Context, n otto.Node, cluster string, volumes bool) error
 	// Alive asks, past the agent, how much of the node's host answers before ctx ends.
 	Alive(ctx context.Context, n otto.Node) otto.Sign
+	// Through returns nil if the node's host proves by its own key, to who connects to it
+	// through the SSH server of another node, that it works; otto.ErrUnreached says that
+	// the other one does not reach it.
+	Through(ctx context.Context, other, n otto.Node) error
 	// Address is the host:port by which other nodes can try the same; empty if
 	// they cannot.
 	Address(n otto.Node) string

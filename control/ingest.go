@@ -61,7 +61,8 @@ type node struct {
 	reached     string    // what it has found, one of the three at most
 	mute        string
 	unreachable string
-	muteAsked   int // how often in a row its kernel alone answered
+	muteAsked   int       // how often in a row its kernel alone answered
+	claimed     time.Time // since when others claim to reach its host, and it has not proven it
 
 	published   string // hash of the last assignment, without its revision; empty if none was
 	untold      bool   // it has changed since, and could not be published
@@ -228,6 +229,7 @@ func (n *node) live(now time.Time) {
 	n.heard = now
 	n.check, n.reached, n.mute, n.unreachable = nil, "", "", ""
 	n.sign, n.checks, n.muteAsked = otto.Sign{}, 0, 0
+	n.claimed = time.Time{}
 }
 
 // beat takes in a heartbeat.

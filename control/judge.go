@@ -2,8 +2,10 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -20,13 +22,17 @@ type check struct {
 	own     *otto.Sign // what this machine has found; nil until it is known
 	asked   []string
 	answers map[string]wire.Answer // by node
+	proving bool                   // claims are looked into
+	claims  []string               // nodes that claim to reach the host
+	proofs  map[string]error       // by those nodes, as far as it is known; nil is one
 }
 
 const (
 	checkMin    = 500 * time.Millisecond // that a host has to answer
 	checkAt     = 60                     // percent of a node's patience after which a check begins
 	checkMax    = 3 * time.Second
-	maxAsked    = 3           // nodes to ask
+	maxAsked    = 3 // nodes to ask
+	proveWithin = 5 * time.Second
 	stableAfter = time.Minute // of being ready, services go home to a node
 )
 
@@ -146,8 +152,8 @@ func (p *Plane) check(n *node, patience time.Duration, now time.Time) {
 		return
 	}
 	if c := n.check; c != nil {
-		if c.concluded(now) {
-			p.conclude(n, c)
+		if c.concluded(now) && !p.prove(n, c, now) {
+			p.conclude(n, c, now)
 			n.check, n.checked = nil, now
 		}
 		return
@@ -164,14 +170,69 @@ func (c *check) concluded(now time.Time) bool {
 	if c.own != nil && c.own.Reply != otto.ReplyNone || !now.Before(c.ends) {
 		return true
 	}
+	if c.proving {
+		return len(c.proofs) == len(c.claims)
+	}
 	return c.own != nil && len(c.answers) == len(c.asked)
 }
 
+// prove has the host that this machine does not reach prove itself through those nodes
+// that claim to reach it, and reports whether that has just begun.
+func (p *Plane) prove(n *node, c *check, now time.Time) bool {
+	if c.proving || c.own == nil || c.own.Reply != otto.ReplyNone {
+		return false
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.answers)) {
+		if p.nodes[id] != nil && c.answers[id].Found() != otto.ReplyNone {
+			c.claims = append(c.claims, id)
+		}
+	}
+	if len(c.claims) == 0 {
+		return false
+	}
+	c.proving, c.proofs, c.ends = true, map[string]error{}, now.Add(proveWithin+checkMin)
+	host := n.Node
+	for _, id := range c.claims {
+		peer := p.nodes[id].Node
+		p.background.Go(func() {
+			ctx, cancel := context.WithTimeout(p.ctx, proveWithin)
+			defer cancel()
+			err := p.Reach.Through(ctx, peer, host)
+			p.tell(p.ctx, func() { c.proofs[peer.ID] = err })
+		})
+	}
+	return true
+}
+
+// claim is what a node has found, and whether it is proven. One whose own SSH server
+// does not reach the host is not believed.
+func (c *check) claim(id string) health.Claim {
+	claim := health.Claim{Node: id, Reply: c.answers[id].Found()}
+	err, tried := c.proofs[id]
+	switch {
+	case tried && err == nil:
+		claim.Proven = true
+	case errors.Is(err, otto.ErrUnreached):
+		claim.Reply = otto.ReplyNone
+	}
+	return claim
+}
+
 // conclude takes in what a check has found.
-func (p *Plane) conclude(n *node, c *check) {
+func (p *Plane) conclude(n *node, c *check, now time.Time) {
 	found := health.Check{Own: c.own}
 	for _, id := range slices.Sorted(maps.Keys(c.answers)) {
-		found.Claims = append(found.Claims, health.Claim{Node: id, Reply: c.answers[id].Found()})
+		found.Claims = append(found.Claims, c.claim(id))
+	}
+	proven := slices.ContainsFunc(found.Claims, func(c health.Claim) bool { return c.Proven })
+	switch {
+	case proven, c.own != nil && c.own.Reply != otto.ReplyNone:
+		n.claimed = time.Time{}
+	case n.claimed.IsZero() && slices.ContainsFunc(found.Claims, health.Claim.Claims):
+		n.claimed = now
+	}
+	if !n.claimed.IsZero() {
+		found.Claimed = now.Sub(n.claimed)
 	}
 	n.reached, n.mute, n.unreachable = found.Weigh()
 	n.sign, n.checks, p.dirty = otto.Sign{}, n.checks+1, true
@@ -213,14 +274,16 @@ func (p *Plane) begin(n *node, within time.Duration, now time.Time) {
 	}
 }
 
-// peers are nodes that can be asked about n, in order.
+// peers are some nodes that can be asked about n, others each time, in order.
 func (p *Plane) peers(n *node) (ids []string) {
 	for _, id := range p.ids() {
-		peer := p.nodes[id]
-		if len(ids) < maxAsked && peer != n && !peer.IsLocal() && peer.state == otto.NodeReady {
+		if peer := p.nodes[id]; peer != n && !peer.IsLocal() && peer.state == otto.NodeReady {
 			ids = append(ids, id)
 		}
 	}
+	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+	ids = ids[:min(len(ids), maxAsked)]
+	slices.Sort(ids)
 	return ids
 }
 

@@ -177,6 +177,9 @@ func (*fleet) Alive(context.Context, otto.Node) otto.Sign {
 	return otto.Sign{Reply: otto.ReplyProgram, Free: true}
 }
 
+// Through implements Reach.
+func (*fleet) Through(context.Context, otto.Node, otto.Node) error { return nil }
+
 // Address implements Reach.
 func (*fleet) Address(otto.Node) string { return "" }
 

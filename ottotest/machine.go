@@ -50,20 +50,25 @@ type Host struct {
 	rtt     atomic.Int64 // nanoseconds that a packet from anywhere takes to it and back
 	devices sync.Map     // by path, of those that are plugged in
 
-	life      chan struct{} // taken by who starts or ends the agent
-	cut       bool          // its network
-	off       bool          // its power
-	frozen    bool          // all its processes, which stand still
-	killed    bool          // all its processes, which are dead
-	refuses   bool          // its SSH server does not run
-	powered   int           // how often it was switched on again
-	poweredAt time.Time     // the last time
-	skew      time.Duration // of its wall clock
-	mu        sync.Mutex
-	enrolment *wire.Enrolment
-	conn      *Conn
-	stop      func()
-	boots     int
+	life    chan struct{} // taken by who starts or ends the agent
+	cut     bool          // its network
+	off     bool          // its power
+	frozen  bool          // all its processes, which stand still
+	killed  bool          // all its processes, which are dead
+	refuses bool          // its SSH server does not run
+	apart   bool          // from the control plane's machine, which does not reach it
+	stuck   bool          // its agent cannot be ended
+
+	forwardsNothing bool // its SSH server
+	lie             func(address string) otto.Reply
+	powered         int           // how often it was switched on again
+	poweredAt       time.Time     // the last time
+	skew            time.Duration // of its wall clock
+	mu              sync.Mutex
+	enrolment       *wire.Enrolment
+	conn            *Conn
+	stop            func()
+	boots           int
 }
 
 // KillAgent ends a host's agent as kill -9 would; its containers run on.
@@ -257,6 +262,27 @@ func (h *Host) setFrozen(yes bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.frozen = yes
+}
+
+// SetApart breaks the path from the control plane's machine to the host, for SSH alone.
+func (h *Host) SetApart(yes bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.apart = yes
+}
+
+// SetForwarding is whether the host's SSH server forwards connections, as it does at first.
+func (h *Host) SetForwarding(yes bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.forwardsNothing = !yes
+}
+
+// SetLie has the host's agent say of others what is not so.
+func (h *Host) SetLie(lie func(address string) otto.Reply) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lie = lie
 }
 
 // StopSSH stops a host's SSH server, and nothing else there; StartSSH starts it again.

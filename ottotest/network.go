@@ -17,11 +17,20 @@ import (
 func (c *Cluster) knock(from string) func(context.Context, string) (otto.Reply, error) {
 	reach := c.reach(from)
 	return func(ctx context.Context, address string) (otto.Reply, error) {
+		if lie := c.Hosts[from].liesBy(); lie != nil {
+			return lie(address), nil
+		}
 		if err := reach(ctx, address); err != nil {
 			return otto.ReplyNone, err
 		}
 		return c.Hosts[address].reply(ctx)
 	}
+}
+
+func (h *Host) liesBy() func(string) otto.Reply {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lie
 }
 
 // reply is how much of a host answers who reaches it.

@@ -50,7 +50,7 @@ func (r reach) ssh(host string) error {
 	switch {
 	case h.unreachable != nil:
 		return h.unreachable
-	case h.cut || h.off:
+	case h.cut || h.off || h.apart:
 		return errors.New("no route to host")
 	}
 	return nil
@@ -78,6 +78,25 @@ func (r reach) Alive(ctx context.Context, n otto.Node) otto.Sign {
 		return otto.Sign{Reply: reply, Why: err.Error(), Free: true}
 	}
 	return otto.Sign{Reply: reply, Why: "its SSH server answers", Free: true}
+}
+
+// Through implements control.Reach.
+func (r reach) Through(ctx context.Context, other, n otto.Node) error {
+	h := r.c.Hosts[other.ID]
+	if err := errors.Join(r.ssh(other.ID), r.works(ctx, h)); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	closed := h.forwardsNothing
+	h.mu.Unlock()
+	if closed {
+		return errors.New("its SSH server forwards nothing")
+	}
+	if err := r.c.reach(other.ID)(ctx, n.ID); err != nil {
+		return fmt.Errorf("%w: %w", otto.ErrUnreached, err)
+	}
+	_, err := r.c.Hosts[n.ID].reply(ctx)
+	return err
 }
 
 // Address implements control.Reach.

@@ -14,13 +14,24 @@ type Check struct {
 	Own *otto.Sign
 	// Claims are what other nodes say that they have found, those that have answered.
 	Claims []Claim
+	// Claimed is for how long it has been claimed, without proof, that the host is there.
+	Claimed time.Duration
 }
 
 // Claim is what a node says of another one's host.
 type Claim struct {
 	Node  string
 	Reply otto.Reply
+	// Proven says that the host has shown by its own key, through that node, that it works.
+	Proven bool
 }
+
+// claimHolds is how long a claim without proof is believed: a node may be mistaken, or
+// lie, and its SSH server may forward nothing, so that there can be no proof.
+const claimHolds = 30 * time.Second
+
+// Claims reports whether a claim says that the host is there and does not prove it.
+func (c Claim) Claims() bool { return c.Reply != otto.ReplyNone && !c.Proven }
 
 // Weigh says what a check means, one of the three at most: that a program of the host
 // answers, that its kernel alone does, or that nothing does. Who has not answered says
@@ -36,23 +47,33 @@ func (c Check) Weigh() (reached, mute, unreachable string) {
 	case otto.ReplyKernel:
 		return "", c.Own.Why, ""
 	}
-	var deny []string
+	var deny, doubted []string
 	for _, claim := range c.Claims {
-		switch claim.Reply {
-		case otto.ReplyProgram:
-			return fmt.Sprintf("node %s reaches its host, this machine does not", claim.Node), "", ""
-		case otto.ReplyKernel:
-			mute = fmt.Sprintf("as node %s says, which reaches it; this machine does not", claim.Node)
-		default:
+		switch {
+		case claim.Proven:
+			return fmt.Sprintf("its host has proven through node %s that it works, this machine does not reach it", claim.Node), "", ""
+		case claim.Reply == otto.ReplyNone:
 			deny = append(deny, claim.Node)
+		case c.Claimed > claimHolds:
+			doubted = append(doubted, claim.Node)
+		case claim.Reply == otto.ReplyProgram:
+			reached = fmt.Sprintf("node %s says that it reaches its host, this machine does not", claim.Node)
+		default:
+			mute = fmt.Sprintf("as node %s says, which reaches it; this machine does not", claim.Node)
 		}
 	}
-	if mute != "" {
+	switch {
+	case reached != "":
+		return reached, "", ""
+	case mute != "":
 		return "", mute, ""
 	}
 	unreachable = c.Own.Why
 	if len(deny) > 0 {
 		unreachable += "; " + strings.Join(deny, " and ") + " cannot reach it either"
+	}
+	if len(doubted) > 0 {
+		unreachable += fmt.Sprintf("; %s claims to, but the host has not proven it", strings.Join(doubted, " and "))
 	}
 	return "", "", unreachable
 }

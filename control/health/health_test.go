@@ -76,20 +76,30 @@ func TestJudge(t *testing.T) {
 
 func TestWeigh(t *testing.T) {
 	own := func(r otto.Reply) *otto.Sign { return &otto.Sign{Reply: r, Why: "found"} }
-	none, kernel, program := Claim{"b", otto.ReplyNone}, Claim{"c", otto.ReplyKernel}, Claim{"d", otto.ReplyProgram}
+	none, kernel, program := Claim{Node: "b"}, Claim{Node: "c", Reply: otto.ReplyKernel}, Claim{Node: "d", Reply: otto.ReplyProgram}
+	proof := Claim{Node: "e", Reply: otto.ReplyProgram, Proven: true}
+	said, long := "node d says that it reaches its host, this machine does not", claimHolds+1
 	for name, c := range map[string]struct {
 		check                      Check
 		reached, mute, unreachable string
 	}{
 		"nothing is known":          {Check{}, "", "", ""},
 		"we found nothing":          {Check{Own: own(otto.ReplyNone)}, "", "", "found"},
-		"nor did another":           {Check{own(otto.ReplyNone), []Claim{none}}, "", "", "found; b cannot reach it either"},
-		"another did, we do not":    {Check{nil, []Claim{none}}, "", "", ""},
-		"a kernel":                  {Check{own(otto.ReplyKernel), []Claim{none, program}}, "", "found", ""},
-		"a program":                 {Check{own(otto.ReplyProgram), []Claim{none}}, "found", "", ""},
-		"a program, by another":     {Check{own(otto.ReplyNone), []Claim{none, kernel, program}}, "node d reaches its host, this machine does not", "", ""},
-		"a kernel, by another":      {Check{own(otto.ReplyNone), []Claim{none, kernel}}, "", "as node c says, which reaches it; this machine does not", ""},
-		"a program, before our try": {Check{nil, []Claim{program}}, "node d reaches its host, this machine does not", "", ""},
+		"nor did another":           {Check{Own: own(otto.ReplyNone), Claims: []Claim{none}}, "", "", "found; b cannot reach it either"},
+		"another did, we do not":    {Check{Claims: []Claim{none}}, "", "", ""},
+		"a kernel":                  {Check{Own: own(otto.ReplyKernel), Claims: []Claim{none, program}}, "", "found", ""},
+		"a program":                 {Check{Own: own(otto.ReplyProgram), Claims: []Claim{none}}, "found", "", ""},
+		"a program, by another":     {Check{Own: own(otto.ReplyNone), Claims: []Claim{none, kernel, program}}, said, "", ""},
+		"a kernel, by another":      {Check{Own: own(otto.ReplyNone), Claims: []Claim{none, kernel}}, "", "as node c says, which reaches it; this machine does not", ""},
+		"a program, before our try": {Check{Claims: []Claim{program}}, said, "", ""},
+		"claimed for too long": {
+			Check{Own: own(otto.ReplyNone), Claims: []Claim{none, kernel, program}, Claimed: long},
+			"", "", "found; b cannot reach it either; c and d claims to, but the host has not proven it",
+		},
+		"proven, however long": {
+			Check{Own: own(otto.ReplyNone), Claims: []Claim{none, program, proof}, Claimed: long},
+			"its host has proven through node e that it works, this machine does not reach it", "", "",
+		},
 	} {
 		if r, m, u := c.check.Weigh(); r != c.reached || m != c.mute || u != c.unreachable {
 			t.Errorf("%s: %q, %q, %q", name, r, m, u)
