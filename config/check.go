@@ -79,15 +79,7 @@ func (d *document) checkNames(r *reader) {
 
 func (d *document) checkService(r *reader, s *service) {
 	if s.Node != "" && d.node(s.Node) == nil {
-		known := make([]string, 0, len(d.nodes))
-		for _, n := range d.nodes {
-			known = append(known, n.ID)
-		}
-		try := "write one of " + strings.Join(known, ", ")
-		if n := nearest(s.Node, known); n != "" {
-			try = "did you mean " + n + "?"
-		}
-		r.reject(s.nodeAt, try, "there is no node %.60q", s.Node)
+		d.rejectNode(r, s.nodeAt, s.Node)
 	}
 	if s.Spec.ContainerName != "" && (s.Replicas > 1 || s.Global()) {
 		r.reject(s.containerNameAt, "take container_name out; the containers are called "+s.Name+", "+s.Name+"-2 and so on", "containers of service %s cannot all have one name", s.Name)
@@ -117,6 +109,18 @@ func (d *document) checkService(r *reader, s *service) {
 	d.checkMounts(r, s)
 }
 
+func (d *document) rejectNode(r *reader, at pos, name string) {
+	known := make([]string, 0, len(d.nodes))
+	for _, n := range d.nodes {
+		known = append(known, n.ID)
+	}
+	try := "write one of " + strings.Join(known, ", ")
+	if n := nearest(name, known); n != "" {
+		try = "did you mean " + n + "?"
+	}
+	r.reject(at, try, "there is no node %.60q", name)
+}
+
 // checkMounts makes relative paths absolute where the service can only run on
 // this machine; elsewhere they would name another directory.
 func (d *document) checkMounts(r *reader, s *service) {
@@ -133,7 +137,12 @@ func (d *document) checkMounts(r *reader, s *service) {
 		case d.onlyLocal(s.Node):
 			m.Source = r.path(m.Source)
 		default:
-			r.reject(at, "write an absolute path, or a named volume", "%.60q is relative to this file, which is not on every node where %s may run", m.Source, s.Name)
+			where := "every node where " + s.Name + " may run"
+			if s.Node != "" {
+				where = "node " + s.Node
+			}
+			r.reject(at, "copy it there and write the absolute path it has there, or write the node that is this machine as node",
+				"%.60q is of this machine and not on %s", m.Source, where)
 		}
 	}
 }

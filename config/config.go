@@ -98,6 +98,7 @@ func Parse(name string, data []byte, dir string, env func(string) (string, bool)
 	doc.complete()
 	doc.dropUnused(r)
 	doc.resolve(r)
+	doc.addStacks(r)
 	doc.check(r)
 	if len(r.problems) > 0 {
 		return nil, r.problems.sorted()

@@ -14,6 +14,7 @@ type document struct {
 	name         string
 	mqtt         mqtt
 	nodes        []node
+	stacks       []stack
 	project      // of the services of the file itself
 	interval     time.Duration
 	health       otto.Health
@@ -44,6 +45,7 @@ func documentObject() object[document] {
 				func(d *document) *[]requirement { return &d.requirements }),
 			"volumes":  within(volumesKey(), file),
 			"networks": within(networksKey(), file),
+			"stacks":   stacksKey(),
 		},
 		later: append(composeKeys[types.Project](), "include"),
 	}

@@ -69,11 +69,17 @@ func (o object[T]) read(r *reader, v value, into *T) bool {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.required)) {
-		if !given[name] {
+		if !given[name] && !o.instead(name, v) {
 			r.reject(v.pos, "write "+o.required[name], "%s needs %s", o.noun, name)
 		}
 	}
 	return true
+}
+
+// instead reports whether another key makes up for one that is required: that one is
+// refused already.
+func (o object[T]) instead(name string, v value) bool {
+	return name == "image" && slices.ContainsFunc(v.fields, func(f field) bool { return f.name == "build" && slices.Contains(o.later, f.name) })
 }
 
 // asksForNothing reports whether a value is what a key means that is not there.

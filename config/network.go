@@ -260,6 +260,9 @@ func (p *project) network(a attachment, def network) otto.Network {
 	n := def.Network
 	n.Aliases, n.IPv4, n.IPv6, n.LinkLocal = a.Aliases, a.IPv4, a.IPv6, a.LinkLocal
 	n.MACAddress, n.GatewayPriority, n.EndpointOpts = a.MACAddress, a.GatewayPriority, a.EndpointOpts
+	if n.IPAM != nil && n.IPAM.Driver == "" && len(n.IPAM.Options) == 0 && len(n.IPAM.Pools) == 0 {
+		n.IPAM = nil
+	}
 	switch {
 	case n.Name != "":
 	case n.External:

@@ -44,13 +44,16 @@ func (p Problems) Error() string {
 // aliases stand for is judged for each of them.
 func (p Problems) sorted() Problems {
 	slices.SortStableFunc(p, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
 	})
 	return slices.Compact(p)
 }
 
-// pos is a place in otto.yaml, from 1.
-type pos struct{ line, col int }
+// pos is a place in otto.yaml, from 1, or in the file that is named.
+type pos struct {
+	line, col int
+	file      string
+}
 
 // reader reads one document and collects what is wrong with it, so that all
 // mistakes are reported at once.
@@ -75,7 +78,7 @@ func (r *reader) warn(at pos, try, format string, args ...any) {
 }
 
 func (r *reader) problem(at pos, try, format string, args ...any) Problem {
-	return Problem{File: r.file, Line: at.line, Col: at.col, What: fmt.Sprintf(format, args...), Try: try}
+	return Problem{File: cmp.Or(at.file, r.file), Line: at.line, Col: at.col, What: fmt.Sprintf(format, args...), Try: try}
 }
 
 // nearest returns the candidate that s is most likely a misspelling of, or "".

@@ -37,7 +37,7 @@ func TestShortForms(t *testing.T) {
 		"mqtt:app/t#.a[0] > -5 -> restart": {Metric: "mqtt:app/t#.a[0]", Aggregate: "last", Operator: ">", Limit: -5, Clear: -4.5, For: 10 * time.Second, Action: "restart"},
 	} {
 		want.Severity, want.At = "warning", "otto.yaml:3:7"
-		got, problems := readOne(value{pos: pos{3, 7}, kind: scalar, text: text, plain: true}, ofService)
+		got, problems := readOne(value{pos: pos{line: 3, col: 7}, kind: scalar, text: text, plain: true}, ofService)
 		if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-12, 0)); len(problems) > 0 || diff != "" {
 			t.Errorf("%s: %v\n%s", text, problems, diff)
 		}

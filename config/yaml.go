@@ -66,7 +66,7 @@ func (r *reader) readable(data []byte) bool {
 	for line, text := range bytes.Split(data, []byte("\n")) {
 		for col := 0; len(text) > 0; col++ {
 			c, size := utf8.DecodeRune(text)
-			at := pos{line + 1, col + 1}
+			at := pos{line: line + 1, col: col + 1}
 			switch {
 			case c == utf8.RuneError && size == 1:
 				r.reject(at, "save the file as UTF-8", "this byte is not UTF-8")
@@ -142,5 +142,5 @@ func position(t *token.Token) pos {
 	if t == nil || t.Position == nil {
 		return pos{}
 	}
-	return pos{max(t.Position.Line, 1), max(t.Position.Column, 1)}
+	return pos{line: max(t.Position.Line, 1), col: max(t.Position.Column, 1)}
 }

@@ -98,6 +98,14 @@ func labels(owner otto.Owner, inst otto.Instance) map[string]string {
 	all[otto.LabelService] = inst.Service
 	all[otto.LabelInstance] = inst.Name
 	all[otto.LabelSpec] = inst.Spec.Hash()
+	if stack, service, ok := strings.Cut(inst.Service, "/"); ok { // as Compose does, for the tools that look for them
+		number, _ := strings.CutPrefix(inst.Name, inst.Service+"-")
+		if number == inst.Name {
+			number = "1"
+		}
+		all["com.docker.compose.project"], all["com.docker.compose.service"] = stack, service
+		all["com.docker.compose.container-number"], all["com.docker.compose.oneoff"] = number, "False"
+	}
 	if n := len(attached(inst)); n > 1 {
 		all[labelNetworks] = strconv.Itoa(n)
 	}

@@ -67,13 +67,22 @@ func NodeTopic(node string, kind Kind) string { return Root + "/nodes/" + node +
 func NodeFilter(kind Kind) string { return NodeTopic("+", kind) }
 
 // ServiceTopic is the topic of a service's summary.
-func ServiceTopic(service string) string { return Root + "/services/" + service }
+func ServiceTopic(service string) string { return Root + serviceLevels(service) }
+
+// serviceLevels are the levels of a topic that name a service. One of a stack has two
+// names, so that a filter for single services does not change its meaning.
+func serviceLevels(service string) string {
+	if stack, name, ok := strings.Cut(service, "/"); ok {
+		return "/stacks/" + stack + "/services/" + name
+	}
+	return "/services/" + service
+}
 
 // RequirementTopic is where verdicts on a service's requirement are published,
 // or without a service those on a node's.
 func RequirementTopic(service, node string) string {
 	if service != "" {
-		return Root + "/requirements/services/" + service
+		return Root + "/requirements" + serviceLevels(service)
 	}
 	return Root + "/requirements/nodes/" + node
 }
@@ -312,7 +321,7 @@ func MetricsFilters() []string {
 // PublicFilters match everything that is there to be read: all but assignments,
 // which hold the environments of services.
 func PublicFilters() []string {
-	filters := []string{TopicControlStatus, TopicEvents, ServiceTopic("+"), RequirementTopic("+", ""), RequirementTopic("", "+")}
+	filters := []string{TopicControlStatus, TopicEvents, ServiceTopic("+"), ServiceTopic("+/+"), RequirementTopic("+", ""), RequirementTopic("+/+", ""), RequirementTopic("", "+")}
 	for _, k := range []Kind{KindHeartbeat, KindStatus, KindInstances, KindEvents} {
 		filters = append(filters, NodeFilter(k))
 	}

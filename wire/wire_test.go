@@ -238,3 +238,16 @@ func FuzzDecoders(f *testing.F) {
 		}
 	})
 }
+
+func TestServicesOfStacksHaveTopicsOfTheirOwn(t *testing.T) {
+	for got, want := range map[string]string{
+		wire.ServiceTopic("web"):              "otto/services/web",
+		wire.ServiceTopic("shop/web"):         "otto/stacks/shop/services/web",
+		wire.RequirementTopic("web", ""):      "otto/requirements/services/web",
+		wire.RequirementTopic("shop/web", ""): "otto/requirements/stacks/shop/services/web",
+	} {
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}

@@ -1,0 +1,487 @@
+package config
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/paths"
+	"github.com/compose-spec/compose-go/v2/template"
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/sirupsen/logrus"
+
+	"github.com/otto-edge/otto"
+)
+
+// stack is a Compose project as otto.yaml names it.
+type stack struct {
+	pos
+	name     string
+	nameAt   pos
+	compose  []string
+	node     string
+	nodeAt   pos
+	profiles []string
+}
+
+// stacksKey reads the Compose projects that the file names.
+func stacksKey() key[document] {
+	o := object[stack]{
+		noun: "a stack",
+		keys: map[string]key[stack]{
+			"name": {"Name of the stack, as Compose names a project.", id("immich").schema, func(r *reader, v value, s *stack) {
+				s.name, _ = id("immich").read(r, v)
+				s.nameAt = v.pos
+			}},
+			"compose": as("Its Compose file, several, or the folder they are in.", oneOrMore(localPath()), func(s *stack) *[]string { return &s.compose }),
+			"node": {"Id of the node that all of it runs on.", schema{"type": "string"}, func(r *reader, v value, s *stack) {
+				s.node, _ = text("the id of a node").read(r, v)
+				s.nodeAt = v.pos
+			}},
+			"profiles": as("Profiles of Compose that are asked for.", oneOrMore(text("a profile")), func(s *stack) *[]string { return &s.profiles }),
+		},
+		required: map[string]string{"name": "name: immich", "compose": "compose: immich/compose.yaml"},
+	}
+	return key[document]{"Compose projects to run as they are.", schema{"type": "array", "items": o.schema()}, func(r *reader, v value, d *document) {
+		if !r.wants(v, list, "one stack an item, beginning with `- name: `") {
+			return
+		}
+		for _, item := range v.items {
+			s := stack{pos: item.pos}
+			if o.read(r, item, &s) && s.name != "" && len(s.compose) > 0 {
+				d.stacks = append(d.stacks, s)
+			}
+		}
+	}}
+}
+
+// addStacks loads the stacks and adds their services to those of the file.
+func (d *document) addStacks(r *reader) {
+	seen := map[string]int{}
+	for _, s := range d.stacks {
+		if line, twice := seen[s.name]; twice {
+			r.reject(s.nameAt, "give each stack a name of its own", "stack %s is here already, in line %d", s.name, line)
+			continue
+		}
+		seen[s.name] = s.nameAt.line
+		if s.node != "" && d.node(s.node) == nil {
+			d.rejectNode(r, s.nodeAt, s.node)
+			continue
+		}
+		if s.node == "" && len(d.nodes) > 1 {
+			r.reject(s.pos, "write node: and the id of the node that all of it is to run on",
+				"stack %s may not be divided between nodes, and which one takes all of it Otto cannot choose yet", s.name)
+			continue
+		}
+		d.services = append(d.services, d.load(r, s)...)
+	}
+}
+
+// load reads one stack.
+func (d *document) load(r *reader, s stack) []service {
+	files, problem := composeFiles(s.compose, r.env)
+	if problem != nil {
+		r.reject(s.pos, problem.Try, "%s", problem.What)
+		return nil
+	}
+	inner := &reader{file: files[0], dir: filepath.Dir(files[0]), env: r.env, ports: r.ports}
+	if p := inner.loadStack(s, files); p != nil {
+		for i := range p.services {
+			d.belong(inner, s, &p.services[i])
+		}
+		// Mounts of this machine's files are resolved while it is known where the stack's are.
+		for i := range p.services {
+			d.checkMounts(inner, &p.services[i])
+			p.services[i].mountsAt = nil
+		}
+		r.ports = inner.ports
+		r.problems, r.warnings = append(r.problems, inner.problems...), append(r.warnings, inner.warnings...)
+		return p.services
+	}
+	r.problems, r.warnings = append(r.problems, inner.problems...), append(r.warnings, inner.warnings...)
+	return nil
+}
+
+// belong makes a service one of a stack: its name, its home, and what Compose does
+// with it that ends.
+func (d *document) belong(r *reader, st stack, s *service) {
+	s.nodeAt = s.pos
+	s.Node = cmp.Or(st.node, s.Node)
+	if s.Node == "" && len(d.nodes) == 1 {
+		s.Node = d.nodes[0].ID
+	}
+	if s.Spec.Restart == "" {
+		s.Spec.Restart = "no"
+	}
+	s.Name = st.name + "/" + s.Name
+	for i := range s.DependsOn {
+		s.DependsOn[i].Service = st.name + "/" + s.DependsOn[i].Service
+	}
+}
+
+// composeFiles are the files of a stack: those that are named, or what Compose finds in a
+// folder. A file of a usual name brings its override with it, as without -f.
+func composeFiles(named []string, env func(string) (string, bool)) ([]string, *Problem) {
+	usual := []string{"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
+	if len(named) > 1 {
+		return named, nil
+	}
+	path := named[0]
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, &Problem{What: fmt.Sprintf("%s: %s", path, reason(err)), Try: "write the path of a Compose file, relative to this file"}
+	}
+	dir := filepath.Dir(path)
+	if info.IsDir() {
+		dir = path
+		i := slices.IndexFunc(usual, func(name string) bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil })
+		if i < 0 {
+			return nil, &Problem{What: "there is no compose.yaml in " + dir, Try: "write the path of a Compose file"}
+		}
+		path = filepath.Join(dir, usual[i])
+	}
+	files := []string{path}
+	if base := filepath.Base(path); slices.Contains(usual, base) {
+		ext := filepath.Ext(base)
+		for _, e := range []string{".yaml", ".yml"} {
+			override := filepath.Join(dir, strings.TrimSuffix(base, ext)+".override"+e)
+			if _, err := os.Stat(override); err == nil {
+				files = append(files, override)
+				break
+			}
+		}
+	}
+	return files, nil
+}
+
+// loadStack has Compose's own loader read a project, and reads what it makes of it by
+// the same tables as the services of otto.yaml. It returns nil after a mistake.
+func (r *reader) loadStack(s stack, files []string) *project {
+	env, err := withDotEnv(r.dir, r.env)
+	if err != nil {
+		r.problems = append(r.problems, err.(Problems)...) //nolint:errorlint // it is nothing else
+		return nil
+	}
+	r.env = env
+	source := r.source(files[0])
+	model, loaded := r.loadModel(s, files, source)
+	if loaded == nil {
+		return nil
+	}
+	p := &project{stack: s.name, prefix: s.name}
+	top := asValue(model, source)
+	networks, volumes, services := networksKey(), volumesKey(), serviceObject(false)
+	for _, f := range top.fields {
+		switch f.name {
+		case "networks":
+			networks.read(r, f.value, p)
+		case "volumes":
+			volumes.read(r, f.value, p)
+		case "models", "jobs":
+			r.refuse(f.pos, f.name)
+		case "services":
+			for _, sv := range f.fields {
+				if config, enabled := loaded.Services[sv.name]; enabled {
+					p.services = append(p.services, readService(r, sv.pos, resolved(sv.value, config), services, sv.name))
+				}
+			}
+		}
+	}
+	p.mark()
+	p.resolve(r)
+	return p
+}
+
+// mark labels networks and volumes as Compose does, so that its tools know them.
+func (p *project) mark() {
+	for name, n := range p.networks {
+		if n.External {
+			continue
+		}
+		n.Labels = withLabels(n.Labels, "com.docker.compose.network", name, "com.docker.compose.project", p.stack)
+		p.networks[name] = n
+	}
+	for name, v := range p.volumes {
+		if v.external {
+			continue
+		}
+		v.labels = withLabels(v.labels, "com.docker.compose.volume", name, "com.docker.compose.project", p.stack)
+		p.volumes[name] = v
+	}
+}
+
+func withLabels(labels map[string]string, pairs ...string) map[string]string {
+	out := maps.Clone(labels)
+	if out == nil {
+		out = map[string]string{}
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		out[pairs[i]] = pairs[i+1]
+	}
+	return out
+}
+
+// resolved is a service with its variables and labels as Compose's loader has put them
+// together from files and the environment.
+func resolved(v value, config types.ServiceConfig) value {
+	environment, labels := value{pos: v.pos, kind: mapping}, value{pos: v.pos, kind: mapping}
+	for _, name := range slices.Sorted(maps.Keys(config.Environment)) {
+		if val := config.Environment[name]; val != nil {
+			environment.fields = append(environment.fields, field{v.pos, name, value{pos: v.pos, kind: scalar, text: *val}})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(config.Labels)) {
+		labels.fields = append(labels.fields, field{v.pos, name, value{pos: v.pos, kind: scalar, text: config.Labels[name]}})
+	}
+	given := func(name string, of value) value { // with its own place, if the service has the key
+		for _, f := range v.fields {
+			if f.name == name {
+				of.pos = f.value.pos
+			}
+		}
+		return of
+	}
+	fields := slices.DeleteFunc(slices.Clone(v.fields), func(f field) bool {
+		return slices.Contains([]string{"environment", "env_file", "labels", "label_file", "profiles", "extends"}, f.name)
+	})
+	v.fields = append(fields, field{v.pos, "environment", given("environment", environment)})
+	if len(labels.fields) > 0 {
+		v.fields = append(v.fields, field{v.pos, "labels", given("labels", labels)})
+	}
+	return v
+}
+
+// source is a Compose file as it stands, for the places of what is in it. One that
+// cannot be read so has no places.
+func (r *reader) source(path string) value {
+	data, err := readFile(path)
+	if err != nil {
+		return value{pos: pos{file: path}}
+	}
+	aside := &reader{file: path, env: func(name string) (string, bool) { return "${" + name + "}", true }}
+	root, _ := aside.parse(data)
+	return inFile(root, path)
+}
+
+// inFile is a tree whose places are of a file that is not otto.yaml.
+func inFile(v value, file string) value {
+	v.file = file
+	items, fields := make([]value, len(v.items)), make([]field, len(v.fields))
+	for i, item := range v.items {
+		items[i] = inFile(item, file)
+	}
+	for i, f := range v.fields {
+		f.pos.file, f.value = file, inFile(f.value, file)
+		fields[i] = f
+	}
+	v.items, v.fields = items, fields
+	return v
+}
+
+// loadModel loads a project twice over: as a tree in which relative paths are still
+// known as such, and as Compose's own types, of which the services that profiles leave
+// in and their variables are taken.
+func (r *reader) loadModel(s stack, files []string, source value) (map[string]any, *types.Project) {
+	logrus.SetOutput(io.Discard) // the library would log past Otto
+	details := types.ConfigDetails{WorkingDir: r.dir, Environment: r.variables(files)}
+	for _, f := range files {
+		data, err := readFile(f)
+		if err != nil {
+			r.problems = append(r.problems, Problem{File: f, What: reason(err), Try: "name a Compose file that you may read"})
+			return nil, nil
+		}
+		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: f, Content: data})
+	}
+	unset := map[string]bool{}
+	profiles := s.profiles
+	if asked, ok := r.env("COMPOSE_PROFILES"); ok && len(profiles) == 0 {
+		profiles = strings.Split(asked, ",")
+	}
+	set := func(o *loader.Options) {
+		o.SetProjectName(s.name, true)
+		o.Profiles = profiles
+		o.ResolvePaths = false
+		o.Interpolate.Substitute = func(text string, lookup template.Mapping) (string, error) {
+			return template.SubstituteWithOptions(text, func(name string) (string, bool) {
+				val, ok := lookup(name)
+				if !ok && bare(text, name) {
+					unset[name] = true
+					return "", true
+				}
+				return val, ok
+			}, template.WithoutLogging)
+		}
+	}
+	model, err := loader.LoadModelWithContext(context.Background(), details, set)
+	if err != nil {
+		r.rejectLoad(err, source)
+		return nil, nil
+	}
+	absolute := clone(model).(map[string]any)
+	var loaded *types.Project
+	if err = paths.ResolveRelativePaths(absolute, r.dir, nil); err == nil {
+		loaded, err = loader.ModelToProject(absolute, loader.ToOptions(&details, []func(*loader.Options){set}), details)
+	}
+	if err != nil {
+		r.rejectLoad(err, source)
+		return nil, nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(unset)) {
+		r.warn(pos{}, fmt.Sprintf("set it in the environment or in .env, write ${%s:-default}, or $$ if a dollar sign is meant", name),
+			"variable %s is not set, it is taken as blank", name)
+	}
+	return model, loaded
+}
+
+// clone copies a tree of mappings and lists.
+func clone(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, item := range v {
+			out[k] = clone(item)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = clone(item)
+		}
+		return out
+	}
+	return v
+}
+
+// variables are those that a project may use, as a mapping, which the library needs.
+func (r *reader) variables(files []string) types.Mapping {
+	all := types.Mapping{}
+	take := func(name string) {
+		if val, ok := r.env(name); ok {
+			all[name] = val
+		}
+	}
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		take(name)
+	}
+	if vars, err := DotEnv(r.dir); err == nil {
+		for name := range vars {
+			take(name)
+		}
+	}
+	for _, f := range files {
+		data, _ := readFile(f)
+		for _, name := range regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`).FindAllString(string(data), -1) {
+			take(name)
+		}
+	}
+	return all
+}
+
+// rejectLoad puts an error of the library into a line with its place, as far as that
+// can be found out.
+func (r *reader) rejectLoad(err error, source value) {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		r.reject(pos{}, "write a path relative to the Compose file", "%s: %s", path.Path, path.Err)
+		return
+	}
+	what, _, _ := strings.Cut(err.Error(), "\n")
+	what = regexp.MustCompile(`^validating [^:]*: |^failed to parse [^:]*: `).ReplaceAllString(what, "")
+	at, try := pos{}, "mend it; `docker compose config` says the same"
+	if m := regexp.MustCompile(`line (\d+)`).FindStringSubmatch(what); m != nil {
+		at.line, _ = strconv.Atoi(m[1])
+		at.col = 1
+	}
+	if m := regexp.MustCompile(`^([a-z]+(?:\.[A-Za-z0-9_.-]+)?)`).FindStringSubmatch(what); m != nil {
+		at = cmp.Or(at, placeOf(source, strings.Split(m[1], ".")))
+	}
+	if m := regexp.MustCompile(`^(\S+)(?: additional properties '([^']+)' not allowed| false schema$)`).FindStringSubmatch(what); m != nil {
+		path := strings.Split(m[1], ".")
+		if m[2] != "" {
+			path = append(path, m[2])
+		}
+		key := path[len(path)-1]
+		at = placeOf(source, path)
+		what = fmt.Sprintf("Compose has no key %.60q there", key)
+		if n := nearest(key, composeKeys[types.ServiceConfig]()); n != "" {
+			try = "did you mean " + n + "?"
+		}
+	}
+	r.reject(at, try, "%.300s", what)
+}
+
+// placeOf is where the last part of a path is that a file has.
+func placeOf(v value, path []string) pos {
+	at := v.pos
+	for _, name := range path {
+		i := slices.IndexFunc(v.fields, func(f field) bool { return f.name == name })
+		if i < 0 {
+			break
+		}
+		at, v = v.fields[i].pos, v.fields[i].value
+	}
+	return at
+}
+
+// asValue is a part of a loaded project as a tree with the places of a file in which
+// most of it is.
+func asValue(of any, source value) value {
+	v := value{pos: source.pos, size: 1}
+	switch of := of.(type) {
+	case nil:
+	case map[string]any:
+		v.kind = mapping
+		for _, name := range slices.Sorted(maps.Keys(of)) {
+			f := field{pos: source.pos, name: name}
+			from := value{pos: source.pos}
+			if i := slices.IndexFunc(source.fields, func(s field) bool { return s.name == name }); i >= 0 {
+				f.pos, from = source.fields[i].pos, source.fields[i].value
+			}
+			f.value = asValue(of[name], from)
+			if f.value.line == 0 {
+				f.value.pos = f.pos
+			}
+			v.fields = append(v.fields, f)
+		}
+		if typ, _ := of["type"].(string); typ == otto.MountBind {
+			v.fields = withRelativeSource(v.fields)
+		}
+	case []any:
+		v.kind = list
+		for i, item := range of {
+			from := value{pos: source.pos}
+			if len(source.items) == len(of) {
+				from = source.items[i]
+			}
+			v.items = append(v.items, asValue(item, from))
+		}
+	case float64:
+		v.kind, v.text, v.filled = scalar, strconv.FormatFloat(of, 'f', -1, 64), true
+	default:
+		v.kind, v.text, v.filled = scalar, fmt.Sprint(of), true
+	}
+	return v
+}
+
+// withRelativeSource writes the path of a bind that an included file has as it is known
+// to be relative.
+func withRelativeSource(fields []field) []field {
+	for i, f := range fields {
+		if f.name == "source" && f.text != "" && !strings.ContainsAny(f.text[:1], "/.~") {
+			fields[i].text = "./" + f.text
+		}
+	}
+	return fields
+}

@@ -1,0 +1,149 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/otto-edge/otto"
+)
+
+// loadFiles loads an otto.yaml among other files, whose names are paths.
+func loadFiles(t *testing.T, files map[string]string, env ...string) (*File, error) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Load(filepath.Join(dir, "otto.yaml"), func(name string) (string, bool) {
+		for i := 0; i+1 < len(env); i += 2 {
+			if env[i] == name {
+				return env[i+1], true
+			}
+		}
+		return "", false
+	})
+}
+
+const shop = `
+services:
+  db:
+    image: postgres:${PG:-16}
+    restart: unless-stopped
+    env_file: db.env
+    volumes: [data:/var/lib/postgresql/data, ./conf:/conf:ro]
+    networks: {back: {aliases: [sql]}}
+    healthcheck: {test: [CMD, pg_isready], interval: 5s}
+  migrate:
+    image: shop:1
+    command: migrate
+    depends_on: {db: {condition: service_healthy}}
+    networks: [back]
+  web:
+    extends: {file: common.yaml, service: base}
+    image: shop:1
+    ports: ["8080:80", "[::]:8443:443/tcp"]
+    environment: {FROM: "${OUTSIDE}", UMASK: 002, DEBUG: True}
+    depends_on: {migrate: {condition: service_completed_successfully}}
+    networks: [back, default]
+  debug: {image: busybox, profiles: [debug]}
+networks: {back: {internal: true}}
+volumes: {data: }
+`
+
+func TestStackMeansWhatComposeMeans(t *testing.T) {
+	f, err := loadFiles(t, map[string]string{
+		"otto.yaml":                  "name: home\nstacks:\n  - {name: shop, compose: shop}\n",
+		"shop/compose.yaml":          shop,
+		"shop/compose.override.yaml": "services: {web: {labels: {a: b}}}\n",
+		"shop/common.yaml":           "services: {base: {image: x, restart: always, init: true}}\n",
+		"shop/db.env":                "POSTGRES_PASSWORD='$ecret'\n",
+		"shop/.env":                  "PG=17\nOUTSIDE=file\n",
+	}, "OUTSIDE", "shell")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(f.Path)
+	label := func(kind, name string) map[string]string {
+		return map[string]string{"com.docker.compose." + kind: name, "com.docker.compose.project": "shop"}
+	}
+	back := otto.Network{Name: "shop_back", Internal: true, Labels: label("network", "back")}
+	named := back
+	named.Aliases = []string{"sql"}
+	want := []otto.Service{
+		{Name: "shop/db", Node: "local", Replicas: 1, Spec: otto.ContainerSpec{
+			Image: "postgres:17", Restart: "unless-stopped", Environment: map[string]string{"POSTGRES_PASSWORD": "$ecret"}, Networks: []otto.Network{named},
+			Mounts: []otto.Mount{
+				{Type: "volume", Source: "shop_data", Target: "/var/lib/postgresql/data", Labels: label("volume", "data")},
+				{Type: "bind", Source: filepath.Join(dir, "shop/conf"), Target: "/conf", ReadOnly: true},
+			},
+			Healthcheck: &otto.Healthcheck{Test: []string{"CMD", "pg_isready"}, Interval: 5e9},
+		}},
+		{Name: "shop/migrate", Node: "local", Replicas: 1, DependsOn: []otto.Dependency{{Service: "shop/db", Condition: otto.ServiceHealthy}}, Spec: otto.ContainerSpec{
+			Image: "shop:1", Command: []string{"migrate"}, Restart: "no", Networks: []otto.Network{back},
+		}},
+		{Name: "shop/web", Node: "local", Replicas: 1, DependsOn: []otto.Dependency{{Service: "shop/migrate", Condition: otto.ServiceCompleted}}, Spec: otto.ContainerSpec{
+			Image: "shop:1", Restart: "always", Labels: map[string]string{"a": "b"}, Engine: &otto.Options{Init: new(true)},
+			Environment: map[string]string{"FROM": "shell", "UMASK": "2", "DEBUG": "true"},
+			Ports:       []otto.Port{{Host: 8080, Container: 80, Protocol: "tcp"}, {HostIP: "::", Host: 8443, Container: 443, Protocol: "tcp"}},
+			Networks:    []otto.Network{back, {Name: "shop_default", Labels: label("network", "default")}},
+		}},
+	}
+	if diff := cmp.Diff(want, f.Wanted.Services); diff != "" {
+		t.Error(diff)
+	}
+	if f.Warnings != nil {
+		t.Errorf("warned: %v", f.Warnings)
+	}
+}
+
+func TestStacksHaveNameSpacesOfTheirOwn(t *testing.T) {
+	files := map[string]string{"otto.yaml": "services: {db: {image: redis, volumes: [\"data:/d\"]}}\nstacks:\n"}
+	for _, name := range []string{"a", "b1", "c-d", "e_f"} {
+		files["otto.yaml"] += "  - {name: " + name + ", compose: " + name + ".yaml}\n"
+		files[name+".yaml"] = "services: {db: {image: redis, volumes: [\"data:/d\"]}}\nvolumes: {data: }\n"
+	}
+	f, err := loadFiles(t, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	containers, volumes := map[string]bool{}, map[string]bool{}
+	for _, s := range f.Wanted.Services {
+		containers[otto.Instance{Name: s.Name, Service: s.Name}.ContainerName()] = true
+		volumes[s.Spec.Mounts[0].Source] = true
+	}
+	if len(containers) != 5 || !containers["c-d-db-1"] || len(volumes) != 5 || !volumes["e_f_data"] || !volumes["data"] {
+		t.Errorf("got %v and %v", containers, volumes)
+	}
+}
+
+func TestWhatIsWrongWithStacks(t *testing.T) {
+	const two = "nodes: [{id: local, host: localhost}, {id: nas, host: 192.0.2.3}]\n"
+	for _, test := range []struct{ otto, compose, want string }{
+		{"stacks: [{name: a, compose: c.yaml}, {name: a, compose: c.yaml}]", "services: {x: {image: y}}", "otto.yaml:1:45: stack a is here already, in line 1"},
+		{"stacks: [{name: a, compose: none.yaml}]", "", "none.yaml: no such file or directory"},
+		{"stacks: [{name: a, compose: c.yaml, node: nsa}]\n" + two, "services: {x: {image: y}}", "there is no node \"nsa\": did you mean nas?"},
+		{two + "stacks: [{name: a, compose: c.yaml}]", "services: {x: {image: y}}", "write node: and the id of the node"},
+		{two + "stacks: [{name: a, compose: c.yaml, node: nas}]", "services:\n  web:\n    image: y\n    volumes:\n    - ./x:/x", "c.yaml:5:7: \"./x\" is of this machine and not on node nas"},
+		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    imge: y", "c.yaml:3:5: Compose has no key \"imge\" there: did you mean image?"},
+		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    image: y\n    build: .", "c.yaml:4:5: build cannot be had: Otto does not build images yet"},
+		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web: {image: y}\n  qb:\n    image: z\n    network_mode: service:web", "the service's traffic would take another way"},
+		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web: {image: y}\n  two: [\n", "c.yaml:3:1"},
+		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web: {image: y, depends_on: [b]}\n  b: {image: y, depends_on: [web]}", "cycle"},
+		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web: {image: \"y:${TAG:?set TAG}\"}", "set TAG"},
+	} {
+		_, err := loadFiles(t, map[string]string{"otto.yaml": test.otto, "c.yaml": test.compose})
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s\n%s\ngot  %v\nwant %s", test.otto, test.compose, err, test.want)
+		}
+	}
+}
