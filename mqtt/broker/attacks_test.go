@@ -3,9 +3,13 @@ package broker_test
 import (
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -206,4 +210,89 @@ func TestFirstPrototypesSubscriberReads(t *testing.T) {
 			t.Error(err)
 		})
 	}
+}
+
+// TestMQTT5IsSpoken is a subscriber of the version that home automation asks for.
+func TestMQTT5IsSpoken(t *testing.T) {
+	b := mqtttest.StartBroker(t, broker.Options{Authorize: openHome})
+	conn, err := net.Dial("tcp", b.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(mqtttest.Patience))
+	receive := func() (kind byte, body string) {
+		t.Helper()
+		head := make([]byte, 2) // all lengths here are of one byte
+		if _, err := io.ReadFull(conn, head); err != nil {
+			t.Fatal(err)
+		}
+		rest := make([]byte, head[1])
+		if _, err := io.ReadFull(conn, rest); err != nil {
+			t.Fatal(err)
+		}
+		return head[0], string(rest)
+	}
+	// It wants a session of an hour, gives no client id, and has an empty user name.
+	fmt.Fprint(conn, "\x10\x14\x00\x04MQTT\x05\x80\x00\x3c\x05\x11\x00\x00\x0e\x10\x00\x00\x00\x00")
+	if kind, body := receive(); kind != 0x20 || body[:2] != "\x00\x00" || !strings.Contains(body, "\x12\x00") {
+		t.Fatalf("CONNACK %x % x, without a client id", kind, body)
+	}
+	fmt.Fprint(conn, "\x82\x19\x00\x01\x00\x00\x13home/+/metrics/node\x01")
+	if kind, body := receive(); kind != 0x90 || body != "\x00\x01\x00\x00" {
+		t.Fatalf("SUBACK %x % x", kind, body)
+	}
+	fmt.Fprint(conn, "\x82\x0e\x00\x02\x00\x00\x08home/one\x00")
+	if kind, body := receive(); kind != 0x90 || body[3] < 0x80 {
+		t.Fatalf("a forbidden subscription: %x % x", kind, body)
+	}
+	mqtttest.Connected(t, mqtttest.OwnerOf(b).Options("owner"), nil).Send(t, "home/n1/metrics/node", 0, false, "{}")
+	if kind, body := receive(); kind != 0x30 || !strings.HasPrefix(body, "\x00\x14home/n1/metrics/node") || !strings.HasSuffix(body, "{}") {
+		t.Errorf("PUBLISH %x %q", kind, body)
+	}
+}
+
+// BenchmarkThousandNodes has each of them say what a node says in a second, to one reader.
+func BenchmarkThousandNodes(b *testing.B) {
+	const nodes = 1000
+	home := mqtttest.StartBroker(b, broker.Options{MaxNodes: nodes, Authorize: func(username, _ string) (broker.Permissions, bool) {
+		if username == "owner" {
+			return broker.Permissions{Subscribe: []string{"home/#"}, Class: broker.Control}, true
+		}
+		return broker.Permissions{Publish: []string{"home/" + username + "/#"}, Subscribe: []string{"home/order"}, Class: broker.Node}, true
+	}})
+	var got atomic.Int64
+	mqtttest.Connected(b, mqtttest.OwnerOf(home).Options("owner"), func(c *mqtt.Client) {
+		c.Subscribe("home/#", func(string, []byte) { got.Add(1) })
+	})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	conns := make([]net.Conn, nodes)
+	for i := range conns {
+		conns[i] = mqtttest.RawConnect(b, mqtttest.Target{Addr: home.Addr(), Username: fmt.Sprint("n", i), Password: "x"}, "id", nil)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	var began, ended syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &began)
+	payload := []byte(strings.Repeat("x", 500))
+	want := got.Load()
+	for b.Loop() { // a second of all of them
+		for i, conn := range conns {
+			for _, kind := range []string{"heartbeat", "metrics/node", "metrics/containers"} {
+				p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+				p.TopicName, p.Payload = fmt.Sprintf("home/n%d/%s", i, kind), payload
+				if err := p.Write(conn); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		want += 3 * nodes
+		mqtttest.WaitUntil(b, "all have arrived", func() bool { return got.Load() >= want })
+	}
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &ended)
+	spent := time.Duration(ended.Utime.Nano() + ended.Stime.Nano() - began.Utime.Nano() - began.Stime.Nano())
+	b.ReportMetric(float64(spent.Milliseconds())/float64(b.N), "cpu-ms/op")
+	b.ReportMetric(float64(after.HeapInuse+after.StackInuse-before.HeapInuse-before.StackInuse)/nodes/1024, "KiB/node")
 }
