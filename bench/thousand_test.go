@@ -233,8 +233,8 @@ func (r reach) Ensure(ctx context.Context, _ otto.Node, e wire.Enrolment, _ func
 	r.say <- line{Enrolment: &e}
 	return nil, verify(ctx)
 }
-func (reach) Stop(context.Context, otto.Node, string) error            { return nil }
-func (reach) Uninstall(context.Context, otto.Node, string, bool) error { return nil }
+func (reach) Stop(context.Context, otto.Node, wire.Authority) error            { return nil }
+func (reach) Uninstall(context.Context, otto.Node, wire.Authority, bool) error { return nil }
 func (reach) Alive(context.Context, otto.Node) otto.Sign {
 	return otto.Sign{Reply: otto.ReplyProgram, Free: true}
 }

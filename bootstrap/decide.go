@@ -34,7 +34,7 @@ type request struct {
 	node      otto.Node
 	enrolment wire.Enrolment
 	agent     Binary // none if there is none for the host's architecture
-	takeOver  bool   // the node may belong to another cluster so far
+	takeOver  bool   // the host may have been another node of the cluster so far
 }
 
 // decide examines the facts of a host. An engine that is not there stops only a
@@ -66,13 +66,11 @@ func decide(r request, f facts, now time.Time) verdict {
 	case v.upload && f.diskFree >= 0 && f.diskFree < r.agent.Size+spareDisk:
 		problem("the disk of %s is full: %s free in %s, the agent needs %s", id, megabytes(f.diskFree), f.home, megabytes(r.agent.Size+spareDisk))
 	}
-	if had, err := wire.DecodeEnrolment([]byte(f.enrolment)); err == nil && !r.takeOver {
-		switch {
-		case had.ClusterID != r.enrolment.ClusterID:
-			problem("%s belongs to another cluster named %s: run `otto cluster uninstall` where that one is kept, or give this one another name", id, had.Cluster)
-		case had.NodeID != r.enrolment.NodeID:
-			problem("%s is the node %s of this cluster already: one machine can be one node only; after a change of the id run `otto cluster uninstall` first", id, had.NodeID)
-		}
+	if err := f.notOurs(r.node, r.enrolment.ClusterID); err != nil && !(r.takeOver && f.ofCluster(r.enrolment.ClusterID)) {
+		problem("%s", err)
+	}
+	if p := f.otherUser(r.node); p != "" {
+		problem("%s", p)
 	}
 	if off := f.clock.Sub(now).Abs(); off > clockTolerance {
 		v.warnings = append(v.warnings, fmt.Sprintf("its clock differs by %s: run `timedatectl set-ntp true` there", off.Round(time.Second)))

@@ -79,12 +79,19 @@ func TestDecide(t *testing.T) {
 		}}},
 		"clock within tolerance": {func(f *facts) { f.clock = time.Unix(1002, 0) }, verdict{upload: true}},
 		"another cluster": {func(f *facts) { f.enrolment = agentJSON("c2", "rpi-01") }, verdict{upload: true, problems: []string{
-			"rpi-01 belongs to another cluster named home: run `otto cluster uninstall` where that one is kept, or give this one another name",
+			"rpi-01 belongs to another cluster named home (id c2): give this one another name, or if it is that one and its .otto is lost, run `otto cluster restore --from pi@rpi-01.lan`",
 		}}},
 		"another node": {func(f *facts) { f.enrolment = agentJSON("c1", "n2") }, verdict{upload: true, problems: []string{
-			"rpi-01 is the node n2 of this cluster already: one machine can be one node only; after a change of the id run `otto cluster uninstall` first",
+			"rpi-01 is the node n2 of this cluster already: list each machine once; after a change of the id take n2 out first",
 		}}},
-		"torn enrolment": {func(f *facts) { f.enrolment = `{"cluster` }, verdict{upload: true}},
+		"another cluster that has just begun": {func(f *facts) { f.claim = claim{"c2", "n2"} }, verdict{upload: true, problems: []string{
+			"rpi-01 belongs to another cluster named home (id c2): give this one another name, or if it is that one and its .otto is lost, run `otto cluster restore --from pi@rpi-01.lan`",
+		}}},
+		"another user": {func(f *facts) { f.others = []otherAgent{{12, "/home/ann/.local/share/otto/home"}} }, verdict{upload: true, problems: []string{
+			"rpi-01 has an agent of a cluster named home of another user already, in /home/ann/.local/share/otto/home (pid 12): one machine is one node of one user; take it out there first, with `otto node rm` or `otto cluster uninstall`",
+		}}},
+		"another cluster of another user": {func(f *facts) { f.others = []otherAgent{{12, "/home/ann/.local/share/otto/home2"}} }, verdict{upload: true}},
+		"torn enrolment":                  {func(f *facts) { f.enrolment = `{"cluster` }, verdict{upload: true}},
 		"everything at once": {func(f *facts) { f.socket, f.writable = socketAbsent, false }, verdict{upload: true, problems: []string{
 			"no container engine on rpi-01 (there is no /var/run/docker.sock): run `sudo apt-get install docker.io` there",
 			"user pi cannot write to the home directory /home/pi on rpi-01: is its file system mounted read-only? Try `mount -o remount,rw` there",
@@ -93,7 +100,7 @@ func TestDecide(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := bareHost()
 			tt.change(&f)
-			r := request{node: otto.Node{ID: "rpi-01", DockerURL: "unix:///var/run/docker.sock"}, enrolment: enrolment("rpi-01", "b:1883"), agent: testAgent}
+			r := request{node: otto.Node{ID: "rpi-01", Host: "rpi-01.lan", User: "pi", DockerURL: "unix:///var/run/docker.sock"}, enrolment: enrolment("rpi-01", "b:1883"), agent: testAgent}
 			if diff := cmp.Diff(tt.want, decide(r, f, time.Unix(1000, 0)), cmp.AllowUnexported(verdict{})); diff != "" {
 				t.Error(diff)
 			}
@@ -177,7 +184,7 @@ func TestProbeInEveryShell(t *testing.T) {
 			}
 			want := facts{home: m.home, dir: m.nodeDir(), writable: true, client: "10.0.0.1", agents: map[string]int64{testAgent.Hash: 0}, enrolment: "{\n}"}
 			got.kernel, got.machine, got.bits, got.user, got.diskFree, got.clock, got.engine = "", "", 0, "", 0, time.Time{}, false
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(facts{})); diff != "" {
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(facts{}, claim{}, otherAgent{})); diff != "" {
 				t.Error(diff)
 			}
 		})

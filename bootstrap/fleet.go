@@ -54,8 +54,7 @@ type Options struct {
 	// Binaries returns the agent for an architecture; Embedded by default.
 	Binaries func(arch string) (Binary, error)
 	Home     string // home directory for the agent of the local node
-	// TakeOver lets a host that belongs to another cluster of the same name, or
-	// was another node, be made a node.
+	// TakeOver lets a host that was another node of the cluster be made a node.
 	TakeOver bool
 	// DialTimeout is for a TCP connection, 5 s by default; the SSH handshake has
 	// twice as long.
@@ -138,6 +137,9 @@ func (f *Fleet) Ensure(ctx context.Context, node otto.Node, e wire.Enrolment, br
 		return nil, err
 	}
 	in := install{fleet: f, host: h, request: r, found: found, step: step}
+	if err := in.claim(ctx); err != nil {
+		return nil, err
+	}
 	if v.upload {
 		if err := in.upload(ctx); err != nil {
 			return nil, fmt.Errorf("upload the agent to %s: %w", node.ID, err)

@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
 )
 
 // Stop ends the agent of a cluster on the node, so that a reboot does not bring
-// it back. What it needs to start again stays.
-func (f *Fleet) Stop(ctx context.Context, node otto.Node, cluster string) error {
-	err := f.leave(ctx, node, cluster, commandWithin, func(ctx context.Context, h host, found facts) error {
+// it back. What it needs to start again stays. A node that is not by's is left alone,
+// as by Uninstall.
+func (f *Fleet) Stop(ctx context.Context, node otto.Node, by wire.Authority) error {
+	err := f.change(ctx, node, by, commandWithin, func(ctx context.Context, h host, found facts) error {
 		exe := found.anyAgent()
 		if exe == "" {
 			return nil
@@ -31,8 +33,8 @@ func (f *Fleet) Stop(ctx context.Context, node otto.Node, cluster string) error 
 // Uninstall takes everything of a cluster off the node: containers, networks, the
 // agent and its files, and with volumes its volumes too. It is for a node that
 // was installed in part as well, and for one that never was.
-func (f *Fleet) Uninstall(ctx context.Context, node otto.Node, cluster string, volumes bool) error {
-	err := f.leave(ctx, node, cluster, uninstallWithin, func(ctx context.Context, h host, found facts) error {
+func (f *Fleet) Uninstall(ctx context.Context, node otto.Node, by wire.Authority, volumes bool) error {
+	err := f.change(ctx, node, by, uninstallWithin, func(ctx context.Context, h host, found facts) error {
 		if exe := found.anyAgent(); exe != "" {
 			words := []string{exe, "uninstall", "--dir", found.dir}
 			if volumes {
@@ -52,10 +54,19 @@ func (f *Fleet) Uninstall(ctx context.Context, node otto.Node, cluster string, v
 	return nil
 }
 
-func (f *Fleet) leave(ctx context.Context, node otto.Node, cluster string, within time.Duration, do func(context.Context, host, facts) error) error {
+// change connects to a node for something that changes it, and refuses what is not by's.
+func (f *Fleet) change(ctx context.Context, node otto.Node, by wire.Authority, within time.Duration, do func(context.Context, host, facts) error) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	return f.look(ctx, node, cluster, func(h host, found facts) error { return do(ctx, h, found) })
+	return f.look(ctx, node, by.Cluster, func(h host, found facts) error {
+		if err := found.stranger(node, by); err != nil {
+			return err
+		}
+		if err := newer(ctx, h, node, found, by); err != nil {
+			return err
+		}
+		return do(ctx, h, found)
+	})
 }
 
 // anyAgent is the path of an agent on the host: the one that runs, else any.

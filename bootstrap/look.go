@@ -11,7 +11,9 @@ import (
 // Look asks the agent that is on a node what there is of a cluster. It changes
 // nothing there. A host without an agent says nothing: the Look is empty.
 func (f *Fleet) Look(ctx context.Context, node otto.Node, cluster string) (look wire.Look, err error) {
-	err = f.leave(ctx, node, cluster, commandWithin, func(ctx context.Context, h host, found facts) error {
+	ctx, cancel := context.WithTimeout(ctx, commandWithin)
+	defer cancel()
+	err = f.look(ctx, node, cluster, func(h host, found facts) error {
 		exe := found.anyAgent()
 		if exe == "" {
 			return nil

@@ -30,6 +30,8 @@ type facts struct {
 	running         string           // hash of the agent that runs
 	enrolmentRead   string           // short hash of the agent.json that it has read
 	enrolment       string           // agent.json
+	claim           claim            // agent.owner
+	others          []otherAgent     // of other users
 }
 
 type socketState string
@@ -109,6 +111,12 @@ func parseFacts(s string) facts {
 			f.running = agentHash(value)
 		case "running_enrolment":
 			f.enrolmentRead = value
+		case "owner":
+			f.claim = parseClaim(value)
+		case "other":
+			if o, ok := parseOther(value); ok {
+				f.others = append(f.others, o)
+			}
 		case "enrolment":
 			f.enrolment = strings.TrimSuffix(value+"\n"+s, "\n")
 			return f

@@ -36,10 +36,18 @@ for agent in "$dir"/agents/*/otto-agent; do
   hash=${agent%/*}
   say agent "${hash##*/} $(($(wc -c < "$agent")))"
 done
+grep -lsF "/otto/$cluster" /proc/[0-9]*/cmdline 2>/dev/null | while IFS= read -r file; do
+  process=${file%/cmdline}
+  [ -O "$process" ] && continue
+  set -- $(grep -s "^NSpid:" "$process/status")
+  [ $# -gt 2 ] && continue
+  say other "${process#/proc/} $(tr "\0" " " < "$file")"
+done
 if [ -r "$dir/agent.pid" ]; then
   { read -r pid; read -r read_enrolment; } < "$dir/agent.pid"
   say running "$(readlink "/proc/$pid/exe")"
   say running_enrolment "$read_enrolment"
 fi
+[ -r "$dir/agent.owner" ] && say owner "$(cat "$dir/agent.owner")"
 [ -r "$dir/agent.json" ] && say enrolment "$(cat "$dir/agent.json")"
 exit 0

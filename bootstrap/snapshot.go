@@ -32,24 +32,15 @@ mv -f snapshot.new snapshot`
 for file in */snapshot; do [ -f "$file" ] && printf "%s\n" "${file%/snapshot}"; done; exit 0`
 )
 
-// PutSnapshot leaves a sealed backup with a node, beside the one before it.
-func (f *Fleet) PutSnapshot(ctx context.Context, node otto.Node, cluster string, sealed []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, snapshotWithin)
-	defer cancel()
-	h, err := f.connect(ctx, node)
-	if err != nil {
+// PutSnapshot leaves a sealed backup with a node of by's, beside the one before it.
+func (f *Fleet) PutSnapshot(ctx context.Context, node otto.Node, by wire.Authority, sealed []byte) error {
+	return f.change(ctx, node, by, snapshotWithin, func(ctx context.Context, h host, found facts) error {
+		if err := h.put(ctx, path.Join(found.dir, snapshotFile+".new"), 0o600, bytes.NewReader(sealed)); err != nil {
+			return err
+		}
+		_, err := h.run(ctx, keepScript, found.dir)
 		return err
-	}
-	defer h.Close()
-	dir, err := nodeDir(ctx, h, cluster)
-	if err != nil {
-		return err
-	}
-	if err := h.put(ctx, path.Join(dir, snapshotFile+".new"), 0o600, bytes.NewReader(sealed)); err != nil {
-		return err
-	}
-	_, err = h.run(ctx, keepScript, dir)
-	return err
+	})
 }
 
 func nodeDir(ctx context.Context, h host, cluster string) (string, error) {

@@ -15,7 +15,7 @@ func TestNodeKeepsTwoSnapshotsForTheirOwnerAlone(t *testing.T) {
 	w := newWorld(t)
 	m := w.machine("rpi-01")
 	f := w.fleet()
-	if err := f.PutSnapshot(t.Context(), m.node, cluster, []byte("zero")); err == nil {
+	if err := f.PutSnapshot(t.Context(), m.node, us, []byte("zero")); err == nil {
 		t.Error("a host that is no node takes a snapshot")
 	}
 	if _, err := f.Snapshots(t.Context(), m.node, "", 99); err == nil {
@@ -34,7 +34,7 @@ func TestNodeKeepsTwoSnapshotsForTheirOwnerAlone(t *testing.T) {
 		return list
 	}
 	for _, s := range []string{"one", "two", "three"} {
-		if err := f.PutSnapshot(t.Context(), m.node, cluster, []byte(s)); err != nil {
+		if err := f.PutSnapshot(t.Context(), m.node, us, []byte(s)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +61,7 @@ func TestNodeKeepsTwoSnapshotsForTheirOwnerAlone(t *testing.T) {
 	if _, err := f.Snapshots(t.Context(), m.node, "../x", 99); err == nil {
 		t.Error("any directory is read")
 	}
-	if err := f.Uninstall(t.Context(), m.node, cluster, false); err != nil {
+	if err := f.Uninstall(t.Context(), m.node, us, false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(m.nodeDir()); !os.IsNotExist(err) {

@@ -198,6 +198,9 @@ func (m machine) signal(t *testing.T, s syscall.Signal) {
 
 const cluster = "home"
 
+// us is the control plane of the enrolments of these tests.
+var us = wire.Authority{Cluster: cluster, Warrant: wire.Warrant{ClusterID: "c1", Epoch: 5, Process: "p"}}
+
 func (m machine) nodeDir() string { return filepath.Join(m.home, ".local/share/otto", cluster) }
 
 func (w *world) machine(id string, options ...string) machine {

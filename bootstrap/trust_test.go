@@ -214,7 +214,7 @@ func TestSilentServerEndsWithItsContext(t *testing.T) {
 	w.alias("silent", serve(t, func(c net.Conn) { io.Copy(io.Discard, c) }))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	err := w.fleet().Stop(ctx, otto.Node{ID: "n1", Host: "silent"}, cluster)
+	err := w.fleet().Stop(ctx, otto.Node{ID: "n1", Host: "silent"}, us)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error is %v", err)
 	}

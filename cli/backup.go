@@ -19,6 +19,7 @@ import (
 	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/control/store"
 	"github.com/otto-edge/otto/mqtt/broker"
+	"github.com/otto-edge/otto/wire"
 )
 
 // keptConfig is the name of otto.yaml in a backup, whatever it is called here.
@@ -216,8 +217,8 @@ func (s snapshots) Seal(content []byte) ([]byte, error) {
 	return backup.Seal(k, content)
 }
 
-func (s snapshots) Put(ctx context.Context, n otto.Node, cluster string, sealed []byte) error {
-	return s.fleet.PutSnapshot(ctx, n, cluster, sealed)
+func (s snapshots) Put(ctx context.Context, n otto.Node, by wire.Authority, sealed []byte) error {
+	return s.fleet.PutSnapshot(ctx, n, by, sealed)
 }
 
 // backedUp reads a file of a backup into value.

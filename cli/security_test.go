@@ -39,8 +39,8 @@ func (g *guarded) Ensure(_ context.Context, n otto.Node, e wire.Enrolment, _ fun
 	return nil, nil
 }
 
-func (g *guarded) Stop(context.Context, otto.Node, string) error            { return nil }
-func (g *guarded) Uninstall(context.Context, otto.Node, string, bool) error { return nil }
+func (g *guarded) Stop(context.Context, otto.Node, wire.Authority) error            { return nil }
+func (g *guarded) Uninstall(context.Context, otto.Node, wire.Authority, bool) error { return nil }
 
 // Alive and Address implement control.Reach.
 func (g *guarded) Alive(context.Context, otto.Node) otto.Sign {

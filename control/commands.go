@@ -13,6 +13,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/plan"
+	"github.com/otto-edge/otto/wire"
 )
 
 // Apply makes w what is wanted and returns what changes by it. With dryRun it
@@ -148,7 +149,7 @@ func hasNode(nodes []otto.Node, id string) bool {
 // Stop stops all services, then all agents. What could not be stopped is in the
 // error, a line each; everything else is stopped all the same.
 func (p *Plane) Stop(ctx context.Context) error {
-	return p.takeDown(ctx, func(n otto.Node) error { return p.Reach.Stop(ctx, n, p.Name) })
+	return p.takeDown(ctx, func(n otto.Node, by wire.Authority) error { return p.Reach.Stop(ctx, n, by) })
 }
 
 // Uninstall stops everything and takes everything of Otto's off every node;
@@ -157,8 +158,8 @@ func (p *Plane) Stop(ctx context.Context) error {
 func (p *Plane) Uninstall(ctx context.Context, volumes bool) error {
 	var mu sync.Mutex
 	var bare []string
-	left := p.takeDown(ctx, func(n otto.Node) error {
-		err := p.Reach.Uninstall(ctx, n, p.Name, volumes)
+	left := p.takeDown(ctx, func(n otto.Node, by wire.Authority) error {
+		err := p.Reach.Uninstall(ctx, n, by, volumes)
 		if err == nil {
 			mu.Lock()
 			defer mu.Unlock()
@@ -180,9 +181,10 @@ func (p *Plane) Uninstall(ctx context.Context, volumes bool) error {
 	}))
 }
 
-func (p *Plane) takeDown(ctx context.Context, last func(otto.Node) error) error {
+func (p *Plane) takeDown(ctx context.Context, last func(otto.Node, wire.Authority) error) error {
 	var nodes []otto.Node
 	var keepers []*keeper
+	var by wire.Authority
 	err := p.call(ctx, func() error {
 		if err := p.deciding(); err != nil {
 			return err
@@ -194,6 +196,7 @@ func (p *Plane) takeDown(ctx context.Context, last func(otto.Node) error) error 
 				return err
 			}
 		}
+		by = p.authority()
 		for _, n := range p.nodes {
 			nodes = append(nodes, n.Node)
 			keepers = append(keepers, n.keeper)
@@ -213,7 +216,7 @@ func (p *Plane) takeDown(ctx context.Context, last func(otto.Node) error) error 
 	for _, n := range nodes {
 		wg.Go(func() {
 			err := p.waitStopped(ctx, n.ID)
-			err = errors.Join(err, last(n))
+			err = errors.Join(err, last(n, by))
 			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()

@@ -49,8 +49,10 @@ type Reach interface {
 	// doing. verify waits until the agent has reported. The warnings are what a
 	// person should mend although the node works.
 	Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) (warnings []string, err error)
-	Stop(ctx context.Context, n otto.Node, cluster string) error
-	Uninstall(ctx context.Context, n otto.Node, cluster string, volumes bool) error
+	// Stop ends the node's agent, and Uninstall takes everything of the cluster off
+	// the node. Both refuse a node that is not by's.
+	Stop(ctx context.Context, n otto.Node, by wire.Authority) error
+	Uninstall(ctx context.Context, n otto.Node, by wire.Authority, volumes bool) error
 	// Alive asks, past the agent, how much of the node's host answers before ctx ends.
 	Alive(ctx context.Context, n otto.Node) otto.Sign
 	// Through returns nil if the node's host proves by its own key, to who connects to it

@@ -28,6 +28,11 @@ func (p *Plane) enthrone() (err error) {
 	return err
 }
 
+// authority is what this control plane changes nodes by.
+func (p *Plane) authority() wire.Authority {
+	return wire.Authority{Cluster: p.Name, Warrant: p.own}
+}
+
 // meet takes in the status of a control plane: our own, or another one's. Nobody
 // is believed without a warrant.
 func (p *Plane) meet(payload []byte) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/plan"
+	"github.com/otto-edge/otto/wire"
 )
 
 // pass makes everything follow from what is known now, and returns when to
@@ -295,7 +296,8 @@ func (p *Plane) part() {
 			continue
 		}
 		n.step = "uninstalling"
-		p.background.Go(func() { p.sayGoodbye(n) })
+		by := p.authority()
+		p.background.Go(func() { p.sayGoodbye(n, by) })
 	}
 }
 
@@ -303,9 +305,9 @@ func (p *Plane) part() {
 // Otto is taken off it over SSH, containers and all.
 const leaveWithin = 30 * time.Second
 
-func (p *Plane) sayGoodbye(n *node) {
+func (p *Plane) sayGoodbye(n *node, by wire.Authority) {
 	n.keeper.release()
-	err := p.Reach.Uninstall(p.ctx, n.Node, p.Name, false)
+	err := p.Reach.Uninstall(p.ctx, n.Node, by, false)
 	p.tell(p.ctx, func() {
 		if err != nil {
 			p.event("node-problem", n.ID, "", "left the cluster, but Otto could not be removed from it: "+err.Error())

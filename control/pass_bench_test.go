@@ -167,10 +167,10 @@ func (*fleet) Ensure(context.Context, otto.Node, wire.Enrolment, func(string), f
 }
 
 // Stop implements Reach.
-func (*fleet) Stop(context.Context, otto.Node, string) error { return nil }
+func (*fleet) Stop(context.Context, otto.Node, wire.Authority) error { return nil }
 
 // Uninstall implements Reach.
-func (*fleet) Uninstall(context.Context, otto.Node, string, bool) error { return nil }
+func (*fleet) Uninstall(context.Context, otto.Node, wire.Authority, bool) error { return nil }
 
 // Alive implements Reach.
 func (*fleet) Alive(context.Context, otto.Node) otto.Sign {

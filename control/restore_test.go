@@ -17,6 +17,7 @@ import (
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/control/backup"
 	"github.com/otto-edge/otto/ottotest"
+	"github.com/otto-edge/otto/wire"
 )
 
 // started are how often each instance has been started, on all hosts together.
@@ -208,7 +209,7 @@ func newVault() *vault {
 
 func (v *vault) Seal(content []byte) ([]byte, error) { return backup.Seal(v.key, content) }
 
-func (v *vault) Put(_ context.Context, n otto.Node, _ string, sealed []byte) error {
+func (v *vault) Put(_ context.Context, n otto.Node, _ wire.Authority, sealed []byte) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.puts = append(v.puts, n.ID)

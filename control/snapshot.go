@@ -11,6 +11,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/backup"
+	"github.com/otto-edge/otto/wire"
 )
 
 // The disk of the control plane's machine may die with it. So a sealed backup, a
@@ -21,7 +22,7 @@ import (
 // Snapshots seals backups and leaves them with nodes.
 type Snapshots interface {
 	Seal(content []byte) ([]byte, error)
-	Put(ctx context.Context, n otto.Node, cluster string, sealed []byte) error
+	Put(ctx context.Context, n otto.Node, by wire.Authority, sealed []byte) error
 }
 
 const (
@@ -96,11 +97,12 @@ func (p *Plane) snapshot(now time.Time) {
 	for _, id := range nodes {
 		to = append(to, p.nodes[id].Node)
 	}
-	p.background.Go(func() { p.leave(b, content, to) })
+	by := p.authority()
+	p.background.Go(func() { p.leave(b, content, to, by) })
 }
 
 // leave leaves a snapshot with nodes, one after the other.
-func (p *Plane) leave(b backup.Backup, hash [sha256.Size]byte, to []otto.Node) {
+func (p *Plane) leave(b backup.Backup, hash [sha256.Size]byte, to []otto.Node, by wire.Authority) {
 	plain, err := backup.Encode(b)
 	var sealed []byte
 	if err == nil {
@@ -110,7 +112,7 @@ func (p *Plane) leave(b backup.Backup, hash [sha256.Size]byte, to []otto.Node) {
 	for _, n := range to {
 		results[n.ID] = err
 		if err == nil {
-			results[n.ID] = p.Snapshots.Put(p.ctx, n, p.Name, sealed)
+			results[n.ID] = p.Snapshots.Put(p.ctx, n, by, sealed)
 		}
 	}
 	p.tell(p.ctx, func() { p.left(b.Made, hash, results) })

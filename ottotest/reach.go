@@ -34,11 +34,22 @@ func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step f
 	return nil, verify(ctx)
 }
 
-func (r reach) Stop(ctx context.Context, n otto.Node, _ string) error {
-	if err := errors.Join(r.ssh(n.ID), r.works(ctx, r.c.Hosts[n.ID])); err != nil {
+func (r reach) Stop(ctx context.Context, n otto.Node, by wire.Authority) error {
+	if err := errors.Join(r.ssh(n.ID), r.works(ctx, r.c.Hosts[n.ID]), r.owned(n.ID, by)); err != nil {
 		return err
 	}
 	r.c.KillAgent(n.ID)
+	return nil
+}
+
+// owned says why a host is not by's, as package bootstrap finds it out.
+func (r reach) owned(host string, by wire.Authority) error {
+	h := r.c.Hosts[host]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.enrolment != nil && h.enrolment.ClusterID != by.ClusterID {
+		return fmt.Errorf("%s belongs to another cluster named %s", host, h.enrolment.Cluster)
+	}
 	return nil
 }
 
@@ -102,8 +113,8 @@ func (r reach) Through(ctx context.Context, other, n otto.Node) error {
 // Address implements control.Reach.
 func (r reach) Address(n otto.Node) string { return n.ID }
 
-func (r reach) Uninstall(ctx context.Context, n otto.Node, cluster string, _ bool) error {
-	if err := r.Stop(ctx, n, cluster); err != nil {
+func (r reach) Uninstall(ctx context.Context, n otto.Node, by wire.Authority, _ bool) error {
+	if err := r.Stop(ctx, n, by); err != nil {
 		return err
 	}
 	h := r.c.Hosts[n.ID]
