@@ -92,6 +92,8 @@ type Cluster struct {
 	Revision uint64    `json:"revision"`
 	Stopped  bool      `json:"stopped,omitempty"`
 	Problem  string    `json:"problem,omitempty"` // why the control plane does not decide
+	// Warnings are what is wrong with the control plane although it decides.
+	Warnings []string `json:"warnings,omitempty"`
 	// What is wanted of all nodes and services alike; as in Wanted.
 	Interval     time.Duration   `json:"interval_ns"`
 	Requirements []Requirement   `json:"requirements,omitempty"`

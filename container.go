@@ -45,6 +45,13 @@ type Image struct {
 	Bytes int64  // unpacked, with what it shares with others; 0 if not known
 }
 
+// VolumeUse is a named volume of a cluster on a node, with the data in it.
+type VolumeUse struct {
+	Name    string    `json:"name"`
+	Bytes   int64     `json:"bytes"` // -1 if that is not known
+	Created time.Time `json:"created,omitzero"`
+}
+
 // InstanceState is where an instance is on its way to what is wanted.
 type InstanceState string
 

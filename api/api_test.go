@@ -118,7 +118,7 @@ func serve(t *testing.T, p *plane) (c *Client, socket string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := NewServer(p, cancel).Run(ctx, l); err != nil {
+		if err := NewServer(p, "", cancel).Run(ctx, l); err != nil {
 			t.Error(err)
 		}
 	})
@@ -391,7 +391,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add("PUT", "/v1/wanted?base=x&dry", []byte(`{`))
 	f.Add("POST", "/v1/uninstall?volumes", []byte(nil))
 	f.Add("GET", "/v1/../v1/cluster", []byte(nil))
-	handler := NewServer(newPlane(), func() {}).http.Handler
+	handler := NewServer(newPlane(), "", func() {}).http.Handler
 	f.Fuzz(func(t *testing.T, method, path string, body []byte) {
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://otto"+path, bytes.NewReader(body))
 		if err != nil || req.URL.Query().Has("watch") {

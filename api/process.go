@@ -13,12 +13,13 @@ import (
 // Process is a control plane as a process of its machine.
 type Process struct {
 	Pid        int              `json:"pid"`
+	Dir        string           `json:"dir"` // of its state, as it was at its start
 	Goroutines int              `json:"goroutines"`
 	Memory     runtime.MemStats `json:"memory"`
 }
 
 func (s *Server) process(w http.ResponseWriter, _ *http.Request) {
-	p := Process{Pid: os.Getpid(), Goroutines: runtime.NumGoroutine()}
+	p := Process{Pid: os.Getpid(), Dir: s.dir, Goroutines: runtime.NumGoroutine()}
 	runtime.ReadMemStats(&p.Memory)
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(p)

@@ -25,13 +25,14 @@ const maxBody = 8 << 20
 type Server struct {
 	plane Plane
 	exit  func()
+	dir   string
 	http  *http.Server
 }
 
-// NewServer returns a server for plane; exit is called when a client asks the
-// control plane to end.
-func NewServer(plane Plane, exit func()) *Server {
-	s := &Server{plane: plane, exit: exit}
+// NewServer returns a server for plane, whose state is in dir; exit is called when a
+// client asks the control plane to end.
+func NewServer(plane Plane, dir string, exit func()) *Server {
+	s := &Server{plane: plane, dir: dir, exit: exit}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/cluster", s.cluster)
 	mux.HandleFunc("PUT /v1/wanted", s.apply)

@@ -2,11 +2,41 @@ package bootstrap
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/wire"
 )
+
+// Volumes asks the agent that is on a node of by's which volumes of the cluster there
+// are, as Uninstall would remove them. It changes nothing there.
+func (f *Fleet) Volumes(ctx context.Context, node otto.Node, by wire.Authority) (list []otto.VolumeUse, err error) {
+	ctx, cancel := context.WithTimeout(ctx, measureWithin)
+	defer cancel()
+	err = f.look(ctx, node, by.Cluster, func(h host, found facts) error {
+		exe := found.anyAgent()
+		if exe == "" {
+			return nil
+		}
+		if err := found.stranger(node, by); err != nil {
+			return err
+		}
+		out, err := h.run(ctx, execScript, exe, "volumes", "--dir", found.dir)
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal([]byte(out), &list)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("volumes of %s: %w", node.ID, err)
+	}
+	return list, nil
+}
+
+// measureWithin is how long an engine may take to measure its volumes.
+const measureWithin = 2 * time.Minute
 
 // Look asks the agent that is on a node what there is of a cluster. It changes
 // nothing there. A host without an agent says nothing: the Look is empty.

@@ -56,7 +56,7 @@ func (f facts) notOurs(node otto.Node, clusterID string) error {
 		return nil
 	case is.clusterID != clusterID:
 		return fmt.Errorf("%s belongs to another cluster named %s (id %s): give this one another name, or if it is that one and its .otto is lost, run `otto cluster restore --from %s`",
-			node.ID, cluster, is.clusterID, target(node))
+			node.ID, cluster, is.clusterID, SSHTarget(node))
 	case is.node != node.ID:
 		return fmt.Errorf("%s is the node %s of this cluster already: list each machine once; after a change of the id take %[2]s out first", node.ID, is.node)
 	}
@@ -128,8 +128,19 @@ func (in *install) claim(ctx context.Context) error {
 
 const ownerFile = "agent.owner"
 
-// target is how restore is told of a node.
-func target(n otto.Node) string {
+// Owner returns the id of the cluster that has its agent in the node directory of a
+// cluster's name on a node; empty if none has.
+func (f *Fleet) Owner(ctx context.Context, node otto.Node, cluster string) (clusterID string, err error) {
+	err = f.look(ctx, node, cluster, func(_ host, found facts) error {
+		is, _ := found.owner()
+		clusterID = is.clusterID
+		return nil
+	})
+	return clusterID, err
+}
+
+// SSHTarget is how ssh, and restore, are told of a node.
+func SSHTarget(n otto.Node) string {
 	if n.User == "" {
 		return n.Host
 	}

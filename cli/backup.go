@@ -175,8 +175,12 @@ func (d stateDir) recoveryKey() (backup.Key, error) {
 	return k, nil
 }
 
-// ensureRecoveryKey draws a recovery key if there is none, and shows it then.
-func (a *app) ensureRecoveryKey(d stateDir) error {
+// ensureRecoveryKey draws a recovery key if there is none, and shows it then. It is for
+// a control plane that runs: a key of one that could not start would open nothing.
+func (a *app) ensureRecoveryKey(d stateDir, settings controlFile) error {
+	if !settings.Remote {
+		return nil
+	}
 	if _, err := d.recoveryKey(); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -45,8 +45,9 @@ func (f fleet) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step f
 
 // runControlPlane is the whole wiring of a control plane. ready is called once
 // it answers; it returns when ctx ends or a client asks it to exit.
-func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready func()) error {
+func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready func()) error {
 	debug.SetGCPercent(garbage)
+	d := self.dir
 	var settings controlFile
 	if err := d.read(fileControl, &settings); err != nil {
 		return err
@@ -103,7 +104,7 @@ func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready fu
 	plane, err = control.New(ctx, control.Options{
 		Name: settings.Name, Version: settings.Version, Store: kept, Create: create, Conn: conn,
 		Reach: fleet{reach, plan.port}, Broker: plan.nodes, Journal: events, Kick: served.Disconnect, Try: knock.Try, Log: log,
-		Files: d.files, Snapshots: snapshots{d, reach},
+		Files: d.files, Snapshots: snapshots{d, reach}, Ailments: self.ailments, KnownID: remembered.ClusterID,
 	})
 	if err != nil {
 		return explainLost(d, err)
@@ -113,8 +114,11 @@ func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready fu
 	options.Will = &mqtt.Message{Topic: topic, QoS: 1, Retain: true, Payload: will}
 	client := mqtt.NewClient(options)
 	conn.Client = client
-	if create {
-		remembered.StartedAt = time.Now().UTC()
+	if id := plane.ClusterID(); create || remembered.ClusterID != id {
+		remembered.ClusterID = id
+		if create {
+			remembered.StartedAt = time.Now().UTC()
+		}
 		if err := d.write(fileCluster, remembered); err != nil {
 			return err
 		}
@@ -140,9 +144,9 @@ func runControlPlane(ctx context.Context, d stateDir, log *slog.Logger, ready fu
 	})
 	g.Go(func() error {
 		defer cancel()
-		return api.NewServer(plane, cancel).Run(ctx, listener)
+		return api.NewServer(plane, string(d), cancel).Run(ctx, listener)
 	})
-	g.Go(func() error { return saveView(ctx, d, plane) })
+	g.Go(func() error { return saveView(ctx, self, plane) })
 	g.Go(func() error {
 		err := kept.guard(ctx, d)
 		cancel()
@@ -222,17 +226,23 @@ func metricTopics(p *control.Plane) []string {
 }
 
 // saveView keeps the last view on disk, for a status without a control plane.
-func saveView(ctx context.Context, d stateDir, p *control.Plane) error {
+func saveView(ctx context.Context, self self, p *control.Plane) error {
+	save := func() error {
+		if !self.there() { // what would be made there anew is no state
+			return nil
+		}
+		return self.dir.write(fileView, p.Cluster())
+	}
 	ticker := time.NewTicker(15 * time.Second)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			if err := d.write(fileView, p.Cluster()); err != nil {
+			if err := save(); err != nil {
 				return err
 			}
 		case <-ctx.Done():
-			return d.write(fileView, p.Cluster())
+			return save()
 		}
 	}
 }

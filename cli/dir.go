@@ -45,6 +45,10 @@ type clusterFile struct {
 	// StartedAt is when the cluster was started first; from then on its store must
 	// not be empty.
 	StartedAt time.Time `json:"started_at,omitzero"`
+	// ClusterID is the cluster's, drawn at its first start. It stays when the store is lost.
+	ClusterID string `json:"cluster_id,omitempty"`
+	// Place is where this directory was when the cluster was started last.
+	Place place `json:"place,omitzero"`
 }
 
 // controlFile is what a control plane is started with, so that it comes back
@@ -172,6 +176,13 @@ func (d stateDir) remember(f *config.File, now time.Time) error {
 	c.ConfigPath, c.ClusterName, c.NodeIDs = f.Path, f.Name, nodeIDs(f.Wanted.Nodes)
 	if c.InitializedAt.IsZero() {
 		c.InitializedAt = now.UTC()
+	}
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return err
+	}
+	var err error
+	if c.Place, err = d.place(); err != nil {
+		return err
 	}
 	return d.write(fileCluster, c)
 }

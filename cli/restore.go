@@ -365,18 +365,7 @@ func (a *app) agreed(cluster string, o restoreOptions) error {
 	if o.yes {
 		return nil
 	}
-	if !isTerminal(a.in) {
-		return errors.New("nothing was restored: run this in a terminal to be asked, or pass --yes")
-	}
-	fmt.Fprintf(a.err, "Restore %s like this? [y/N] ", cluster)
-	line, err := bufio.NewReader(a.in).ReadString('\n')
-	if err != nil {
-		return err
-	}
-	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
-		return errors.New("nothing was restored")
-	}
-	return nil
+	return a.agree(fmt.Sprintf("Restore %s like this?", cluster), "nothing was restored")
 }
 
 // writeRestored writes everything; the store last and in one step. Killed before
@@ -400,6 +389,12 @@ func (a *app) writeRestored(ctx context.Context, d stateDir, b backup.Backup, r 
 	c.ConfigPath, c.ClusterName = path, b.Cluster
 	if c.StartedAt.IsZero() {
 		c.StartedAt = b.Made
+	}
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return err
+	}
+	if c.Place, err = d.place(); err != nil {
+		return err
 	}
 	if err := d.write(fileCluster, c); err != nil {
 		return err

@@ -175,7 +175,11 @@ func (a *app) work(ctx context.Context) error {
 		return heard
 	}
 	log := slog.New(slog.NewJSONHandler(newLogFile(os.Stderr, d.path(fileLog), maxLog), &slog.HandlerOptions{Level: settings.LogLevel}))
-	err = runControlPlane(ctx, d, log, func() { _ = say("ready") })
+	self, err := newSelf(d, true)
+	if err != nil {
+		return err
+	}
+	err = runControlPlane(ctx, self, log, func() { _ = say("ready") })
 	if err != nil && !say(err.Error()) && d.spare() != nil {
 		return errors.Join(err, errAgain)
 	}
@@ -198,10 +202,17 @@ func (a *app) startForeground(ctx context.Context, d stateDir, want controlFile,
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	log := slog.New(tint.NewTextHandler(a.err, &tint.Options{Level: want.LogLevel, NoColor: !isTerminal(a.err)}))
+	self, err := newSelf(d, false)
+	if err != nil {
+		return err
+	}
 	applied := make(chan error, 1)
-	err = runControlPlane(ctx, d, log, func() {
+	err = runControlPlane(ctx, self, log, func() {
 		go func() {
-			err := a.apply(ctx, d.client(), f.Wanted, startOptions{timeout: timeout})
+			err := a.ensureRecoveryKey(d, want)
+			if err == nil {
+				err = a.apply(ctx, d.client(), f.Wanted, startOptions{timeout: timeout})
+			}
 			if err != nil && !errors.Is(err, errPart) {
 				cancel()
 			}

@@ -26,6 +26,7 @@ type startOptions struct {
 	acceptHostKeys bool
 	foreground     bool
 	newState       bool
+	clusterID      string
 	takeOver       bool
 	timeout        time.Duration
 	base           *uint64 // the revision that the changes were shown against
@@ -45,12 +46,18 @@ otto.yaml it shows what changes and applies it. What does not come up within
   otto cluster start --accept-new-host-keys --timeout 5m
   otto cluster start --foreground`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.start(c.Context(), o) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.clusterID != "" && !o.newState {
+				return fmt.Errorf("%w: --cluster-id goes with --new-state", errUsage)
+			}
+			return a.start(c.Context(), o)
+		},
 	}
 	f := c.Flags()
 	f.BoolVar(&o.acceptHostKeys, "accept-new-host-keys", false, "accept SSH host keys that are not known yet without asking; a changed one is an error all the same")
 	f.BoolVar(&o.foreground, "foreground", false, "keep the control plane attached; Ctrl-C ends it, services run on")
 	f.BoolVar(&o.newState, "new-state", false, "the stored state is lost: set what is left of it aside and take otto.yaml as the truth")
+	f.StringVar(&o.clusterID, "cluster-id", "", "with --new-state, where all of .otto is lost: the id of the cluster that its nodes belong to")
 	f.BoolVar(&o.takeOver, "take-over", false, "this control plane has stepped down for a newer one: make it decide again, and the other one step down")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long to wait for nodes and services")
 	return c
@@ -70,6 +77,9 @@ func (a *app) bringUp(ctx context.Context, f *config.File, o startOptions) error
 	if err != nil {
 		return err
 	}
+	if err := d.orphaned(); err != nil {
+		return err
+	}
 	unlock, err := d.lock()
 	if err != nil {
 		return err
@@ -82,20 +92,17 @@ func (a *app) bringUp(ctx context.Context, f *config.File, o startOptions) error
 		return err
 	}
 	if o.newState {
-		if err := a.setAside(ctx, d); err != nil {
+		if err := a.setAside(ctx, d, o.clusterID); err != nil {
 			return err
 		}
+	} else if err := a.lost(ctx, d, f); err != nil {
+		return err
 	}
 	level, err := a.level()
 	if err != nil {
 		return err
 	}
 	remote := slices.ContainsFunc(f.Wanted.Nodes, func(n otto.Node) bool { return !n.IsLocal() })
-	if remote {
-		if err := a.ensureRecoveryKey(d); err != nil {
-			return err
-		}
-	}
 	settings := controlFile{
 		Version: a.version, Name: f.Name, MQTT: f.MQTT, Nodes: len(f.Wanted.Nodes), TakeOver: o.newState, LogLevel: level,
 		Remote: remote,
@@ -104,6 +111,9 @@ func (a *app) bringUp(ctx context.Context, f *config.File, o startOptions) error
 		return a.startForeground(ctx, d, settings, f, o.timeout)
 	}
 	if err := a.ensureControlPlane(ctx, d, settings); err != nil {
+		return err
+	}
+	if err := a.ensureRecoveryKey(d, settings); err != nil {
 		return err
 	}
 	if o.takeOver {
@@ -137,8 +147,9 @@ func (a *app) trust(ctx context.Context, nodes []otto.Node, accept bool) error {
 	})
 }
 
-// setAside ends the control plane and keeps a lost store for a person to look at.
-func (a *app) setAside(ctx context.Context, d stateDir) error {
+// setAside ends the control plane and keeps a lost store for a person to look at. The
+// cluster stays the one that it was; clusterID says which, where nothing here knows it.
+func (a *app) setAside(ctx context.Context, d stateDir, clusterID string) error {
 	if err := endControlPlane(ctx, d); err != nil {
 		return err
 	}
@@ -153,7 +164,10 @@ func (a *app) setAside(ctx context.Context, d stateDir) error {
 	if err := d.read(fileCluster, &c); err != nil {
 		return err
 	}
-	c.StartedAt = time.Time{}
+	if clusterID != "" && c.ClusterID != "" && clusterID != c.ClusterID {
+		return fmt.Errorf("the cluster of %s has the id %s, not %s", d, c.ClusterID, clusterID)
+	}
+	c.StartedAt, c.ClusterID = time.Time{}, cmpOr(c.ClusterID, clusterID)
 	return d.write(fileCluster, c)
 }
 
@@ -166,10 +180,14 @@ func (a *app) ensureControlPlane(ctx context.Context, d stateDir, want controlFi
 		_, err := d.client().Cluster(ctx)
 		if err == nil {
 			var have controlFile
+			why := "its version or its settings have changed"
 			if d.read(fileControl, &have) == nil && sameSettings(have, want) {
+				why = d.amiss(ctx)
+			}
+			if why == "" {
 				return nil
 			}
-			fmt.Fprintln(a.err, "control plane: started again, as its version or its settings have changed")
+			fmt.Fprintln(a.err, "control plane: started again, as "+why)
 			err = endControlPlane(ctx, d)
 		} else if errors.Is(err, api.ErrNotRunning) {
 			err = nil
@@ -183,9 +201,22 @@ func (a *app) ensureControlPlane(ctx context.Context, d stateDir, want controlFi
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("%w, and does not answer: see %s", errControlPlaneRuns, d.path(fileLog))
+			return fmt.Errorf("%w (%s), and does not answer: see %s", errControlPlaneRuns, pidList(d.holders()), d.path(fileLog))
 		}
 	}
+}
+
+// amiss says what a control plane that answers lacks; empty if nothing.
+func (d stateDir) amiss(ctx context.Context) string {
+	if unlock, err := d.lockControlPlane(); err == nil {
+		unlock()
+		return "its supervisor, which starts it again when it dies, was gone"
+	}
+	p, err := d.client().Process(ctx)
+	if err == nil && p.Dir != "" && p.Dir != string(d) {
+		return "its directory was moved here from " + p.Dir
+	}
+	return ""
 }
 
 // sameSettings leaves out what does not need another control plane.

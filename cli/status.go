@@ -47,6 +47,9 @@ func look(ctx context.Context, d stateDir) (c *otto.Cluster, running bool, err e
 	}
 	c = new(otto.Cluster)
 	if err := d.read(fileView, c); errors.Is(err, fs.ErrNotExist) {
+		if err := d.orphaned(); err != nil {
+			return nil, false, err
+		}
 		return nil, false, errors.New("no cluster has been started here: run `otto cluster start`")
 	} else if err != nil {
 		return nil, false, err
@@ -108,6 +111,9 @@ func (a *app) printStatus(w io.Writer, c *otto.Cluster, running bool, now time.T
 		fmt.Fprintf(w, "%s: %s\n\n", c.Name, c.Problem)
 	default:
 		fmt.Fprintf(w, "%s, broker %s, up %s\n\n", c.Name, c.Broker, age(now, c.Started))
+	}
+	for _, warning := range c.Warnings {
+		fmt.Fprintf(w, "warning: %s\n\n", warning)
 	}
 	rows := [][]string{{"NODE", "STATE", "ADDRESS", "ARCH", "ENGINE", "CPU", "MEMORY", "DISK", "TEMP", "SAMPLE"}}
 	for _, n := range c.Nodes {

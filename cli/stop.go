@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/api"
 )
 
@@ -21,31 +22,40 @@ func newStop(a *app) *cobra.Command {
 volumes stay where they are; otto cluster start goes on with them.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.takeDown(c.Context(), "stopped", (*api.Client).Stop)
+			return a.takeDown(c.Context(), "stopped", nil, (*api.Client).Stop)
 		},
 	}
 }
 
 func newUninstall(a *app) *cobra.Command {
-	var volumes bool
+	var volumes, yes bool
 	c := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Stop everything and take Otto off every node",
 		Long: `Uninstall stops the cluster and removes its containers, networks and agents from
-every node. Named volumes, and the data in them, stay unless --volumes is given.`,
+every node. Named volumes, and the data in them, stay unless --volumes is given: then
+it shows which there are, by node, with size and age, and asks.`,
+		Example: `  otto cluster uninstall
+  otto cluster uninstall --volumes`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.takeDown(c.Context(), "uninstalled", func(client *api.Client, ctx context.Context) error {
+			var may func(context.Context, *otto.Cluster) error
+			if volumes {
+				may = func(ctx context.Context, c *otto.Cluster) error { return a.mayDelete(ctx, c, yes) }
+			}
+			return a.takeDown(c.Context(), "uninstalled", may, func(client *api.Client, ctx context.Context) error {
 				return client.Uninstall(ctx, volumes)
 			})
 		},
 	}
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&volumes, "volumes", false, "remove named volumes too, with the data in them")
 	return c
 }
 
-// takeDown stops or uninstalls; a control plane is started for it if none runs.
-func (a *app) takeDown(ctx context.Context, done string, do func(*api.Client, context.Context) error) error {
+// takeDown stops or uninstalls, unless may, if given, says why not; a control plane is
+// started for it if none runs.
+func (a *app) takeDown(ctx context.Context, done string, may func(context.Context, *otto.Cluster) error, do func(*api.Client, context.Context) error) error {
 	d, err := a.dir()
 	if err != nil {
 		return err
@@ -57,6 +67,9 @@ func (a *app) takeDown(ctx context.Context, done string, do func(*api.Client, co
 	} else if err != nil {
 		return err
 	}
+	if err := d.mayTakeDown(); err != nil {
+		return err
+	}
 	unlock, err := d.lock()
 	if err != nil {
 		return err
@@ -64,6 +77,15 @@ func (a *app) takeDown(ctx context.Context, done string, do func(*api.Client, co
 	defer unlock()
 	if err := a.ensureControlPlane(ctx, d, settings); err != nil {
 		return err
+	}
+	if may != nil {
+		c, err := d.client().Cluster(ctx)
+		if err != nil {
+			return err
+		}
+		if err := may(ctx, c); err != nil {
+			return err
+		}
 	}
 	left := do(d.client(), ctx)
 	if err := endControlPlane(ctx, d); err != nil {
@@ -84,6 +106,20 @@ func (a *app) takeDown(ctx context.Context, done string, do func(*api.Client, co
 // endWithin is how long a control plane may take to end.
 const endWithin = 15 * time.Second
 
+// lockBoth keeps away the supervisor and, should it be gone, what it has started.
+func (d stateDir) lockBoth() (unlock func(), err error) {
+	supervisor, err := d.lockControlPlane()
+	if err != nil {
+		return nil, err
+	}
+	worker, err := d.hold(dirStore+".lock", errControlPlaneRuns)
+	if err != nil {
+		supervisor()
+		return nil, err
+	}
+	return func() { worker(); supervisor() }, nil
+}
+
 // endControlPlane returns when no control plane runs: it has ended what it had to
 // write when it lets go of its lock, which is later than its last answer.
 func endControlPlane(ctx context.Context, d stateDir) error {
@@ -93,7 +129,7 @@ func endControlPlane(ctx context.Context, d stateDir) error {
 		return err
 	}
 	for {
-		unlock, err := d.lockControlPlane()
+		unlock, err := d.lockBoth()
 		if err == nil {
 			unlock()
 			return nil

@@ -96,7 +96,11 @@ type Options struct {
 	// is kept beside the store and belongs into each backup.
 	Snapshots Snapshots
 	Files     func() (map[string]string, error)
-	Log       *slog.Logger
+	// Ailments, if set, says at once what is wrong with this process or its directory.
+	Ailments func() []string
+	// KnownID is the id that the cluster had before its state was lost; empty draws one.
+	KnownID string
+	Log     *slog.Logger
 }
 
 // Plane is the control plane of one cluster.

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -76,6 +77,9 @@ type secrets struct {
 	Password string `json:"password"`
 }
 
+// ClusterID is the cluster's. It never changes.
+func (p *Plane) ClusterID() string { return p.identity.ClusterID }
+
 // load reads the documents, makes those of a new cluster, and begins an epoch.
 func (p *Plane) load(ctx context.Context) error {
 	found, err := p.Store.Get(ctx, keyIdentity, &p.identity)
@@ -89,12 +93,14 @@ func (p *Plane) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.identity = identity{Name: p.Name, ClusterID: secret(), Key: key}
+		p.identity = identity{Name: p.Name, ClusterID: cmp.Or(p.KnownID, secret()), Key: key}
 		if err := p.Store.Put(ctx, keyIdentity, p.identity); err != nil {
 			return err
 		}
 	case p.identity.Name != p.Name:
 		return fmt.Errorf("the stored state is of cluster %q, not of %q: put the name back, or stop and uninstall that cluster first", p.identity.Name, p.Name)
+	case p.KnownID != "" && p.identity.ClusterID != p.KnownID:
+		return fmt.Errorf("the stored state is of another cluster (id %s) than cluster.json says (id %s): put together what belongs together", p.identity.ClusterID, p.KnownID)
 	case len(p.identity.Key) != ed25519.PrivateKeySize:
 		return fmt.Errorf("%w: the signing key is unusable", otto.ErrStateLost)
 	}

@@ -34,10 +34,11 @@ const (
 
 // snapshots is what the loop knows of them.
 type snapshots struct {
-	stored uint64 // writes to the store that have been noticed
-	due    time.Time
-	busy   bool
-	kept   map[string]keptSnapshot // by node
+	stored  uint64 // writes to the store that have been noticed
+	due     time.Time
+	busy    bool
+	kept    map[string]keptSnapshot // by node
+	problem string                  // why none could be made
 }
 
 // keptSnapshot is what a node has, as far as this control plane knows.
@@ -84,8 +85,10 @@ func (p *Plane) snapshot(now time.Time) {
 	b, err := p.backup()
 	if err != nil {
 		p.Log.Error("no snapshot", "err", err)
+		s.problem, p.dirty = err.Error(), true
 		return
 	}
+	s.problem = ""
 	content := contentHash(b)
 	nodes = slices.DeleteFunc(nodes, func(id string) bool { return s.kept[id].content == content })
 	if len(nodes) == 0 {

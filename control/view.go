@@ -20,7 +20,7 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 		Interval: w.IntervalOf(), Requirements: w.Requirements, Decisions: w.Decisions, Scheduler: w.Scheduler,
 		Nodes: []otto.NodeStatus{}, Services: p.services(), Snapshots: p.snapshots.view(),
 	}
-	c.Problem = p.doubts
+	c.Problem, c.Warnings = p.doubts, p.ailments()
 	if p.desired.Restored {
 		c.Problem = "restored from a backup: nothing is decided until `otto cluster start` says what is wanted"
 	}
@@ -41,6 +41,17 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 	}
 	slices.SortStableFunc(c.Nodes, func(a, b otto.NodeStatus) int { return cmp.Compare(order[a.ID], order[b.ID]) })
 	return c
+}
+
+// ailments are what is wrong with the control plane itself.
+func (p *Plane) ailments() (list []string) {
+	if p.Ailments != nil {
+		list = p.Ailments()
+	}
+	if why := p.snapshots.problem; why != "" {
+		list = append(list, "no snapshot of the control plane can be made: "+why)
+	}
+	return list
 }
 
 func (n *node) status(intent otto.Intent, now time.Time) otto.NodeStatus {

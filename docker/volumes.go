@@ -1,9 +1,12 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/moby/moby/api/types/volume"
 	"github.com/moby/moby/client"
@@ -30,6 +33,30 @@ func (r *Runtime) Volumes(ctx context.Context) (names []string, err error) {
 		}
 	}
 	return names, err
+}
+
+// OwnVolumes returns what RemoveVolumes would remove.
+func (r *Runtime) OwnVolumes(ctx context.Context) (list []otto.VolumeUse, err error) {
+	err = r.call(ctx, longCall, "measure volumes", func(ctx context.Context, c *client.Client) error {
+		used, err := c.DiskUsage(ctx, client.DiskUsageOptions{Volumes: true, Verbose: true})
+		if err != nil {
+			return err
+		}
+		for _, v := range used.Volumes.Items {
+			if !r.ownsVolume(v.Name, v.Labels) {
+				continue
+			}
+			own := otto.VolumeUse{Name: v.Name, Bytes: -1}
+			own.Created, _ = time.Parse(time.RFC3339, v.CreatedAt) // not all drivers tell
+			if v.UsageData != nil {
+				own.Bytes = v.UsageData.Size
+			}
+			list = append(list, own)
+		}
+		return nil
+	})
+	slices.SortFunc(list, func(a, b otto.VolumeUse) int { return cmp.Compare(a.Name, b.Name) })
+	return list, err
 }
 
 // anonymous reports whether the engine has made up a volume's name: 64 digits, of all

@@ -147,7 +147,7 @@ func TestClusterIsRestoredOnAnotherMachine(t *testing.T) {
 		if got := strings.TrimSpace(other.Run("cluster", "backup", "--recovery-key")); got != key[1] {
 			t.Errorf("the recovery key is another one: %s", got)
 		}
-		other.Run("cluster", "uninstall", "--volumes")
+		other.Run("cluster", "uninstall", "--volumes", "--yes")
 		if out, err := l.Host("n2").TrySSH("otto", "ls -A .local/share/otto"); err == nil && out != "" {
 			t.Errorf("left on n2: %s", out)
 		}

@@ -71,7 +71,7 @@ func TestEditedFileIsApplied(t *testing.T) {
 		}
 	})
 	t.Run("uninstall", func(t *testing.T) {
-		c.Run("cluster", "uninstall", "--volumes")
+		c.Run("cluster", "uninstall", "--volumes", "--yes")
 		if diff := cmp.Diff(before, traces(h)); diff != "" {
 			t.Errorf("left on the node (-before +after):\n%s", diff)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -27,6 +28,7 @@ const usage = `usage: otto-agent COMMAND
   stop --dir DIR                   stop the agent, and the containers of its cluster
   uninstall --dir DIR [--volumes]  remove the cluster's containers, its network and the agent
   look --dir DIR                   print what runs and what should, as JSON; change nothing
+  volumes --dir DIR                print which volumes uninstall --volumes would remove, as JSON
   reach HOST:PORT...               print which of the addresses can be reached
   examine --dir DIR                print what there is to know of this machine, as JSON
   collect --dir DIR                print what a maintainer needs of it, without secrets, as JSON
@@ -73,6 +75,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = errors.Join(service.Stop(*dir), stopContainers(ctx, *dir))
 	case args[0] == "look":
 		err = look(ctx, *dir, stdout)
+	case args[0] == "volumes":
+		err = listVolumes(ctx, *dir, stdout)
 	case args[0] == "uninstall":
 		err = uninstall(ctx, *dir, *volumes)
 	default:
@@ -127,6 +131,21 @@ func uninstall(ctx context.Context, dir string, volumes bool) error {
 		}
 	}
 	return service.Remove(dir)
+}
+
+func listVolumes(ctx context.Context, dir string, stdout io.Writer) error {
+	list := []otto.VolumeUse{}
+	rt, err := runtimeOf(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if rt != nil {
+		defer rt.Close()
+		if list, err = rt.OwnVolumes(ctx); err != nil {
+			return err
+		}
+	}
+	return json.NewEncoder(stdout).Encode(list)
 }
 
 func removeContainers(ctx context.Context, rt *docker.Runtime) error {

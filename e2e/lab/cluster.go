@@ -38,7 +38,7 @@ func NewCluster(t testing.TB, yaml string) *Cluster {
 	}
 	c.Write(yaml)
 	t.Cleanup(func() {
-		if out, err := c.Try("cluster", "uninstall", "--volumes"); err != nil && !c.Abandoned {
+		if out, err := c.Try("cluster", "uninstall", "--volumes", "--yes"); err != nil && !c.Abandoned {
 			t.Errorf("uninstall: %v\n%s", err, out)
 		}
 	})
