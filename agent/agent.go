@@ -364,8 +364,9 @@ func (a *Agent) sample(ctx context.Context) error {
 func (a *Agent) beat(ctx context.Context) error {
 	tick := time.NewTicker(a.Enrolment.Heartbeat)
 	defer tick.Stop()
+	machine := wire.Machine{Hardware: a.Clock.Hardware, Boot: a.Clock.Boot}.String()
 	for seq := uint64(1); ; seq++ {
-		b, err := wire.Encode(wire.Heartbeat{BootID: a.BootID, Seq: seq, UpMS: time.Since(a.began).Milliseconds(), Machine: a.Clock.Boot})
+		b, err := wire.Encode(wire.Heartbeat{BootID: a.BootID, Seq: seq, UpMS: time.Since(a.began).Milliseconds(), Machine: machine})
 		if err != nil {
 			return err
 		}

@@ -17,8 +17,9 @@ import (
 // Clock is a machine's time since its boot, which goes on while the machine is
 // suspended and which nobody can set.
 type Clock struct {
-	Boot string // names this boot of the machine
-	Now  func() time.Duration
+	Hardware string // names the machine itself; empty if it does not say
+	Boot     string // names this boot of the machine
+	Now      func() time.Duration
 }
 
 // lease is the node's right to run stateful instances. The control plane renews

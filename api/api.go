@@ -6,6 +6,7 @@
 //	PUT  /v1/wanted?base=N   replaces what is wanted; answers the changes; with &dry only tells them
 //	POST /v1/stop            stops all services and agents; answers when done
 //	POST /v1/uninstall       the same, and takes Otto off every node; with ?volumes its volumes too
+//	POST /v1/nodes/ID/machine the machine that it was is off for good, and it is another one
 //	PUT  /v1/nodes/ID/intent what a person wants of a node, as otto.Intent
 //	POST /v1/services/NAME/move?to=ID   moves an instance; with &advised where that is advised; answers an otto.Decision
 //	DELETE /v1/nodes/ID      takes a node out of the cluster at once
@@ -48,6 +49,7 @@ type Plane interface {
 	Uninstall(ctx context.Context, volumes bool) error
 	Intend(ctx context.Context, node string, intent otto.Intent) error
 	Remove(ctx context.Context, node string) error
+	AcceptMachine(ctx context.Context, node string) error
 	TakeOver(ctx context.Context) error
 	Move(ctx context.Context, name, to string, advised bool) (otto.Decision, error)
 	ExplainService(ctx context.Context, name string) (otto.Explanation, error)

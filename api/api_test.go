@@ -82,6 +82,10 @@ func (p *plane) Intend(ctx context.Context, node string, i otto.Intent) error {
 	return p.called("intend %s %+v by %s", node, i, otto.By(ctx))
 }
 
+func (p *plane) AcceptMachine(_ context.Context, node string) error {
+	return p.called("accept the machine of %s", node)
+}
+
 func (p *plane) Move(ctx context.Context, name, to string, advised bool) (otto.Decision, error) {
 	return otto.Decision{Instance: name, To: to}, p.called("move %s to %q advised=%t by %s", name, to, advised, otto.By(ctx))
 }
@@ -153,6 +157,7 @@ func TestClientAndServer(t *testing.T) {
 			}
 			return err
 		},
+		func() error { return c.AcceptMachine(t.Context(), "pi 1") },
 		func() error { return c.Remove(t.Context(), "pi-1") },
 		func() error { return c.TakeOver(t.Context()) },
 		func() error { return c.Restart(t.Context(), "web") },
@@ -171,7 +176,7 @@ func TestClientAndServer(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{
 		"apply base=7 dry=true", "backup", "stop", "uninstall volumes=true", "uninstall volumes=false",
-		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me", `move web to "pi 1" advised=true by me`, "remove pi-1", "take over", "restart web", "plan",
+		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me", `move web to "pi 1" advised=true by me`, "accept the machine of pi 1", "remove pi-1", "take over", "restart web", "plan",
 	}, p.calls); diff != "" {
 		t.Error(diff)
 	}

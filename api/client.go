@@ -111,6 +111,11 @@ func (c *Client) Uninstall(ctx context.Context, volumes bool) error {
 	return c.do(ctx, http.MethodPost, path, nil, nil)
 }
 
+// AcceptMachine says that the machine that a node was is off for good.
+func (c *Client) AcceptMachine(ctx context.Context, node string) error {
+	return c.do(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/machine", nil, nil)
+}
+
 // Intend says what a person wants of a node.
 func (c *Client) Intend(ctx context.Context, node string, intent otto.Intent) error {
 	return c.do(ctx, http.MethodPut, "/v1/nodes/"+url.PathEscape(node)+"/intent", intent, nil)

@@ -41,6 +41,7 @@ func NewServer(plane Plane, dir string, exit func()) *Server {
 	mux.HandleFunc("POST /v1/stop", s.stop)
 	mux.HandleFunc("POST /v1/uninstall", s.uninstall)
 	mux.HandleFunc("PUT /v1/nodes/{id}/intent", s.intend)
+	mux.HandleFunc("POST /v1/nodes/{id}/machine", s.acceptMachine)
 	mux.HandleFunc("DELETE /v1/nodes/{id}", s.remove)
 	mux.HandleFunc("POST /v1/services/{id}/move", s.move)
 	mux.HandleFunc("GET /v1/services/{id}/explanation", explanation(plane.ExplainService))
@@ -201,6 +202,10 @@ func (s *Server) intend(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answerError(w, s.plane.Intend(r.Context(), r.PathValue("id"), intent))
+}
+
+func (s *Server) acceptMachine(w http.ResponseWriter, r *http.Request) {
+	answerError(w, s.plane.AcceptMachine(r.Context(), r.PathValue("id")))
 }
 
 func (s *Server) remove(w http.ResponseWriter, r *http.Request) {

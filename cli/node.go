@@ -22,7 +22,7 @@ func newNode(a *app) *cobra.Command {
 	c.AddCommand(newNodeList(a), newNodeShow(a), newNodeDrain(a),
 		newNodeIntent(a, "cordon", "Let a node take nothing new; what is there stays", otto.Intent{Cordoned: true}),
 		newNodeIntent(a, "uncordon", "Let a node take services again, also after a drain", otto.Intent{}),
-		newNodeAdd(a), newNodeRemove(a))
+		newNodeAdd(a), newNodeRemove(a), newNodeAcceptMachine(a))
 	return c
 }
 
@@ -162,6 +162,29 @@ func newNodeIntent(a *app, verb, short string, intent otto.Intent) *cobra.Comman
 				return err
 			}
 			_, err = fmt.Fprintf(a.out, "%s is %sed.\n", args[0], verb)
+			return err
+		},
+	}
+}
+
+func newNodeAcceptMachine(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "accept-machine NODE",
+		Short: "Say that a node's disk is in another machine for good",
+		Long: `A node whose disk, or a copy of it, runs in another machine than before does not start
+what keeps its data there: the former machine may still run it, and nobody hears that.
+Otto says so in otto cluster status. Make sure that the former machine is off, and
+stays off, and then say so with this command.`,
+		Args: one("node"),
+		RunE: func(c *cobra.Command, args []string) error {
+			d, err := a.dir()
+			if err != nil {
+				return err
+			}
+			if err := d.client().AcceptMachine(c.Context(), args[0]); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "%s is another machine from now on.\n", args[0])
 			return err
 		},
 	}

@@ -46,3 +46,60 @@ func TestClonedNodeRunsNothingStatefulTwice(t *testing.T) {
 		c.Wait(2*time.Minute, "it is forgotten", func(v *otto.Cluster) bool { return v.Nodes[0].Problem == "" })
 	})
 }
+
+// TestDiskInAnotherMachineWaitsForAPersonsWord moves a node's disk, or a copy of it, to
+// another machine while nobody can know whether the former one still works.
+func TestDiskInAnotherMachineWaitsForAPersonsWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a", "b", "c", "spare"}, "web", "db", "pet")
+		defer c.Close()
+		pet := service("pet", "a")
+		pet.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "pet", Target: "/data"}}
+		c.StartPlane()
+		apply(t, c, three(service("web", "b"), pet))
+		c.WaitUp(20 * time.Second)
+		c.NeverTwice("pet")
+		ctx := t.Context()
+		if err := c.Plane.AcceptMachine(ctx, "a"); err == nil {
+			t.Error("the machine that it was is accepted as another one")
+		}
+		c.Cut("a")
+		time.Sleep(20 * time.Second)
+		if err := c.Clone("a", "spare"); err != nil {
+			t.Fatal(err)
+		}
+		c.Wait(30*time.Second, "it is said what to do", func(v *otto.Cluster) bool {
+			return strings.Contains(v.Nodes[0].Problem, "pet may still run on the former one") && strings.Contains(v.Nodes[0].Problem, "otto node accept-machine a")
+		})
+		c.KillPlane()
+		c.StartPlane()
+		time.Sleep(time.Minute)
+		if on := c.Running("pet"); !slices.Equal(on, []string{"a"}) {
+			t.Fatalf("before a person has said anything pet runs on %v", on)
+		}
+		c.PowerOff("a")
+		if err := c.Plane.AcceptMachine(ctx, "a"); err != nil {
+			t.Fatal(err)
+		}
+		c.Wait(30*time.Second, "pet runs on the machine that was accepted", func(*otto.Cluster) bool { return slices.Equal(c.Running("pet"), []string{"spare"}) })
+	})
+}
+
+// TestRebootIsNoOtherMachine: another boot of the same machine needs nobody's word.
+func TestRebootIsNoOtherMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a", "b", "c"}, "web", "db", "pet")
+		defer c.Close()
+		pet := service("pet", "a")
+		pet.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "pet", Target: "/data"}}
+		c.StartPlane()
+		apply(t, c, three(service("web", "b"), pet))
+		c.WaitUp(20 * time.Second)
+		c.PowerOff("a")
+		time.Sleep(time.Hour)
+		if err := c.PowerOn("a", true); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitUp(30 * time.Second)
+	})
+}

@@ -28,6 +28,7 @@ type node struct {
 	bootID     string    // of the agent heard last
 	heardFrom  string    // the boot of the machine where that runs
 	recognized time.Time // when the machine that the node is was heard last
+	another    string    // boot of a machine that says it is the node, and must not be without a person's word
 	former     string    // boot id before that
 	twins      time.Time // when two agents last took turns
 	facts      otto.NodeFacts

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -65,30 +66,99 @@ func (p *Plane) renew(n *node, h wire.Heartbeat, now time.Time) {
 // agent says on another machine, booted from a copy of the disk, is not true of it.
 func (p *Plane) isNode(n *node, machine string) bool {
 	is, known := p.desired.Machines[n.ID]
-	return known && is == machine
+	return known && wire.ParseMachine(is).Boot == wire.ParseMachine(machine).Boot
 }
 
 // recognize takes in that a node's agent was heard from a boot of a machine. After a
 // reboot, or with the disk in another machine, the node is that one from then on; but
-// not before the lease of the former one has ended, and not while that is heard: it
-// may run what needs no lease. Which one it is, is stored by the next pass, for all that
-// were heard by then: a control plane that has just started could not tell it from a
-// copy.
+// not before the lease of the former one has ended, and not while that is heard. What
+// needs no lease may run on a former machine for good that nobody hears: then a person
+// has to say that it does not.
 func (p *Plane) recognize(n *node, machine string, now time.Time) {
-	if p.isNode(n, machine) {
-		n.recognized = now
-		return
+	was, known := p.desired.Machines[n.ID]
+	is, heard := wire.ParseMachine(was), wire.ParseMachine(machine)
+	if known && is.Same(heard) {
+		n.recognized, n.another = now, "" // another boot of it has ended the former one
 	}
-	if p.deciding() != nil || !n.leaseOver(now) || now.Sub(n.recognized) <= p.desired.Wanted.LeaseOf(n.Node)+leaseMargin {
-		return
+	switch {
+	case known && is == heard || p.deciding() != nil:
+	case known && is.Boot == heard.Boot: // an agent that says more of its machine
+		if is.Hardware == "" {
+			p.become(n, machine)
+		}
+	case !n.leaseOver(now):
+	case is.Same(heard):
+		p.become(n, machine)
+	case p.formerMayRun(n, now):
+	case is.Other(heard) && len(p.boundTo(n.ID)) > 0:
+		if n.another == "" {
+			p.event("node-problem", n.ID, "", p.anotherMachine(n.ID))
+		}
+		n.another, p.dirty = machine, true
+	default:
+		p.become(n, machine)
 	}
+}
+
+// formerMayRun reports whether the machine that a node was has not been silent for
+// longer than a lease.
+func (p *Plane) formerMayRun(n *node, now time.Time) bool {
+	return now.Sub(n.recognized) <= p.desired.Wanted.LeaseOf(n.Node)+leaseMargin
+}
+
+// become makes a node the boot of a machine from now on. That is stored by the next
+// pass, for all nodes together: a control plane that has just started could not tell it
+// from a copy.
+func (p *Plane) become(n *node, machine string) {
 	if _, another := p.machines[n.ID]; another {
 		return
 	}
 	if p.machines == nil {
 		p.machines = map[string]string{}
 	}
-	p.machines[n.ID], p.dirty = machine, true
+	p.machines[n.ID], p.dirty, n.another = machine, true, ""
+}
+
+// boundTo are the instances that a node runs without a lease, as far as is known.
+func (p *Plane) boundTo(node string) (list []string) {
+	for instance := range p.desired.Bound {
+		if p.desired.Holders[instance] == node {
+			list = append(list, instance)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// anotherMachine says what is wrong with a node whose disk, or a copy of it, runs in
+// another machine than before.
+func (p *Plane) anotherMachine(node string) string {
+	return fmt.Sprintf("its disk or a copy of it runs in another machine, and %s may still run on the former one: if that is off for good, say so with `otto node accept-machine %s`",
+		strings.Join(p.boundTo(node), ", "), node)
+}
+
+// AcceptMachine takes a person's word that the machine that a node was is off for good.
+func (p *Plane) AcceptMachine(ctx context.Context, id string) error {
+	return p.call(ctx, func() error {
+		if err := p.deciding(); err != nil {
+			return err
+		}
+		if err := p.known(id); err != nil {
+			return err
+		}
+		n, now := p.nodes[id], time.Now()
+		switch {
+		case n.another == "":
+			return fmt.Errorf("node %s is the machine that it was: there is nothing to accept", id)
+		case p.formerMayRun(n, now):
+			return fmt.Errorf("the former machine of node %s was heard a moment ago: switch it off first", id)
+		}
+		p.become(n, n.another)
+		p.record(asked(ctx, "node-machine", id, "node is another machine from now on"))
+		p.pass(now)
+		p.publishView()
+		return nil
+	})
 }
 
 // storeMachines stores which machines were recognized. One that could not be is

@@ -36,6 +36,9 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 	}
 	for _, id := range p.ids() {
 		status := p.nodes[id].status(p.desired.Intents[id], now)
+		if p.nodes[id].another != "" {
+			status.Problem = p.anotherMachine(id)
+		}
 		status.Verdicts = p.required.verdicts(owner{node: id})
 		c.Nodes = append(c.Nodes, status)
 	}

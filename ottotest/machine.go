@@ -39,6 +39,9 @@ type Host struct {
 	// Arch is the machine's; empty means amd64.
 	Arch string
 	CPUs int // cores that its agent reports; 0 as if it did not know
+	// Nameless makes agents that start from now on say nothing of the hardware, as in
+	// most virtual machines.
+	Nameless bool
 	// SSHTime is how long it takes to do anything there over SSH.
 	SSHTime time.Duration
 	// unreachable is why SSH does not work; nil when it does.
@@ -195,7 +198,11 @@ func (h *Host) clock(machine string, since time.Time) agent.Clock {
 	if !h.poweredAt.IsZero() {
 		since = h.poweredAt
 	}
-	return agent.Clock{Boot: machine + "-" + strconv.Itoa(h.powered), Now: func() time.Duration { return time.Since(since) }}
+	hardware := machine
+	if h.Nameless {
+		hardware = ""
+	}
+	return agent.Clock{Hardware: hardware, Boot: machine + "-" + strconv.Itoa(h.powered), Now: func() time.Duration { return time.Since(since) }}
 }
 
 // PowerOff cuts a host's power: agent and containers end at once, and the broker

@@ -123,8 +123,8 @@ type Heartbeat struct {
 	BootID string `json:"boot_id"`
 	Seq    uint64 `json:"seq"`
 	UpMS   int64  `json:"up_ms"` // since the agent started, monotonic
-	// Machine names this boot of the machine: another agent of the node that runs
-	// elsewhere, from a copied disk, has another one.
+	// Machine is this boot of the machine, as Machine.String has it: another agent of the
+	// node that runs elsewhere, from a copied disk, has another one.
 	Machine string `json:"machine,omitempty"`
 }
 
@@ -230,7 +230,7 @@ func Encode(message any) ([]byte, error) {
 }
 
 // maxMachine bounds what the control plane keeps of a machine's boot: the kernel's
-// name for it has 36 bytes.
+// name for it has 36 bytes, and the agent's for the hardware 16.
 const maxMachine = 64
 
 // DecodeHeartbeat reads a heartbeat.

@@ -17,7 +17,7 @@ func bootClock() (agent.Clock, error) {
 	if err != nil {
 		return agent.Clock{}, fmt.Errorf("the kernel does not name its boot: %w", err)
 	}
-	return agent.Clock{Boot: strings.TrimSpace(string(boot)), Now: sinceBoot}, nil
+	return agent.Clock{Hardware: hardware("/sys"), Boot: strings.TrimSpace(string(boot)), Now: sinceBoot}, nil
 }
 
 func sinceBoot() time.Duration {

@@ -22,7 +22,7 @@ func (w *world) perform(s step) error {
 	w.mu.Unlock()
 	host := s.arg(0)
 	h := w.Hosts[host]
-	if h == nil && host != "control" && slices.Contains([]string{"on", "off", "tear", "kill", "engine", "disk", "ssh", "address", "load", "clock", "twin", "drain", "undrain", "replay", "forge", "cut", "heal", "pause", "die"}, s.verb) {
+	if h == nil && host != "control" && slices.Contains([]string{"on", "off", "tear", "kill", "engine", "disk", "ssh", "address", "load", "clock", "twin", "drain", "undrain", "replay", "forge", "cut", "heal", "pause", "die", "nameless"}, s.verb) {
 		return fmt.Errorf("no host %q", host)
 	}
 	switch s.verb {
@@ -109,6 +109,8 @@ func (w *world) perform(s step) error {
 		w.mu.Unlock()
 	case "restore":
 		w.restore()
+	case "nameless":
+		h.Nameless = true
 	case "runs":
 		return w.runs(host, s.arg(1))
 	default:

@@ -40,6 +40,7 @@ import (
 //
 // In scenarios only:
 //
+//	nameless HOST                at the beginning: it says nothing of its hardware
 //	runs INSTANCE HOST|nowhere   fails unless it does
 type step struct {
 	at   time.Duration
