@@ -113,6 +113,16 @@ type InstanceStatus struct {
 	Fenced bool `json:"fenced,omitempty"`
 }
 
+// Explained reports whether the status says why it is as it is, if it is one that
+// people ask that of.
+func (i InstanceStatus) Explained() bool {
+	switch i.State {
+	case InstanceFailed, InstanceUnhealthy, InstancePaused, InstanceWaiting, InstanceUnknown:
+		return i.Reason != "" || i.Error != ""
+	}
+	return true
+}
+
 // Unmet returns why dependency d is not met by the instances of the service it
 // names, or "" if it is.
 func (d Dependency) Unmet(instances []InstanceStatus) string {

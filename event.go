@@ -2,6 +2,7 @@ package otto
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,17 @@ type Event struct {
 	By      string    `json:"by,omitempty"` // who asked for it, if a person did
 	// Source is how a node numbered it, if a node noticed it: boot id and number.
 	Source string `json:"source,omitempty"`
+}
+
+// Wording is a text without its numbers: what differs in them alone is the same, told
+// again.
+func Wording(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r == '.' {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 type byKey struct{}

@@ -98,26 +98,46 @@ func (c *converger) inspect(ctx context.Context, ctr otto.Container) {
 	switch {
 	case ctr.State == otto.ContainerRunning && (up > trial(c.examined(ctr)) || up < 0):
 		delete(c.attempts, ctr.Instance)
-	case down && (ctr.ExitCode != 0 || ctr.OOM || ctr.Error != "") && !c.assignment.Stopped && !c.rerun[ctr.Instance]:
-		why := fmt.Sprintf("ended with exit code %d", ctr.ExitCode)
-		if ctr.OOM {
-			why = "killed for want of memory"
-		} else if ctr.Error != "" {
-			why = ctr.Error
-		}
-		if ctr.Restarts > 0 {
-			why += fmt.Sprintf(", restarted %d times", ctr.Restarts)
-		}
+	case down && !ended(inst.Spec, ctr, at.count) && !c.assignment.Stopped && !c.rerun[ctr.Instance],
+		down && ctr.ExitCode != 0 && !c.assignment.Stopped && !c.rerun[ctr.Instance]:
+		why := death(ctr, at.count)
 		if at.err == why {
 			return
 		}
+		// How often is followed by the status; the same death is one event.
+		if once := death(otto.Container{ExitCode: ctr.ExitCode, OOM: ctr.OOM, Error: ctr.Error}, 0); at.died != once {
+			c.note("instance-died", ctr.Instance, why)
+			at.died = once
+		}
 		at.err, at.hash = why, ctr.SpecHash
-		c.note("instance-died", ctr.Instance, why)
 		if tail, err := c.Runtime.Logs(ctx, ctr.ID, tailLines); err == nil {
 			at.tail = tail
 		}
 		c.attempts[ctr.Instance] = at
 	}
+}
+
+// death says how a container has ended that should run. starts is how often Otto has
+// started it anew.
+func death(ctr otto.Container, starts int) string {
+	why := fmt.Sprintf("ended with exit code %d", ctr.ExitCode)
+	switch {
+	case ctr.OOM:
+		why = "killed for want of memory"
+	case ctr.Error != "":
+		why = ctr.Error
+	case ctr.ExitCode == 0:
+		return "ended by itself with exit code 0" + times(", ", max(ctr.Restarts, starts)+1) + ": a job? write `restart: on-failure`"
+	}
+	return why + times(", restarted ", ctr.Restarts)
+}
+
+// times says how often something was, from the second time on.
+func times(what string, n int) string {
+	if n < 2 {
+		return ""
+	}
+	return fmt.Sprintf("%s%d times", what, n)
 }
 
 // situations gathers what is known of each instance, wanted or only there.

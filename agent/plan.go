@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,6 +60,7 @@ type attempt struct {
 	count   int
 	next    time.Time // not before
 	err     string
+	died    string // how, in its last event
 	warning string
 	tail    []string
 	alien   bool // the image is for other architectures
@@ -316,7 +318,23 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 	default:
 		st.State = otto.InstanceWaiting
 	}
+	if !st.Explained() {
+		st.Reason = unsaid(st, plan)
+	}
 	return st
+}
+
+// unsaid is the reason of a state that nothing else has one for.
+func unsaid(st otto.InstanceStatus, plan step) string {
+	switch {
+	case st.State == otto.InstanceUnhealthy:
+		return "its health check fails"
+	case st.State == otto.InstanceWaiting && plan.do != doNothing:
+		return "it is about to be started"
+	case st.State == otto.InstanceFailed:
+		return fmt.Sprintf("it ended with exit code %d and is started again", st.ExitCode)
+	}
+	return "its container does not run"
 }
 
 // settling is how long a container must have run before it counts as running.

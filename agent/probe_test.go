@@ -218,6 +218,8 @@ func TestEngineThatCannotTellIsNoFailure(t *testing.T) {
 // deaf is an engine that does not answer.
 type deaf struct{ Runtime }
 
+func (deaf) Logs(context.Context, string, int) ([]string, error) { return nil, io.ErrUnexpectedEOF }
+
 func (deaf) Exec(context.Context, string, []string) (string, error) { return "", io.ErrUnexpectedEOF }
 
 func portOf(t *testing.T, l net.Listener) uint16 {

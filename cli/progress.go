@@ -92,12 +92,21 @@ func (p *progress) line(r row, text string) string {
 	return fmt.Sprintf("%-*s %s", nameWidth, r.what, text)
 }
 
+// stepOf is what is being done to bring a node up; nothing once it is up, although who
+// does it may have a moment left to notice.
+func stepOf(n otto.NodeStatus) string {
+	if n.State == otto.NodeReady {
+		return ""
+	}
+	return n.Step
+}
+
 // rows are the nodes and then the instances, each with its state and why.
 func rows(c *otto.Cluster) []row {
 	var list []row
 	for _, n := range c.Nodes {
 		text := string(n.State)
-		if why := cmpOr(n.Problem, n.Step); why != "" {
+		if why := cmpOr(n.Problem, stepOf(n)); why != "" {
 			text += ": " + why
 		} else if n.State == otto.NodeReady && n.Facts.Arch != "" {
 			text += " (" + n.Facts.Arch + ", " + n.Facts.Engine.Name + " " + n.Facts.Engine.Version + ")"

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -123,6 +122,11 @@ func (p *Plane) place(now time.Time) {
 		p.desired = next
 		for _, m := range placed.Moves {
 			p.tellMove(m, now)
+		}
+	}
+	for i, why := range waiting {
+		if s, ok := p.index().Owner(i); ok && otto.Wording(p.held[i]) != otto.Wording(why) {
+			p.event("service-waiting", placed.Placement[i], s.Name, i+": "+why)
 		}
 	}
 	if p.held = waiting; !same(placed.Waiting, p.waiting) { // what has not changed is not told anew
@@ -261,22 +265,12 @@ func (p *Plane) tellMove(m plan.Move, now time.Time) {
 // tellWaiting makes an event of an instance that has to wait, once for each reason,
 // whatever the numbers in it: what is free on a node changes all the time.
 func (p *Plane) tellWaiting(instance, node, why string) {
-	if was := p.waiting[instance]; was == why || words(was) == words(why) {
+	if was := p.waiting[instance]; was == why || otto.Wording(was) == otto.Wording(why) {
 		return
 	}
 	if s, ok := p.index().Owner(instance); ok {
 		p.event("service-waiting", node, s.Name, instance+": "+why)
 	}
-}
-
-// words is a text without its numbers.
-func words(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' || r == '.' {
-			return -1
-		}
-		return r
-	}, text)
 }
 
 func (p *Plane) homed(instance string) bool {

@@ -120,7 +120,7 @@ func (p *Plane) instance(svc *plan.Service, name string) otto.PlacedInstance {
 	i.InstanceStatus = otto.InstanceStatus{Name: name, Service: svc.Name, State: otto.InstanceWaiting, Image: svc.Spec.Image}
 	n := p.nodes[i.Node]
 	if n == nil {
-		i.Reason = p.waiting[name]
+		i.Reason = cmp.Or(p.waiting[name], "it has no place yet")
 		return i
 	}
 	i.State = otto.InstanceUnknown
@@ -143,6 +143,13 @@ func (p *Plane) instance(svc *plan.Service, name string) otto.PlacedInstance {
 	}
 	if why := p.waiting[name]; why != "" {
 		i.Reason = why
+	}
+	switch {
+	case i.Explained():
+	case i.State == otto.InstanceUnknown:
+		i.Reason = "node " + n.ID + " has not reported it yet"
+	default:
+		i.Reason = "node " + n.ID + " does not say why"
 	}
 	if i.State != otto.InstanceUnknown {
 		i.Sample = sampleOf(n.samples, i.ContainerID)

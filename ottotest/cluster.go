@@ -131,13 +131,21 @@ func (c *Cluster) Apply(w otto.Wanted) ([]otto.Change, error) {
 	return c.Plane.Apply(context.Background(), w, c.Plane.Cluster().Revision, false)
 }
 
-// Wait waits until ok is true of the cluster, at most for limit.
+// Wait waits until ok is true of the cluster, at most for limit. Whatever it sees
+// meanwhile must have its reason.
 func (c *Cluster) Wait(limit time.Duration, what string, ok func(*otto.Cluster) bool) *otto.Cluster {
 	c.T.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	for {
 		now, more := c.Plane.Next()
+		for _, s := range now.Services {
+			for _, i := range s.Instances {
+				if !i.Explained() {
+					c.T.Errorf("%s is %s on %s, and nobody says why", i.Name, i.State, i.Node)
+				}
+			}
+		}
 		if ok(now) {
 			return now
 		}
