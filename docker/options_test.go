@@ -186,3 +186,18 @@ func TestForeignNetworkIsUsedOnlyIfExternal(t *testing.T) {
 		}
 	}
 }
+
+func TestExternalVolumeThatIsNotThereIsNotMade(t *testing.T) {
+	inst := otto.Instance{Name: "db", Service: "db", Spec: otto.ContainerSpec{Image: "x", Mounts: []otto.Mount{{Type: otto.MountVolume, Source: "home_data", Target: "/d", External: true}}}}
+	for there, want := range map[bool]string{true: "/networks/create home /containers/create ", false: "/networks/create home"} {
+		var asked []string
+		f := engineOfNetworks("", &asked)
+		if there {
+			f.handlers["GET /volumes/home_data"] = says(`{"Name": "home_data"}`)
+		}
+		_, err := fake(t, f).Create(t.Context(), inst, "db")
+		if got := strings.Join(asked, " "); (err == nil) != there || got != want {
+			t.Errorf("there %v: %q, %v", there, got, err)
+		}
+	}
+}

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/volume"
 	"github.com/moby/moby/client"
 
@@ -75,15 +77,22 @@ func (r *Runtime) volumes(ctx context.Context) (all []volume.Volume, err error) 
 }
 
 // ensureVolumes makes the volumes that the short form of a mount names, which could not
-// say how they are made.
+// say how they are made. One that others make must be there: the engine would make an
+// empty one of that name without a word.
 func (r *Runtime) ensureVolumes(ctx context.Context, c *client.Client, mounts []otto.Mount) error {
 	for _, m := range mounts {
-		if m.Type != otto.MountVolume || m.SELinux == "" || m.Source == "" || m.External {
-			continue
+		var err error
+		switch {
+		case m.Type != otto.MountVolume || m.Source == "":
+		case m.External:
+			if _, err = c.VolumeInspect(ctx, m.Source, client.VolumeInspectOptions{}); cerrdefs.IsNotFound(err) {
+				err = fmt.Errorf("volume %s is external and not on this node: bring it here, or let the service run where it is; an empty one is not made", m.Source)
+			}
+		case m.SELinux != "":
+			_, err = c.VolumeCreate(ctx, client.VolumeCreateOptions{
+				Name: m.Source, Driver: m.Driver, DriverOpts: m.DriverOpts, Labels: volumeLabels(r.owner, m),
+			})
 		}
-		_, err := c.VolumeCreate(ctx, client.VolumeCreateOptions{
-			Name: m.Source, Driver: m.Driver, DriverOpts: m.DriverOpts, Labels: volumeLabels(r.owner, m),
-		})
 		if err != nil {
 			return err
 		}
