@@ -144,12 +144,12 @@ func TestBadDotEnvIsNamedWithoutItsContent(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
-		{"services:\n  web: {image: \"nginx${TAG}\"}", "otto.yaml:2:16: variable TAG is not set, it is taken as blank: set it in the environment or in .env, or write ${TAG:-default}"},
+		{"services:\n  web: {image: \"nginx${TAG}\"}", "otto.yaml:2:16: variable TAG is not set, it is taken as blank: write $$ if a dollar sign is meant, as in the hash of a password; or set it in the environment or in .env, or write ${TAG:-default}"},
 		{"services:\n  web: {image: nginx, environment: [A]}", `otto.yaml:2:36: variable "A" is not set, containers will not have it: set it in the environment or in .env, or write its value`},
 		{"services:\n  web: {image: nginx, network_mode: host, ports: [\"80:80\"]}", "otto.yaml:2:51: ports mean nothing with network_mode: host: take ports out"},
 		{"services:\n  web: {image: nginx, depends_on: {job: {condition: service_completed_successfully}}}\n  job: {image: nginx}", "otto.yaml:2:36: service job is started again whenever it completes, so that this waits forever: write restart: \"no\" there"},
 		{"services:\n  web: {image: \"nginx${TAG:-}\"}", ""},
-		{"services:\n  web: {image: \"nginx${TAG:-$OTHER}\"}", "otto.yaml:2:16: variable OTHER is not set, it is taken as blank: set it in the environment or in .env, or write ${OTHER:-default}"},
+		{"services:\n  web: {image: \"nginx${TAG:-$OTHER}\"}", "otto.yaml:2:16: variable OTHER is not set, it is taken as blank: write $$ if a dollar sign is meant, as in the hash of a password; or set it in the environment or in .env, or write ${OTHER:-default}"},
 	} {
 		if got := parse(t, test.text).Warnings.Error(); got != test.want {
 			t.Errorf("%s\ngot  %s\nwant %s", test.text, got, test.want)

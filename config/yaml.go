@@ -45,7 +45,7 @@ func (r *reader) parse(data []byte) (root value, ok bool) {
 		r.reject(pos{}, "`otto cluster init --example` writes a starter", "the file is empty")
 		return value{}, false
 	case len(docs) > 1:
-		r.reject(position(docs[1].Start), "take out the line ---", "a second document begins here")
+		r.reject(position(docs[1].Start), "put all of it into one document, with one services:", "a second document begins here")
 		return value{}, false
 	}
 	t := tree{reader: r, anchors: map[string]value{}}
