@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// StepReplace is how the step begins that ends an agent to start it anew.
+const StepReplace = "ending the agent, which runs and does nothing"
+
 // Errors that a caller acts on. All others are only shown.
 var (
 	// ErrNameTaken says that a container's name belongs to a container that is
@@ -29,6 +32,8 @@ var (
 	ErrNetworkGone = errors.New("its network has been removed")
 	// ErrUnreached says that one machine does not reach another.
 	ErrUnreached = errors.New("the host is not reached")
+	// ErrStuck says that an agent does nothing and cannot be ended.
+	ErrStuck = errors.New("its agent does nothing and cannot be ended")
 	// ErrStateLost says that the store is empty or unreadable although the
 	// cluster has been started before. It never means that nothing should run.
 	ErrStateLost = errors.New("the cluster's stored state is missing")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -130,5 +131,40 @@ func TestHostProvesItselfThroughAnotherNode(t *testing.T) {
 		if errors.Is(err, otto.ErrUnreached) {
 			t.Errorf("%s: the host is there: %v", name, err)
 		}
+	}
+}
+
+// TestStoppedAgentIsReplaced has an agent stopped by a signal, and one that runs and says
+// nothing.
+func TestStoppedAgentIsReplaced(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine("rpi-01")
+	f, broker := w.fleet(), newBroker(t)
+	mustEnsure(t, f, m, broker)
+	before := m.state(t).Pid
+	ensure := func() (steps []string, err error) {
+		verify := func(ctx context.Context) error {
+			if now := m.state(t).Pid; now != 0 && now != before {
+				return nil
+			}
+			wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+			defer cancel()
+			<-wait.Done()
+			return errors.New("it has not reported")
+		}
+		_, err = f.Ensure(t.Context(), m.node, enrolment(m.node.ID, broker), 0, func(s string) { steps = append(steps, s) }, verify)
+		return steps, err
+	}
+	for _, state := range []string{"T", "S"} {
+		if state == "T" {
+			if err := syscall.Kill(before, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+		}
+		steps, err := ensure()
+		if said := strings.Join(steps, "; "); err != nil || !strings.Contains(said, otto.StepReplace+" (pid "+strconv.Itoa(before)+", state "+state+")") {
+			t.Errorf("%s: %v, %s", state, err, said)
+		}
+		before = m.state(t).Pid
 	}
 }

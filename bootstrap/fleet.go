@@ -71,6 +71,8 @@ type Fleet struct {
 	mu      sync.Mutex
 	tunnels map[string]*tunnel // by node
 
+	anew map[string]int // pids of agents that were started in place of stuck ones and not heard yet, by node
+
 	contacts map[string]*contact // with silent nodes, by node
 	open     sync.WaitGroup      // of contacts
 }
@@ -86,7 +88,7 @@ func New(opts Options) *Fleet {
 	if opts.DialTimeout == 0 {
 		opts.DialTimeout = dialWithin
 	}
-	f := &Fleet{opts: opts, log: opts.Log, tunnels: map[string]*tunnel{}, contacts: map[string]*contact{}}
+	f := &Fleet{opts: opts, log: opts.Log, tunnels: map[string]*tunnel{}, contacts: map[string]*contact{}, anew: map[string]int{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
 }
@@ -264,8 +266,7 @@ func (in *install) apply(ctx context.Context, wanted []byte, verify func(context
 		err = in.start(ctx, in.agent.Hash)
 	}
 	if err == nil && verify != nil {
-		in.step("waiting for the agent's report")
-		err = verify(ctx)
+		err = in.await(ctx, runs, verify)
 	}
 	if err != nil {
 		return in.failed(ctx, err)
@@ -282,10 +283,11 @@ func (in *install) writeEnrolment(ctx context.Context, content []byte) error {
 	return in.host.put(ctx, path.Join(in.found.dir, "agent.json"), 0o600, strings.NewReader(string(content)))
 }
 
-func (in *install) start(ctx context.Context, hash string) error {
+func (in *install) start(ctx context.Context, hash string, flags ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
-	if _, err := in.host.run(ctx, execScript, in.exe(hash), "start", "--dir", in.found.dir); err != nil {
+	args := append([]string{in.exe(hash), "start", "--dir", in.found.dir}, flags...)
+	if _, err := in.host.run(ctx, execScript, args...); err != nil {
 		return fmt.Errorf("start the agent: %w", err)
 	}
 	return nil

@@ -28,6 +28,8 @@ type facts struct {
 	socket          socketState
 	agents          map[string]int64 // sizes in bytes by hash
 	running         string           // hash of the agent that runs
+	pid             int              // of the agent that runs, and how it is by its kernel:
+	state           string           // R, S, D (waits for a disk), T (stopped), ...
 	enrolmentRead   string           // short hash of the agent.json that it has read
 	enrolment       string           // agent.json
 	claim           claim            // agent.owner
@@ -109,6 +111,10 @@ func parseFacts(s string) facts {
 			}
 		case "running":
 			f.running = agentHash(value)
+		case "process":
+			pid, state, _ := strings.Cut(value, " ")
+			f.pid, _ = strconv.Atoi(pid)
+			f.state = state
 		case "running_enrolment":
 			f.enrolmentRead = value
 		case "owner":

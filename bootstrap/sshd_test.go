@@ -58,7 +58,7 @@ func withPrivsepDir(run func() int) int {
 func agentMain(verb string, args []string) error {
 	switch verb {
 	case "start":
-		return service.StartDetached(args[1])
+		return service.StartDetached(args[1], slices.Contains(args, "--anew"))
 	case "stop":
 		return service.Stop(args[1])
 	case "uninstall":

@@ -63,6 +63,8 @@ type node struct {
 	mute        string
 	unreachable string
 	muteAsked   int       // how often in a row its kernel alone answered
+	stuck       string    // why its agent does nothing and cannot be ended
+	told        string    // the problem of which there was an event last
 	claimed     time.Time // since when others claim to reach its host, and it has not proven it
 
 	published   string // hash of the last assignment, without its revision; empty if none was
@@ -230,7 +232,7 @@ func (n *node) live(now time.Time) {
 	n.heard = now
 	n.check, n.reached, n.mute, n.unreachable = nil, "", "", ""
 	n.sign, n.checks, n.muteAsked = otto.Sign{}, 0, 0
-	n.claimed = time.Time{}
+	n.claimed, n.stuck = time.Time{}, ""
 }
 
 // beat takes in a heartbeat.

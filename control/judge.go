@@ -65,7 +65,7 @@ func (p *Plane) judge(now time.Time) (next time.Duration) {
 		p.check(n, patience, now)
 		state, reason := health.Judge(health.Evidence{
 			Was: n.state, Watching: p.watching, Heard: n.heard, Goodbye: n.goodbye, Patience: patience,
-			Unreachable: n.unreachable, Reached: n.reached, Mute: n.mute, Asked: n.muteAsked, Doubt: p.doubts,
+			Unreachable: n.unreachable, Reached: n.reached, Mute: n.mute, Asked: n.muteAsked, Stuck: n.stuck, Doubt: p.doubts,
 			Draining: n.leaving || p.desired.Intents[id].Draining, Stopped: p.desired.Wanted.Stopped && !n.leaving,
 		}, p.limits(), now)
 		if n.leaving && state == otto.NodeDraining {

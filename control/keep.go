@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -68,15 +69,27 @@ func (k *keeper) release() {
 func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enrolment, wake <-chan struct{}) {
 	for delay := retryMin; ctx.Err() == nil; {
 		warnings, err := p.Reach.Ensure(ctx, spec, e,
-			func(step string) { p.tell(ctx, func() { n.step = step }) },
+			func(step string) {
+				p.tell(ctx, func() {
+					if n.step = step; strings.HasPrefix(step, otto.StepReplace) {
+						p.event("agent-replaced", n.ID, "", step)
+					}
+				})
+			},
 			func(ctx context.Context) error { return p.reported(ctx, n) })
 		p.tell(ctx, func() {
 			n.step, n.problem, n.warnings = "", "", warnings
 			p.dirty = true
 			if err != nil {
 				n.problem = wire.Plain(err.Error()) // the host has had its say in it
+			}
+			if errors.Is(err, otto.ErrStuck) {
+				n.stuck = n.problem
+			}
+			if words(n.problem) != words(n.told) && err != nil { // once, and not each time that it is tried
 				p.event("node-problem", n.ID, "", n.problem)
 			}
+			n.told = n.problem
 		})
 		if err == nil {
 			delay = retryMin
@@ -120,7 +133,7 @@ func (p *Plane) reported(ctx context.Context, n *node) error {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return errStopping
 		}
-		return fmt.Errorf("the agent on %s was started but has not reported within %s: see agent.log there, and whether the node reaches the broker (%s)",
+		return fmt.Errorf("the agent on %s runs but has not reported within %s: see agent.log there, and whether the node reaches the broker (%s)",
 			n.ID, reportWithin, p.Broker.Description)
 	}
 }

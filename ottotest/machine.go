@@ -59,8 +59,8 @@ type Host struct {
 	frozen  bool          // all its processes, which stand still
 	killed  bool          // all its processes, which are dead
 	refuses bool          // its SSH server does not run
-	apart   bool          // from the control plane's machine, which does not reach it
 	stuck   bool          // its agent cannot be ended
+	apart   bool          // from the control plane's machine, which does not reach it
 
 	forwardsNothing bool // its SSH server
 	lie             func(address string) otto.Reply
@@ -290,6 +290,13 @@ func (h *Host) SetLie(lie func(address string) otto.Reply) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lie = lie
+}
+
+// SetStuck has the host's agent not end, whoever tries.
+func (h *Host) SetStuck(yes bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stuck = yes
 }
 
 // StopSSH stops a host's SSH server, and nothing else there; StartSSH starts it again.

@@ -28,11 +28,39 @@ func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step f
 	h.mu.Lock()
 	h.enrolment = &e
 	h.mu.Unlock()
+	if conn := h.Conn(); h.Alive() && conn.by.Frozen() {
+		return nil, r.replace(ctx, n, step, verify)
+	}
 	if err := r.c.StartAgent(n.ID); err != nil {
 		return nil, err
 	}
 	return nil, verify(ctx)
 }
+
+// replace ends a frozen agent, after some time, and starts it anew.
+func (r reach) replace(ctx context.Context, n otto.Node, step func(string), verify func(context.Context) error) error {
+	h := r.c.Hosts[n.ID]
+	patient, cancel := context.WithTimeout(ctx, stoppedFor)
+	defer cancel()
+	if err := verify(patient); err == nil || ctx.Err() != nil {
+		return err
+	}
+	step(otto.StepReplace)
+	h.mu.Lock()
+	stuck := h.stuck
+	h.mu.Unlock()
+	if stuck {
+		return fmt.Errorf("%w (state D)", otto.ErrStuck)
+	}
+	r.c.KillAgent(n.ID)
+	if err := r.c.StartAgent(n.ID); err != nil {
+		return err
+	}
+	return verify(ctx)
+}
+
+// stoppedFor is how long an agent may be stopped.
+const stoppedFor = 5 * time.Second
 
 func (r reach) Stop(ctx context.Context, n otto.Node, by wire.Authority) error {
 	if err := errors.Join(r.ssh(n.ID), r.works(ctx, r.c.Hosts[n.ID]), r.owned(n.ID, by)); err != nil {

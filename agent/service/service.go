@@ -47,19 +47,19 @@ const (
 // node directory dir, and returns when it holds the directory's lock. It does
 // nothing when this binary runs with the present agent.json already; an agent
 // of another binary, or one that has read another agent.json, is replaced. An
-// error carries the last lines of the agent's log.
-func Start(dir string) error {
+// error carries the last lines of the agent's log. With anew every agent is replaced.
+func Start(dir string, anew bool) error {
 	u := unitOf(dir)
 	if !u.usable() {
-		return start(dir, nil)
+		return start(dir, anew, nil)
 	}
-	return start(dir, &u)
+	return start(dir, anew, &u)
 }
 
 // StartDetached is Start without systemd.
-func StartDetached(dir string) error { return start(dir, nil) }
+func StartDetached(dir string, anew bool) error { return start(dir, anew, nil) }
 
-func start(dir string, u *unit) error {
+func start(dir string, anew bool, u *unit) error {
 	exe, err := os.Executable()
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func start(dir string, u *unit) error {
 	if err != nil {
 		return err
 	}
-	if now.exe() == exe && now.enrolment == enrolmentHash(dir) {
+	if !anew && now.exe() == exe && now.enrolment == enrolmentHash(dir) {
 		return nil
 	}
 	// From here to the end there may be no agent: a lost session must not end it halfway.
@@ -199,10 +199,14 @@ func halt(dir string) error {
 	if err != nil || now.pid == 0 {
 		return err
 	}
-	for _, step := range []struct {
+	steps := []struct {
 		signal os.Signal
 		wait   time.Duration
-	}{{syscall.SIGTERM, stopWithin}, {syscall.SIGKILL, killWithin}} {
+	}{{syscall.SIGTERM, stopWithin}, {syscall.SIGKILL, killWithin}}
+	if s := stateOf(now.pid); s == "T" || s == "t" { // one that is stopped ends by nothing else
+		steps = steps[1:]
+	}
+	for _, step := range steps {
 		if err := now.signal(dir, step.signal); err != nil {
 			return fmt.Errorf("stop the agent (pid %d): %w", now.pid, err)
 		}
@@ -210,7 +214,15 @@ func halt(dir string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the agent (pid %d) does not end, even by SIGKILL", now.pid)
+	return fmt.Errorf("the agent (pid %d) does not end, even by SIGKILL: its state is %s (D waits for a disk or a driver)", now.pid, stateOf(now.pid))
+}
+
+// stateOf is how a process is by its kernel: R, S, D, T, ...; empty for none.
+func stateOf(pid int) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(b[bytes.LastIndexByte(b, ')')+1:]), " ")
+	state, _, _ := strings.Cut(rest, " ")
+	return state
 }
 
 func released(dir string, pid int, within time.Duration) bool {

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 func agentMain(verb, dir string) error {
 	switch verb {
 	case "start":
-		return StartDetached(dir)
+		return StartDetached(dir, false)
 	case "run":
 		if exists(filepath.Join(dir, "state", "broken")) {
 			return fmt.Errorf("the engine of doom\nis here")

@@ -24,7 +24,7 @@ import (
 
 const usage = `usage: otto-agent COMMAND
   run --dir DIR                    be the agent of the node directory DIR
-  start --dir DIR                  start the agent in the background
+  start --dir DIR [--anew]         start the agent in the background; anew: also if it runs
   stop --dir DIR                   stop the agent, and the containers of its cluster
   uninstall --dir DIR [--volumes]  remove the cluster's containers, its network and the agent
   look --dir DIR                   print what runs and what should, as JSON; change nothing
@@ -47,6 +47,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.Usage = func() { fmt.Fprint(stderr, usage) }
 	dir := flags.String("dir", "", "")
 	volumes := flags.Bool("volumes", false, "")
+	anew := flags.Bool("anew", false, "")
 	if err := flags.Parse(args[1:]); err != nil {
 		return 2
 	}
@@ -70,7 +71,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case args[0] == "run":
 		err = runAgent(ctx, *dir, stderr)
 	case args[0] == "start":
-		err = service.Start(*dir)
+		err = service.Start(*dir, *anew)
 	case args[0] == "stop":
 		err = errors.Join(service.Stop(*dir), stopContainers(ctx, *dir))
 	case args[0] == "look":

@@ -60,6 +60,8 @@ type Evidence struct {
 	// row that was found.
 	Mute  string
 	Asked int
+	// Stuck says why the agent does nothing and cannot be ended.
+	Stuck string
 	// Doubt says why the control plane does not trust its own ears.
 	Doubt string
 	// Draining says that a person wants the node empty.
@@ -95,7 +97,9 @@ func Judge(e Evidence, l Limits, now time.Time) (otto.NodeState, string) {
 		return otto.NodeLost, cmp.Or(e.Unreachable, "not heard since")
 	case e.Unreachable != "" && (overdue || gone && silent > parted) && e.Doubt == "":
 		return otto.NodeLost, fmt.Sprintf("silent for %s, and %s", silent.Round(100*time.Millisecond), e.Unreachable)
-	case e.Was == otto.NodeLost && e.Mute != "", e.Was == otto.NodeUnresponsive && e.Reached == "":
+	case e.Was == otto.NodeLost && e.Mute != "", e.Was == otto.NodeUnresponsive && (e.Reached == "" || e.Stuck != ""):
+		return otto.NodeUnresponsive, mute(e)
+	case e.Stuck != "" && (overdue || gone && silent > parted) && silent > l.Mute && e.Doubt == "":
 		return otto.NodeUnresponsive, mute(e)
 	case e.Mute != "" && e.Asked >= muteAsked && (overdue || gone && silent > parted) && silent > l.Mute && e.Doubt == "":
 		return otto.NodeUnresponsive, mute(e)
@@ -118,7 +122,7 @@ const muteAsked = 3
 
 func mute(e Evidence) string {
 	if e.Mute == "" {
-		return "not heard since"
+		return cmp.Or(e.Stuck, "not heard since")
 	}
 	return fmt.Sprintf("its kernel answers and none of its programs does (%s): if it hangs, restart it", e.Mute)
 }
