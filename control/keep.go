@@ -86,7 +86,7 @@ func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enr
 			if errors.Is(err, otto.ErrStuck) {
 				n.stuck = n.problem
 			}
-			if words(n.problem) != words(n.told) && err != nil { // once, and not each time that it is tried
+			if otto.Wording(n.problem) != otto.Wording(n.told) && err != nil { // once, and not each time that it is tried
 				p.event("node-problem", n.ID, "", n.problem)
 			}
 			n.told = n.problem
