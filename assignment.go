@@ -37,6 +37,9 @@ type Assignment struct {
 	Peers []Peer `json:"peers,omitempty"`
 	// Watches are instances, of any node, that the node is to probe.
 	Watches []Watch `json:"watches,omitempty"`
+	// Data is with what its instances have run on the node before, for an agent that
+	// has lost its own record.
+	Data []Data `json:"data,omitempty"`
 }
 
 // Watch is an instance that is probed from where it may not run.
@@ -77,6 +80,8 @@ type Instance struct {
 	// Fenced says that the instance may be started on another node when this one
 	// is not heard: it must not run here without a lease.
 	Fenced bool `json:"fenced,omitempty"`
+	// Disposable says that the instance may start without the data that it had.
+	Disposable bool `json:"disposable,omitempty"`
 }
 
 // ContainerName is the name of the instance's container: the one that its spec asks

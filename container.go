@@ -28,7 +28,8 @@ type Container struct {
 	Pid      int // 0 when not running
 	// Setup is how the engine says that it is set up, by aspect, as far as Otto has
 	// asked for it. Ports are in it only while it runs.
-	Setup map[string]string
+	Setup  map[string]string
+	Mounts []Mount // named volumes and host paths
 }
 
 // How aspects of a Container's Setup begin: the name of a network, a port of the

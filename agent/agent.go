@@ -75,6 +75,9 @@ type Agent struct {
 	setups  *setups          // likewise
 	stored  *otto.Assignment // in force when the agent started
 	problem atomic.Value     // string: what is wrong with the agent itself
+	ledger  *ledger
+	// ledgerAtStart is what the agent before this one has left there.
+	ledgerAtStart []otto.Data
 
 	assignments chan otto.Assignment
 	changed     chan struct{} // something happened to a container
@@ -139,6 +142,8 @@ func New(o Options) (*Agent, error) {
 			o.Log.Warn("that nothing is adopted is not on disk", "err", err)
 		}
 	}
+	a.ledger = openLedger(o.StateDir, o.Log)
+	a.ledgerAtStart = a.ledger.all()
 	if a.lease, err = openLease(o.StateDir, o.Clock); err != nil {
 		o.Log.Warn("stateful services stop if the control plane is not heard soon", "err", err)
 	}
@@ -215,6 +220,7 @@ func (a *Agent) save(ctx context.Context) error {
 			return ctx.Err()
 		case <-tick.C:
 		}
+		_ = a.ledger.save() // it was said when it happened
 		if a.problem.Load() != "" && a.state.save() == nil {
 			a.problem.Store("")
 			signal(a.changed) // to say so

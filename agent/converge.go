@@ -22,6 +22,7 @@ const (
 	listEvery  = 5 * time.Minute // between two looks at what images and volumes there are, without a reason
 	maxImages  = 200
 	maxVolumes = 500 // with names of 255 bytes at most, half of a message
+	maxData    = 100 // that are told of: more than any node has, and paths are long
 	// devicesEvery is between two looks at whether devices are there that services ask
 	// for: a few stat calls, and none on nodes of which nobody asks that.
 	devicesEvery = 5 * time.Second
@@ -52,13 +53,14 @@ type converger struct {
 	fenceAt    time.Time          // when to try again to stop what has no lease
 	probes     map[string]*prober // by instance
 	devices    devices
+	data       dataWatch
 }
 
 // work is something under way for an instance.
 type work struct {
 	do      verb
 	why     string // of a restart
-	asked   bool   // likewise
+	asked   bool   // likewise: it is no failure
 	hash    string
 	volumes bool // there may be more volumes after it
 	pulling bool
@@ -81,9 +83,10 @@ func (a *Agent) converge(ctx context.Context) error {
 	c := &converger{
 		Agent: a, assignment: a.stored, engine: otto.Engine{Problem: "not asked yet"},
 		work: map[string]*work{}, attempts: map[string]attempt{}, rerun: map[string]bool{}, probes: map[string]*prober{},
-		devices: devices{exists: a.Exists},
+		devices: devices{exists: a.Exists}, data: dataWatch{without: map[string]run{}},
 	}
 	if c.assignment != nil {
+		c.expect(*c.assignment)
 		c.measureFor(*c.assignment)
 	}
 	defer c.finish()
@@ -148,6 +151,7 @@ func (c *converger) adopt(asg otto.Assignment) {
 	c.assignment = &asg
 	maps.DeleteFunc(c.rerun, func(name string, _ bool) bool { return c.wanted(name) == nil })
 	c.devices.look(asg.Devices, time.Now())
+	c.expect(asg)
 	c.measureFor(asg)
 	if c.lease.left() <= 0 && slices.ContainsFunc(asg.Instances, func(i otto.Instance) bool { return i.Spec.Stateful() }) {
 		signal(c.beatNow) // only an answer to a heartbeat can be a lease
@@ -195,6 +199,7 @@ func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duratio
 		again = devicesEvery
 	}
 	c.noteRestarts()
+	again = min(again, c.watchData(ctx, now))
 	all := c.situations()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		s := all[name]
@@ -246,9 +251,11 @@ func (c *converger) wanted(name string) *otto.Instance {
 // launch begins work for an instance.
 func (c *converger) launch(ctx context.Context, name string, want *otto.Instance, st step) {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &work{do: st.do, cancel: cancel, asked: st.asked, current: st.current}
+	w := &work{do: st.do, cancel: cancel, asked: st.asked || st.without, current: st.current}
 	if st.asked {
 		c.note("instance-restarted", name, "restarted, as asked for")
+	} else if st.without {
+		c.note("instance-restarted", name, "restarted, because its data is back")
 	} else if st.do == doRestart {
 		c.note("instance-unhealthy", name, "restarted: "+st.current.Ailment)
 		w.why = "it was unhealthy and has been restarted: " + st.current.Ailment
@@ -285,7 +292,7 @@ func (c *converger) settle(r result) {
 	}
 	delete(c.work, r.instance)
 	delete(c.rerun, r.instance)
-	c.known = false
+	c.known, c.data.at = false, time.Time{}
 	if w.volumes && c.volumes != nil { // an engine that cannot list them is not asked each time
 		c.volumesAt = time.Time{}
 	}

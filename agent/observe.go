@@ -169,9 +169,7 @@ func (c *converger) situations() map[string]situation {
 		s.restart = c.asked.due(*inst, s.containers)
 		s.detached = c.detached(*inst, s.containers)
 		s.blocked = blocked(*inst, leaving, reports)
-		if why, stop := c.lease.judge(*inst, c.assignment.Revision); why != "" {
-			s.blocked, s.fenced = why, stop
-		}
+		c.hold(*inst, &s)
 		all[inst.Name] = s
 	}
 	return all

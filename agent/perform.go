@@ -105,6 +105,9 @@ func (c *converger) deploy(ctx context.Context, want wish) (warning string, err 
 	if warning, err = c.pull(ctx, want); err != nil {
 		return warning, err
 	}
+	if _, err := c.ready(ctx, want); err != nil {
+		return warning, err
+	}
 	id, err := c.Runtime.Create(ctx, want.Instance, want.ContainerName())
 	if err != nil {
 		return warning, err
@@ -129,6 +132,11 @@ func (c *converger) start(ctx context.Context, want wish, id string) error {
 	if err := c.mayStart(want); err != nil {
 		return err
 	}
+	return c.startWith(ctx, want, id)
+}
+
+// begin starts a container, which is attached to its network anew if that was removed.
+func (c *converger) begin(ctx context.Context, want wish, id string) error {
 	err := c.Runtime.Start(ctx, id)
 	if !errors.Is(err, otto.ErrNetworkGone) {
 		return err
@@ -143,6 +151,9 @@ func (c *converger) start(ctx context.Context, want wish, id string) error {
 // not stopped for it.
 func (c *converger) restart(ctx context.Context, want wish, ctr otto.Container) error {
 	if err := c.mayStart(want); err != nil {
+		return err
+	}
+	if _, err := c.ready(ctx, want); err != nil {
 		return err
 	}
 	if err := c.stop(ctx, []otto.Container{ctr}); err != nil {
@@ -160,6 +171,9 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 		id = st.current.ID // made before the agent was interrupted
 	} else {
 		if warning, err = c.pull(ctx, want); err != nil {
+			return warning, err
+		}
+		if _, err := c.ready(ctx, want); err != nil {
 			return warning, err
 		}
 		if st.others, err = c.keepOne(ctx, want.Instance, st.others); err != nil {

@@ -48,10 +48,11 @@ type step struct {
 	// current is the container made from the wanted spec, if there is one.
 	current *otto.Container
 	// others are the instance's other containers.
-	others []otto.Container
-	asked  bool          // of a restart: a person or a rule wants it
-	reason string        // why nothing is done yet
-	again  time.Duration // when to look again; 0 means at the next change
+	others  []otto.Container
+	asked   bool          // of a restart: a person or a rule wants it
+	without bool          // likewise: it runs without data that is back
+	reason  string        // why nothing is done yet
+	again   time.Duration // when to look again; 0 means at the next change
 }
 
 // attempt remembers what went wrong with an instance.
@@ -78,6 +79,8 @@ type situation struct {
 	left       string // what has changed about it and is left as it is
 	blocked    string // why it must not be started yet
 	fenced     bool   // it must not even run
+	lost       bool   // blocked, as data that it has run with is not there
+	without    bool   // it still runs without data that is back
 }
 
 // next decides what to do for one instance. It depends on nothing but its
@@ -109,6 +112,9 @@ func next(s situation, now time.Time) step {
 			return patient(st, s, now)
 		} else if s.restart {
 			st.do, st.asked = doRestart, true
+			return gated(st, s, now)
+		} else if s.without {
+			st.do, st.without = doRestart, true
 			return gated(st, s, now)
 		} else if current.Health == unhealthy && mayRestart(s.want.Spec, s.attempt.count) && !unaddressed(*current, s.want.Spec) {
 			st.do = doRestart
@@ -317,6 +323,9 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		st.State = otto.InstanceFailed
 	default:
 		st.State = otto.InstanceWaiting
+	}
+	if s.lost && !s.stopped { // also if it runs, as the engine has started it
+		st.State, st.Reason = otto.InstanceWaiting, s.blocked
 	}
 	if !st.Explained() {
 		st.Reason = unsaid(st, plan)

@@ -24,11 +24,14 @@ type Runtime interface {
 	// Volumes returns the names of the named volumes that were made for this cluster,
 	// used or not.
 	Volumes(ctx context.Context) ([]string, error)
+	// Volume returns the volume of a name, whoever made it, or that there is none.
+	Volume(ctx context.Context, name string) (v otto.Volume, there bool, err error)
 	// Pull makes the image of spec present as its pull policy asks. A pull that
 	// fails while a usable image is there is only a warning.
 	Pull(ctx context.Context, spec otto.ContainerSpec) (warning string, err error)
 	// Create makes a container of an instance under the given name, with Otto's
-	// labels, attached to the cluster's network, not started. It returns
+	// labels, attached to the cluster's network, not started. Volumes that are not
+	// there are made with an otto.LabelVolume of their own. It returns
 	// otto.ErrNameTaken if a container that is not this cluster's has the name.
 	Create(ctx context.Context, inst otto.Instance, name string) (id string, err error)
 	// Start starts a container. It returns otto.ErrNetworkGone if it has to be attached to

@@ -98,22 +98,23 @@ func (s *state) inForce(r otto.Revision) bool {
 	return s.current != nil && s.current.Revision == r
 }
 
-// write replaces the current file so that a power cut at any point leaves the
-// new one, or the former one, whole.
-func (s *state) write(b []byte) error {
-	current := filepath.Join(s.dir, currentFile)
+func (s *state) write(b []byte) error { return replaceKeeping(s.dir, currentFile, previousFile, b) }
+
+// replaceKeeping replaces a file, of which previous keeps the former content, so that a
+// power cut at any point leaves the new one, or the former one, whole.
+func replaceKeeping(dir, name, previous string, b []byte) error {
+	current := filepath.Join(dir, name)
 	temp := current + ".new"
 	if err := writeSynced(temp, b); err != nil {
 		return err
 	}
-	previous := filepath.Join(s.dir, previousFile)
-	if err := os.Rename(current, previous); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Rename(current, filepath.Join(dir, previous)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := os.Rename(temp, current); err != nil {
 		return err
 	}
-	d, err := os.Open(s.dir)
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

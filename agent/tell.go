@@ -20,9 +20,7 @@ func (c *converger) statuses(all map[string]situation, now time.Time) []otto.Ins
 		}
 		s.restart = c.asked.due(*inst, s.containers)
 		s.detached, s.left = c.detached(*inst, s.containers), c.setups.of[inst.Name].Left
-		if why, stop := c.lease.judge(*inst, c.assignment.Revision); why != "" {
-			s.blocked, s.fenced = why, stop
-		}
+		c.hold(*inst, &s)
 		var do verb
 		var pulling bool
 		if w := c.work[inst.Name]; w != nil {
@@ -91,6 +89,8 @@ func (c *converger) report(ctx context.Context, now time.Time) bool {
 		NodeID: c.Enrolment.NodeID, BootID: c.BootID, Engine: c.engine,
 		Problem: c.problem.Load().(string), Volumes: c.volumes, Devices: c.devices.there, Instances: []otto.InstanceStatus{},
 	}
+	r.Data = c.ledger.told()
+	r.Data = r.Data[:min(len(r.Data), maxData)]
 	for _, i := range c.images {
 		r.Images, r.ImageBytes = append(r.Images, i.Name), append(r.ImageBytes, i.Bytes)
 	}

@@ -14,6 +14,7 @@
 //	GET  /v1/backup          everything kept, as a backup's file
 //	POST /v1/plan            what would change if this otto.Wanted were applied, as otto.Plan
 //	POST /v1/services/NAME/restart      restarts its instances one after the other
+//	POST /v1/services/NAME/accept-data  has it go on with what is there of the data that it waits for
 //	GET  /v1/services/NAME/explanation  why a service is where it is, as otto.Explanation
 //	GET  /v1/nodes/ID/explanation       why a node is as it is, likewise
 //	POST /v1/lead            makes a control plane that has stepped down decide again
@@ -45,6 +46,7 @@ type Plane interface {
 	Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bool) ([]otto.Change, error)
 	Plan(ctx context.Context, w otto.Wanted) (otto.Plan, error)
 	Restart(ctx context.Context, service string) error
+	AcceptData(ctx context.Context, service string) error
 	Stop(ctx context.Context) error
 	Uninstall(ctx context.Context, volumes bool) error
 	Intend(ctx context.Context, node string, intent otto.Intent) error

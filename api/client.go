@@ -97,6 +97,11 @@ func (c *Client) Restart(ctx context.Context, service string) error {
 	return c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(service)+"/restart", nil, nil)
 }
 
+// AcceptData has a service go on with what is there of the data that it waits for.
+func (c *Client) AcceptData(ctx context.Context, service string) error {
+	return c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(service)+"/accept-data", nil, nil)
+}
+
 // Stop stops all services and agents.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/v1/stop", nil, nil)

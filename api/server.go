@@ -38,6 +38,7 @@ func NewServer(plane Plane, dir string, exit func()) *Server {
 	mux.HandleFunc("PUT /v1/wanted", s.apply)
 	mux.HandleFunc("POST /v1/plan", s.plan)
 	mux.HandleFunc("POST /v1/services/{id}/restart", s.restart)
+	mux.HandleFunc("POST /v1/services/{id}/accept-data", s.acceptData)
 	mux.HandleFunc("POST /v1/stop", s.stop)
 	mux.HandleFunc("POST /v1/uninstall", s.uninstall)
 	mux.HandleFunc("PUT /v1/nodes/{id}/intent", s.intend)
@@ -275,4 +276,8 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) restart(w http.ResponseWriter, r *http.Request) {
 	answerError(w, s.plane.Restart(r.Context(), r.PathValue("id")))
+}
+
+func (s *Server) acceptData(w http.ResponseWriter, r *http.Request) {
+	answerError(w, s.plane.AcceptData(r.Context(), r.PathValue("id")))
 }

@@ -126,6 +126,11 @@ func (a *app) restore(ctx context.Context, file string, o restoreOptions) error 
 	if o.dryRun {
 		return nil
 	}
+	if o.startEmpty {
+		if err := r.StartEmpty(); err != nil {
+			return err
+		}
+	}
 	if err := a.agreed(b.Cluster, o); err != nil {
 		return err
 	}

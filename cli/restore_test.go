@@ -81,7 +81,7 @@ func TestKilledRestoreLeavesAllOrNothing(t *testing.T) {
 		} else {
 			whole++
 		}
-		if keys := documents(t, d); len(keys) != 5 {
+		if keys := documents(t, d); len(keys) != 6 {
 			t.Fatalf("killed after %s: the store has %v", after, keys)
 		}
 	}

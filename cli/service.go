@@ -17,7 +17,7 @@ import (
 
 func newService(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "service", Short: "Look at services, move, scale, restart and remove them", Args: noArgs, RunE: help}
-	c.AddCommand(newServiceList(a), newServiceShow(a), newMove(a), newServiceScale(a), newServiceRestart(a), newServiceRemove(a))
+	c.AddCommand(newServiceList(a), newServiceShow(a), newMove(a), newServiceScale(a), newServiceRestart(a), newAcceptData(a), newServiceRemove(a))
 	return c
 }
 
@@ -251,4 +251,32 @@ func (a *app) restart(ctx context.Context, client *api.Client, service string, t
 		fmt.Fprintf(a.out, "%s is restarted.\n", service)
 	}
 	return nil
+}
+
+func newAcceptData(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "accept-data SERVICE",
+		Short: "Have a service go on with what is there of the data that it waits for",
+		Long: `A service that has run with a volume or a directory of its node waits when that is
+missing, or when another one is in its place: its disk may not be mounted. Once
+the disk is back it starts by itself.
+
+Accept-data says that the service is to go on with what is there now: the data was
+restored by hand, or it is lost and the service begins with none. Nothing is
+deleted. It is for all volumes and directories that the service waits for.`,
+		Args: one("service"),
+		RunE: func(c *cobra.Command, args []string) error {
+			d, err := a.dir()
+			if err != nil {
+				return err
+			}
+			if err := d.client().AcceptData(c.Context(), args[0]); err != nil {
+				return err
+			}
+			if !a.json() {
+				fmt.Fprintf(a.out, "%s goes on with the data that is there now.\n", args[0])
+			}
+			return nil
+		},
+	}
 }

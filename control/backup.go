@@ -41,7 +41,7 @@ func (p *Plane) backup() (backup.Backup, error) {
 // StoredBackup is the backup of a store that no control plane has open.
 func StoredBackup(ctx context.Context, s Store) (backup.Backup, error) {
 	b := backup.Backup{Documents: map[string]json.RawMessage{}}
-	for _, key := range []string{keyIdentity, keyEpoch, keyDesired, keyEnrolled, keyDeposed} {
+	for _, key := range []string{keyIdentity, keyEpoch, keyDesired, keyEnrolled, keyDeposed, keyData} {
 		var raw json.RawMessage
 		found, err := s.Get(ctx, key, &raw)
 		switch {

@@ -29,6 +29,7 @@ type basis struct {
 	nodes     map[string]nodeBasis
 	peers     []otto.Peer
 	watches   map[string][]otto.Watch
+	data      remembered
 }
 
 // nodeBasis is what it depends on of a node.
@@ -44,7 +45,7 @@ func (p *Plane) basis(now time.Time) basis {
 	b := basis{
 		index: p.index(), stopped: p.desired.Wanted.Stopped, placement: p.desired.Placement, kept: p.keptAt(now), held: p.held, unsure: p.unsure(now), waiting: p.waiting,
 		restarts: p.desired.Restarts, rollouts: p.desired.Rollouts, acts: p.desired.Memory.Acts, nodes: make(map[string]nodeBasis, len(p.nodes)),
-		peers: p.required.peers, watches: p.required.watches,
+		peers: p.required.peers, watches: p.required.watches, data: p.data,
 	}
 	for id, n := range p.nodes {
 		b.nodes[id] = nodeBasis{n.state, n.report, n.revision, n.bootID, p.isLive(n)}
@@ -125,9 +126,10 @@ func (b basis) toAssign(was basis) map[string]bool {
 		}
 	}
 	all := was.index == nil || was.stopped != b.stopped || !slices.Equal(was.index.Devices, b.index.Devices) || !slices.Equal(was.peers, b.peers)
+	otherData := !plan.Identical(was.data, b.data)
 	for id := range b.nodes {
 		_, known := was.nodes[id]
-		if all || !known || !reflect.DeepEqual(was.watches[id], b.watches[id]) {
+		if all || otherData && !slices.Equal(was.data[id], b.data[id]) || !known || !reflect.DeepEqual(was.watches[id], b.watches[id]) {
 			nodes[id] = true
 		}
 	}

@@ -177,7 +177,11 @@ func (p *Plane) Uninstall(ctx context.Context, volumes bool) error {
 			next.Placement = maps.Clone(next.Placement)
 			maps.DeleteFunc(next.Placement, func(_, at string) bool { return slices.Contains(bare, at) })
 		}
-		return p.departed(next, bare...)
+		err := p.departed(next, bare...)
+		if err == nil && volumes {
+			p.forgetData(bare...)
+		}
+		return err
 	}))
 }
 

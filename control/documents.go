@@ -24,6 +24,7 @@ type documents struct {
 	desired  desired
 	enrolled map[string]secrets // by node
 	deposed  deposed
+	data     remembered
 }
 
 // Keys of the documents.
@@ -33,6 +34,7 @@ const (
 	keyDesired  = "desired"
 	keyEnrolled = "enrolled"
 	keyDeposed  = "deposed" // absent until it is needed
+	keyData     = "data"    // likewise
 )
 
 // identity is made once, at the first start of a cluster.
@@ -117,6 +119,9 @@ func (p *Plane) load(ctx context.Context) error {
 		p.users.Store(node, s.Password)
 	}
 	if _, err := p.Store.Get(ctx, keyDeposed, &p.deposed); err != nil {
+		return err
+	}
+	if _, err := p.Store.Get(ctx, keyData, &p.data); err != nil {
 		return err
 	}
 	if p.deposed.By > 0 {

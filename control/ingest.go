@@ -48,6 +48,8 @@ type node struct {
 	labels     map[string]string // for placement; nil until they are asked for
 	images     map[string]int64  // bytes of those that are there, 0 if not known; nil if they are not
 	volumes    map[string]bool   // of the cluster that are there, as far as it has ever said; nil if it has not
+	having     map[string]bool   // those and what it had, as volumesOn has it; nil if that is to be found anew
+	learned    *wire.Report      // whose data is remembered
 	firstMsg   chan struct{}     // closed when it is heard for the first time after an installation
 
 	keeper   *keeper
@@ -220,7 +222,7 @@ func (p *Plane) takeReport(n *node, r wire.Report, now time.Time) {
 	}
 	n.report, n.images = &r, imagesOf(r)
 	if r.Volumes != nil {
-		n.volumes = volumesOf(r.Volumes)
+		n.volumes, n.having = volumesOf(r.Volumes), nil
 	}
 	p.obeys(n.ID, r.Warrant)
 	p.noteTroubles(n, now)

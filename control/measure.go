@@ -131,7 +131,7 @@ func (n *node) machine() scheduler.Machine {
 	}
 	m := scheduler.Machine{
 		Labels: n.labels, Arch: n.facts.Arch, Cores: float64(n.facts.CPUs), CPU: n.cpu, MemoryUse: n.mem,
-		Images: n.images, Volumes: n.volumes,
+		Images: n.images,
 	}
 	if n.report != nil {
 		if m.Devices = n.report.Devices; m.Devices == nil {

@@ -26,6 +26,7 @@ func (p *Plane) pass(now time.Time) (next time.Duration) {
 	if p.desired.Restored {
 		return next
 	}
+	p.remember()
 	if look {
 		p.snapshot(now)
 	}
@@ -147,6 +148,7 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 		sick = n.report.Engine.Problem
 	}
 	machine := n.machine()
+	machine.Volumes = p.volumesOn(n)
 	machine.Unbuilt = p.unbuiltFor(n.facts.Arch, now)
 	_, member := p.desired.Machines[n.ID] // one that was never heard has nothing of the cluster's
 	machine.Untold = member && n.volumes == nil
@@ -310,6 +312,7 @@ func (p *Plane) sayGoodbye(n *node, by wire.Authority) {
 			p.Log.Error("leaving node not forgotten", "node", n.ID, "err", err)
 			return
 		}
+		p.forgetData(n.ID)
 		p.event("node-left", n.ID, "", "node has left the cluster")
 	})
 }

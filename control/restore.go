@@ -121,6 +121,11 @@ func Reconcile(b backup.Backup, w *otto.Wanted, sights map[string]Sight) (Restor
 		next.epoch += unseenEpochs
 	}
 	next.desired = r.adopt(*w)
+	for id, s := range r.sights { // a node knows what a person has decided since the backup
+		if len(s.data) > 0 {
+			next.data = next.data.with(id, learned(next.data[id], s.data))
+		}
+	}
 	was := plan.NewIndex(d.desired.Wanted, nil)
 	now := plan.NewIndex(*w, was)
 	if err := plan.Refuse(was, now, next.desired.Placement); err != nil {
@@ -138,6 +143,7 @@ type sight struct {
 	assignment *otto.Assignment
 	containers []wire.Seen
 	volumes    map[string]bool
+	data       []otto.Data
 }
 
 // runs is the container that runs an instance, nil for none.
@@ -166,7 +172,7 @@ func (r *reconciling) open(node string, s Sight) sight {
 	case s.ClusterID != r.was.identity.ClusterID || s.NodeID != node:
 		return sight{why: "it belongs to another cluster, or is another node of this one"}
 	}
-	out := sight{containers: s.Containers, volumes: map[string]bool{}}
+	out := sight{containers: s.Containers, volumes: map[string]bool{}, data: s.Data}
 	for _, v := range s.Volumes {
 		out.volumes[v] = true
 	}
@@ -392,6 +398,28 @@ func (r *reconciling) lacksData(s otto.Service, instance string, on sight) strin
 	return ""
 }
 
+// StartEmpty has the services whose data is not there start without it.
+func (r *Restored) StartEmpty() error {
+	d, err := decodeDocuments(r.Documents)
+	if err != nil {
+		return err
+	}
+	w := d.desired.Wanted
+	for _, f := range r.Findings {
+		i := slices.IndexFunc(w.Services, func(s otto.Service) bool { return slices.Contains(w.InstanceNames(s), f.Instance) })
+		if f.Verdict != Lacks || i < 0 {
+			continue
+		}
+		var sources []string
+		for _, m := range w.Services[i].Spec.Kept() {
+			sources = append(sources, m.Source)
+		}
+		d.data = d.data.with(f.Node, accepted(d.data[f.Node], sources))
+	}
+	r.Documents, err = encodeDocuments(d)
+	return err
+}
+
 // aboutStrays names what runs and will not any more.
 func (r *reconciling) aboutStrays(placed plan.Placement, nodes []otto.Node) (findings []Finding) {
 	for _, n := range nodes {
@@ -416,9 +444,9 @@ func (r *reconciling) aboutStrays(placed plan.Placement, nodes []otto.Node) (fin
 // decodeDocuments reads the documents of a store.
 func decodeDocuments(raw map[string]json.RawMessage) (documents, error) {
 	var d documents
-	for key, into := range map[string]any{keyIdentity: &d.identity, keyEpoch: &d.epoch, keyDesired: &d.desired, keyEnrolled: &d.enrolled, keyDeposed: &d.deposed} {
+	for key, into := range map[string]any{keyIdentity: &d.identity, keyEpoch: &d.epoch, keyDesired: &d.desired, keyEnrolled: &d.enrolled, keyDeposed: &d.deposed, keyData: &d.data} {
 		b, ok := raw[key]
-		if !ok && key == keyDeposed {
+		if !ok && (key == keyDeposed || key == keyData) {
 			continue
 		}
 		if !ok {
@@ -436,7 +464,7 @@ func decodeDocuments(raw map[string]json.RawMessage) (documents, error) {
 
 func encodeDocuments(d documents) (map[string]json.RawMessage, error) {
 	raw := map[string]json.RawMessage{}
-	for key, value := range map[string]any{keyIdentity: d.identity, keyEpoch: d.epoch, keyDesired: d.desired, keyEnrolled: d.enrolled, keyDeposed: d.deposed} {
+	for key, value := range map[string]any{keyIdentity: d.identity, keyEpoch: d.epoch, keyDesired: d.desired, keyEnrolled: d.enrolled, keyDeposed: d.deposed, keyData: d.data} {
 		b, err := json.Marshal(value)
 		if err != nil {
 			return nil, err

@@ -75,6 +75,7 @@ func (p *Plane) assign(now time.Time) {
 func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) error {
 	p.version(a.Instances)
 	a.Peers, a.Watches = is.peers, is.watches[n.ID]
+	a.Data = is.data.expected(n.ID, a.Instances)
 	content, err := json.Marshal(a)
 	if err != nil {
 		p.Log.Error("assignment", "node", n.ID, "err", err)

@@ -77,6 +77,11 @@ func (n *node) status(intent otto.Intent, now time.Time) otto.NodeStatus {
 		if s.Problem == "" {
 			s.Problem = cmp.Or(r.Engine.Problem, r.Problem)
 		}
+		for _, d := range r.Data {
+			if d.Problem != "" {
+				s.Lost = append(s.Lost, d)
+			}
+		}
 	}
 	if n.flaps.Suppressed(now) {
 		s.Warnings = append(s.Warnings, "it comes and goes: it gets nothing new until it has been ready for some minutes")

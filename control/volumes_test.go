@@ -85,9 +85,9 @@ func TestDataOnALostNodeIsWaitedForUntilThatHasLeft(t *testing.T) {
 		c.KillPlane()
 		c.Bus.Inject(wire.NodeTopic("b", wire.KindInstances), true, nil)
 		c.StartPlane()
-		waitsFor(t, c, "db", "a: its volume data may be on b, which has not said yet what it has")
+		waitsFor(t, c, "db", "a: its volume data is on b") // as the control plane remembers
 		time.Sleep(5 * time.Minute)
-		waitsFor(t, c, "db", "c: its volume data may be on b")
+		waitsFor(t, c, "db", "c: its volume data is on b")
 		if err := c.Plane.Remove(me(t), "b"); err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
@@ -76,6 +77,14 @@ func containerOf(in container.InspectResponse) otto.Container {
 		if s.Health != nil && s.Health.Status != container.NoHealthcheck {
 			c.Health = string(s.Health.Status)
 			c.Ailment = ailment(s.Health)
+		}
+	}
+	for _, m := range in.Mounts {
+		switch {
+		case m.Type == mount.TypeVolume && !anonymous(m.Name):
+			c.Mounts = append(c.Mounts, otto.Mount{Type: otto.MountVolume, Source: m.Name, Target: m.Destination, ReadOnly: !m.RW})
+		case m.Type == mount.TypeBind:
+			c.Mounts = append(c.Mounts, otto.Mount{Type: otto.MountBind, Source: m.Source, Target: m.Destination, ReadOnly: !m.RW})
 		}
 	}
 	if n := in.NetworkSettings; n != nil {

@@ -27,6 +27,7 @@ func TestRealEngine(t *testing.T) {
 		{"a container's life", containersLife},
 		{"services find each other by name", servicesFindEachOther},
 		{"named volumes survive, anonymous ones do not", volumesSurvive},
+		{"volumes have labels", volumesHaveLabels},
 		{"foreign names and networks are left alone", foreignIsLeftAlone},
 		{"host paths", hostPaths},
 		{"errors are short", errorsAreShort},

@@ -3,6 +3,7 @@ package docker
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/volume"
 	"github.com/moby/moby/client"
 
@@ -89,15 +91,37 @@ func (r *Runtime) ensureVolumes(ctx context.Context, c *client.Client, mounts []
 				err = fmt.Errorf("volume %s is external and not on this node: bring it here, or let the service run where it is; an empty one is not made", m.Source)
 			}
 		case m.SELinux != "":
-			_, err = c.VolumeCreate(ctx, client.VolumeCreateOptions{
-				Name: m.Source, Driver: m.Driver, DriverOpts: m.DriverOpts, Labels: volumeLabels(r.owner, m),
-			})
+			labels := volumeLabels(r.owner, m)
+			labels[otto.LabelVolume] = rand.Text()
+			_, err = c.VolumeCreate(ctx, client.VolumeCreateOptions{Name: m.Source, Driver: m.Driver, DriverOpts: m.DriverOpts, Labels: labels})
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Volume returns the volume of a name, whoever made it, or that there is none.
+func (r *Runtime) Volume(ctx context.Context, name string) (v otto.Volume, there bool, err error) {
+	err = r.call(ctx, shortCall, "volume "+name, func(ctx context.Context, c *client.Client) error {
+		found, err := c.VolumeInspect(ctx, name, client.VolumeInspectOptions{})
+		if cerrdefs.IsNotFound(err) {
+			return nil
+		}
+		v, there = otto.Volume{Name: name, ID: found.Volume.Labels[otto.LabelVolume]}, err == nil
+		return err
+	})
+	return v, there, err
+}
+
+// label has each named volume that is made get a label that no other volume has.
+func label(mounts []mount.Mount) {
+	for _, m := range mounts {
+		if m.Type == mount.TypeVolume && m.Source != "" {
+			m.VolumeOptions.Labels[otto.LabelVolume] = rand.Text()
+		}
+	}
 }
 
 // RemoveVolumes removes the volumes that were made for this cluster, with the data in

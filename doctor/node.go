@@ -49,6 +49,7 @@ func Node(x Exam) []Finding {
 	c := &chart{node: x.Node.ID}
 	if x.Status != nil {
 		c.state(*x.Status, x.Facts.Engine)
+		c.data(x.Status.Lost)
 	}
 	if x.Err != nil {
 		c.complaint("ssh", x.Err.Error(), "try `ssh "+x.Node.Host+"` from here, by hand")
@@ -96,6 +97,14 @@ func (c *chart) state(n otto.NodeStatus, e *Engine) {
 		c.add(Problem, "state", fmt.Sprintf("the control plane takes it for %s: %s", n.State, why), more)
 	default:
 		c.add(Problem, "state", "the control plane takes it for "+string(n.State), more)
+	}
+}
+
+// data names what services wait for.
+func (c *chart) data(lost []otto.Data) {
+	for _, d := range lost {
+		c.add(Problem, "data", "the "+d.Lost()+": what has run with it waits for it",
+			"look whether its disk is plugged in and mounted there; if it is lost, or restored by hand, run `otto service accept-data SERVICE`")
 	}
 }
 

@@ -42,6 +42,7 @@ func (c *Cluster) Look(host string) control.Sight {
 			Name: ctr.Name, Service: ctr.Service, Instance: ctr.Instance, SpecHash: ctr.SpecHash, Image: ctr.Image, State: ctr.State,
 		})
 	}
+	l.Data = agent.Remembered(h.Dir)
 	l.Volumes, _ = h.Runtime.Volumes(context.Background())
 	return control.Sight{Look: l}
 }

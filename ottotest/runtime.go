@@ -43,7 +43,8 @@ type Runtime struct {
 	made       int            // containers so far
 	containers []*container
 	images     map[string]bool
-	volumes    map[string]bool // named ones, which stay when a container goes
+	volumes    map[string]string // labels of named ones, which stay when a container goes
+	labels     int               // drawn so far
 	watchers   map[chan struct{}]bool
 	starts     map[string]int    // by instance
 	sick       map[string]string // by instance, why its checks fail
@@ -115,7 +116,7 @@ func (c *container) lives() bool {
 
 // NewRuntime returns an engine that has the given images.
 func NewRuntime(images ...string) *Runtime {
-	r := &Runtime{seq: map[string]int{}, images: map[string]bool{}, volumes: map[string]bool{}, watchers: map[chan struct{}]bool{}, starts: map[string]int{}, sick: map[string]string{}}
+	r := &Runtime{seq: map[string]int{}, images: map[string]bool{}, volumes: map[string]string{}, watchers: map[chan struct{}]bool{}, starts: map[string]int{}, sick: map[string]string{}}
 	for _, i := range images {
 		r.images[i] = true
 	}
@@ -194,6 +195,20 @@ func (r *Runtime) Volumes(ctx context.Context) ([]string, error) {
 	return slices.Collect(maps.Keys(r.volumes)), nil
 }
 
+// Volume implements agent.Runtime.
+func (r *Runtime) Volume(ctx context.Context, name string) (otto.Volume, bool, error) {
+	if err := r.answer(ctx); err != nil {
+		return otto.Volume{}, false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down != "" {
+		return otto.Volume{}, false, errors.New(r.down)
+	}
+	id, there := r.volumes[name]
+	return otto.Volume{Name: name, ID: id}, there, nil
+}
+
 // Pull implements agent.Runtime.
 func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (string, error) {
 	r.mu.Lock()
@@ -237,9 +252,9 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 		}
 	}
 	c := r.add(inst, name)
-	c.State = otto.ContainerCreated
+	c.State, c.Started = otto.ContainerCreated, time.Time{}
 	for _, v := range inst.Spec.Volumes() {
-		r.volumes[v] = true
+		r.makeVolume(v)
 	}
 	r.changed()
 	return c.ID, nil
@@ -250,7 +265,7 @@ func (r *Runtime) add(inst otto.Instance, name string) *container {
 	r.made++
 	c := &container{inst: inst, of: otto.Own, address: fmt.Sprintf("%s%d.%d", containerNet, r.made/250, r.made%250+2), Container: otto.Container{
 		ID: fmt.Sprintf("%064x", sha256.Sum256(fmt.Append(nil, name, r.seq[name]))), Name: name, Service: inst.Service, Instance: inst.Name,
-		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, State: otto.ContainerRunning, Started: time.Now(),
+		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, State: otto.ContainerRunning, Started: time.Now(), Mounts: inst.Spec.Mounts,
 	}}
 	c.setup = r.setupOf(inst)
 	r.containers = append(r.containers, c)

@@ -18,6 +18,8 @@ type Look struct {
 	// Containers are those of the cluster, running or not, and Volumes its volumes.
 	Containers []Seen   `json:"containers"`
 	Volumes    []string `json:"volumes"`
+	// Data is what its agent remembers of the data that services have run with.
+	Data []otto.Data `json:"data,omitempty"`
 }
 
 // Seen is a container that is there.

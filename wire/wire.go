@@ -159,7 +159,9 @@ type Report struct {
 	// known, or not said.
 	Volumes []string `json:"volumes,omitzero"`
 	// Devices say of each path in the assignment whether it is there.
-	Devices   map[string]bool       `json:"devices,omitempty"`
+	Devices map[string]bool `json:"devices,omitempty"`
+	// Data is with what services have run there, and what is wrong with that now.
+	Data      []otto.Data           `json:"data,omitempty"`
 	Instances []otto.InstanceStatus `json:"instances"`
 }
 

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 
+	"github.com/otto-edge/otto/agent"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -27,6 +29,7 @@ func look(ctx context.Context, dir string, stdout io.Writer) error {
 	defer rt.Close()
 	l := wire.Look{ClusterID: e.ClusterID, NodeID: e.NodeID, Containers: []wire.Seen{}}
 	l.Assignment = storedAssignment(dir, e)
+	l.Data = agent.Remembered(filepath.Join(dir, "state"))
 	list, err := rt.Containers(ctx)
 	if err != nil {
 		return err

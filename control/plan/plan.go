@@ -32,7 +32,7 @@ func Assignments(x *Index, services []*Service, placed Placement, kept, waiting,
 			if !ok || here == nil && all[there] == nil || waiting[name] != "" {
 				continue
 			}
-			inst := otto.Instance{Name: name, Service: s.Name, Spec: s.Spec, Probe: s.Probe, Fenced: s.Fixed && s.Moves, Hold: unsure[name]}
+			inst := otto.Instance{Name: name, Service: s.Name, Spec: s.Spec, Probe: s.Probe, Fenced: s.Fixed && s.Moves, Disposable: s.Data == otto.DataDisposable, Hold: unsure[name]}
 			for _, d := range s.DependsOn {
 				if onlyOn(node, d.Service, x, placed) {
 					inst.DependsOn = append(inst.DependsOn, d)

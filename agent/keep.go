@@ -1,0 +1,203 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// dataEvery is between two looks at data that services wait for, or may start with.
+const dataEvery = 5 * time.Second
+
+// dataWatch is what the agent knows of the data of its instances.
+type dataWatch struct {
+	at      time.Time              // when to look again
+	lost    map[string][]otto.Data // by instance: what it has run with and is not there
+	without map[string]run         // containers that run without what their instance has lost
+	told    map[string]string      // what was told to be wrong, by source
+}
+
+// expect takes over what the control plane remembers of the data here.
+func (c *converger) expect(asg otto.Assignment) {
+	if err := c.ledger.expect(asg.Data); err != nil {
+		c.Log.Warn("not on disk", "err", err)
+	}
+	c.data.at = time.Time{}
+}
+
+// lookAt looks at what a mount is about.
+func (c *converger) lookAt(ctx context.Context, m otto.Mount) found {
+	if m.Type != otto.MountVolume {
+		return found{skip: true}
+	}
+	v, there, err := c.Runtime.Volume(ctx, m.Source)
+	if err != nil {
+		return found{unclear: err.Error()}
+	}
+	return found{there: there, id: otto.DataID{Volume: v.ID}}
+}
+
+// watchData remembers what instances run with, and finds out which of them have to
+// wait for what they have run with. It returns when to look again.
+func (c *converger) watchData(ctx context.Context, now time.Time) time.Duration {
+	if wait := c.data.at.Sub(now); wait > 0 || c.engine.Problem != "" {
+		return max(wait, dataEvery)
+	}
+	ctx, cancel := c.inTime(ctx)
+	defer cancel()
+	seen := map[string]found{} // each is looked at once
+	look := func(m otto.Mount) found {
+		f, known := seen[m.Source]
+		if !known {
+			f = c.lookAt(ctx, m)
+			seen[m.Source] = f
+		}
+		return f
+	}
+	runs := map[string]bool{}
+	for _, ctr := range c.containers {
+		runs[ctr.Instance] = runs[ctr.Instance] || alive(ctr)
+		if !ctr.Started.IsZero() {
+			c.remember(otto.ContainerSpec{Mounts: ctr.Mounts}.Kept(), look)
+		}
+	}
+	again, lost := resync, map[string][]otto.Data{}
+	for _, inst := range c.assignment.Instances {
+		kept := inst.Spec.Kept()
+		if inst.Disposable || len(kept) == 0 {
+			continue
+		}
+		for _, m := range kept {
+			d, remembered := c.ledger.of(m.Source)
+			if remembered && d.Problem == "" && runs[inst.Name] && m.Type == otto.MountVolume {
+				continue // its container holds it
+			}
+			if d := c.judge(m, look(m)); d.Problem != "" {
+				lost[inst.Name] = append(lost[inst.Name], d)
+			}
+		}
+		if !runs[inst.Name] || len(lost[inst.Name]) > 0 {
+			again = dataEvery
+		}
+	}
+	c.tellLost(lost)
+	c.data.lost, c.data.at = lost, now.Add(again)
+	return again
+}
+
+// remember takes in what a container has run with, as far as it is not known yet.
+func (c *converger) remember(kept []otto.Mount, look func(otto.Mount) found) {
+	for _, m := range kept {
+		if d, remembered := c.ledger.of(m.Source); !remembered || d.Accepted {
+			if err := c.ledger.ran(m.Source, look(m), false); err != nil {
+				c.Log.Warn("not on disk", "err", err)
+			}
+		}
+	}
+}
+
+// judge is what is remembered of a mount's data, with what is wrong with what is there.
+func (c *converger) judge(m otto.Mount, f found) otto.Data {
+	d, err := c.ledger.judge(m.Source, f)
+	if err != nil {
+		c.Log.Warn("not on disk", "err", err)
+	}
+	return d
+}
+
+// tellLost notes what instances have lost since, and what is back. An agent that has
+// just started knows from its ledger what the one before it has told.
+func (c *converger) tellLost(lost map[string][]otto.Data) {
+	if c.data.told == nil {
+		c.data.told = map[string]string{}
+		for _, d := range c.ledgerAtStart {
+			c.data.told[d.Source] = d.Problem
+		}
+	}
+	for _, inst := range c.assignment.Instances {
+		for _, m := range inst.Spec.Kept() {
+			i := slices.IndexFunc(lost[inst.Name], func(d otto.Data) bool { return d.Source == m.Source })
+			switch was := c.data.told[m.Source]; {
+			case i >= 0 && lost[inst.Name][i].Problem != was:
+				d := lost[inst.Name][i]
+				c.data.told[m.Source] = d.Problem
+				c.note("data-missing", inst.Name, "its "+d.Lost())
+			case i < 0 && was != "" && !inst.Disposable:
+				c.data.told[m.Source] = ""
+				c.note("data-back", inst.Name, "its "+otto.Data{Source: m.Source}.String()+" is there")
+			}
+		}
+	}
+}
+
+// hold says in a situation why an instance must not be started, or not even run.
+func (c *converger) hold(inst otto.Instance, s *situation) {
+	if why, stop := c.lease.judge(inst, c.assignment.Revision); why != "" {
+		s.blocked, s.fenced = why, stop
+	}
+	if why := lostReason(inst.Service, c.data.lost[inst.Name]); why != "" {
+		s.blocked, s.lost = why, true
+	}
+	s.without = c.without(inst.Name, s.containers, s.lost)
+}
+
+// without reports whether a container still runs without data that is back since. It
+// is known by the run that was seen to go on without it.
+func (c *converger) without(instance string, have []otto.Container, lost bool) bool {
+	i := slices.IndexFunc(have, alive)
+	if i < 0 {
+		delete(c.data.without, instance)
+		return false
+	}
+	this := run{Container: have[i].ID, Started: have[i].Started}
+	if lost {
+		c.data.without[instance] = this
+	}
+	return !lost && c.data.without[instance] == this
+}
+
+// ready says why an instance must not be started with what is there of its data. It
+// looks anew: the disk may have gone since.
+func (c *converger) ready(ctx context.Context, want wish) (map[string]found, error) {
+	seen := map[string]found{}
+	var lost []otto.Data
+	for _, m := range want.Spec.Kept() {
+		seen[m.Source] = c.lookAt(ctx, m)
+		if want.Disposable {
+			continue
+		}
+		if d := c.judge(m, seen[m.Source]); d.Problem != "" {
+			lost = append(lost, d)
+		}
+	}
+	if why := lostReason(want.Service, lost); why != "" {
+		return nil, fmt.Errorf("%w: %s", errNotNow, why)
+	}
+	return seen, nil
+}
+
+// startWith starts a container with its data, and remembers that before: after a power
+// cut nobody else would know. What a container never ran with is forgotten again.
+func (c *converger) startWith(ctx context.Context, want wish, id string) error {
+	seen, err := c.ready(ctx, want)
+	if err != nil {
+		return err
+	}
+	var first []string
+	for source, f := range seen {
+		fresh, err := c.ledger.try(source, f, want.Disposable)
+		if fresh {
+			first = append(first, source)
+		}
+		if err != nil {
+			c.Log.Warn("not on disk", "err", err)
+		}
+	}
+	err = c.begin(ctx, want, id)
+	c.ledger.tried(first, err == nil || errors.Is(err, otto.ErrNoAnswer))
+	return err
+}
