@@ -28,8 +28,19 @@ const mendAgain = time.Hour
 // gets one when it is seen, and nothing else.
 type setups struct {
 	path string
-	of   map[string]setup // by instance
+	of   map[string]setup   // by instance
+	seen map[string]sighted // likewise
 }
+
+// sighted is a drift that is not old enough to make another container for it.
+type sighted struct {
+	how   string
+	since time.Time
+}
+
+// driftLasts is how long a drift must have been there for that: an engine that has just
+// started may not know all about its containers yet.
+const driftLasts = 10 * time.Second
 
 type setup struct {
 	Container string            `json:"container"`
@@ -45,7 +56,7 @@ type setup struct {
 const setupsFile = "setups.json"
 
 func openSetups(dir string) (*setups, error) {
-	s := &setups{path: filepath.Join(dir, setupsFile), of: map[string]setup{}}
+	s := &setups{path: filepath.Join(dir, setupsFile), of: map[string]setup{}, seen: map[string]sighted{}}
 	b, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
@@ -128,6 +139,7 @@ func (c *converger) compare() {
 		c.compareOne(*inst, have)
 	}
 	maps.DeleteFunc(c.setups.of, func(name string, _ setup) bool { return c.wanted(name) == nil })
+	maps.DeleteFunc(c.setups.seen, func(name string, _ sighted) bool { return c.wanted(name) == nil })
 	if !maps.EqualFunc(former, c.setups.of, setup.equal) {
 		c.setups.write(c.Log)
 	}
@@ -167,9 +179,12 @@ func (c *converger) compareOne(inst otto.Instance, have []otto.Container) {
 			d.mend = doNothing
 		}
 	}
+	lasts := c.setups.lasts(inst.Name, d.how, now)
 	switch {
 	case d.how == "":
 		known.Left = ""
+	case d.mend == doUpdate && lasts < driftLasts:
+		c.refreshAt = earlier(c.refreshAt, now.Add(driftLasts-lasts))
 	case d.mend == doUpdate && current.State == otto.ContainerRunning:
 		known = known.mended(d, now)
 		known.Replace = current.ID
@@ -196,6 +211,21 @@ func withNetwork(was, now map[string]string) map[string]string {
 		}
 	}
 	return was
+}
+
+// lasts is how long a drift has been there.
+func (s *setups) lasts(instance, how string, now time.Time) time.Duration {
+	if s.seen[instance].how != how {
+		s.seen[instance] = sighted{how, now}
+	}
+	return now.Sub(s.seen[instance].since)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // left says why a drift is left as it is.

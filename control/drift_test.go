@@ -240,3 +240,20 @@ func TestNetworkOfWhatIsStoppedIsRemoved(t *testing.T) {
 		}
 	})
 }
+
+// TestEngineThatDoesNotKnowYetIsNoDrift: it has just started, and tells of a port only
+// some seconds later.
+func TestEngineThatDoesNotKnowYetIsNoDrift(t *testing.T) {
+	inThree(t, []otto.Service{asked(movable("web", "a"))}, func(t *testing.T, c *ottotest.Cluster) {
+		engine := c.Hosts["a"].Runtime
+		for range 5 {
+			engine.Alter("web", otto.SetupPort+"80", "-")
+			time.Sleep(7 * time.Second)
+			engine.Alter("web", otto.SetupPort+"80", "8080")
+			time.Sleep(time.Minute)
+		}
+		if engine.Starts("web") != 1 || len(events(c, "instance-drifted")) > 0 {
+			t.Errorf("%d starts, %q", engine.Starts("web"), events(c, "instance-drifted"))
+		}
+	})
+}
