@@ -315,7 +315,9 @@ func (in *install) failed(ctx context.Context, cause error) error {
 	}
 	in.step("putting the former agent back")
 	cause = again.withLog(ctx, cause)
-	if err := errors.Join(again.writeEnrolment(ctx, []byte(in.found.enrolment)), again.start(ctx, former)); err != nil {
+	// What the former build makes may lack the cluster's id: the next one is to adopt it.
+	_, err = h.run(ctx, disownScript, in.found.dir)
+	if err := errors.Join(err, again.writeEnrolment(ctx, []byte(in.found.enrolment)), again.start(ctx, former)); err != nil {
 		return fmt.Errorf("%w; the former agent could not be put back: %w", cause, err)
 	}
 	return fmt.Errorf("%w; the former agent runs again", cause)

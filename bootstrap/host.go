@@ -40,7 +40,8 @@ for hash in *; do case "$hash" in "$keep"|"$former") ;; *) rm -rf "./$hash";; es
 	removeScript = `IFS= read -r dir; [ -d "$dir" ] || exit 0
 rm -rf "$dir/agents" "$dir/state" "$dir"/agent.* "$dir"/snapshot* || exit
 rmdir "$dir" "${dir%/*}" 2>/dev/null; exit 0`
-	logScript = `IFS= read -r dir; tail -n 3 "$dir/agent.log"`
+	disownScript = `IFS= read -r dir; rm -f "$dir/state/adopted.json"`
+	logScript    = `IFS= read -r dir; tail -n 3 "$dir/agent.log"`
 )
 
 // stdin is values as a script's standard input.

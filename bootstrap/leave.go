@@ -16,7 +16,7 @@ import (
 // as by Uninstall.
 func (f *Fleet) Stop(ctx context.Context, node otto.Node, by wire.Authority) error {
 	err := f.change(ctx, node, by, commandWithin, func(ctx context.Context, h host, found facts) error {
-		exe := found.anyAgent()
+		exe := f.agentFor(found)
 		if exe == "" {
 			return nil
 		}
@@ -35,7 +35,7 @@ func (f *Fleet) Stop(ctx context.Context, node otto.Node, by wire.Authority) err
 // was installed in part as well, and for one that never was.
 func (f *Fleet) Uninstall(ctx context.Context, node otto.Node, by wire.Authority, volumes bool) error {
 	err := f.change(ctx, node, by, uninstallWithin, func(ctx context.Context, h host, found facts) error {
-		if exe := found.anyAgent(); exe != "" {
+		if exe := f.agentFor(found); exe != "" {
 			words := []string{exe, "uninstall", "--dir", found.dir}
 			if volumes {
 				words = append(words, "--volumes")
@@ -67,6 +67,16 @@ func (f *Fleet) change(ctx context.Context, node otto.Node, by wire.Authority, w
 		}
 		return do(ctx, h, found)
 	})
+}
+
+// agentFor is the path of the agent that is to act on the host: of this build if it is
+// there, as former ones go by the cluster's name.
+func (f *Fleet) agentFor(found facts) string {
+	mine, err := f.opts.Binaries(architecture(found))
+	if size, there := found.agents[mine.Hash]; err == nil && there && size == mine.Size {
+		return path.Join(found.dir, "agents", mine.Hash, agentName)
+	}
+	return found.anyAgent()
 }
 
 // anyAgent is the path of an agent on the host: the one that runs, else any.

@@ -16,7 +16,7 @@ func (f *Fleet) Volumes(ctx context.Context, node otto.Node, by wire.Authority) 
 	ctx, cancel := context.WithTimeout(ctx, measureWithin)
 	defer cancel()
 	err = f.look(ctx, node, by.Cluster, func(h host, found facts) error {
-		exe := found.anyAgent()
+		exe := f.agentFor(found)
 		if exe == "" {
 			return nil
 		}

@@ -61,12 +61,13 @@ func (d stateDir) mayTakeDown() error {
 		d, c.Place.Path)
 }
 
-// holders are the processes that have files of the directory open: those of its control
-// plane, also when the directory was removed or moved meanwhile. Only Linux tells.
-func (d stateDir) holders() (pids []int) {
+// holders are the processes that have the locks of the directory open: those of its
+// control plane. Gone are the locks of a directory that was removed meanwhile. Only Linux
+// tells.
+func (d stateDir) holders(gone bool) (pids []int) {
 	locks := []string{d.path(fileControlLock), d.path(dirStore) + ".lock"}
-	for _, l := range slices.Clone(locks) {
-		locks = append(locks, l+" (deleted)")
+	if gone {
+		locks = []string{locks[0] + " (deleted)", locks[1] + " (deleted)"}
 	}
 	files, _ := filepath.Glob("/proc/[0-9]*/fd/*") // those of other users cannot be read
 	for _, f := range files {
@@ -81,17 +82,42 @@ func (d stateDir) holders() (pids []int) {
 	return pids
 }
 
+// controllers are the control planes that were started in the directory above d, where
+// otto.yaml is. Only Linux tells.
+func (d stateDir) controllers() (pids []int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		words := strings.Split(string(b), "\x00")
+		i := slices.Index(words, "--config")
+		if err != nil || i < 2 || i+1 >= len(words) || words[1] != "control-plane" {
+			continue
+		}
+		cwd, err := os.Readlink(filepath.Join(filepath.Dir(f), "cwd")) // only of this user's
+		config := words[i+1]
+		if !filepath.IsAbs(config) {
+			config = filepath.Join(cwd, config)
+		}
+		pid, notPid := strconv.Atoi(strings.Split(f, "/")[2])
+		if err == nil && notPid == nil && filepath.Dir(config) == filepath.Dir(string(d)) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
 // orphaned says that a control plane of this directory runs although its .otto is gone.
 func (d stateDir) orphaned() error {
-	if _, err := os.Stat(d.path(fileCluster)); !errors.Is(err, fs.ErrNotExist) {
-		return nil
+	pids := d.holders(true)
+	if _, err := os.Stat(d.path(fileCluster)); errors.Is(err, fs.ErrNotExist) {
+		pids = append(pids, d.controllers()...)
 	}
-	pids := d.holders()
 	if len(pids) == 0 {
 		return nil
 	}
-	return fmt.Errorf("a control plane still runs here (%s) although %s was removed or moved away: put it back, or end that process and run `otto cluster restore`; services run on",
-		pidList(pids), d)
+	slices.Sort(pids)
+	return fmt.Errorf("a control plane still runs here (%s) although its %s was removed or moved away: end it, then put that directory back or run `otto cluster restore`; services run on",
+		pidList(slices.Compact(pids)), d)
 }
 
 func pidList(pids []int) string {

@@ -78,7 +78,7 @@ func TestControlPlaneOfARemovedDirectoryIsNamed(t *testing.T) {
 	if err := os.RemoveAll(string(d)); err != nil {
 		t.Fatal(err)
 	}
-	if got := d.holders(); !slices.Equal(got, []int{cmd.Process.Pid}) {
+	if got := d.holders(true); !slices.Equal(got, []int{cmd.Process.Pid}) {
 		t.Errorf("held by %v", got)
 	}
 	if err := d.orphaned(); err == nil || !strings.Contains(err.Error(), pidList([]int{cmd.Process.Pid})) {
@@ -106,5 +106,22 @@ func TestControlPlaneNoticesThatItsDirectoryHasGone(t *testing.T) {
 	got := strings.Join(s.ailments(), "\n")
 	if !strings.Contains(got, "supervisor of the control plane is gone") || !strings.Contains(got, "was moved or removed") {
 		t.Error(got)
+	}
+}
+
+// TestBackupOfANamesakeIsRestoredElsewhere compares ids, not names alone.
+func TestBackupOfANamesakeIsRestoredElsewhere(t *testing.T) {
+	d := stateDir(filepath.Join(t.TempDir(), ".otto"))
+	if err := d.sameCluster("home", "c1"); err != nil {
+		t.Errorf("a new directory: %v", err)
+	}
+	if err := d.write(fileCluster, clusterFile{ClusterName: "home", ClusterID: "c1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.sameCluster("home", "c1"); err != nil {
+		t.Error(err)
+	}
+	if err := d.sameCluster("home", "c2"); err == nil || !strings.Contains(err.Error(), "the id c1, and the backup is of one with the id c2") {
+		t.Errorf("a namesake's: %v", err)
 	}
 }

@@ -96,7 +96,11 @@ func (a *app) restore(ctx context.Context, file string, o restoreOptions) error 
 	if err != nil {
 		return err
 	}
-	if err := d.sameCluster(b.Cluster); err != nil {
+	id, err := control.BackupID(b)
+	if err != nil {
+		return err
+	}
+	if err := d.sameCluster(b.Cluster, id); err != nil {
 		return err
 	}
 	wanted, err := a.wantedFor(b)
@@ -171,16 +175,20 @@ func (d stateDir) mayRestore(ctx context.Context) error {
 }
 
 // sameCluster says why a cluster cannot be restored where another one was.
-func (d stateDir) sameCluster(name string) error {
+func (d stateDir) sameCluster(name, id string) error {
 	var c clusterFile
 	err := d.read(fileCluster, &c)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && (c.ClusterName == "" || c.ClusterName == name) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case err != nil:
+		return err
+	case c.ClusterID != "" && c.ClusterID != id:
+		return fmt.Errorf("this is the directory of a cluster %s with the id %s, and the backup is of one with the id %s: restore it in another directory", c.ClusterName, c.ClusterID, id)
+	case c.ClusterName != "" && c.ClusterName != name:
+		return fmt.Errorf("this is the directory of the cluster %s, and the backup is of %s: restore it in another directory", c.ClusterName, name)
 	}
-	if err == nil {
-		err = fmt.Errorf("this is the directory of the cluster %s, and the backup is of %s: restore it in another directory", c.ClusterName, name)
-	}
-	return err
+	return nil
 }
 
 // findBackup reads the backup from its file or from a node.

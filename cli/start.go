@@ -80,6 +80,14 @@ func (a *app) bringUp(ctx context.Context, f *config.File, o startOptions) error
 	if err := d.orphaned(); err != nil {
 		return err
 	}
+	if err := a.trust(ctx, f.Wanted.Nodes, o.acceptHostKeys); err != nil {
+		return err
+	}
+	if !o.newState { // before there is anything in the directory
+		if err := a.lost(ctx, d, f); err != nil {
+			return err
+		}
+	}
 	unlock, err := d.lock()
 	if err != nil {
 		return err
@@ -88,15 +96,10 @@ func (a *app) bringUp(ctx context.Context, f *config.File, o startOptions) error
 	if err := d.remember(f, time.Now()); err != nil {
 		return err
 	}
-	if err := a.trust(ctx, f.Wanted.Nodes, o.acceptHostKeys); err != nil {
-		return err
-	}
 	if o.newState {
 		if err := a.setAside(ctx, d, o.clusterID); err != nil {
 			return err
 		}
-	} else if err := a.lost(ctx, d, f); err != nil {
-		return err
 	}
 	level, err := a.level()
 	if err != nil {
@@ -201,7 +204,7 @@ func (a *app) ensureControlPlane(ctx context.Context, d stateDir, want controlFi
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("%w (%s), and does not answer: see %s", errControlPlaneRuns, pidList(d.holders()), d.path(fileLog))
+			return fmt.Errorf("%w (%s), and does not answer: see %s", errControlPlaneRuns, pidList(d.holders(false)), d.path(fileLog))
 		}
 	}
 }

@@ -71,6 +71,12 @@ const unseenEpochs = 1000
 // know, or that could not be looked at: it is started when no lease can be left.
 const outOfSight = "a node out of sight"
 
+// BackupID is the id of the cluster that a backup is of.
+func BackupID(b backup.Backup) (string, error) {
+	d, err := decodeDocuments(b.Documents)
+	return d.identity.ClusterID, err
+}
+
 // RestoreNodes are the nodes to look at before a backup is restored for what w
 // wants; nil means what the backup wants.
 func RestoreNodes(b backup.Backup, w *otto.Wanted) ([]otto.Node, error) {
