@@ -101,9 +101,6 @@ func (r *remote) answers(ctx context.Context) bool {
 func (f *Fleet) contactWith(node otto.Node) (c *contact, fresh bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if c = f.contacts[node.ID]; c != nil && c.idle.Reset(contactFor) {
-		return c, false, nil
-	}
 	config, err := f.sshConfig()
 	if err != nil {
 		return nil, false, err
@@ -112,12 +109,19 @@ func (f *Fleet) contactWith(node otto.Node) (c *contact, fresh bool, err error) 
 	if err != nil {
 		return nil, false, err
 	}
+	hop := route[len(route)-1]
+	if c = f.contacts[node.ID]; c != nil {
+		if c.hop.addr() == hop.addr() && c.idle.Reset(contactFor) {
+			return c, false, nil
+		}
+		c.cancel() // the node has another address now
+	}
 	if err := f.ctx.Err(); err != nil {
 		return nil, false, err
 	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	c = &contact{
-		hop: route[len(route)-1], cancel: cancel, idle: time.AfterFunc(contactFor, cancel),
+		hop: hop, cancel: cancel, idle: time.AfterFunc(contactFor, cancel),
 		accepted: make(chan struct{}), spoke: make(chan struct{}), in: make(chan struct{}), ended: make(chan struct{}),
 	}
 	f.contacts[node.ID] = c

@@ -85,7 +85,8 @@ func TestHostsThatAnswerInOtherWays(t *testing.T) {
 	}
 }
 
-// TestContactThatBreaksIsMadeAnew pulls the cable of a host that answers.
+// TestContactThatBreaksIsMadeAnew pulls the cable of a host that answers, and
+// gives it another address.
 func TestContactThatBreaksIsMadeAnew(t *testing.T) {
 	w := newWorld(t)
 	m := w.machine("rpi-01")
@@ -98,6 +99,12 @@ func TestContactThatBreaksIsMadeAnew(t *testing.T) {
 		eventually(t, "it answers", func() bool { s := asks(t, f, node); return s.Reply == otto.ReplyProgram && s.Free })
 		c.cut()
 	}
+	frozen := w.machine("frozen")
+	frozen.signal(t, syscall.SIGSTOP)
+	w.alias("cabled", frozen.addr)
+	eventually(t, "it is at another address", func() bool { return asks(t, f, node).Reply == otto.ReplyKernel })
+	w.alias("cabled", m.addr)
+	eventually(t, "it is back", func() bool { return asks(t, f, node).Reply == otto.ReplyProgram })
 }
 
 func TestHostProvesItselfThroughAnotherNode(t *testing.T) {

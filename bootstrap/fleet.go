@@ -95,7 +95,9 @@ func New(opts Options) *Fleet {
 
 // Close ends the tunnels and all other connections that are kept, and waits for them.
 func (f *Fleet) Close() {
+	f.mu.Lock() // who begins a contact holds it
 	f.cancel()
+	f.mu.Unlock()
 	f.open.Wait()
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -260,6 +260,7 @@ func (p *Plane) begin(n *node, within time.Duration, now time.Time) {
 		ctx, cancel := context.WithTimeout(p.ctx, within)
 		defer cancel()
 		sign := p.Reach.Alive(ctx, spec)
+		sign.Why = wire.Plain(sign.Why) // the host has had its say in it
 		p.tell(p.ctx, func() { c.own = &sign })
 	})
 	address := p.Reach.Address(spec)
