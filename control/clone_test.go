@@ -81,6 +81,11 @@ func TestDiskInAnotherMachineWaitsForAPersonsWord(t *testing.T) {
 		if err := c.Plane.AcceptMachine(ctx, "a"); err != nil {
 			t.Fatal(err)
 		}
+		c.Wait(30*time.Second, "that machine is the node", func(v *otto.Cluster) bool { return !strings.Contains(v.Nodes[0].Problem, "accept-machine") })
+		time.Sleep(5 * time.Second)
+		if err := c.Plane.AcceptData(ctx, "pet"); err != nil { // the disk of this test has no volumes
+			t.Fatal(err)
+		}
 		c.Wait(30*time.Second, "pet runs on the machine that was accepted", func(*otto.Cluster) bool { return slices.Equal(c.Running("pet"), []string{"spare"}) })
 	})
 }

@@ -71,9 +71,9 @@ func (p *Plane) isNode(n *node, machine string) bool {
 
 // recognize takes in that a node's agent was heard from a boot of a machine. After a
 // reboot, or with the disk in another machine, the node is that one from then on; but
-// not before the lease of the former one has ended, and not while that is heard. What
-// needs no lease may run on a former machine for good that nobody hears: then a person
-// has to say that it does not.
+// not before the lease of the former one has ended, and not while that is heard. What is
+// stateful may run on a former machine that nobody hears: without a lease for good, and
+// with one if its agent stands still. Then a person has to say that it does not.
 func (p *Plane) recognize(n *node, machine string, now time.Time) {
 	was, known := p.desired.Machines[n.ID]
 	is, heard := wire.ParseMachine(was), wire.ParseMachine(machine)
@@ -90,7 +90,7 @@ func (p *Plane) recognize(n *node, machine string, now time.Time) {
 	case is.Same(heard):
 		p.become(n, machine)
 	case p.formerMayRun(n, now):
-	case is.Other(heard) && len(p.boundTo(n.ID)) > 0:
+	case is.Other(heard) && len(p.heldBy(n.ID)) > 0:
 		if n.another == "" {
 			p.event("node-problem", n.ID, "", p.anotherMachine(n.ID))
 		}
@@ -119,10 +119,10 @@ func (p *Plane) become(n *node, machine string) {
 	p.machines[n.ID], p.dirty, n.another = machine, true, ""
 }
 
-// boundTo are the instances that a node runs without a lease, as far as is known.
-func (p *Plane) boundTo(node string) (list []string) {
-	for instance := range p.desired.Bound {
-		if p.desired.Holders[instance] == node {
+// heldBy are the stateful instances that a node may run.
+func (p *Plane) heldBy(node string) (list []string) {
+	for instance, holder := range p.desired.Holders {
+		if holder == node {
 			list = append(list, instance)
 		}
 	}
@@ -134,7 +134,7 @@ func (p *Plane) boundTo(node string) (list []string) {
 // another machine than before.
 func (p *Plane) anotherMachine(node string) string {
 	return fmt.Sprintf("its disk or a copy of it runs in another machine, and %s may still run on the former one: if that is off for good, say so with `otto node accept-machine %s`",
-		strings.Join(p.boundTo(node), ", "), node)
+		strings.Join(p.heldBy(node), ", "), node)
 }
 
 // AcceptMachine takes a person's word that the machine that a node was is off for good.
