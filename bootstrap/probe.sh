@@ -47,7 +47,8 @@ if [ -r "$dir/agent.pid" ]; then
   { read -r pid; read -r read_enrolment; } < "$dir/agent.pid"
   say running "$(readlink "/proc/$pid/exe")"
   say running_enrolment "$read_enrolment"
-  stat=$(cat "/proc/$pid/stat" 2>/dev/null)
+  stat=
+  [ "$pid" ] && stat=$(cat "/proc/$pid/stat" 2>/dev/null)
   stat=${stat##*") "}
   say process "$pid ${stat%% *}"
 fi
