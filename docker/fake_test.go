@@ -242,13 +242,15 @@ func TestNamesakesContainersAreNotOurs(t *testing.T) {
 		{"Id": "former", "Labels": {"otto.cluster": "home"}},
 		{"Id": "nobodys", "Labels": {"otto.cluster": "home"}}]`
 	f := &fakeEngine{handlers: map[string]http.HandlerFunc{
-		"GET /containers/json":     says(list),
-		"GET /networks":            says(`[{"Name": "home", "Id": "net", "Labels": {"otto.cluster": "home"}}]`),
-		"GET /volumes":             says(`{"Volumes": [{"Name": "data", "Labels": {"otto.cluster": "home"}}]}`),
-		"GET /networks/home":       says(`{"Name": "home", "Id": "net", "Labels": {"otto.cluster": "home"}}`),
-		"DELETE /networks/net":     says(""),
-		"GET /containers/own/json": says(`{"Id": "own"}`), "GET /containers/former/json": says(`{"Id": "former"}`),
+		"GET /containers/json": says(list),
+		"GET /networks":        says(`[{"Name": "home", "Id": "net", "Labels": {"otto.cluster": "home"}}]`),
+		"GET /volumes":         says(`{"Volumes": [{"Name": "data", "Labels": {"otto.cluster": "home"}}]}`),
+		"GET /networks/home":   says(`{"Name": "home", "Id": "net", "Labels": {"otto.cluster": "home"}}`),
+		"DELETE /networks/net": says(""),
 	}}
+	for _, id := range []string{"own", "namesake", "twin", "former", "nobodys"} {
+		f.handlers["GET /containers/"+id+"/json"] = says(fmt.Sprintf(`{"Id": %q}`, id))
+	}
 	r := fake(t, f)
 	ids := func() (ids []string) {
 		all, err := r.Containers(t.Context())
