@@ -63,3 +63,13 @@ func (r *Runtime) LoseDisk() (back func()) {
 		r.changed()
 	}
 }
+
+// CopyVolumes gives the engine the volumes of another one, as a copy of its disk has.
+func (r *Runtime) CopyVolumes(from *Runtime) {
+	from.mu.Lock()
+	volumes := maps.Clone(from.volumes)
+	from.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.volumes = volumes
+}

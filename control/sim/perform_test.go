@@ -22,7 +22,7 @@ func (w *world) perform(s step) error {
 	w.mu.Unlock()
 	host := s.arg(0)
 	h := w.Hosts[host]
-	if h == nil && host != "control" && slices.Contains([]string{"on", "off", "tear", "kill", "engine", "disk", "ssh", "address", "load", "clock", "twin", "drain", "undrain", "replay", "forge", "cut", "heal", "pause", "die", "nameless"}, s.verb) {
+	if h == nil && host != "control" && slices.Contains([]string{"on", "off", "tear", "kill", "engine", "disk", "ssh", "address", "load", "clock", "twin", "drain", "undrain", "replay", "forge", "cut", "heal", "pause", "die", "nameless", "freeze", "halt", "thaw", "lie", "honest"}, s.verb) {
 		return fmt.Errorf("no host %q", host)
 	}
 	switch s.verb {
@@ -49,6 +49,21 @@ func (w *world) perform(s step) error {
 			return err
 		}
 		w.net.pause(host, d)
+	case "freeze", "halt":
+		w.freeze(s.verb, host)
+	case "thaw":
+		w.undo("freeze " + host)
+		w.undo("halt " + host)
+	case "suspend":
+		w.suspend(host)
+	case "continue":
+		w.undo("suspend " + host)
+	case "lie":
+		w.net.hit("lie")
+		h.SetLie(func(string) otto.Reply { return otto.ReplyProgram })
+		w.fault("lie "+host, func() { h.SetLie(nil) })
+	case "honest":
+		w.undo("lie " + host)
 	case "engine":
 		w.engine(host, s.arg(1))
 	case "disk":
@@ -180,6 +195,9 @@ func (w *world) cut(who, direction string) {
 		if who == "control" {
 			w.Bus.Heal(who)
 		} else {
+			w.mu.Lock()
+			w.healed[who] = time.Now()
+			w.mu.Unlock()
 			w.Heal(who)
 		}
 	})
@@ -263,6 +281,33 @@ func (w *world) disk(who, how string) error {
 		}
 	})
 	return nil
+}
+
+// freeze stops every process of a host while its kernel answers, or its agent alone.
+func (w *world) freeze(how, host string) {
+	w.net.hit(how)
+	thaw := w.ThawAgent
+	if how == "freeze" {
+		w.Freeze(host)
+		thaw = w.Thaw
+	} else {
+		w.FreezeAgent(host)
+	}
+	w.fault(how+" "+host, func() {
+		w.net.pause(host, 0)
+		thaw(host)
+	})
+}
+
+// suspend pauses an instance's containers, wherever they run.
+func (w *world) suspend(instance string) {
+	for _, id := range w.truth.hostsOf(instance) {
+		if h := w.Hosts[id]; h != nil {
+			h.Runtime.Pause(instance, true)
+			w.net.hit("suspend")
+			w.fault("suspend "+instance, func() { h.Runtime.Pause(instance, false) })
+		}
+	}
 }
 
 func (w *world) ssh(host string, refused bool) {
@@ -360,6 +405,7 @@ func (w *world) restore() {
 // twin starts a second agent from a copy of a host's disk, on another machine.
 func (w *world) twin(host string) error {
 	engine := ottotest.NewRuntime(image)
+	engine.CopyVolumes(w.Hosts[host].Runtime)
 	w.equip(host+"-twin", engine)
 	off, err := w.Twin(host, engine)
 	if err != nil || off == nil {

@@ -83,7 +83,7 @@ func (d *drawing) order() {
 func (d *drawing) event() {
 	host := d.host()
 	lasts := d.some(40 * time.Second)
-	switch d.IntN(28) {
+	switch d.IntN(34) {
 	case 0, 1, 2:
 		d.order()
 	case 3, 4:
@@ -149,6 +149,30 @@ func (d *drawing) event() {
 	case 27:
 		d.do(0, "address "+host+" new")
 		d.do(lasts, "address "+host+" old")
+	case 28:
+		d.do(0, "freeze "+host)
+		d.do(lasts, "thaw "+host)
+	case 29:
+		d.do(0, "halt "+host)
+		d.do(lasts, "thaw "+host)
+	case 30:
+		instance := []string{"web", "pair-2", "home", "guest", "data", "kept", "cache", "lone"}[d.IntN(8)]
+		d.do(0, "suspend "+instance)
+		d.do(lasts, "continue "+instance)
+	case 31:
+		d.do(0, "lie "+host)
+		d.do(lasts, "honest "+host)
+	case 32: // of two at the same moment
+		other := d.host()
+		d.do(0, "cut "+host)
+		d.do(0, "cut "+other)
+		d.do(lasts, "heal "+host)
+		d.do(lasts, "heal "+other)
+	case 33:
+		d.do(0, "freeze "+host)
+		d.do(d.some(8*time.Second), "cut "+host)
+		d.do(lasts+8*time.Second, "heal "+host)
+		d.do(lasts+9*time.Second, "thaw "+host)
 	}
 	if d.IntN(4) == 0 {
 		d.do(0, "die "+d.death())

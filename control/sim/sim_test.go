@@ -384,7 +384,7 @@ func (o *outcome) checkEffects(t *testing.T, histories int) {
 	}
 	for _, fault := range []string{
 		"cut", "cut in", "cut out", "off", "tear", "kill host", "kill control", "pause", "engine down", "engine hung", "engine slow", "disk host", "disk control",
-		"ssh", "address", "load", "clock", "twin", "exit", "drain", "net slow", "net lossy", "net doubled", "net shuffled", "replay", "forge", "lose", "restore", "die",
+		"ssh", "address", "load", "clock", "twin", "exit", "drain", "net slow", "net lossy", "net doubled", "net shuffled", "replay", "forge", "lose", "restore", "die", "freeze", "halt", "suspend", "lie",
 	} {
 		if o.did[fault] == 0 {
 			t.Errorf("the fault %q has never had an effect", fault)

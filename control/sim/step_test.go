@@ -17,6 +17,13 @@ import (
 //	tear HOST                what it wrote last is torn, when its power was cut
 //	kill HOST                kill -9 its agent
 //	pause HOST TIME          its agent is stopped for that time
+//	freeze HOST              every process of it is stopped, its kernel answers
+//	halt HOST                its agent alone is stopped
+//	thaw HOST                either goes on
+//	suspend INSTANCE         its container is paused
+//	continue INSTANCE
+//	lie HOST                 its agent says that it reaches everybody
+//	honest HOST
 //	engine HOST down|hung|slow|up
 //	disk HOST full|ok
 //	ssh HOST refused|ok      nor does another node reach it

@@ -34,9 +34,10 @@ type world struct {
 	copied   *ottotest.Store
 	copiedAt []otto.Wanted // what it may hold; the first was acknowledged
 	applied  int
-	broken   map[string]func() // what a host needs to be whole again, by fault
-	troubles int               // steps that may move something
-	memories int               // copies that were restored, of what was done about requirements
+	healed   map[string]time.Time // when a host's cable was put back last
+	broken   map[string]func()    // what a host needs to be whole again, by fault
+	troubles int                  // steps that may move something
+	memories int                  // copies that were restored, of what was done about requirements
 	loads    []load
 	over     atomic.Bool
 	pending  sync.WaitGroup
@@ -59,7 +60,7 @@ const (
 func newWorld(t *testing.T, h history, doing *activity) *world {
 	w := &world{
 		Cluster: ottotest.NewCluster(t, hosts(), image), truth: newTruth(), net: newNetwork(h.seed),
-		deaths: map[string]death{}, points: map[string]int{}, sent: map[string][][]byte{}, obeyed: map[string]otto.Revision{}, broken: map[string]func(){},
+		deaths: map[string]death{}, points: map[string]int{}, sent: map[string][][]byte{}, obeyed: map[string]otto.Revision{}, broken: map[string]func(){}, healed: map[string]time.Time{},
 		life: make(chan struct{}, 1), doing: doing,
 	}
 	w.Log = slog.New(slog.DiscardHandler)
@@ -100,7 +101,7 @@ func (w *world) equip(host string, r *ottotest.Runtime) {
 		excused := w.frozenAndCut()
 		if gap := w.truth.observe(host, c, excused); gap {
 			w.net.hit("known gap")
-			w.endsSoon(c.Instance, excused)
+			w.endsSoon(c.Instance)
 		}
 	}
 }
@@ -112,30 +113,52 @@ func (w *world) frozenAndCut() (hosts []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id := range w.Hosts {
-		if _, cut := w.broken["cut "+id]; cut && time.Since(w.net.resumes(id)) < thawed {
+		if _, cut := w.broken["cut "+id]; (cut || time.Since(w.healed[id]) < noticed) && w.stands(id) {
 			hosts = append(hosts, id)
 		}
 	}
 	return hosts
 }
 
-// endsSoon sees to it that an instance does not go on to run twice when the agents have
-// gone on for whose sake that was excused.
-func (w *world) endsSoon(instance string, excused []string) {
-	var wait time.Duration
-	for _, host := range excused {
-		wait = max(wait, time.Until(w.net.resumes(host)))
-	}
-	w.later(wait+healed, func() {
-		if on := w.truth.hostsOf(instance); len(on) > 1 {
+// noticed is how long it takes until the control plane finds out that a lost host is
+// reached again.
+const noticed = 10 * time.Second
+
+// stands reports whether a host's agent does not run, or has only just gone on; the
+// caller holds the lock.
+func (w *world) stands(host string) bool { return w.still(host, thawed) }
+
+// stood reports whether a host's agent does not run, or has not for long since it did
+// not; the caller holds the lock.
+func (w *world) stood(host string) bool { return w.still(host, endsIn) }
+
+func (w *world) still(host string, since time.Duration) bool {
+	_, frozen := w.broken["freeze "+host]
+	_, halted := w.broken["halt "+host]
+	return frozen || halted || time.Since(w.net.resumes(host)) < since
+}
+
+// endsSoon sees to it that an instance does not go on to run twice when all agents on
+// its hosts have gone on.
+func (w *world) endsSoon(instance string) {
+	w.later(endsIn, func() {
+		on := w.truth.hostsOf(instance)
+		w.mu.Lock()
+		stand := slices.ContainsFunc(on, w.stood)
+		w.mu.Unlock()
+		switch {
+		case len(on) < 2:
+		case stand:
+			w.endsSoon(instance)
+		default:
 			w.truth.broken("%s still runs twice: on %v", instance, on)
 		}
 	})
 }
 
-// healed is how long an instance may run twice after that, by an agent that is killed
+// endsIn is how long an instance may run twice after that, by an agent that is killed
 // when it goes on, and started again.
-const healed = 5 * time.Second
+const endsIn = 5 * time.Second
 
 // thawed is how long an agent that goes on may need to stop what has no lease.
 const thawed = time.Second
@@ -265,6 +288,7 @@ func (w *world) mend() {
 		mends[i] = w.broken[f]
 	}
 	clear(w.deaths)
+	clear(w.broken)
 	w.mu.Unlock()
 	for i, f := range mends {
 		w.truth.tell("MEND %s", faults[i])
