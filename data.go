@@ -15,6 +15,8 @@ const LabelVolume = "otto.volume"
 type Volume struct {
 	Name string
 	ID   string // of LabelVolume; empty if Otto has not made it, or a build that drew none
+	// Others says for people whose it is, if it is not known to be this cluster's.
+	Others string
 }
 
 // Data is what is remembered of a volume or a directory of a node, once a service has
@@ -64,10 +66,11 @@ type DataID struct {
 	Inode      uint64 `json:"inode,omitempty"`       // likewise, where it stays the same
 }
 
-// Is reports whether what was found can be what is remembered. A volume that had a
-// label must have it still; of a directory only that counts which is known of both.
+// Is reports whether what was found can be what is remembered. A volume has the label
+// that it was made with, or none, for ever; of a directory only that counts which is
+// known of both.
 func (d DataID) Is(found DataID) bool {
-	return (d.Volume == "" || d.Volume == found.Volume) &&
+	return d.Volume == found.Volume &&
 		(d.FileSystem == "" || found.FileSystem == "" || d.FileSystem == found.FileSystem) &&
 		(d.Path == "" || found.Path == "" || d.Path == found.Path) &&
 		(d.Inode == 0 || found.Inode == 0 || d.Inode == found.Inode)

@@ -23,6 +23,7 @@ type found struct {
 	id      otto.DataID
 	unclear string // why nothing is known; empty if it is
 	skip    bool   // nothing is kept in it: a file, or in memory
+	others  string // whose it is, if it is not this cluster's by its labels
 }
 
 // fate is what follows for a service from what is there of its data.
@@ -54,6 +55,13 @@ func fateOf(known otto.Data, remembered bool, f found) fate {
 		return fateOther
 	}
 	return fateFits
+}
+
+// foreign reports whether a volume is not for this cluster to use. One that it has run
+// with is its own, and so is one that a person has it adopt; what is in any other one
+// nobody here may look at, so that it counts as full.
+func foreign(known otto.Data, remembered bool, f found) bool {
+	return f.there && f.others != "" && !known.Adopted && (!remembered || known.Accepted || !known.ID.Is(f.id))
 }
 
 // problem says for people what is wrong; empty if a service may start.
@@ -265,7 +273,7 @@ func (l *ledger) judge(source string, f found) (otto.Data, error) {
 
 // expect takes over what the control plane remembers of this node: what is not known
 // here, as this directory may be new, and what a person has decided since.
-func (l *ledger) expect(list []otto.Data) error {
+func (l *ledger) expect(list []otto.Data) (news bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var errs []error
@@ -273,9 +281,10 @@ func (l *ledger) expect(list []otto.Data) error {
 		was, remembered := l.known[d.Source]
 		if !remembered || was.Generation < d.Generation {
 			errs = append(errs, l.put(d))
+			news = true
 		}
 	}
-	return errors.Join(errs...)
+	return news, errors.Join(errs...)
 }
 
 // put replaces what is remembered of a source; the caller holds the lock.

@@ -29,7 +29,8 @@ func TestWhatFollowsFromWhatIsThere(t *testing.T) {
 		"gone, known by presence only":        {known(otto.DataID{}), found{}, fateMissing},
 		"another label":                       {known(labelled), there(otto.DataID{Volume: "b"}), fateOther},
 		"without a label now":                 {known(labelled), there(otto.DataID{}), fateOther},
-		"known by presence only":              {known(otto.DataID{}), there(labelled), fateFits},
+		"known by presence only":              {known(otto.DataID{}), there(otto.DataID{}), fateFits},
+		"one with a label where one had none": {known(otto.DataID{}), there(labelled), fateOther},
 		"nothing can be known":                {known(labelled), found{unclear: "the engine hangs"}, fateUnclear},
 		"accepted, and gone":                  {&otto.Data{Accepted: true}, found{}, fateNew},
 		"accepted, and another":               {&otto.Data{Accepted: true}, there(labelled), fateFits},
@@ -125,15 +126,42 @@ func TestLedgerHoldsAlthoughItCannotBeWritten(t *testing.T) {
 func TestControlPlaneRemembersForAnAgentThatHasLostAll(t *testing.T) {
 	l := openLedger(t.TempDir(), slog.New(slog.DiscardHandler))
 	own := otto.Data{Source: "own", ID: otto.DataID{Volume: "own"}, Generation: 2}
-	if err := l.expect([]otto.Data{own, {Source: "lost", ID: otto.DataID{Volume: "lost"}}}); err != nil {
+	if _, err := l.expect([]otto.Data{own, {Source: "lost", ID: otto.DataID{Volume: "lost"}}}); err != nil {
 		t.Fatal(err)
 	}
 	older := otto.Data{Source: "own", ID: otto.DataID{Volume: "older"}, Generation: 1}
 	newer := otto.Data{Source: "lost", Generation: 1, Accepted: true}
-	if err := l.expect([]otto.Data{older, newer}); err != nil {
+	if _, err := l.expect([]otto.Data{older, newer}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]otto.Data{newer, own}, l.all()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestVolumesOfOthersAreLeftAlone(t *testing.T) {
+	others := found{there: true, id: otto.DataID{Volume: "theirs"}, others: "it is of another cluster"}
+	nobodys := found{there: true, others: "nobody knows whose"}
+	for name, tc := range map[string]struct {
+		known *otto.Data
+		found found
+		want  bool
+	}{
+		"its own":                        {nil, found{there: true, id: otto.DataID{Volume: "ours"}}, false},
+		"not there":                      {nil, found{}, false},
+		"another cluster's":              {nil, others, true},
+		"nobody's":                       {nil, nobodys, true},
+		"nobody's, and it has run on it": {&otto.Data{}, nobodys, false},
+		"another cluster's, where it has run on one of the name": {&otto.Data{ID: otto.DataID{Volume: "ours"}}, others, true},
+		"another cluster's, where its own is lost and accepted":  {&otto.Data{Accepted: true}, others, true},
+		"another cluster's, adopted":                             {&otto.Data{Accepted: true, Adopted: true}, others, false},
+	} {
+		var d otto.Data
+		if tc.known != nil {
+			d = *tc.known
+		}
+		if got := foreign(d, tc.known != nil, tc.found); got != tc.want {
+			t.Errorf("%s: foreign is %t", name, got)
+		}
 	}
 }

@@ -23,8 +23,15 @@ type dataWatch struct {
 
 // expect takes over what the control plane remembers of the data here.
 func (c *converger) expect(asg otto.Assignment) {
-	if err := c.ledger.expect(asg.Data); err != nil {
+	news, err := c.ledger.expect(asg.Data)
+	if err != nil {
 		c.Log.Warn("not on disk", "err", err)
+	}
+	if news { // what did not start may do so now
+		for name, at := range c.attempts {
+			at.next = time.Time{}
+			c.attempts[name] = at
+		}
 	}
 	c.data.at = time.Time{}
 }
@@ -38,7 +45,11 @@ func (c *converger) lookAt(ctx context.Context, m otto.Mount) found {
 	if err != nil {
 		return found{unclear: err.Error()}
 	}
-	return found{there: there, id: otto.DataID{Volume: v.ID}}
+	f := found{there: there, id: otto.DataID{Volume: v.ID}}
+	if !m.External {
+		f.others = v.Others
+	}
+	return f
 }
 
 // watchData remembers what instances run with, and finds out which of them have to
@@ -167,6 +178,11 @@ func (c *converger) ready(ctx context.Context, want wish) (map[string]found, err
 	var lost []otto.Data
 	for _, m := range want.Spec.Kept() {
 		seen[m.Source] = c.lookAt(ctx, m)
+		if d, remembered := c.ledger.of(m.Source); foreign(d, remembered, seen[m.Source]) {
+			return nil, fmt.Errorf("volume %s on this node is not this cluster's (%s) and may hold somebody's data: "+
+				"name another one, declare it `external: true`, or run `otto volume adopt %s %s` if it is yours",
+				m.Source, seen[m.Source].others, c.Enrolment.NodeID, m.Source)
+		}
 		if want.Disposable {
 			continue
 		}

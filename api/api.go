@@ -12,6 +12,7 @@
 //	DELETE /v1/nodes/ID      takes a node out of the cluster at once
 //	GET  /v1/events?after=N  the events numbered above N, one JSON a line; with &follow also those to come
 //	GET  /v1/backup          everything kept, as a backup's file
+//	POST /v1/nodes/ID/volumes/NAME/adopt  makes a volume of a node the cluster's, whoever made it
 //	POST /v1/plan            what would change if this otto.Wanted were applied, as otto.Plan
 //	POST /v1/services/NAME/restart      restarts its instances one after the other
 //	POST /v1/services/NAME/accept-data  has it go on with what is there of the data that it waits for
@@ -47,6 +48,7 @@ type Plane interface {
 	Plan(ctx context.Context, w otto.Wanted) (otto.Plan, error)
 	Restart(ctx context.Context, service string) error
 	AcceptData(ctx context.Context, service string) error
+	AdoptVolume(ctx context.Context, node, volume string) error
 	Stop(ctx context.Context) error
 	Uninstall(ctx context.Context, volumes bool) error
 	Intend(ctx context.Context, node string, intent otto.Intent) error

@@ -77,6 +77,10 @@ func (p *plane) Restart(_ context.Context, service string) error {
 func (p *plane) AcceptData(_ context.Context, service string) error {
 	return p.called("accept data of %s", service)
 }
+
+func (p *plane) AdoptVolume(_ context.Context, node, volume string) error {
+	return p.called("adopt %s of %s", volume, node)
+}
 func (p *plane) Stop(context.Context) error { return p.called("stop") }
 func (p *plane) Uninstall(_ context.Context, volumes bool) error {
 	return p.called("uninstall volumes=%t", volumes)
@@ -166,6 +170,7 @@ func TestClientAndServer(t *testing.T) {
 		func() error { return c.TakeOver(t.Context()) },
 		func() error { return c.Restart(t.Context(), "web") },
 		func() error { return c.AcceptData(t.Context(), "web") },
+		func() error { return c.AdoptVolume(t.Context(), "pi 1", "db") },
 		func() error {
 			got, err := c.Plan(t.Context(), otto.Wanted{Nodes: []otto.Node{{ID: "a"}}})
 			if got.ID != "abc" || len(got.Changes) != 1 || got.Changes[0].Name != "a" {
@@ -181,7 +186,7 @@ func TestClientAndServer(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{
 		"apply base=7 dry=true", "backup", "stop", "uninstall volumes=true", "uninstall volumes=false",
-		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me", `move web to "pi 1" advised=true by me`, "accept the machine of pi 1", "remove pi-1", "take over", "restart web", "accept data of web", "plan",
+		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me", `move web to "pi 1" advised=true by me`, "accept the machine of pi 1", "remove pi-1", "take over", "restart web", "accept data of web", "adopt db of pi 1", "plan",
 	}, p.calls); diff != "" {
 		t.Error(diff)
 	}

@@ -102,6 +102,11 @@ func (c *Client) AcceptData(ctx context.Context, service string) error {
 	return c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(service)+"/accept-data", nil, nil)
 }
 
+// AdoptVolume makes a volume of a node the cluster's, whoever made it.
+func (c *Client) AdoptVolume(ctx context.Context, node, volume string) error {
+	return c.do(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/volumes/"+url.PathEscape(volume)+"/adopt", nil, nil)
+}
+
 // Stop stops all services and agents.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/v1/stop", nil, nil)

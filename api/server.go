@@ -39,6 +39,7 @@ func NewServer(plane Plane, dir string, exit func()) *Server {
 	mux.HandleFunc("POST /v1/plan", s.plan)
 	mux.HandleFunc("POST /v1/services/{id}/restart", s.restart)
 	mux.HandleFunc("POST /v1/services/{id}/accept-data", s.acceptData)
+	mux.HandleFunc("POST /v1/nodes/{id}/volumes/{volume}/adopt", s.adoptVolume)
 	mux.HandleFunc("POST /v1/stop", s.stop)
 	mux.HandleFunc("POST /v1/uninstall", s.uninstall)
 	mux.HandleFunc("PUT /v1/nodes/{id}/intent", s.intend)
@@ -280,4 +281,8 @@ func (s *Server) restart(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) acceptData(w http.ResponseWriter, r *http.Request) {
 	answerError(w, s.plane.AcceptData(r.Context(), r.PathValue("id")))
+}
+
+func (s *Server) adoptVolume(w http.ResponseWriter, r *http.Request) {
+	answerError(w, s.plane.AdoptVolume(r.Context(), r.PathValue("id"), r.PathValue("volume")))
 }

@@ -207,3 +207,37 @@ func lostBy(s otto.Service, said []otto.Data) (lost []otto.Data) {
 	}
 	return lost
 }
+
+// AdoptVolume makes a volume of a node the cluster's, although it was made for another
+// one or by hand: whatever is in it counts.
+func (p *Plane) AdoptVolume(ctx context.Context, node, volume string) error {
+	return p.call(ctx, func() error {
+		if err := p.deciding(); err != nil {
+			return err
+		}
+		if err := p.known(node); err != nil {
+			return err
+		}
+		mounts := func(s otto.Service) bool { return slices.Contains(s.Spec.Volumes(), volume) }
+		if !slices.ContainsFunc(p.desired.Wanted.Services, mounts) {
+			return fmt.Errorf("no service has a volume %s", volume)
+		}
+		was := p.data[node]
+		i, known := slices.BinarySearchFunc(was, volume, bySource)
+		d := otto.Data{Source: volume, Accepted: true, Adopted: true, Generation: 1}
+		next := slices.Clone(was)
+		if known {
+			d.Generation = was[i].Generation + 1
+			next[i] = d
+		} else {
+			next = slices.Insert(next, i, d)
+		}
+		if err := p.putData(p.data.with(node, next)); err != nil {
+			return err
+		}
+		p.record(asked(ctx, "volume-adopted", node, "volume "+volume+" is this cluster's now, with what is in it"))
+		p.pass(time.Now())
+		p.publishView()
+		return nil
+	})
+}

@@ -276,3 +276,52 @@ func TestOldBackupBelievesTheNewerRecord(t *testing.T) {
 		quiet(t, c, 10*time.Minute)
 	})
 }
+
+// TestVolumeOfOthersIsAnErrorOfThatServiceAlone is about one of another cluster, one of
+// nobody, and what makes each of them this cluster's.
+func TestVolumeOfOthersIsAnErrorOfThatServiceAlone(t *testing.T) {
+	shared := keeper("shared", "pool", "b")
+	shared.Spec.Mounts[0].External = true
+	own, theirs, hand := keeper("own", "data", "b"), keeper("db", "theirs", "b"), keeper("old", "hand", "b")
+	inThree(t, []otto.Service{own}, func(t *testing.T, c *ottotest.Cluster) {
+		for _, h := range c.Hosts {
+			r := h.Runtime
+			r.SetVolume("theirs", "label-of-theirs")
+			r.GiveVolume("theirs", "it is of another cluster, named hb")
+			r.SetVolume("hand", "")
+			r.GiveVolume("hand", "nobody knows whose")
+			r.SetVolume("pool", "")
+			r.GiveVolume("pool", "nobody knows whose")
+		}
+		theirs.Node, hand.Node, shared.Node = "b", "b", "b"
+		apply(t, c, three(own, theirs, hand, shared))
+		failed := func(service, text string) {
+			t.Helper()
+			c.Wait(time.Minute, service+" fails", func(now *otto.Cluster) bool {
+				i := slices.IndexFunc(now.Services, func(s otto.ServiceStatus) bool { return s.Name == service })
+				return i >= 0 && now.Services[i].Instances[0].State == otto.InstanceFailed && strings.Contains(now.Services[i].Instances[0].Error, text)
+			})
+		}
+		failed("db", "volume theirs on this node is not this cluster's (it is of another cluster, named hb)")
+		failed("old", "otto volume adopt b hand")
+		runsOn(t, c, "shared", "b", time.Minute)
+		runsOn(t, c, "own", "b", 0)
+		time.Sleep(5 * time.Minute)
+		if n := c.Hosts["b"].Runtime.Starts("db") + c.Hosts["b"].Runtime.Starts("old"); n != 0 {
+			t.Errorf("they were started %d times", n)
+		}
+		if err := c.Plane.AdoptVolume(me(t), "b", "none"); err == nil {
+			t.Error("a volume that no service has is adopted")
+		}
+		for _, v := range []string{"theirs", "hand"} {
+			if err := c.Plane.AdoptVolume(me(t), "b", v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runsOn(t, c, "db", "b", time.Minute) // they are tried again with a growing pause
+		runsOn(t, c, "old", "b", time.Minute)
+		c.WaitUp(20 * time.Second)
+		reboot(t, c, "b", func() { loseState(t, c, "b") }) // the control plane remembers what is adopted
+		c.WaitUp(2 * time.Minute)
+	})
+}

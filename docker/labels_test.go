@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,6 +16,19 @@ func volumesHaveLabels(t *testing.T, r *Runtime) {
 	if v, there, err := r.Volume(t.Context(), "labelled"); there || err != nil {
 		t.Errorf("before it is made: %+v, %v", v, err)
 	}
+	engine(t, r, func(c *client.Client) error {
+		_, err := c.VolumeCreate(t.Context(), client.VolumeCreateOptions{Name: "by-hand"})
+		return err
+	})
+	if v, there, err := r.Volume(t.Context(), "by-hand"); !there || v.ID != "" || v.Others != "nobody knows whose" || err != nil {
+		t.Errorf("one made by hand is %+v, %v", v, err)
+	}
+	engine(t, r, func(c *client.Client) error {
+		_, err := c.VolumeRemove(t.Context(), "by-hand", client.VolumeRemoveOptions{})
+		return err
+	})
+	other := newRuntime(t, r.url)
+	other.owner = otto.Owner{Cluster: "elsewhere", ClusterID: "other", Node: "n1"}
 	inst := instance("labelled", "true")
 	inst.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "labelled", Target: "/bin"}, {Type: otto.MountVolume, Target: "/cache"}}
 	inst.Spec.Command = []string{"sh", "-c", "exit 0"} // it is copied into the volume with all of /bin
@@ -29,8 +43,11 @@ func volumesHaveLabels(t *testing.T, r *Runtime) {
 			t.Error(diff)
 		}
 		v, there, err := r.Volume(t.Context(), "labelled")
-		if !there || v.ID == "" || err != nil {
+		if !there || v.ID == "" || v.Others != "" || err != nil {
 			t.Errorf("it is %+v, %v", v, err)
+		}
+		if v, there, err := other.Volume(t.Context(), "labelled"); !there || !strings.Contains(v.Others, "another cluster, named home") || err != nil {
+			t.Errorf("for another cluster of the engine it is %+v, %v", v, err)
 		}
 		if err := r.Remove(t.Context(), id); err != nil {
 			t.Error(err)

@@ -28,7 +28,6 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 	if err != nil {
 		return "", fmt.Errorf("create %s: %w", name, err)
 	}
-	label(options.HostConfig.Mounts)
 	err = r.heavy(ctx, "create "+name, func(ctx context.Context, c *client.Client) error {
 		if err := r.ensureNetworks(ctx, c, inst); err != nil {
 			return err

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
-	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/volume"
 	"github.com/moby/moby/client"
 
@@ -78,8 +77,8 @@ func (r *Runtime) volumes(ctx context.Context) (all []volume.Volume, err error) 
 	return all, err
 }
 
-// ensureVolumes makes the volumes that the short form of a mount names, which could not
-// say how they are made. One that others make must be there: the engine would make an
+// ensureVolumes makes the volumes of a container that are not there: the short form of a
+// mount could not say how, and some engines do not label what they make with a container. One that others make must be there: the engine would make an
 // empty one of that name without a word.
 func (r *Runtime) ensureVolumes(ctx context.Context, c *client.Client, mounts []otto.Mount) error {
 	for _, m := range mounts {
@@ -90,7 +89,7 @@ func (r *Runtime) ensureVolumes(ctx context.Context, c *client.Client, mounts []
 			if _, err = c.VolumeInspect(ctx, m.Source, client.VolumeInspectOptions{}); cerrdefs.IsNotFound(err) {
 				err = fmt.Errorf("volume %s is external and not on this node: bring it here, or let the service run where it is; an empty one is not made", m.Source)
 			}
-		case m.SELinux != "":
+		default:
 			labels := volumeLabels(r.owner, m)
 			labels[otto.LabelVolume] = rand.Text()
 			_, err = c.VolumeCreate(ctx, client.VolumeCreateOptions{Name: m.Source, Driver: m.Driver, DriverOpts: m.DriverOpts, Labels: labels})
@@ -109,19 +108,20 @@ func (r *Runtime) Volume(ctx context.Context, name string) (v otto.Volume, there
 		if cerrdefs.IsNotFound(err) {
 			return nil
 		}
-		v, there = otto.Volume{Name: name, ID: found.Volume.Labels[otto.LabelVolume]}, err == nil
-		return err
+		if err != nil {
+			return err
+		}
+		labels := found.Volume.Labels
+		v, there = otto.Volume{Name: name, ID: labels[otto.LabelVolume]}, true
+		if !r.ownsVolume(name, labels) {
+			v.Others = "nobody knows whose"
+			if who, _ := r.whose(labels); who != "" {
+				v.Others = strings.TrimPrefix(who, ": ")
+			}
+		}
+		return nil
 	})
 	return v, there, err
-}
-
-// label has each named volume that is made get a label that no other volume has.
-func label(mounts []mount.Mount) {
-	for _, m := range mounts {
-		if m.Type == mount.TypeVolume && m.Source != "" {
-			m.VolumeOptions.Labels[otto.LabelVolume] = rand.Text()
-		}
-	}
 }
 
 // RemoveVolumes removes the volumes that were made for this cluster, with the data in

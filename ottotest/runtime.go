@@ -45,6 +45,7 @@ type Runtime struct {
 	images     map[string]bool
 	volumes    map[string]string // labels of named ones, which stay when a container goes
 	labels     int               // drawn so far
+	others     map[string]string // whose volumes are that are not the cluster's
 	watchers   map[chan struct{}]bool
 	starts     map[string]int    // by instance
 	sick       map[string]string // by instance, why its checks fail
@@ -206,7 +207,7 @@ func (r *Runtime) Volume(ctx context.Context, name string) (otto.Volume, bool, e
 		return otto.Volume{}, false, errors.New(r.down)
 	}
 	id, there := r.volumes[name]
-	return otto.Volume{Name: name, ID: id}, there, nil
+	return otto.Volume{Name: name, ID: id, Others: r.others[name]}, there, nil
 }
 
 // Pull implements agent.Runtime.

@@ -24,6 +24,16 @@ func (r *Runtime) SetVolume(name, label string) {
 	r.volumes[name] = label
 }
 
+// GiveVolume says whose a volume is, by its labels; empty for the cluster's.
+func (r *Runtime) GiveVolume(name, others string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.others == nil {
+		r.others = map[string]string{}
+	}
+	r.others[name] = others
+}
+
 // RemoveVolume removes a volume, as somebody does by hand.
 func (r *Runtime) RemoveVolume(name string) {
 	r.mu.Lock()
