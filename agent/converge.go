@@ -89,6 +89,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		c.expect(*c.assignment)
 		c.measureFor(*c.assignment)
 	}
+	c.containers = a.lease.covered() // should the engine not answer, these must end with the lease all the same
 	defer c.finish()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -176,6 +177,17 @@ func (c *converger) fenceIn() (left time.Duration, any bool) {
 	}
 	any = c.assignment != nil && slices.ContainsFunc(c.assignment.Instances, func(i otto.Instance) bool { return i.Fenced && i.Spec.Stateful() && runs(i) })
 	return c.lease.left(), any
+}
+
+// underLease are the containers that run and must not without a lease.
+func (c *converger) underLease() (list []otto.Container) {
+	for i := range c.containers {
+		inst := c.wanted(c.containers[i].Instance)
+		if inst != nil && inst.Fenced && inst.Spec.Stateful() && alive(c.containers[i]) {
+			list = append(list, c.containers[i])
+		}
+	}
+	return list
 }
 
 // inTime is for what the loop itself waits for, the engine or the broker: it ends

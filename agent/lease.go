@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,8 @@ type lease struct {
 	until time.Duration      // on the clock; 0 if there was none since the boot
 	of    otto.Revision      // of the assignment that it was granted for
 	saved time.Duration      // until, as it is in the file; renew's own
+	runs  []otto.Container   // what runs under it, kept in the file: an engine may not say any more
+	newly bool               // that is not in the file yet
 	ended bool               // as told last by tick
 }
 
@@ -54,6 +57,8 @@ type savedLease struct {
 	Boot  string        `json:"boot"`
 	Until time.Duration `json:"until_ns"`
 	Of    otto.Revision `json:"of"`
+	// Runs is what ran under it.
+	Runs []otto.Container `json:"runs,omitempty"`
 }
 
 // openLease takes up the lease that the former agent had. An unreadable file is
@@ -72,7 +77,7 @@ func openLease(dir string, clock Clock) (*lease, error) {
 		return l, fmt.Errorf("the lease is unknown: %w", err)
 	}
 	if s.Boot == clock.Boot {
-		l.until, l.saved, l.of = s.Until, s.Until, s.Of
+		l.until, l.saved, l.of, l.runs = s.Until, s.Until, s.Of, s.Runs
 	}
 	return l, nil
 }
@@ -107,13 +112,38 @@ func (l *lease) extend(granted wire.Lease) bool {
 	}
 	fresh := l.of != granted.Revision
 	l.until, l.of = until, granted.Revision
-	return fresh || l.until-l.saved >= granted.Duration/6
+	return fresh || l.newly || l.until-l.saved >= granted.Duration/6
+}
+
+// covers takes in what runs under the lease.
+func (l *lease) covers(list []otto.Container) {
+	var runs []otto.Container
+	for i := range list {
+		c := &list[i]
+		runs = append(runs, otto.Container{
+			ID: c.ID, Name: c.Name, Service: c.Service, Instance: c.Instance, SpecHash: c.SpecHash, State: c.State, Pid: c.Pid,
+		})
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	same := slices.EqualFunc(runs, l.runs, func(a, b otto.Container) bool { return a.ID == b.ID && a.Pid == b.Pid })
+	l.runs, l.newly = runs, l.newly || !same
+}
+
+// covered is what runs under the lease, as far as was known last.
+func (l *lease) covered() []otto.Container {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.runs)
 }
 
 // save writes the file without forcing it to disk: it need not survive a power
 // cut, which ends the lease.
 func (l *lease) save(until time.Duration, of otto.Revision) error {
-	b, err := json.Marshal(savedLease{l.clock.Boot, until, of})
+	l.mu.Lock()
+	l.newly = false
+	b, err := json.Marshal(savedLease{l.clock.Boot, until, of, l.runs})
+	l.mu.Unlock()
 	if err != nil {
 		return err
 	}

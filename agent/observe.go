@@ -43,6 +43,7 @@ func (c *converger) refresh(ctx context.Context) {
 	}
 	c.kills.take(list, !c.listed)
 	c.containers, c.known, c.listed = list, true, true
+	c.lease.covers(c.underLease())
 	c.refreshAt = time.Now().Add(resync)
 	c.notePauses()
 	c.compare()
