@@ -305,9 +305,13 @@ func (w *world) suspend(instance string) {
 		if h := w.Hosts[id]; h != nil {
 			h.Runtime.Pause(instance, true)
 			w.net.hit("suspend")
-			w.fault("suspend "+instance, func() { h.Runtime.Pause(instance, false) })
 		}
 	}
+	w.fault("suspend "+instance, func() {
+		for _, h := range w.Hosts {
+			h.Runtime.Pause(instance, false)
+		}
+	})
 }
 
 func (w *world) ssh(host string, refused bool) {

@@ -153,7 +153,7 @@ func (w *world) checkEvents(kinds map[string]int) {
 
 // What all that happens may leave behind, in the end.
 const (
-	maxFiles      = 8   // in an agent's directory
+	maxFiles      = 12  // in an agent's directory
 	maxRetained   = 40  // messages at the broker
 	maxGoroutines = 120 // in two worlds at a time
 )
