@@ -262,7 +262,7 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		st.Warning = strings.TrimPrefix(st.Warning+"; changed since it was made: "+s.left, "; ")
 	}
 	if st.GivenUp = busy == doNothing && current != nil && isFailedUpdate(*s.want, *current); st.GivenUp && st.Error == "" {
-		st.Error = "the update did not come up: see `docker logs " + current.Name + "` there" // an agent before this one knew why
+		st.Error = "the update did not come up: see `otto logs " + current.Instance + "`" // an agent before this one knew why
 	}
 	if st.Error != "" && s.blocked == "" {
 		st.Failed, st.WrongPlatform = s.want.Spec.Hash(), s.attempt.alien

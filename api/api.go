@@ -19,6 +19,7 @@
 //	GET  /v1/services/NAME/explanation  why a service is where it is, as otto.Explanation
 //	GET  /v1/nodes/ID/explanation       why a node is as it is, likewise
 //	POST /v1/lead            makes a control plane that has stepped down decide again
+//	POST /v1/logs            the logs that a logs.Query asks for, one logs.Entry a line, as they come
 //	GET  /v1/process         the control plane as a process, as Process
 //	GET  /v1/goroutines      what each of its goroutines does, as text
 //	POST /v1/exit            ends the control plane
@@ -38,6 +39,7 @@ import (
 	"strconv"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/logs"
 )
 
 // Plane is what the server serves. Package control has one.
@@ -60,6 +62,13 @@ type Plane interface {
 	ExplainNode(ctx context.Context, id string) (otto.Explanation, error)
 	Events(after uint64) ([]otto.Event, <-chan struct{})
 	Backup(ctx context.Context) ([]byte, error)
+}
+
+// Nodes reaches what runs on nodes.
+type Nodes interface {
+	// Logs calls take with one entry after the other, and idle when there is none for
+	// the moment.
+	Logs(ctx context.Context, q logs.Query, take func(logs.Entry) error, idle func() error) error
 }
 
 // headerBy names who asks.

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/logs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,6 +31,7 @@ type plane struct {
 	more   chan struct{}
 	calls  []string
 	events []otto.Event
+	logs   []logs.Entry
 	err    error
 }
 
@@ -119,6 +121,26 @@ func (p *plane) Events(after uint64) ([]otto.Event, <-chan struct{}) {
 	return p.events[after:], p.more
 }
 
+// Logs gives the entries, and with Follow goes on until the client goes.
+func (p *plane) Logs(ctx context.Context, q logs.Query, take func(logs.Entry) error, idle func() error) error {
+	if err := p.called("logs of %s", q.Name); err != nil {
+		return err
+	}
+	for _, e := range p.logs {
+		if err := take(e); err != nil {
+			return err
+		}
+	}
+	if !q.Follow {
+		return nil
+	}
+	if err := idle(); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return p.called("the client of the logs is gone")
+}
+
 // serve runs a server until the test ends.
 func serve(t *testing.T, p *plane) (c *Client, socket string) {
 	t.Helper()
@@ -130,7 +152,7 @@ func serve(t *testing.T, p *plane) (c *Client, socket string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := NewServer(p, "", cancel).Run(ctx, l); err != nil {
+		if err := NewServer(p, p, "", cancel).Run(ctx, l); err != nil {
 			t.Error(err)
 		}
 	})
@@ -406,7 +428,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add("PUT", "/v1/wanted?base=x&dry", []byte(`{`))
 	f.Add("POST", "/v1/uninstall?volumes", []byte(nil))
 	f.Add("GET", "/v1/../v1/cluster", []byte(nil))
-	handler := NewServer(newPlane(), "", func() {}).http.Handler
+	handler := NewServer(newPlane(), nil, "", func() {}).http.Handler
 	f.Fuzz(func(t *testing.T, method, path string, body []byte) {
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://otto"+path, bytes.NewReader(body))
 		if err != nil || req.URL.Query().Has("watch") {

@@ -24,15 +24,16 @@ const maxBody = 8 << 20
 // Server answers on a socket.
 type Server struct {
 	plane Plane
+	nodes Nodes
 	exit  func()
 	dir   string
 	http  *http.Server
 }
 
-// NewServer returns a server for plane, whose state is in dir; exit is called when a
-// client asks the control plane to end.
-func NewServer(plane Plane, dir string, exit func()) *Server {
-	s := &Server{plane: plane, dir: dir, exit: exit}
+// NewServer returns a server for plane, whose state is in dir, and its nodes; exit is
+// called when a client asks the control plane to end.
+func NewServer(plane Plane, nodes Nodes, dir string, exit func()) *Server {
+	s := &Server{plane: plane, nodes: nodes, dir: dir, exit: exit}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/cluster", s.cluster)
 	mux.HandleFunc("PUT /v1/wanted", s.apply)
@@ -51,6 +52,7 @@ func NewServer(plane Plane, dir string, exit func()) *Server {
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("GET /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/lead", s.lead)
+	mux.HandleFunc("POST /v1/logs", s.logs)
 	mux.HandleFunc("GET /v1/process", s.process)
 	mux.HandleFunc("GET /v1/goroutines", s.goroutines)
 	mux.HandleFunc("POST /v1/exit", s.leave)

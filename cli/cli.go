@@ -128,7 +128,9 @@ be told.`,
 	flags.StringVarP(&a.config, "config", "c", "otto.yaml", "file that describes the cluster")
 	flags.StringVarP(&a.output, "output", "o", "text", "how to show things: text or json")
 	flags.StringVar(&a.logLevel, "log-level", "info", "what the control plane logs: debug, info, warn or error")
-	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newCompose(a), newNode(a), newVolume(a), newEvents(a), newRequirements(a), newExplain(a), newDoctor(a), newDebug(a), newRecord(a), newSimulate(a), newVersion(a), newControlPlane(a))
+	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newCompose(a), newNode(a), newVolume(a))
+	root.AddCommand(newLogs(a), newEvents(a), newRequirements(a), newExplain(a), newDoctor(a), newDebug(a))
+	root.AddCommand(newRecord(a), newSimulate(a), newVersion(a), newControlPlane(a))
 	return root
 }
 

@@ -144,7 +144,7 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 	})
 	g.Go(func() error {
 		defer cancel()
-		return api.NewServer(plane, string(d), cancel).Run(ctx, listener)
+		return api.NewServer(plane, nodes{plane, reach}, string(d), cancel).Run(ctx, listener)
 	})
 	g.Go(func() error { return saveView(ctx, self, plane) })
 	g.Go(func() error {

@@ -47,7 +47,7 @@ func (a *app) events(ctx context.Context, o eventsOptions, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	since, err := parseSince(o.since, now)
+	since, err := parseTime("--since", o.since, now)
 	if err != nil {
 		return err
 	}
@@ -97,8 +97,8 @@ func (a *app) printEvent(w io.Writer, e otto.Event) error {
 	return err
 }
 
-// parseSince is a time before now, or one as it is written.
-func parseSince(text string, now time.Time) (time.Time, error) {
+// parseTime is a time before now, or one as it is written, of a flag.
+func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -110,5 +110,5 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%w: --since %s: write a duration such as 90m, or a time such as 2025-06-01T12:00:00Z", errUsage, text)
+	return time.Time{}, fmt.Errorf("%w: %s %s: write a duration such as 90m, or a time such as 2025-06-01T12:00:00Z", errUsage, flag, text)
 }

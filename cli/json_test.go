@@ -9,6 +9,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/doctor"
+	"github.com/otto-edge/otto/logs"
 )
 
 // TestEveryFieldOfTheJSONOutputIsDocumented walks the types that commands print.
@@ -24,6 +25,7 @@ func TestEveryFieldOfTheJSONOutputIsDocumented(t *testing.T) {
 	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Explanation](), "")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Plan](), "plan.")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[simulation](), "")...)
+	paths = append(paths, jsonPaths(reflect.TypeFor[logs.Entry](), "entry.")...)
 	for _, path := range paths {
 		if !strings.Contains(string(doc), "`"+path+"`") {
 			t.Errorf("docs/json.md does not have `%s`", path)
@@ -58,7 +60,7 @@ func jsonPaths(of reflect.Type, prefix string) (paths []string) {
 			continue
 		}
 		path, inner := prefix+name, f.Type
-		for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice {
+		for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice && inner != reflect.TypeFor[[]byte]() {
 			if inner.Kind() == reflect.Slice {
 				path += "[]"
 			}

@@ -55,6 +55,6 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = api.NewServer(c, "", cancel).Run(ctx, l) })
+	wg.Go(func() { _ = api.NewServer(c, nil, "", cancel).Run(ctx, l) })
 	ts.Defer(func() { cancel(); wg.Wait() })
 }

@@ -31,6 +31,7 @@ const usage = `usage: otto-agent COMMAND
   volumes --dir DIR                print which volumes uninstall --volumes would remove, as JSON
   reach HOST:PORT...               print which of the addresses can be reached
   examine --dir DIR                print what there is to know of this machine, as JSON
+  logs --dir DIR                   send logs of its containers, as asked on standard input
   collect --dir DIR                print what a maintainer needs of it, without secrets, as JSON
   version
 `
@@ -68,6 +69,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = examineNode(ctx, *dir, stdout)
 	case args[0] == "collect":
 		err = collect(ctx, *dir, stdout)
+	case args[0] == "logs":
+		err = readLogs(ctx, *dir, os.Stdin, stdout)
 	case args[0] == "run":
 		err = runAgent(ctx, *dir, stderr)
 	case args[0] == "start":

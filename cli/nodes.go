@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/bootstrap"
+	"github.com/otto-edge/otto/control"
+	"github.com/otto-edge/otto/logs"
+	"github.com/otto-edge/otto/logs/gather"
+)
+
+// nodes reaches the nodes of a control plane over SSH, for api.Server.
+type nodes struct {
+	plane *control.Plane
+	fleet *bootstrap.Fleet
+}
+
+// Next implements gather.Cluster.
+func (n nodes) Next() (*otto.Cluster, <-chan struct{}) { return n.plane.Next() }
+
+// OpenLogs implements gather.Cluster.
+func (n nodes) OpenLogs(ctx context.Context, node otto.Node) (gather.Conn, error) {
+	return n.fleet.Open(ctx, node, n.plane.Cluster().Name, "logs")
+}
+
+// Logs implements api.Nodes.
+func (n nodes) Logs(ctx context.Context, q logs.Query, take func(logs.Entry) error, idle func() error) error {
+	return gather.Read(ctx, n, q, take, idle)
+}
