@@ -132,6 +132,7 @@ type cluster struct {
 	view    *otto.Cluster
 	more    chan struct{}
 	engines map[string]*engine
+	readers reader.Engine // instead of those, if it is there
 	conns   map[string]*pipes
 	down    map[string]error
 }
@@ -183,9 +184,13 @@ func (c *cluster) OpenLogs(_ context.Context, n otto.Node) (Conn, error) {
 	inner, in := io.Pipe()
 	out, outer := io.Pipe()
 	p.in, p.out, p.ends = in, out, []io.Closer{inner, outer}
+	from := c.readers
+	if from == nil {
+		from = c.engines[n.ID]
+	}
 	go func() {
 		defer close(p.done)
-		p.err = reader.Run(context.Background(), reader.Options{Engine: c.engines[n.ID], SameClock: true}, inner, outer)
+		p.err = reader.Run(context.Background(), reader.Options{Engine: from, SameClock: true}, inner, outer)
 		outer.Close()
 		inner.Close()
 	}()
