@@ -170,7 +170,8 @@ func (f *follower) end() {
 	for _, n := range runs {
 		restarted = max(restarted, n)
 	}
-	if len(last) < 4 || restarted != 2 {
+	// Restarted when it was asked for, and perhaps by its engine once more, when its node had power again.
+	if len(last) < 4 || restarted < 2 {
 		f.t.Errorf("the logs of %d containers were read, one of them through %d starts", len(last), restarted)
 	}
 }
