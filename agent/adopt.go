@@ -56,12 +56,14 @@ func readAdopted(dir, clusterID string) (a otto.Adopted, known bool, err error) 
 		return a, false, err
 	}
 	var r adoption
-	torn := json.Unmarshal(b, &r) != nil
-	if torn || r.ClusterID != clusterID {
+	if !readable(b, &r) || r.ClusterID != clusterID {
 		return a, false, nil
 	}
 	return r.Adopted, true, nil
 }
+
+// readable decodes b into a; a torn file is as good as none.
+func readable(b []byte, a *adoption) bool { return json.Unmarshal(b, a) == nil }
 
 func writeAdopted(dir, clusterID string, a otto.Adopted) error {
 	b, err := json.Marshal(adoption{clusterID, a})

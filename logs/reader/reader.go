@@ -154,8 +154,10 @@ func (r *reading) send(ctx context.Context) error {
 func (r *reading) follow(ctx context.Context) error {
 	for {
 		text := r.watch(ctx).Error()
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return nil
+		default:
 		}
 		if text != r.trouble {
 			r.trouble = text
