@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -173,5 +175,28 @@ func TestStoppedAgentIsReplaced(t *testing.T) {
 			t.Errorf("%s: %v, %s", state, err, said)
 		}
 		before = m.state(t).Pid
+	}
+}
+
+// TestAgentThatCannotBeStartedAnewIsNotStuck has a machine on which the user can start
+// nothing: the agent that is there could end, so that its host is none that hangs.
+func TestAgentThatCannotBeStartedAnewIsNotStuck(t *testing.T) {
+	w := newWorld(t)
+	m := w.machine("rpi-01")
+	f, broker := w.fleet(), newBroker(t)
+	mustEnsure(t, f, m, broker)
+	if err := os.WriteFile(filepath.Join(m.home, "no-start"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	silent := func(context.Context) error { return errors.New("it has not reported") }
+	var steps []string
+	for range 2 {
+		_, err := f.Ensure(t.Context(), m.node, enrolment(m.node.ID, broker), 0, func(s string) { steps = append(steps, s) }, silent)
+		if err == nil || errors.Is(err, otto.ErrStuck) || !strings.Contains(err.Error(), "it has not reported") {
+			t.Errorf("%v", err)
+		}
+	}
+	if n := strings.Count(strings.Join(steps, "\n"), otto.StepReplace); n != 1 {
+		t.Errorf("tried %d times: %q", n, steps)
 	}
 }

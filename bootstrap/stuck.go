@@ -2,7 +2,6 @@ package bootstrap
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -21,7 +20,7 @@ const (
 func (in *install) await(ctx context.Context, ran bool, verify func(context.Context) error) error {
 	in.step("waiting for the agent's report")
 	if !ran {
-		return verify(ctx)
+		return in.verifyNew(ctx, verify)
 	}
 	patient, cancel := ctx, context.CancelFunc(func() {})
 	if in.found.stopped() {
@@ -41,8 +40,24 @@ func (in *install) await(ctx context.Context, ran bool, verify func(context.Cont
 
 func (f facts) stopped() bool { return f.state == "T" || f.state == "t" }
 
+// waits reports whether the agent waits for something in the kernel, so that no signal
+// ends it.
+func (f facts) waits() bool { return f.state == "D" }
+
 // process is the agent's, for people.
 func (f facts) process() string { return fmt.Sprintf("pid %d, state %s", f.pid, f.state) }
+
+// verifyNew waits for the report of an agent that has just been started. If there is none,
+// ending it once more would not help.
+func (in *install) verifyNew(ctx context.Context, verify func(context.Context) error) error {
+	err := verify(ctx)
+	if err == nil {
+		in.fleet.setAnew(in.node.ID, 0)
+	} else if now, probeErr := in.probe(ctx); probeErr == nil {
+		in.fleet.setAnew(in.node.ID, now.pid)
+	}
+	return err
+}
 
 // replace ends the agent that was found and starts it anew.
 func (in *install) replace(ctx context.Context, cause error, verify func(context.Context) error) error {
@@ -53,18 +68,19 @@ func (in *install) replace(ctx context.Context, cause error, verify func(context
 	in.step(fmt.Sprintf("%s (%s)", otto.StepReplace, now.process()))
 	err = in.start(ctx, in.agent.Hash, "--anew")
 	after, probeErr := in.probe(ctx)
-	switch {
-	case err != nil && probeErr == nil && after.pid == now.pid && after.running != "":
-		return fmt.Errorf("%w (%s): restart the machine: %w", otto.ErrStuck, after.process(), err)
-	case err != nil:
-		return errors.Join(cause, err)
+	if probeErr == nil {
+		in.fleet.setAnew(in.node.ID, after.pid) // whatever came of it, it is not tried again with this one
 	}
-	in.fleet.setAnew(in.node.ID, after.pid)
+	switch {
+	case err != nil && probeErr == nil && after.pid == now.pid && after.waits():
+		return fmt.Errorf("%w (%s, which waits for a disk or a driver): restart the machine: %w", otto.ErrStuck, after.process(), err)
+	case err != nil:
+		return fmt.Errorf("%w; it could not be started anew: %w", cause, err)
+	}
 	in.step("waiting for the agent's report")
-	if err := verify(ctx); err != nil {
+	if err := in.verifyNew(ctx, verify); err != nil {
 		return fmt.Errorf("it was ended and started anew: %w", err)
 	}
-	in.fleet.setAnew(in.node.ID, 0)
 	return nil
 }
 

@@ -66,6 +66,7 @@ type node struct {
 	unreachable string
 	muteAsked   int       // how often in a row its kernel alone answered
 	stuck       string    // why its agent does nothing and cannot be ended
+	replaced    string    // the step of which there was an event last, with the agent's pid
 	told        string    // the problem of which there was an event last
 	claimed     time.Time // since when others claim to reach its host, and it has not proven it
 

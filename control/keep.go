@@ -71,7 +71,9 @@ func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enr
 		warnings, err := p.Reach.Ensure(ctx, spec, e,
 			func(step string) {
 				p.tell(ctx, func() {
-					if n.step = step; strings.HasPrefix(step, otto.StepReplace) {
+					n.step = step
+					if strings.HasPrefix(step, otto.StepReplace) && step != n.replaced {
+						n.replaced = step
 						p.event("agent-replaced", n.ID, "", step)
 					}
 				})
