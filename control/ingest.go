@@ -30,6 +30,7 @@ type node struct {
 	recognized time.Time // when the machine that the node is was heard last
 	another    string    // boot of a machine that says it is the node, and must not be without a person's word
 	former     string    // boot id before that
+	obeyed     bool      // it has obeyed this control plane
 	twins      time.Time // when two agents last took turns
 	facts      otto.NodeFacts
 	report     *wire.Report

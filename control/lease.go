@@ -316,18 +316,26 @@ func (p *Plane) unreleased(instance, holder string, now time.Time) why {
 // unsure says of each stateful instance that could run elsewhere why it must not be
 // started yet. What is stored may be old: a copy of yesterday that was put back, after
 // which another node was told to run it. So, at first, every node says what it
-// runs, or its lease has ended.
+// runs, or its lease has ended. One of whose programs none has answered since, and which
+// is not lost, may have been frozen, and has stopped nothing at the end of its lease.
 func (p *Plane) unsure(now time.Time) map[string]string {
 	list := map[string]string{}
-	if p.Create || now.After(p.started.Add(p.desired.Lease+leaseMargin)) {
+	ended := now.After(p.started.Add(p.desired.Lease + leaseMargin))
+	if p.Create || ended && !p.anyMayRunMore() {
 		return list
 	}
 	var unheard []string
 	where := map[string][]string{} // instances may run, as far as nodes say
 	for _, id := range p.ids() {
 		said, obeys := p.obedient(id)
-		if !obeys {
+		if p.owes(p.nodes[id]) || !ended && !obeys {
 			unheard = append(unheard, id)
+		}
+		if ended {
+			for _, instance := range said.Strays {
+				where[instance] = append(where[instance], id)
+			}
+			continue
 		}
 		for _, instance := range said.mayRun() {
 			where[instance] = append(where[instance], id)
@@ -342,6 +350,31 @@ func (p *Plane) unsure(now time.Time) map[string]string {
 		}
 	}
 	return list
+}
+
+// anyMayRunMore reports whether some node may run what it is not told to, although all
+// leases of a former control plane have ended.
+func (p *Plane) anyMayRunMore() bool {
+	for _, n := range p.nodes {
+		if p.owes(n) || n.report != nil && len(n.report.Strays) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// owes reports whether a node has yet to obey this control plane and may be one that was
+// frozen, or still is. One whose agent alone is silent is not, nor is one that is lost.
+func (p *Plane) owes(n *node) bool {
+	if n.obeyed {
+		return false
+	}
+	if said, heard := p.live(n.ID); heard && bytes.Equal(said.Warrant, p.warrant) {
+		n.obeyed = true
+		return false
+	}
+	_, member := p.desired.Machines[n.ID]
+	return member && n.reached == "" && n.state != otto.NodeLost && n.state != otto.NodeLeft
 }
 
 // lastBut is the last of some ids that is not the one given; empty if there is none.

@@ -195,9 +195,7 @@ func (w *world) cut(who, direction string) {
 		if who == "control" {
 			w.Bus.Heal(who)
 		} else {
-			w.mu.Lock()
-			w.healed[who] = time.Now()
-			w.mu.Unlock()
+			w.reachable(who)
 			w.Heal(who)
 		}
 	})
@@ -322,7 +320,17 @@ func (w *world) ssh(host string, refused bool) {
 	}
 	w.net.hit("ssh")
 	h.SetUnreachable(errors.New("no route to host"))
-	w.fault("ssh "+host, func() { h.SetUnreachable(nil) })
+	w.fault("ssh "+host, func() {
+		w.reachable(host)
+		h.SetUnreachable(nil)
+	})
+}
+
+// reachable notes that a host is reached again from now on.
+func (w *world) reachable(host string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.healed[host] = time.Now()
 }
 
 func (w *world) drain(host string, on bool) {

@@ -96,7 +96,10 @@ func (w *world) address(host string, another bool) {
 	}
 	h := w.Hosts[host]
 	h.SetUnreachable(errors.New("no route to host"))
-	w.fault("address "+host, func() { h.SetUnreachable(nil) })
+	w.fault("address "+host, func() {
+		w.reachable(host)
+		h.SetUnreachable(nil)
+	})
 	if conn := h.Conn(); h.Alive() {
 		w.net.hit("address")
 		conn.Break()

@@ -34,7 +34,7 @@ type world struct {
 	copied   *ottotest.Store
 	copiedAt []otto.Wanted // what it may hold; the first was acknowledged
 	applied  int
-	healed   map[string]time.Time // when a host's cable was put back last
+	healed   map[string]time.Time // when a host was reached again last
 	broken   map[string]func()    // what a host needs to be whole again, by fault
 	troubles int                  // steps that may move something
 	memories int                  // copies that were restored, of what was done about requirements
@@ -113,11 +113,19 @@ func (w *world) frozenAndCut() (hosts []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id := range w.Hosts {
-		if _, cut := w.broken["cut "+id]; (cut || time.Since(w.healed[id]) < noticed) && w.stands(id) {
+		if (w.outOfReach(id) || time.Since(w.healed[id]) < noticed) && w.stands(id) {
 			hosts = append(hosts, id)
 		}
 	}
 	return hosts
+}
+
+// outOfReach reports whether nobody reaches a host; the caller holds the lock.
+func (w *world) outOfReach(host string) bool {
+	return slices.ContainsFunc([]string{"cut ", "ssh ", "address "}, func(fault string) bool {
+		_, there := w.broken[fault+host]
+		return there
+	})
 }
 
 // noticed is how long it takes until the control plane finds out that a lost host is
