@@ -216,6 +216,8 @@ func published(t *testing.T, actor, control *mqtttest.Running, seen mqtttest.Mai
 	for _, topic := range topics() {
 		actor.Send(t, topic, 1, false, "from the actor")
 	}
+	// A message is acknowledged before it is delivered, the next one after that.
+	actor.Send(t, "otto/mark", 1, false, "may not be published")
 	control.Send(t, "otto/mark", 1, false, "end")
 	for {
 		got := mqtttest.Receive(t, seen)

@@ -207,7 +207,7 @@ func TestAttachmentThatFailsIsSaidAndTriedAgain(t *testing.T) {
 	inThree(t, []otto.Service{web}, func(t *testing.T, c *ottotest.Cluster) {
 		h := c.Hosts["a"]
 		c.KillAgent("a")
-		h.Wrap = func(r agent.Runtime) agent.Runtime { return unattachable{r} }
+		h.Wrap(func(r agent.Runtime) agent.Runtime { return unattachable{r} })
 		c.WaitUp(time.Minute)
 		h.Runtime.Disconnect("web")
 		v := c.Wait(10*time.Second, "said", func(v *otto.Cluster) bool { return v.Services[0].Instances[0].State == otto.InstanceUnhealthy })
@@ -216,7 +216,7 @@ func TestAttachmentThatFailsIsSaidAndTriedAgain(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute)
 		c.KillAgent("a")
-		h.Wrap = nil
+		h.Wrap(nil)
 		c.WaitUp(2 * time.Minute)
 		if h.Runtime.Starts("web") != 1 {
 			t.Errorf("%d starts", h.Runtime.Starts("web"))

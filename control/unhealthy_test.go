@@ -168,7 +168,7 @@ func TestNeverTwoProbesAtATime(t *testing.T) {
 		var now, most, all atomic.Int64
 		h := c.Hosts["a"]
 		h.Runtime.ExecTime = time.Hour
-		h.Wrap = func(r agent.Runtime) agent.Runtime { return counting{r, &now, &most, &all} }
+		h.Wrap(func(r agent.Runtime) agent.Runtime { return counting{r, &now, &most, &all} })
 		c.KillAgent("a")
 		for i := range 20 {
 			web.Probe = &otto.Probe{Exec: []string{"hang"}, Interval: time.Duration(i+1) * time.Second}

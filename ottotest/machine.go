@@ -46,8 +46,6 @@ type Host struct {
 	SSHTime time.Duration
 	// unreachable is why SSH does not work; nil when it does.
 	unreachable error
-	// Wrap, if set, comes between the engine and agents that start from now on.
-	Wrap func(agent.Runtime) agent.Runtime
 
 	measure atomic.Pointer[func(*otto.NodeSample, []otto.ContainerSample)]
 	rtt     atomic.Int64 // nanoseconds that a packet from anywhere takes to it and back
@@ -72,6 +70,7 @@ type Host struct {
 	conn            *Conn
 	stop            func()
 	boots           int
+	wrap            func(agent.Runtime) agent.Runtime
 }
 
 // KillAgent ends a host's agent as kill -9 would; its containers run on.
@@ -150,8 +149,8 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	conn := c.Bus.Client(host)
 	conn.by = c.process(host)
 	var runtime agent.Runtime = engine{on, conn.by}
-	if h.Wrap != nil {
-		runtime = h.Wrap(runtime)
+	if h.wrap != nil {
+		runtime = h.wrap(runtime)
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: cmp.Or(h.Arch, "amd64"), CPUs: h.CPUs}, StateDir: dir,
@@ -263,6 +262,13 @@ func (c *Cluster) Freeze(host string) {
 func (c *Cluster) Thaw(host string) {
 	c.Hosts[host].setFrozen(false)
 	c.ThawAgent(host)
+}
+
+// Wrap puts w between the engine and the agents that start from now on; nil for nothing.
+func (h *Host) Wrap(w func(agent.Runtime) agent.Runtime) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.wrap = w
 }
 
 func (h *Host) setFrozen(yes bool) {

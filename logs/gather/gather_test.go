@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -418,7 +419,7 @@ func TestSlowReaderOfAChattyLog(t *testing.T) {
 		c.engines["a"].put("web:1", otto.ContainerRunning)
 		ctx, cancel := context.WithCancel(t.Context())
 		shown, left := 0, 0
-		var last time.Time
+		var last atomic.Pointer[time.Time]
 		done := make(chan error)
 		go func() {
 			done <- Read(ctx, c, followed("web", 0), func(e logs.Entry) error {
@@ -426,7 +427,7 @@ func TestSlowReaderOfAChattyLog(t *testing.T) {
 				switch e.Mark {
 				case "":
 					shown++
-					last = e.Time
+					last.Store(&e.Time)
 				case logs.MarkLeftOut:
 					left += e.Lines
 				}
@@ -444,7 +445,7 @@ func TestSlowReaderOfAChattyLog(t *testing.T) {
 			})
 			time.Sleep(200 * time.Millisecond)
 		}
-		if behind := time.Since(last); behind > 40*time.Second {
+		if behind := time.Since(*last.Load()); behind > 40*time.Second {
 			t.Errorf("the reader is %s behind", behind)
 		}
 		time.Sleep(time.Minute)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -254,6 +255,20 @@ func TestForgedWillIsDropped(t *testing.T) {
 	box.Want(t, "home/sensor/status gone")
 	if len(box) > 0 {
 		t.Errorf("a forged will arrived: %s", <-box)
+	}
+}
+
+// TestReplacedConnectionPublishesNoWill: its client is not gone.
+func TestReplacedConnectionPublishesNoWill(t *testing.T) {
+	b := mqtttest.StartBroker(t, broker.Options{})
+	_, box := mqtttest.Subscribed(t, mqtttest.OwnerOf(b).Options("owner"), "home/#")
+	for i := range 20 {
+		_ = mqtttest.RawConnect(t, mqtttest.SensorOf(b), "one", &mqtt.Message{Topic: "home/sensor/status", Payload: []byte(strconv.Itoa(i))})
+	}
+	_ = mqtttest.RawConnect(t, mqtttest.SensorOf(b), "one", &mqtt.Message{Topic: "home/sensor/status", Payload: []byte("gone")}).Close()
+	box.Want(t, "home/sensor/status gone")
+	if len(box) > 0 {
+		t.Errorf("a connection that was replaced published %s", <-box)
 	}
 }
 

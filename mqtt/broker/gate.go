@@ -303,7 +303,7 @@ func (g *gate) place(one *guest, conn net.Conn) error {
 	if former == nil {
 		return nil
 	}
-	former.replaced()
+	former.end(errReplaced)
 	t := time.NewTimer(replaceWithin)
 	defer t.Stop()
 	select {

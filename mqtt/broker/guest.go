@@ -7,10 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	comqtt "github.com/wind-c/comqtt/v2/mqtt"
 )
 
 const (
@@ -35,9 +32,8 @@ type guest struct {
 	frames         frames // of what comes from the network
 	bytes, packets bucket
 
-	client atomic.Pointer[comqtt.Client] // once the broker knows it
-	ending chan struct{}                 // closed when the connection is closed
-	ended  chan struct{}                 // closed when the broker is done with it
+	ending chan struct{} // closed when the connection is closed
+	ended  chan struct{} // closed when the broker is done with it
 	once   sync.Once
 	why    error // set before ending is closed
 }
@@ -127,13 +123,14 @@ func (g *guest) end(why error) {
 	})
 }
 
-// replaced ends the connection for another one of the same client, which is no reason
-// to publish its will.
-func (g *guest) replaced() {
-	if c := g.client.Load(); c != nil {
-		atomic.StoreUint32(&c.Properties.Will.Flag, 0)
+// replaced tells whether the connection was ended for another one of the same client.
+func (g *guest) replaced() bool {
+	select {
+	case <-g.ending:
+		return errors.Is(g.why, errReplaced)
+	default:
+		return false
 	}
-	g.end(errReplaced)
 }
 
 var (

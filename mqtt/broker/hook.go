@@ -35,6 +35,10 @@ func newEngine(nodes int, c *complaints) (*comqtt.Server, error) {
 // retained of all nodes gets it at once.
 func pendingMessages(nodes int) int { return 1024 + 4*nodes }
 
+// nobodyReads is a topic that nobody may publish or subscribe to; a wildcard does not
+// stand for it.
+const nobodyReads = "$"
+
 // hook lets the broker's engine do what the gate has granted.
 type hook struct {
 	comqtt.HookBase
@@ -46,8 +50,8 @@ func (h *hook) ID() string { return "gate" }
 
 func (h *hook) Provides(b byte) bool {
 	switch b {
-	case comqtt.OnConnectAuthenticate, comqtt.OnConnect, comqtt.OnSessionEstablish, comqtt.OnPacketRead, comqtt.OnACLCheck,
-		comqtt.OnSubscribe, comqtt.OnPublish, comqtt.OnPublishDropped:
+	case comqtt.OnConnectAuthenticate, comqtt.OnConnect, comqtt.OnPacketRead, comqtt.OnACLCheck,
+		comqtt.OnSubscribe, comqtt.OnPublish, comqtt.OnPublishDropped, comqtt.OnWill:
 		return true
 	}
 	return false
@@ -67,8 +71,6 @@ func (h *hook) OnConnect(cl *comqtt.Client, _ packets.Packet) error {
 	return nil
 }
 
-func (h *hook) OnSessionEstablish(cl *comqtt.Client, _ packets.Packet) { guestOf(cl).client.Store(cl) }
-
 // OnPacketRead leads what is published on the broker's own topics to one that nobody may
 // publish to: the engine would not answer at all.
 func (h *hook) OnPacketRead(cl *comqtt.Client, pk packets.Packet) (packets.Packet, error) {
@@ -80,9 +82,17 @@ func (h *hook) OnPacketRead(cl *comqtt.Client, pk packets.Packet) (packets.Packe
 		return pk, packets.ErrRejectPacket
 	}
 	if pk.TopicName[0] == '$' {
-		pk.TopicName = "$"
+		pk.TopicName = nobodyReads
 	}
 	return pk, nil
+}
+
+// OnWill sends a will nowhere if the client is there again on another connection.
+func (h *hook) OnWill(cl *comqtt.Client, will comqtt.Will) (comqtt.Will, error) {
+	if g := guestOf(cl); g != nil && g.replaced() {
+		return comqtt.Will{TopicName: nobodyReads}, nil
+	}
+	return will, nil
 }
 
 // OnACLCheck is about subscriptions and deliveries. What is published is checked in
