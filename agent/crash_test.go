@@ -146,7 +146,7 @@ func killAt(t *testing.T, from, to otto.Wanted, nth int, after bool, want []stri
 		}
 		c.WaitUp(time.Minute)
 		engine := &dying{nth: nth, after: after, dead: make(chan struct{})}
-		h.Wrap = func(r agent.Runtime) agent.Runtime { engine.Runtime = r; return engine }
+		h.Wrap(func(r agent.Runtime) agent.Runtime { engine.Runtime = r; return engine })
 		c.KillAgent("a")
 		if err := c.StartAgent("a"); err != nil {
 			t.Fatal(err)
@@ -160,7 +160,7 @@ func killAt(t *testing.T, from, to otto.Wanted, nth int, after bool, want []stri
 			killed = true
 		case <-time.After(time.Minute):
 		}
-		h.Wrap = nil
+		h.Wrap(nil)
 		c.KillAgent("a") // the control plane brings the next one
 		time.Sleep(2 * time.Minute)
 		got := []string{}
@@ -199,7 +199,7 @@ func TestAgentKilledWhileItMendsDriftFinishesTheJob(t *testing.T) {
 					}
 					c.WaitUp(time.Minute)
 					engine := &dying{nth: nth, after: after, dead: make(chan struct{})}
-					h.Wrap = func(r agent.Runtime) agent.Runtime { engine.Runtime = r; return engine }
+					h.Wrap(func(r agent.Runtime) agent.Runtime { engine.Runtime = r; return engine })
 					c.KillAgent("a")
 					c.WaitUp(time.Minute)
 					before := h.Runtime.List()[0].Setup
@@ -210,7 +210,7 @@ func TestAgentKilledWhileItMendsDriftFinishesTheJob(t *testing.T) {
 					case <-time.After(time.Minute):
 						killed = false
 					}
-					h.Wrap = nil
+					h.Wrap(nil)
 					c.KillAgent("a")
 					time.Sleep(2 * time.Minute)
 					c.WaitUp(time.Minute)

@@ -40,11 +40,11 @@ func TestVolumesAreToldAndRarelyAskedFor(t *testing.T) {
 		c := ottotest.NewCluster(t, []string{"a"}, "web")
 		defer c.Close()
 		var engine *lister
-		c.Hosts["a"].Wrap = func(r agent.Runtime) agent.Runtime {
+		c.Hosts["a"].Wrap(func(r agent.Runtime) agent.Runtime {
 			engine = &lister{Runtime: r}
 			engine.mute.Store(true)
 			return engine
-		}
+		})
 		apply := func(w otto.Wanted) {
 			t.Helper()
 			if _, err := c.Apply(w); err != nil {
