@@ -42,6 +42,15 @@ type Service struct {
 	// Decisions is how far Otto acts by itself for this service; empty means as for
 	// all: see Decisions.Mode.
 	Decisions string `json:"decisions,omitempty"`
+	// Implied are its volumes that the file gives no name of their own, by what the
+	// engine calls them: that changes with the service's place in the file.
+	Implied map[string]ImpliedVolume `json:"implied_volumes,omitempty"`
+}
+
+// ImpliedVolume is where the file has a volume that it gives no name.
+type ImpliedVolume struct {
+	Key string `json:"key"` // under volumes
+	At  string `json:"at"`  // where the service mounts it, as file:line:column
 }
 
 // Values of a Service's Mode, Failover, Rejoin and Data.

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -35,6 +37,7 @@ type network struct {
 type volume struct {
 	pos
 	name       string // of the engine
+	implied    bool   // the name is not in the file
 	external   bool
 	driver     string
 	driverOpts map[string]string
@@ -217,7 +220,7 @@ func (p *project) resolve(r *reader) {
 	for i := range p.services {
 		s := &p.services[i]
 		p.resolveNetworks(r, s)
-		p.resolveVolumes(s)
+		p.resolveVolumes(r, s)
 		p.resolveLinks(r, s)
 	}
 }
@@ -273,18 +276,26 @@ func (p *project) network(a attachment, def network) otto.Network {
 	return n
 }
 
-func (p *project) resolveVolumes(s *service) {
+func (p *project) resolveVolumes(r *reader, s *service) {
 	for i := range s.Spec.Mounts {
 		m := &s.Spec.Mounts[i]
 		if m.Type != otto.MountVolume || m.Source == "" {
 			continue
 		}
-		def := p.volumes[m.Source]
+		key := m.Source
+		def := p.volumes[key]
 		switch {
 		case def.name != "":
 			m.Source = def.name
 		case p.stack != "" && !def.external:
-			m.Source = p.stack + "_" + m.Source
+			m.Source = p.stack + "_" + key
+		}
+		if def.name == "" || def.implied {
+			if s.Implied == nil {
+				s.Implied = map[string]otto.ImpliedVolume{}
+			}
+			at := s.mountsAt[i]
+			s.Implied[m.Source] = otto.ImpliedVolume{Key: key, At: fmt.Sprintf("%s:%d:%d", cmp.Or(at.file, r.file), at.line, at.col)}
 		}
 		m.External, m.Driver, m.DriverOpts = def.external, def.driver, def.driverOpts
 		if m.Driver == "local" {

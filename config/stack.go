@@ -198,6 +198,14 @@ func (r *reader) loadStack(s stack, files []string) *project {
 			}
 		}
 	}
+	sources := []value{source}
+	for _, f := range files[1:] {
+		sources = append(sources, r.source(f))
+	}
+	for name, v := range p.volumes { // Compose's loader gives each of them a name
+		v.implied = v.name == s.name+"_"+name && !slices.ContainsFunc(sources, func(v value) bool { return v.has("volumes", name, "name") })
+		p.volumes[name] = v
+	}
 	p.mark()
 	p.resolve(r)
 	return p
@@ -272,6 +280,18 @@ func (r *reader) source(path string) value {
 	aside := &reader{file: path, env: func(name string) (string, bool) { return "${" + name + "}", true }}
 	root, _ := aside.parse(data)
 	return inFile(root, path)
+}
+
+// has reports whether there is a value at a path of keys.
+func (v value) has(path ...string) bool {
+	for _, name := range path {
+		i := slices.IndexFunc(v.fields, func(f field) bool { return f.name == name })
+		if i < 0 {
+			return false
+		}
+		v = v.fields[i].value
+	}
+	return true
 }
 
 // inFile is a tree whose places are of a file that is not otto.yaml.
@@ -455,8 +475,11 @@ func asValue(of any, source value) value {
 			}
 			v.fields = append(v.fields, f)
 		}
-		if typ, _ := of["type"].(string); typ == otto.MountBind {
+		switch of["type"] {
+		case otto.MountBind:
 			v.fields = withRelativeSource(v.fields)
+		case otto.MountTmpfs:
+			withOctalMode(v.fields)
 		}
 	case []any:
 		v.kind = list
@@ -473,6 +496,21 @@ func asValue(of any, source value) value {
 		v.kind, v.text, v.filled = scalar, fmt.Sprint(of), true
 	}
 	return v
+}
+
+// withOctalMode writes the permissions of a tmpfs in octal, as otto.yaml has them.
+// Compose's loader has read them as a number, and Compose sends the engine that number.
+func withOctalMode(fields []field) {
+	for _, f := range fields {
+		if f.name != "tmpfs" {
+			continue
+		}
+		for i, option := range f.fields {
+			if mode, err := strconv.ParseUint(option.text, 10, 32); err == nil && option.name == "mode" {
+				f.fields[i].text = strconv.FormatUint(mode, 8)
+			}
+		}
+	}
 }
 
 // withRelativeSource writes the path of a bind that an included file has as it is known

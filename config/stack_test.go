@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/otto-edge/otto"
@@ -87,7 +89,7 @@ func TestStackMeansWhatComposeMeans(t *testing.T) {
 				{Type: "bind", Source: filepath.Join(dir, "shop/conf"), Target: "/conf", ReadOnly: true},
 			},
 			Healthcheck: &otto.Healthcheck{Test: []string{"CMD", "pg_isready"}, Interval: 5e9},
-		}},
+		}, Implied: map[string]otto.ImpliedVolume{"shop_data": {Key: "data", At: filepath.Join(dir, "shop/compose.yaml") + ":7:15"}}},
 		{Name: "shop/migrate", Node: "local", Replicas: 1, DependsOn: []otto.Dependency{{Service: "shop/db", Condition: otto.ServiceHealthy}}, Spec: otto.ContainerSpec{
 			Image: "shop:1", Command: []string{"migrate"}, Restart: "no", Networks: []otto.Network{back},
 		}},
@@ -103,6 +105,48 @@ func TestStackMeansWhatComposeMeans(t *testing.T) {
 	}
 	if f.Warnings != nil {
 		t.Errorf("warned: %v", f.Warnings)
+	}
+}
+
+func TestVolumeWithoutANameSaysWhereItIs(t *testing.T) {
+	for volumes, want := range map[string]map[string]otto.ImpliedVolume{
+		"{data: }":                  {"a_data": {Key: "data", At: "a.yaml:1:56"}},
+		"{data: {driver: local}}":   {"a_data": {Key: "data", At: "a.yaml:1:56"}},
+		"{data: {name: a_data}}":    nil, // it is to be called so
+		"{data: {name: home_data}}": nil,
+	} {
+		f, err := loadFiles(t, map[string]string{"otto.yaml": "stacks: [{name: a, compose: a.yaml}]", "a.yaml": "services: {db: {image: redis:8, restart: no, volumes: [\"data:/d\"]}}\nvolumes: " + volumes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := f.Wanted.Services[0].Implied
+		for name, v := range got {
+			v.At = filepath.Base(v.At)
+			got[name] = v
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", volumes, diff)
+		}
+	}
+}
+
+// TestTmpfsHasThePermissionsThatComposeAsksFor compares with what Compose sends the
+// engine, which is its loader's number.
+func TestTmpfsHasThePermissionsThatComposeAsksFor(t *testing.T) {
+	for _, mode := range []string{"01777", "0o700", "0700", "448", "1777", "0x1ff", "0"} {
+		text := "services: {web: {image: nginx, volumes: [{type: tmpfs, target: /x, tmpfs: {mode: " + mode + "}}]}}"
+		details := types.ConfigDetails{ConfigFiles: []types.ConfigFile{{Filename: "a.yaml", Content: []byte(text)}}}
+		project, err := loader.LoadWithContext(t.Context(), details, func(o *loader.Options) { o.SetProjectName("a", true) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := loadFiles(t, map[string]string{"otto.yaml": "stacks: [{name: a, compose: a.yaml}]", "a.yaml": text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := f.Wanted.Services[0].Spec.Mounts[0].Mode, project.Services["web"].Volumes[0].Tmpfs.Mode; got != want {
+			t.Errorf("mode %s: got %o, want %o", mode, got, want)
+		}
 	}
 }
 

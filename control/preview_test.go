@@ -78,3 +78,31 @@ func TestPlanSaysWhatApplyDoes(t *testing.T) {
 		}
 	})
 }
+
+// TestRenamedStackTouchesNothing is of a plan and its application by which a service
+// would begin with an empty volume.
+func TestRenamedStackTouchesNothing(t *testing.T) {
+	inCluster(t, func(t *testing.T, c *ottotest.Cluster) {
+		db := service("shop/db", "b")
+		db.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "shop_d", Target: "/d"}}
+		was := wanted(db)
+		apply(t, c, was)
+		c.WaitUp(30 * time.Second)
+		db.Name, db.Spec.Mounts = "store/db", []otto.Mount{{Type: otto.MountVolume, Source: "store_d", Target: "/d"}}
+		db.Implied = map[string]otto.ImpliedVolume{"store_d": {Key: "d", At: "compose.yaml:4:7"}}
+		const want = "compose.yaml:4:7: service store/db would begin with an empty volume store_d"
+		p, err := c.Plane.Plan(t.Context(), wanted(db))
+		if err != nil || len(p.Refused) != 1 || !strings.HasPrefix(p.Refused[0], want) {
+			t.Errorf("plan: %v, %q", err, p.Refused)
+		}
+		if _, err := c.Plane.Apply(t.Context(), wanted(db), 1, false); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("apply: %v", err)
+		}
+		if now := c.Plane.Cluster(); now.Revision != 1 {
+			t.Errorf("at revision %d", now.Revision)
+		}
+		db.Spec.Mounts, db.Implied = []otto.Mount{{Type: otto.MountVolume, Source: "shop_d", Target: "/d"}}, nil
+		apply(t, c, wanted(db))
+		c.WaitUp(30 * time.Second)
+	})
+}

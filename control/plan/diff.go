@@ -75,7 +75,7 @@ func fields(a, b reflect.Value) string {
 	var parts []string
 	for i := range a.NumField() {
 		fa, fb := a.Field(i), b.Field(i)
-		if reflect.DeepEqual(fa.Interface(), fb.Interface()) || empty(fa) && empty(fb) {
+		if _, place := fa.Interface().(map[string]otto.ImpliedVolume); place || reflect.DeepEqual(fa.Interface(), fb.Interface()) || empty(fa) && empty(fb) {
 			continue
 		}
 		if list, ok := fa.Interface().([]otto.Requirement); ok && sameRequirements(list, fb.Interface().([]otto.Requirement)) {

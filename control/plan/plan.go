@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -113,8 +114,9 @@ func Refuse(was, now *Index, placed Placement) error {
 			}
 		}
 	}
+	problems = append(problems, leftVolumes(was, now, placed)...)
 	if len(problems) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s", strings.Join(problems, "\n"))
+	return errors.New(strings.Join(problems, "\n"))
 }
