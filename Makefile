@@ -11,6 +11,8 @@ VULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 UNIT       = $(shell go list ./... | grep -v -e /e2e -e /bench -e /control/sim)
 # SEEDS is the first seed of the random histories: others for each commit.
 SEEDS      = $(shell printf %d 0x$$(git rev-parse --short=8 HEAD 2>/dev/null || echo 1))
+# FORMER is the commit whose running clusters this one has to take over as they are.
+FORMER     := b0120a9
 ROOT       := $(filter 0,$(shell id -u))
 LAB_READY  := $(if $(ROOT),$(shell command -v apt-get))
 
@@ -68,7 +70,8 @@ e2e: setup agents ## the end-to-end tests alone (root)
 soak: setup agents ## what only shows after a long time; SOAK=30m is how long (root for the lab's part)
 	OTTO_SOAK=$${SOAK:-30m} go test -timeout 2h ./agent/... ./control
 	go test -timeout 12h ./control/sim -sim.for $${SOAK:-30m} -sim.from $$(date +%s)000000
-	OTTO_SOAK=$${SOAK:-30m} OTTO_E2E=required go test -count=1 -p 1 -timeout 3h -run 'Cable|CutOff|HungEngine|Killed|Leaves|LossAndLoad|Unhealthy' ./e2e
+	OTTO_SOAK=$${SOAK:-30m} OTTO_E2E=required OTTO_FORMER=$$(scripts/former $(FORMER)) go test -count=1 -p 1 -timeout 3h \
+		-run 'Cable|CutOff|Former|HungEngine|Killed|Leaves|LossAndLoad|TwoClusters|Unhealthy' ./e2e
 
 .PHONY: properties
 properties: ## all property tests, CHECKS=100000 drawn cases each: some hours
