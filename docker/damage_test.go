@@ -194,7 +194,11 @@ func halfExtracted(t *testing.T, r *Runtime) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(r.Kill(t.Context(), inspect(t, r, id), 0), r.Remove(t.Context(), id)); err != nil {
+		if err := r.Kill(t.Context(), inspect(t, r, id), 0); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the engine knows that it has ended", func() bool { return inspect(t, r, id).State != otto.ContainerRunning })
+		if err := r.Remove(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 	}
