@@ -51,8 +51,8 @@ func TestNamesakeIsNeverTouched(t *testing.T) {
 	for _, of := range []otto.Ownership{otto.OtherOwner, otto.Unproven} {
 		inCluster(t, func(t *testing.T, c *ottotest.Cluster) {
 			a := c.Hosts["a"].Runtime
-			a.AddOthers("web", of)
-			a.AddOthers("db", of)
+			a.AddOthers("web", "web", of)
+			a.AddOthers("db", "db", of)
 			apply(t, c, wanted(service("web", "a")))
 			time.Sleep(time.Minute)
 			list := a.List()

@@ -27,7 +27,10 @@ type Runtime struct {
 	// has gone, as real engines do.
 	Detached bool
 	// Observe, if set, is called whenever a container begins or ends to run.
-	Observe func(otto.Container)
+	Observe func(Observed)
+	// Trespass, if set, is called whenever somebody is about to change a container or
+	// to use a volume that is not the cluster's in truth, whatever its labels say.
+	Trespass func(what string)
 	// FailStart, if set, says why an instance's container does not start.
 	FailStart func(otto.Instance) error
 	// Limitless engines ignore limits of memory, as on a Raspberry Pi.
@@ -46,7 +49,6 @@ type Runtime struct {
 	volumes    map[string]string // labels of named ones, which stay when a container goes
 	labels     int               // drawn so far
 	others     map[string]string // whose volumes are that are not the cluster's
-	dirs       directories
 	watchers   map[chan struct{}]bool
 	starts     map[string]int    // by instance
 	sick       map[string]string // by instance, why its checks fail
@@ -55,11 +57,19 @@ type Runtime struct {
 // healthAfter is how long after a start the engine knows a container's health.
 const healthAfter = time.Second
 
+// Observed is a container at the moment when it begins or ends to run.
+type Observed struct {
+	otto.Container
+	Theirs  bool              // it is not the cluster's
+	Volumes map[string]string // labels of its volumes, by name
+}
+
 type container struct {
 	otto.Container
 	inst    otto.Instance
-	of      otto.Ownership
-	address string // in the cluster's network
+	of      otto.Ownership // as its labels say
+	theirs  bool           // in truth
+	address string         // in the cluster's network
 	setup   map[string]string
 	netless bool // its network has been removed
 	cut     bool // ran when the power went
@@ -111,6 +121,23 @@ func (c *container) reported() otto.Container {
 	return out
 }
 
+// us is whom an engine takes its cluster for.
+var us = otto.Owner{Cluster: "test", ClusterID: "test-1", Node: "node"} //nolint:gochecknoglobals // a constant
+
+// owner says whose a container is, as package docker finds it out from its labels.
+func (c *container) owner() otto.Ownership {
+	switch c.of {
+	case otto.Own:
+		return us.Of(map[string]string{otto.LabelCluster: us.Cluster, otto.LabelClusterID: us.ClusterID, otto.LabelNode: us.Node})
+	case otto.OtherOwner:
+		return us.Of(map[string]string{otto.LabelCluster: us.Cluster, otto.LabelClusterID: "another", otto.LabelNode: us.Node})
+	case otto.Unproven:
+		return us.Of(map[string]string{otto.LabelCluster: us.Cluster})
+	default:
+		return us.Of(nil)
+	}
+}
+
 // lives reports whether it has processes, be they paused.
 func (c *container) lives() bool {
 	return c.State == otto.ContainerRunning || c.State == otto.ContainerPaused
@@ -150,7 +177,7 @@ func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
 	}
 	var list []otto.Container
 	for _, c := range r.containers {
-		if c.of == otto.Own || c.of == otto.Unproven && slices.Contains(r.adopted.Containers, c.ID) {
+		if of := c.owner(); of == otto.Own || of == otto.Unproven && slices.Contains(r.adopted.Containers, c.ID) {
 			list = append(list, c.reported())
 		}
 	}
@@ -194,7 +221,13 @@ func (r *Runtime) Volumes(ctx context.Context) ([]string, error) {
 	if r.down != "" {
 		return nil, silence(r.down)
 	}
-	return slices.Collect(maps.Keys(r.volumes)), nil
+	var list []string
+	for name := range r.volumes {
+		if r.others[name] == "" {
+			list = append(list, name)
+		}
+	}
+	return list, nil
 }
 
 // Volume implements agent.Runtime.
@@ -255,8 +288,14 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 	}
 	c := r.add(inst, name)
 	c.State, c.Started = otto.ContainerCreated, time.Time{}
-	for _, v := range inst.Spec.Volumes() {
-		r.makeVolume(v)
+	for _, m := range inst.Spec.Mounts {
+		if m.Type != otto.MountVolume || m.Source == "" {
+			continue
+		}
+		if of := r.others[m.Source]; of != "" && !m.External {
+			r.trespass("volume " + m.Source + " of " + of)
+		}
+		r.makeVolume(m.Source)
 	}
 	r.changed()
 	return c.ID, nil
@@ -286,9 +325,6 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 			return otto.ErrNetworkGone
 		}
 		if !c.lives() {
-			if err := r.bind(c.inst); err != nil {
-				return err
-			}
 			c.State, c.Started, c.ExitCode, c.OOM = otto.ContainerRunning, time.Now(), 0, false
 			r.starts[c.Instance]++
 			if c.inst.Spec.Healthcheck != nil {
@@ -337,6 +373,9 @@ func (r *Runtime) Kill(ctx context.Context, ctr otto.Container, grace time.Durat
 	defer r.mu.Unlock()
 	for _, c := range r.containers {
 		if c.ID == ctr.ID && c.lives() {
+			if c.theirs {
+				r.trespass("container " + c.Name)
+			}
 			c.State, c.ExitCode, c.Finished = otto.ContainerExited, 137, time.Now()
 			r.changed()
 		}
@@ -502,10 +541,19 @@ func (r *Runtime) change(id string, f func(*container) error) error {
 	for _, c := range r.containers {
 		if c.ID == id {
 			defer r.changed()
+			if c.theirs {
+				r.trespass("container " + c.Name)
+			}
 			return f(c)
 		}
 	}
 	return fmt.Errorf("no such container: %s", id)
+}
+
+func (r *Runtime) trespass(what string) {
+	if r.Trespass != nil {
+		r.Trespass(what)
+	}
 }
 
 // changed tells the observer and the watchers; the caller holds the lock.
@@ -514,7 +562,7 @@ func (r *Runtime) changed() {
 		if runs := c.lives(); runs != c.ran {
 			c.ran = runs
 			if r.Observe != nil {
-				r.Observe(c.Container)
+				r.Observe(Observed{c.Container, c.theirs, r.labelsOf(c.inst)})
 			}
 		}
 	}

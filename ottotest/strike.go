@@ -79,15 +79,20 @@ func (r *Runtime) AddForeign(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.add(otto.Instance{Name: name}, name)
-	c.of, c.Instance, c.SpecHash = otto.Foreign, "", ""
+	c.of, c.theirs, c.Instance, c.SpecHash = otto.Foreign, true, "", ""
+	c.ran = true
 }
 
 // AddOthers adds a running container of an instance of another cluster of the same name.
-func (r *Runtime) AddOthers(instance string, of otto.Ownership) {
+func (r *Runtime) AddOthers(name, instance string, of otto.Ownership) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.add(otto.Instance{Name: instance, Service: instance}, instance).of = of
+	c := r.add(otto.Instance{Name: instance, Service: instance}, name)
+	c.of, c.theirs, c.ran = of, true, true
 }
+
+// is reports whether it is the cluster's own container of an instance.
+func (c *container) is(instance string) bool { return c.Instance == instance && !c.theirs }
 
 // Relabel changes whose an instance's containers are, as their labels say: those of a
 // build that did not write the cluster's id are unproven.
@@ -113,7 +118,7 @@ func (r *Runtime) Unproven(ctx context.Context) (a otto.Adopted, err error) {
 		return a, errors.New(r.down)
 	}
 	for _, c := range r.containers {
-		if c.of == otto.Unproven {
+		if c.owner() == otto.Unproven {
 			a.Containers = append(a.Containers, c.ID)
 		}
 	}
@@ -132,7 +137,7 @@ func (r *Runtime) Exit(instance string, code int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.containers {
-		if c.Instance == instance && c.State == otto.ContainerRunning {
+		if c.is(instance) && c.State == otto.ContainerRunning {
 			c.State, c.ExitCode, c.Finished = otto.ContainerExited, code, time.Now()
 		}
 	}
@@ -149,7 +154,7 @@ func (r *Runtime) Pause(instance string, pause bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.containers {
-		if c.Instance == instance && c.State == from {
+		if c.is(instance) && c.State == from {
 			c.State = to
 		}
 	}
@@ -163,7 +168,7 @@ func (r *Runtime) Alter(instance, aspect, value string) {
 	defer r.mu.Unlock()
 	for _, c := range r.containers {
 		switch {
-		case c.Instance != instance:
+		case !c.is(instance):
 		case value == "-":
 			delete(c.setup, aspect)
 		default:
@@ -185,6 +190,13 @@ func (r *Runtime) LoseNetwork() {
 
 // Disconnect takes an instance's containers out of their network.
 func (r *Runtime) Disconnect(instance string) { r.Alter(instance, netAspect, "-") }
+
+// Connected reports whether an instance's containers that run are in their network.
+func (r *Runtime) Connected(instance string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !slices.ContainsFunc(r.containers, func(c *container) bool { return c.is(instance) && c.lives() && c.at() == "" })
+}
 
 // RunOut ends an instance's running container for want of memory.
 func (r *Runtime) RunOut(instance string) {
@@ -261,7 +273,7 @@ func (r *Runtime) PowerOn() {
 	defer r.mu.Unlock()
 	r.down = ""
 	for _, c := range r.containers {
-		if c.cut && !c.inst.Spec.Stateful() && c.of != otto.Foreign && r.bind(c.inst) == nil {
+		if c.cut && !c.inst.Spec.Stateful() && c.of != otto.Foreign {
 			c.State, c.Started = otto.ContainerRunning, time.Now()
 		}
 		c.cut = false

@@ -36,6 +36,7 @@ func menu() map[string]otto.Service {
 		data(otto.Service{Name: "cache", Data: otto.DataDisposable}),
 		calm(otto.Service{Name: "calm", Node: "a", Failover: otto.FailoverMove}), // away from a node that is busy
 		calm(data(otto.Service{Name: "pond", Data: otto.DataDisposable})),
+		data(otto.Service{Name: squat, Node: "b"}), // whose volume is another cluster's
 		{Name: "lone", Node: "a", Failover: otto.FailoverMove, Data: otto.DataDisposable, Spec: otto.ContainerSpec{Exclusive: true}},
 	}
 	all := map[string]otto.Service{}
@@ -49,6 +50,9 @@ func menu() map[string]otto.Service {
 	}
 	return all
 }
+
+// squat is a service that must never run, and the name of its volume.
+const squat = "squat"
 
 // budget is what Otto may do by itself about requirements: so little, and with so short
 // pauses, that histories come to its end.

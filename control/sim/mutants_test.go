@@ -19,7 +19,7 @@ import (
 var simMutants = flag.Bool("sim.mutants", false, "put bugs into the code, one at a time, and see that each is found")
 
 // found is what a run prints that has found something: a promise that was broken.
-var found = []string{"runs twice", "not whole", "nobody has asked for", "is not wanted", "is lost:", "has obeyed", "although its store has lost", "without a reason", "what happened explains", "and its data is on", "has not come to its end", "beyond the budget"}
+var found = []string{"runs twice", "not whole", "nobody has asked for", "is not wanted", "is lost:", "has obeyed", "although its store has lost", "without a reason", "what happened explains", "and its data is on", "has not come to its end", "beyond the budget", "with other data than before", "touches what is another cluster's", "it runs on", "it was started"}
 
 // TestMutantsAreFound puts bugs into the code that it once had, or could have. A
 // mutant is a file of testdata/mutants: why it is a bug, the file it is in, the

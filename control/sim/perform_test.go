@@ -22,7 +22,7 @@ func (w *world) perform(s step) error {
 	w.mu.Unlock()
 	host := s.arg(0)
 	h := w.Hosts[host]
-	if h == nil && host != "control" && slices.Contains([]string{"on", "off", "tear", "kill", "engine", "disk", "ssh", "address", "load", "clock", "twin", "drain", "undrain", "replay", "forge", "cut", "heal", "pause", "die", "nameless", "freeze", "halt", "thaw", "lie", "honest"}, s.verb) {
+	if h == nil && host != "control" && slices.Contains([]string{"on", "off", "tear", "kill", "engine", "disk", "ssh", "address", "load", "clock", "twin", "drain", "undrain", "replay", "forge", "cut", "heal", "pause", "die", "nameless", "freeze", "halt", "thaw", "lie", "honest", "unmount", "mount", "wipe", "occupy"}, s.verb) {
 		return fmt.Errorf("no host %q", host)
 	}
 	switch s.verb {
@@ -68,6 +68,24 @@ func (w *world) perform(s step) error {
 		w.engine(host, s.arg(1))
 	case "disk":
 		return w.disk(host, s.arg(1))
+	case "unmount":
+		w.unmount(host)
+	case "mount":
+		w.undo("mount " + host)
+	case "occupy":
+		h.Runtime.SetVolume(s.arg(1), "")
+	case "wipe":
+		return w.wipe(host)
+	case "prune":
+		w.prune(host)
+	case "recover":
+		if !w.away(w.truth.home(host)) { // else when its disk is back
+			w.undo("prune " + host)
+		}
+	case "accept":
+		w.accept(host)
+	case "disconnect":
+		w.disconnect(host)
 	case "ssh":
 		w.ssh(host, s.arg(1) == "refused")
 	case "address":
@@ -126,6 +144,8 @@ func (w *world) perform(s step) error {
 		w.restore()
 	case "nameless":
 		h.Nameless = true
+	case "started":
+		return w.started(host, s.arg(1))
 	case "runs":
 		return w.runs(host, s.arg(1))
 	default:
@@ -279,6 +299,102 @@ func (w *world) disk(who, how string) error {
 		}
 	})
 	return nil
+}
+
+// unmount takes the disk of a host's engine away, where the power is off.
+func (w *world) unmount(host string) {
+	w.mu.Lock()
+	_, off := w.broken["off "+host]
+	w.mu.Unlock()
+	if off && !w.away(host) {
+		w.net.hit("unmount")
+		back := w.Hosts[host].Runtime.LoseDisk()
+		w.fault("mount "+host, func() {
+			back()
+			w.later(takeOver, func() { w.acceptLoss(host) })
+		})
+	}
+}
+
+// away reports whether the disk of a host's engine is.
+func (w *world) away(host string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, away := w.broken["mount "+host]
+	return away
+}
+
+// wipe removes all that a host's agent has kept, where the power is off.
+func (w *world) wipe(host string) error {
+	if w.Hosts[host].Alive() {
+		return errors.New("it has power")
+	}
+	files, err := filepath.Glob(filepath.Join(w.Hosts[host].Dir, "*"))
+	for _, f := range files {
+		err = errors.Join(err, os.RemoveAll(f))
+	}
+	return err
+}
+
+// prune removes a service's volume, by hand.
+func (w *world) prune(volume string) {
+	host := w.truth.home(volume)
+	h := w.Hosts[host]
+	if h == nil || w.away(host) {
+		return // it has never run, or on a twin; or it is not there
+	}
+	if back := h.Runtime.Prune(volume); back != nil {
+		w.net.hit("prune")
+		w.fault("prune "+volume, back)
+	}
+}
+
+// accept has a person say that a service may begin with other data, if it waits for it.
+func (w *world) accept(service string) {
+	w.life <- struct{}{}
+	plane, up := w.Plane, w.Up()
+	<-w.life
+	if !up {
+		return
+	}
+	w.pending.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		was := w.truth.anew(service)
+		switch err := plane.AcceptData(ctx, service); {
+		case err == nil:
+			w.net.hit("accept")
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			delete(w.broken, "prune "+service)
+		case strings.Contains(err.Error(), "does not wait for data"):
+			w.truth.notAnew(service, was)
+		}
+	})
+}
+
+// acceptLoss does so for what has begun on a host while its disk was away, and is gone
+// now that it is back; again and again until it is there.
+func (w *world) acceptLoss(host string) {
+	for _, service := range []string{"data", "kept"} {
+		label, _ := w.Hosts[host].Runtime.VolumeLabel(service)
+		if w.truth.home(service) == host && !w.truth.has(service, label) {
+			w.accept(service)
+		}
+	}
+	if !w.over.Load() {
+		w.later(takeOver, func() { w.acceptLoss(host) })
+	}
+}
+
+// disconnect takes an instance's containers out of their network, wherever they run.
+func (w *world) disconnect(instance string) {
+	for _, id := range w.truth.hostsOf(instance) {
+		if h := w.Hosts[id]; h != nil {
+			h.Runtime.Disconnect(instance)
+			w.net.hit("disconnect")
+		}
+	}
 }
 
 // freeze stops every process of a host while its kernel answers, or its agent alone.
@@ -435,6 +551,17 @@ func (w *world) runs(instance, where string) error {
 	}
 	if got := w.truth.hostsOf(instance); !slices.Equal(got, want) {
 		return fmt.Errorf("it runs on %v", got)
+	}
+	return nil
+}
+
+func (w *world) started(instance, times string) error {
+	n := 0
+	for _, h := range w.Hosts {
+		n += h.Runtime.Starts(instance)
+	}
+	if fmt.Sprint(n) != times {
+		return fmt.Errorf("it was started %d times", n)
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ func (d *drawing) host() string { return hosts()[d.IntN(len(hosts()))] }
 // order asks for about half of the menu, in some versions.
 func (d *drawing) order() {
 	var names []string
-	for _, name := range []string{"web", "pair", "home", "guest", "data", "kept", "cache", "lone", "calm", "pond"} {
+	for _, name := range []string{"web", "pair", "home", "guest", "data", "kept", "cache", "lone", "calm", "pond", squat} {
 		switch d.IntN(6) {
 		case 0, 1, 2:
 			names = append(names, name)
@@ -83,7 +83,7 @@ func (d *drawing) order() {
 func (d *drawing) event() {
 	host := d.host()
 	lasts := d.some(40 * time.Second)
-	switch d.IntN(34) {
+	switch d.IntN(38) {
 	case 0, 1, 2:
 		d.order()
 	case 3, 4:
@@ -173,9 +173,30 @@ func (d *drawing) event() {
 		d.do(d.some(8*time.Second), "cut "+host)
 		d.do(lasts+8*time.Second, "heal "+host)
 		d.do(lasts+9*time.Second, "thaw "+host)
+	case 34:
+		d.do(0, "off "+host)
+		d.do(time.Millisecond, "unmount "+host)
+		d.do(d.some(10*time.Second), "on "+host)
+		d.do(10*time.Second+lasts, "mount "+host)
+	case 35, 36:
+		volume := []string{"data", "kept", "cache"}[d.IntN(3)]
+		d.do(0, "prune "+volume)
+		d.do(lasts, []string{"recover ", "accept "}[d.IntN(2)]+volume)
+	case 37:
+		d.disconnect()
 	}
 	if d.IntN(4) == 0 {
 		d.do(0, "die "+d.death())
+	}
+}
+
+// disconnect takes an instance out of its network, each at most once: Otto does not
+// fight whoever does it again.
+func (d *drawing) disconnect() {
+	instance := []string{"web", "pair-2", "home", "guest", "data", "kept", "cache", "lone"}[d.IntN(8)]
+	line := "disconnect " + instance
+	if !slices.ContainsFunc(d.steps, func(s step) bool { return s.verb == "disconnect" && s.arg(0) == instance }) {
+		d.do(0, line)
 	}
 }
 

@@ -87,6 +87,9 @@ func (w *world) amiss() string {
 	instances := map[string]bool{}
 	for _, s := range view.Services {
 		got.Services = append(got.Services, s.Service)
+		if s.Name == squat && len(w.truth.hostsOf(squat)) == 0 {
+			continue
+		}
 		if r := s.Rollout; r != nil && r.State != otto.UpdateReverted {
 			return fmt.Sprintf("the update of %s is %s, with %d left", s.Name, r.State, r.Left)
 		}
@@ -101,6 +104,9 @@ func (w *world) amiss() string {
 			}
 			if hosts := w.truth.hostsOf(i.Name); !slices.Equal(hosts, []string{i.Node}) {
 				return fmt.Sprintf("%s runs on %v, not on %s", i.Name, hosts, i.Node)
+			}
+			if !w.Hosts[i.Node].Runtime.Connected(i.Name) {
+				return fmt.Sprintf("%s is in no network on %s", i.Name, i.Node)
 			}
 		}
 	}
@@ -384,13 +390,13 @@ func (o *outcome) checkEffects(t *testing.T, histories int) {
 	}
 	for _, fault := range []string{
 		"cut", "cut in", "cut out", "off", "tear", "kill host", "kill control", "pause", "engine down", "engine hung", "engine slow", "disk host", "disk control",
-		"ssh", "address", "load", "clock", "twin", "exit", "drain", "net slow", "net lossy", "net doubled", "net shuffled", "replay", "forge", "lose", "restore", "die", "freeze", "halt", "suspend", "lie",
+		"ssh", "address", "load", "clock", "twin", "exit", "drain", "net slow", "net lossy", "net doubled", "net shuffled", "replay", "forge", "lose", "restore", "die", "freeze", "halt", "suspend", "lie", "unmount", "prune", "accept", "disconnect",
 	} {
 		if o.did[fault] == 0 {
 			t.Errorf("the fault %q has never had an effect", fault)
 		}
 	}
-	for _, event := range []string{"node-lost", "node-suspect", "doubt", "asleep", "service-moved", "service-stand-in", "service-moving", "decision-helped", "service-kept", "service-waiting", "stepped-down", "instance-fenced", "engine-lost"} {
+	for _, event := range []string{"node-lost", "node-suspect", "doubt", "asleep", "service-moved", "service-stand-in", "service-moving", "decision-helped", "service-kept", "service-waiting", "stepped-down", "instance-fenced", "engine-lost", "data-missing", "data-back", "instance-drifted"} {
 		if o.events[event] == 0 {
 			t.Errorf("no history has led to %q", event)
 		}

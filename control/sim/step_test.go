@@ -26,6 +26,12 @@ import (
 //	honest HOST
 //	engine HOST down|hung|slow|up
 //	disk HOST full|ok
+//	unmount HOST             its engine's disk is not there at its next boot: it has no power
+//	mount HOST               it is there again
+//	prune VOLUME             somebody removes it, with its container, wherever that ran first
+//	recover VOLUME           it is put back as it was
+//	accept SERVICE           a person says that it may begin with the data that is there, or none
+//	disconnect INSTANCE      its container is taken out of its network
 //	ssh HOST refused|ok      nor does another node reach it
 //	clock HOST TIME          its wall clock is set off by that
 //	twin HOST                a second agent starts from a copy of its disk, on another machine
@@ -49,6 +55,9 @@ import (
 //
 //	nameless HOST                at the beginning: it says nothing of its hardware
 //	runs INSTANCE HOST|nowhere   fails unless it does
+//	started INSTANCE TIMES       fails unless its containers were started so often
+//	occupy HOST VOLUME           somebody makes a volume of that name
+//	wipe HOST                    it has no power: all that its agent has kept is gone
 type step struct {
 	at   time.Duration
 	verb string

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/ottotest"
 )
 
 // truth is what really happens, whatever control plane and agents believe. It is
@@ -22,12 +23,15 @@ type truth struct {
 	wrong    []string // promises that were broken
 	told     []string // everything that happened, for a person to read
 	services map[string]otto.Service
-	dark     map[string]bool // hosts without power
-	data     string          // the host where "kept" ran first, and its data is
+	dark     map[string]bool  // hosts without power
+	data     map[string]place // where instances that keep their data ran first, and it is
 }
 
+// place is where data is: a volume on a host, which has a label of its own.
+type place struct{ host, label string }
+
 func newTruth() *truth {
-	return &truth{began: time.Now(), running: map[string][]string{}, since: map[string]time.Time{}, services: menu(), dark: map[string]bool{}}
+	return &truth{began: time.Now(), running: map[string][]string{}, since: map[string]time.Time{}, services: menu(), dark: map[string]bool{}, data: map[string]place{}}
 }
 
 // tell notes something that happened.
@@ -56,12 +60,12 @@ func (t *truth) breach(what string) {
 
 // observe takes in that a container has begun or ended to run, and reports whether that
 // breaks a promise because of a gap that is known: by what runs on one of some hosts.
-func (t *truth) observe(host string, c otto.Container, excused []string) (gap bool) {
+func (t *truth) observe(host string, c ottotest.Observed, excused []string) (gap bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	me := host + " " + c.ID[56:]
 	runs := c.State == otto.ContainerRunning
-	if c.Instance == "" {
+	if c.Theirs {
 		if !runs && !t.dark[host] {
 			t.breach("a container that is not Otto's was stopped on " + host)
 		}
@@ -89,12 +93,60 @@ func (t *truth) observe(host string, c otto.Container, excused []string) (gap bo
 		return true
 	case runs && s.Stateful() && len(list) > 1:
 		t.breach(fmt.Sprintf("%s runs twice: %s", c.Instance, strings.Join(list, " and ")))
-	case runs && c.Instance == "kept" && t.data != "" && t.data != host:
-		t.breach(fmt.Sprintf("kept was started on %s, and its data is on %s", host, t.data))
-	case runs && c.Instance == "kept":
-		t.data = host
+	case runs && len(s.Spec.Mounts) > 0 && s.Data != otto.DataDisposable:
+		t.startedWith(c.Instance, place{host, c.Volumes[s.Name]})
 	}
 	return false
+}
+
+// startedWith takes in with which data an instance was started.
+func (t *truth) startedWith(instance string, is place) {
+	was, known := t.data[instance]
+	switch {
+	case !known:
+		t.data[instance] = is
+	case instance == "kept" && was.host != is.host:
+		t.breach(fmt.Sprintf("kept was started on %s, and its data is on %s", is.host, was.host))
+	case was.label == "":
+		t.data[instance] = is
+	case was.label != is.label:
+		t.breach(fmt.Sprintf("%s was started on %s with other data than before: %q, not %q", instance, is.host, is.label, was.label))
+	}
+}
+
+// anew takes in that a person says that an instance may begin with other data, and
+// returns with which it has run.
+func (t *truth) anew(instance string) (was place) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was, known := t.data[instance]
+	if known {
+		t.data[instance] = place{host: was.host}
+	}
+	return was
+}
+
+// notAnew takes in that this was refused.
+func (t *truth) notAnew(instance string, was place) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if is, known := t.data[instance]; known && is.label == "" {
+		t.data[instance] = was
+	}
+}
+
+// has reports whether an instance ran with the volume of a label.
+func (t *truth) has(instance, label string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.data[instance].label == label
+}
+
+// home is the host where an instance's data is; empty if it has never run.
+func (t *truth) home(instance string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.data[instance].host
 }
 
 // power notes that a host has power, or has none.

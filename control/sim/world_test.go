@@ -75,10 +75,22 @@ func newWorld(t *testing.T, h history, doing *activity) *world {
 		h := w.Hosts[id]
 		h.SSHTime = 100*time.Millisecond + time.Duration(i)*1237*time.Microsecond
 		w.equip(id, h.Runtime)
-		h.Runtime.AddForeign("mine")
+		rivals(h.Runtime)
 	}
 	w.StartPlane()
 	return w
+}
+
+// rivals gives an engine what is not the cluster's: containers of nobody, of a namesake
+// that runs the same services, with its id and of a build that wrote none, and a volume.
+func rivals(r *ottotest.Runtime) {
+	r.AddForeign("mine")
+	for _, instance := range []string{"web", "kept", "nobodys"} {
+		r.AddOthers("rival-"+instance, instance, otto.OtherOwner)
+		r.AddOthers("former-"+instance, instance, otto.Unproven)
+	}
+	r.SetVolume(squat, "label-of-rival")
+	r.GiveVolume(squat, "cluster test of somebody else")
 }
 
 // image is the one of all services.
@@ -97,7 +109,10 @@ func (w *world) equip(host string, r *ottotest.Runtime) {
 		}
 		return nil
 	}
-	r.Observe = func(c otto.Container) {
+	r.Trespass = func(what string) {
+		w.truth.broken("%s touches what is another cluster's: %s", host, what)
+	}
+	r.Observe = func(c ottotest.Observed) {
 		excused := w.frozenAndCut()
 		if gap := w.truth.observe(host, c, excused); gap {
 			w.net.hit("known gap")
