@@ -82,6 +82,9 @@ type Instance struct {
 	Fenced bool `json:"fenced,omitempty"`
 	// Disposable says that the instance may start without the data that it had.
 	Disposable bool `json:"disposable,omitempty"`
+	// Present are host directories that are there when its container is made: no engine
+	// is to make one anew that is missing later. The agent finds them.
+	Present []string `json:"-"`
 }
 
 // ContainerName is the name of the instance's container: the one that its spec asks

@@ -19,6 +19,15 @@ type Volume struct {
 	Others string
 }
 
+// Directory is what is at a path of a node.
+type Directory struct {
+	There bool
+	Kept  bool // false for files, and for what is in memory alone
+	// Hidden says that what leads there may not be looked into: it is taken for there.
+	Hidden bool
+	ID     DataID
+}
+
 // Data is what is remembered of a volume or a directory of a node, once a service has
 // run with it there: which one it was. What was there and is gone is missing; it is
 // never taken for new.
@@ -61,7 +70,7 @@ func (d Data) Lost() string {
 // empty is not known.
 type DataID struct {
 	Volume     string `json:"volume,omitempty"`      // of LabelVolume
-	FileSystem string `json:"file_system,omitempty"` // of a directory: a UUID, else what is mounted there
+	FileSystem string `json:"file_system,omitempty"` // of a directory: made of its UUID, else what is mounted
 	Path       string `json:"path,omitempty"`        // of a directory, in its file system
 	Inode      uint64 `json:"inode,omitempty"`       // likewise, where it stays the same
 }
@@ -80,7 +89,8 @@ func (d DataID) Is(found DataID) bool {
 var notKept = []string{"/run", "/var/run", "/dev", "/proc", "/sys"} //nolint:gochecknoglobals // a constant
 
 // Kept are the mounts that a service keeps data in, or finds it: named volumes and
-// host directories, or files, which only the node can tell apart.
+// host directories, or files, which only the node can tell apart. The whole node is
+// nobody's data.
 func (s ContainerSpec) Kept() (list []Mount) {
 	for _, m := range s.Mounts {
 		switch {
@@ -89,7 +99,7 @@ func (s ContainerSpec) Kept() (list []Mount) {
 		case m.Type == MountBind && strings.HasPrefix(m.Source, "/"):
 			m.Source = path.Clean(m.Source)
 			within := func(dir string) bool { return m.Source == dir || strings.HasPrefix(m.Source, dir+"/") }
-			if !slices.ContainsFunc(notKept, within) {
+			if m.Source != "/" && !slices.ContainsFunc(notKept, within) {
 				list = append(list, m)
 			}
 		}

@@ -62,7 +62,10 @@ type Options struct {
 	// Exists reports whether a path such as /dev/ttyUSB0 is there, for the containers
 	// of the engine; nil means that the engine is on this machine.
 	Exists func(path string) bool
-	Log    *slog.Logger
+	// Directory looks at a path of the engine's machine; nil if that is another one. It
+	// returns in a few seconds at most.
+	Directory func(ctx context.Context, path string) (otto.Directory, error)
+	Log       *slog.Logger
 }
 
 // Agent runs one node.

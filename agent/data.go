@@ -22,7 +22,9 @@ type found struct {
 	there   bool
 	id      otto.DataID
 	unclear string // why nothing is known; empty if it is
-	skip    bool   // nothing is kept in it: a file, or in memory
+	skip    bool   // nothing can be said of it: it is of another machine, or anonymous
+	bare    bool   // nothing is kept in it: a file, or in memory
+	hidden  bool   // it is taken for there
 	others  string // whose it is, if it is not this cluster's by its labels
 }
 
@@ -51,7 +53,7 @@ func fateOf(known otto.Data, remembered bool, f found) fate {
 		return fateUnclear
 	case !f.there:
 		return fateMissing
-	case !known.ID.Is(f.id):
+	case f.bare || !known.ID.Is(f.id):
 		return fateOther
 	}
 	return fateFits
@@ -101,6 +103,7 @@ type ledger struct {
 	mu      sync.Mutex
 	known   map[string]otto.Data // by source
 	trying  map[string]int       // starts under way that would be the first with a source
+	written map[string]bool      // sources that some instance writes to
 	unsaved bool
 	virgin  bool // there was no file, not even an unreadable one
 }
@@ -179,11 +182,12 @@ func (l *ledger) sorted() []otto.Data {
 // ran takes in that a service runs with what was found, or is about to. What is
 // remembered already is only completed, unless the service may begin anew.
 func (l *ledger) ran(source string, f found, anew bool) error {
-	if !f.there || f.skip {
+	if !f.there || f.skip || f.bare {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	f = l.apart(source, f)
 	was, remembered := l.known[source]
 	d := was
 	d.Source = source
@@ -257,6 +261,7 @@ func (l *ledger) told() []otto.Data {
 func (l *ledger) judge(source string, f found) (otto.Data, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	f = l.apart(source, f)
 	d, remembered := l.known[source]
 	problem := fateOf(d, remembered, f).problem(f.unclear)
 	if !remembered || d.Problem == problem {
@@ -269,6 +274,27 @@ func (l *ledger) judge(source string, f found) (otto.Data, error) {
 		d.Since = time.Time{}
 	}
 	return d, l.put(d)
+}
+
+// mounted takes in to which sources instances write.
+func (l *ledger) mounted(instances []otto.Instance) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.written = map[string]bool{}
+	for _, inst := range instances {
+		for _, m := range inst.Spec.Kept() {
+			l.written[m.Source] = l.written[m.Source] || !m.ReadOnly
+		}
+	}
+}
+
+// apart is what was found by what has to tell it apart: a directory that is only read
+// may be replaced on its disk, as tools do with configuration.
+func (l *ledger) apart(source string, f found) found {
+	if !l.written[source] {
+		f.id.Inode = 0
+	}
+	return f
 }
 
 // expect takes over what the control plane remembers of this node: what is not known

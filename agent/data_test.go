@@ -39,7 +39,9 @@ func TestWhatFollowsFromWhatIsThere(t *testing.T) {
 		"a directory where its disk was":      {known(dir), there(otto.DataID{Path: "/mnt/usb/db"}), fateOther},
 		"a directory made anew":               {known(dir), there(otto.DataID{FileSystem: "uuid", Path: "/db", Inode: 8}), fateOther},
 		"a directory of which less is known":  {known(dir), there(otto.DataID{Path: "/db"}), fateFits},
-		"a file, which was a directory":       {known(dir), found{skip: true}, fateFits},
+		"a directory on another machine":      {known(dir), found{skip: true}, fateFits},
+		"a file or memory, and was on a disk": {known(dir), found{there: true, bare: true}, fateOther},
+		"a file or memory":                    {nil, found{there: true, bare: true}, fateFits},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var d otto.Data

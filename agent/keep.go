@@ -23,6 +23,7 @@ type dataWatch struct {
 
 // expect takes over what the control plane remembers of the data here.
 func (c *converger) expect(asg otto.Assignment) {
+	c.ledger.mounted(asg.Instances)
 	news, err := c.ledger.expect(asg.Data)
 	if err != nil {
 		c.Log.Warn("not on disk", "err", err)
@@ -38,8 +39,8 @@ func (c *converger) expect(asg otto.Assignment) {
 
 // lookAt looks at what a mount is about.
 func (c *converger) lookAt(ctx context.Context, m otto.Mount) found {
-	if m.Type != otto.MountVolume {
-		return found{skip: true}
+	if m.Type == otto.MountBind {
+		return c.lookAtDirectory(ctx, m.Source)
 	}
 	v, there, err := c.Runtime.Volume(ctx, m.Source)
 	if err != nil {
@@ -50,6 +51,28 @@ func (c *converger) lookAt(ctx context.Context, m otto.Mount) found {
 		f.others = v.Others
 	}
 	return f
+}
+
+// lookAtDirectory looks at a host directory, if the engine's machine is this one.
+func (c *converger) lookAtDirectory(ctx context.Context, path string) found {
+	if c.Directory == nil {
+		return found{skip: true}
+	}
+	d, err := c.Directory(ctx, path)
+	if err != nil {
+		return found{unclear: err.Error()}
+	}
+	return found{there: d.There, id: d.ID, bare: d.There && !d.Kept, hidden: d.Hidden}
+}
+
+// present are the host directories of an instance that were found.
+func present(kept []otto.Mount, seen map[string]found) (paths []string) {
+	for _, m := range kept {
+		if f := seen[m.Source]; m.Type == otto.MountBind && f.there && !f.bare && !f.hidden {
+			paths = append(paths, m.Source)
+		}
+	}
+	return paths
 }
 
 // watchData remembers what instances run with, and finds out which of them have to
@@ -87,7 +110,10 @@ func (c *converger) watchData(ctx context.Context, now time.Time) time.Duration 
 			if remembered && d.Problem == "" && runs[inst.Name] && m.Type == otto.MountVolume {
 				continue // its container holds it
 			}
-			if d := c.judge(m, look(m)); d.Problem != "" {
+			if f := look(m); f.unclear == "" || !runs[inst.Name] { // a server that starts anew is no loss for what runs
+				d = c.judge(m, f)
+			}
+			if d.Problem != "" {
 				lost[inst.Name] = append(lost[inst.Name], d)
 			}
 		}
@@ -215,5 +241,21 @@ func (c *converger) startWith(ctx context.Context, want wish, id string) error {
 	}
 	err = c.begin(ctx, want, id)
 	c.ledger.tried(first, err == nil || errors.Is(err, otto.ErrNoAnswer))
+	if err == nil {
+		c.rememberMade(ctx, want, seen)
+	}
 	return err
+}
+
+// rememberMade remembers the directories that the engine has made for a container that
+// it has started.
+func (c *converger) rememberMade(ctx context.Context, want wish, seen map[string]found) {
+	for _, m := range want.Spec.Kept() {
+		if f := seen[m.Source]; m.Type != otto.MountBind || f.there || f.skip || f.unclear != "" {
+			continue
+		}
+		if err := c.ledger.ran(m.Source, c.lookAt(ctx, m), want.Disposable); err != nil {
+			c.Log.Warn("not on disk", "err", err)
+		}
+	}
 }

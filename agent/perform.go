@@ -105,14 +105,21 @@ func (c *converger) deploy(ctx context.Context, want wish) (warning string, err 
 	if warning, err = c.pull(ctx, want); err != nil {
 		return warning, err
 	}
-	if _, err := c.ready(ctx, want); err != nil {
-		return warning, err
-	}
-	id, err := c.Runtime.Create(ctx, want.Instance, want.ContainerName())
+	id, err := c.create(ctx, want, want.ContainerName())
 	if err != nil {
 		return warning, err
 	}
 	return warning, c.start(ctx, want, id)
+}
+
+// create makes a container of an instance, unless its data is not there.
+func (c *converger) create(ctx context.Context, want wish, name string) (id string, err error) {
+	seen, err := c.ready(ctx, want)
+	if err != nil {
+		return "", err
+	}
+	want.Present = present(want.Spec.Kept(), seen)
+	return c.Runtime.Create(ctx, want.Instance, name)
 }
 
 // errNotNow says that an instance must not be started at the moment, which is no
@@ -179,7 +186,7 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 		if st.others, err = c.keepOne(ctx, want.Instance, st.others); err != nil {
 			return warning, err
 		}
-		if id, err = c.Runtime.Create(ctx, want.Instance, want.ContainerName()+suffixNext); err != nil {
+		if id, err = c.create(ctx, want, want.ContainerName()+suffixNext); err != nil {
 			return warning, err
 		}
 	}

@@ -276,6 +276,24 @@ func hostPaths(t *testing.T, r *Runtime) {
 		_, err := os.Stat(filepath.Join(missing, "x"))
 		return err == nil
 	})
+	disk := filepath.Join(t.TempDir(), "disk") // is there at first, and not mounted later
+	inst = instance("paths-there", "touch", "/data/x")
+	inst.Spec.Mounts = []otto.Mount{{Type: otto.MountBind, Source: disk, Target: "/data"}}
+	inst.Present = []string{disk}
+	if err := os.Mkdir(disk, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	id := start(t, r, inst)
+	waitFor(t, "end of its container", func() bool { return inspect(t, r, id).State == otto.ContainerExited })
+	if err := os.RemoveAll(disk); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(t.Context(), id); err == nil {
+		t.Error("it starts without its directory")
+	}
+	if _, err := os.Stat(disk); err == nil {
+		t.Error("the engine has made its directory")
+	}
 }
 
 func errorsAreShort(t *testing.T, r *Runtime) {

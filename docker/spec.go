@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/netip"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,7 +36,7 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
-	binds, mounts := mountsOf(spec.Mounts, owner)
+	binds, mounts := mountsOf(inst, owner)
 	mode, endpoints, err := networks(owner.Cluster, inst)
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
@@ -185,9 +186,13 @@ func restartPolicy(spec otto.ContainerSpec) (container.RestartPolicy, error) {
 }
 
 // mountsOf uses the short form for binds, the only one that makes a missing host
-// path before API 1.42 and that labels for SELinux, and the long form for everything else.
-func mountsOf(wanted []otto.Mount, owner otto.Owner) (binds []string, mounts []mount.Mount) {
-	for _, m := range wanted {
+// path before API 1.42 and that labels for SELinux, and the long form for everything else:
+// also for a directory that is there, so that no start makes it where its disk should be.
+func mountsOf(inst otto.Instance, owner otto.Owner) (binds []string, mounts []mount.Mount) {
+	for _, m := range inst.Spec.Mounts {
+		if m.Type == otto.MountBind && slices.Contains(inst.Present, path.Clean(m.Source)) {
+			m.MustExist = true
+		}
 		short := m.Type == otto.MountBind && !m.MustExist && m.Recursive == "" || m.SELinux != "" && m.Source != ""
 		if short && !strings.ContainsRune(m.Source+m.Target, ':') {
 			binds = append(binds, shortBind(m))

@@ -126,8 +126,37 @@ func TestRestartPolicy(t *testing.T) {
 	}
 }
 
+func withMounts(mounts ...otto.Mount) otto.Instance {
+	return otto.Instance{Spec: otto.ContainerSpec{Mounts: mounts}}
+}
+
+// TestDirectoryThatIsThereIsNotMade leaves the hash as it is, so that nothing is made anew
+// for it.
+func TestDirectoryThatIsThereIsNotMade(t *testing.T) {
+	inst := withMounts(
+		otto.Mount{Type: otto.MountBind, Source: "/srv/db/", Target: "/db", ReadOnly: true, Propagation: "rslave"},
+		otto.Mount{Type: otto.MountBind, Source: "/srv/z", Target: "/z", SELinux: "z"},
+		otto.Mount{Type: otto.MountBind, Source: "/srv/new", Target: "/new"})
+	hash := inst.Spec.Hash()
+	inst.Present = []string{"/srv/db", "/srv/z"}
+	options, err := createOptions(home, inst, "db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []mount.Mount{{Type: "bind", Source: "/srv/db/", Target: "/db", ReadOnly: true, BindOptions: &mount.BindOptions{Propagation: "rslave"}}}
+	if diff := cmp.Diff(want, options.HostConfig.Mounts); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"/srv/z:/z:rw,z", "/srv/new:/new:rw"}, options.HostConfig.Binds); diff != "" {
+		t.Error(diff)
+	}
+	if got := options.Config.Labels[otto.LabelSpec]; got != hash {
+		t.Errorf("the hash was %s and is %s", hash, got)
+	}
+}
+
 func TestNamedVolumesCarryTheClustersLabel(t *testing.T) {
-	_, got := mountsOf([]otto.Mount{{Type: otto.MountVolume, Source: "data", Target: "/data", NoCopy: true}}, home)
+	_, got := mountsOf(withMounts(otto.Mount{Type: otto.MountVolume, Source: "data", Target: "/data", NoCopy: true}), home)
 	want := []mount.Mount{{Type: "volume", Source: "data", Target: "/data", VolumeOptions: &mount.VolumeOptions{
 		NoCopy: true, Labels: map[string]string{otto.LabelCluster: "home", otto.LabelClusterID: "c1"},
 	}}}

@@ -154,7 +154,7 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: cmp.Or(h.Arch, "amd64"), CPUs: h.CPUs}, StateDir: dir,
-		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Log: c.Log.With("who", host),
+		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Directory: on.Directory, Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -49,6 +49,7 @@ type Runtime struct {
 	volumes    map[string]string // labels of named ones, which stay when a container goes
 	labels     int               // drawn so far
 	others     map[string]string // whose volumes are that are not the cluster's
+	dirs       directories
 	watchers   map[chan struct{}]bool
 	starts     map[string]int    // by instance
 	sick       map[string]string // by instance, why its checks fail
@@ -325,6 +326,9 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 			return otto.ErrNetworkGone
 		}
 		if !c.lives() {
+			if err := r.bind(c.inst); err != nil {
+				return err
+			}
 			c.State, c.Started, c.ExitCode, c.OOM = otto.ContainerRunning, time.Now(), 0, false
 			r.starts[c.Instance]++
 			if c.inst.Spec.Healthcheck != nil {

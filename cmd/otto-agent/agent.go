@@ -23,6 +23,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/agent"
+	"github.com/otto-edge/otto/agent/hostdir"
 	"github.com/otto-edge/otto/agent/sampler"
 	"github.com/otto-edge/otto/agent/service"
 	"github.com/otto-edge/otto/docker"
@@ -72,12 +73,15 @@ func runAgent(ctx context.Context, dir string, stderr io.Writer) error {
 		Log:       log,
 	})
 	var exists func(string) bool
+	directory := new(hostdir.Looker).Directory
 	if !rt.Local() { // its devices are on another machine: what is asked for is taken to be there
 		exists = func(string) bool { return true }
+		directory = nil
 	}
 	a, err = agent.New(agent.Options{
 		Enrolment: e, BootID: bootID, Facts: facts, StateDir: stateDir(dir),
-		Runtime: rt, Conn: client, Sampler: newSampler(ctx, rt), Clock: clock, Knock: knock.Host, RoundTrip: knock.RoundTrip, Try: knock.Try, Exists: exists, Log: log,
+		Runtime: rt, Conn: client, Sampler: newSampler(ctx, rt), Clock: clock, Knock: knock.Host, RoundTrip: knock.RoundTrip, Try: knock.Try, Exists: exists,
+		Directory: directory, Log: log,
 	})
 	if err != nil {
 		return err
