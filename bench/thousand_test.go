@@ -177,12 +177,12 @@ func newPlane(ctx context.Context, dir string, say chan<- line) (*control.Plane,
 	const user, password = "otto-control", "secret"
 	served, err := broker.Start(ctx, broker.Options{
 		Dir: filepath.Join(dir, "store"), Listen: "127.0.0.1:0", MaxNodes: thousandNodes, Log: log,
-		Authorize: func(username, given string) (broker.Permissions, bool) {
-			if username == user {
-				return broker.Permissions{Publish: []string{wire.Root + "/#"}, ReadAll: true}, given == password
+		Authorize: func(l broker.Login) (broker.Permissions, bool) {
+			if l.Username == user {
+				return broker.Permissions{Publish: []string{wire.Root + "/#"}, ReadAll: true, Class: broker.Control}, l.Password == password
 			}
-			publish, subscribe := wire.NodePermissions(username)
-			return broker.Permissions{Publish: publish, Subscribe: subscribe}, plane.Authorize(username, given)
+			publish, subscribe := wire.NodePermissions(l.Username)
+			return broker.Permissions{Publish: publish, Subscribe: subscribe, Class: broker.Node}, plane.Authorize(l.Username, l.Password, l.Key)
 		},
 	})
 	if err != nil {

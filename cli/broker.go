@@ -13,7 +13,6 @@ import (
 	"github.com/otto-edge/otto/config"
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/mqtt"
-	"github.com/otto-edge/otto/wire"
 )
 
 // brokerPlan is where the broker is, and whether it is ours.
@@ -85,9 +84,6 @@ func ourBroker(c config.MQTT, remote bool) brokerPlan {
 	}
 	if c.Host != "" && isLoopback(p.listen) {
 		p.nodes.Addresses = nil // another machine's loopback is not ours
-	}
-	if c.TLS != nil {
-		p.nodes.TLS = &wire.TLS{CA: c.TLS.CA, ServerName: c.TLS.ServerName}
 	}
 	p.nodes.Ours = true
 	p.nodes.Description = p.listen + " (served by Otto)"

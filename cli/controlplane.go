@@ -3,12 +3,10 @@ package cli
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +14,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/api"
 	"github.com/otto-edge/otto/bootstrap"
+	"github.com/otto-edge/otto/config"
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/control/store"
@@ -60,10 +59,7 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 	if err != nil {
 		return err
 	}
-	auth := &authorizer{
-		password: rand.Text(), viewer: settings.MQTT.Username, viewerPassword: settings.MQTT.Password, local: isLoopback(plan.listen),
-	}
-	served, err := startBroker(ctx, d, settings, plan, auth, log)
+	served, err := openStore(ctx, d, log)
 	if err != nil {
 		return err
 	}
@@ -81,27 +77,13 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 
 	reach := bootstrap.New(bootstrap.Options{Log: log, TakeOver: settings.TakeOver})
 	defer reach.Close()
-	username, password, id := controlUser, auth.password, "otto-control-"+rand.Text()
-	if plan.listen == "" {
-		username, password = settings.MQTT.Username, settings.MQTT.Password
-	}
-	clientTLS, err := settings.MQTT.TLS.Config()
-	if err != nil {
-		return err
-	}
-	var plane *control.Plane
-	options := mqtt.ClientOptions{
-		Brokers: []string{plan.dial}, TLS: clientTLS, ClientID: id, Username: username, Password: password, Log: log,
-		OnConnect: func(session uint64) { plane.Connected(session) },
-	}
-	options.OnDisconnect = func(err error) { plane.Disconnected(err) }
 	events, err := journal.Open(d.path(fileEvents), journal.Limit)
 	if err != nil {
 		return err
 	}
 	defer events.Close()
 	conn := &lateConn{}
-	plane, err = control.New(ctx, control.Options{
+	plane, err := control.New(ctx, control.Options{
 		Name: settings.Name, Version: settings.Version, Store: kept, Create: create, Conn: conn,
 		Reach: fleet{reach, plan.port}, Broker: plan.nodes, Journal: events, Kick: served.Disconnect, Try: knock.Try, Log: log,
 		Files: d.files, Snapshots: snapshots{d, reach}, Ailments: self.ailments, KnownID: remembered.ClusterID,
@@ -109,11 +91,20 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 	if err != nil {
 		return explainLost(d, err)
 	}
-	auth.plane.Store(plane)
-	topic, will := plane.Will()
-	options.Will = &mqtt.Message{Topic: topic, QoS: 1, Retain: true, Payload: will}
+	auth := &authorizer{
+		plane: plane, log: log, password: rand.Text(), viewer: settings.MQTT.Username, viewerPassword: settings.MQTT.Password, local: isLoopback(plan.listen),
+	}
+	if err := serveMQTT(ctx, served, d, settings, plan, auth); err != nil {
+		return err
+	}
+	options, err := clientOptions(plane, settings.MQTT, plan, auth.password)
+	if err != nil {
+		return err
+	}
+	options.Log = log
 	client := mqtt.NewClient(options)
 	conn.Client = client
+	topic, will := options.Will.Topic, options.Will.Payload
 	if id := plane.ClusterID(); create || remembered.ClusterID != id {
 		remembered.ClusterID = id
 		if create {
@@ -161,23 +152,29 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 	return nil
 }
 
+// clientOptions are those of the control plane's own client.
+func clientOptions(p *control.Plane, m config.MQTT, plan brokerPlan, password string) (mqtt.ClientOptions, error) {
+	o := mqtt.ClientOptions{
+		Brokers: []string{plan.dial}, ClientID: "otto-control-" + rand.Text(), Username: controlUser, Password: password,
+		OnConnect: p.Connected, OnDisconnect: p.Disconnected,
+	}
+	t := p.BrokerTLS()
+	if plan.listen == "" {
+		o.Username, o.Password, t = m.Username, m.Password, m.TLS
+	}
+	topic, will := p.Will()
+	o.Will = &mqtt.Message{Topic: topic, QoS: 1, Retain: true, Payload: will}
+	var err error
+	o.TLS, err = t.Config()
+	return o, err
+}
+
 // lateConn is the client, which is made after the plane that uses it: its will
 // depends on the plane's epoch.
 type lateConn struct{ *mqtt.Client }
 
-func startBroker(ctx context.Context, d stateDir, s controlFile, p brokerPlan, a *authorizer, log *slog.Logger) (*broker.Broker, error) {
-	o := broker.Options{Dir: d.path(dirStore), Listen: p.listen, MaxNodes: s.Nodes, Authorize: a.authorize, Log: log}
-	if p.listen != "" && s.MQTT.TLS != nil {
-		if s.MQTT.TLS.Cert == "" {
-			return nil, errors.New("mqtt.tls: a broker served by Otto needs cert and key: add them, or set mqtt.embedded to false for a broker of your own")
-		}
-		pair, err := tls.X509KeyPair([]byte(s.MQTT.TLS.Cert), []byte(s.MQTT.TLS.Key))
-		if err != nil {
-			return nil, fmt.Errorf("mqtt.tls: %w", err)
-		}
-		o.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	}
-	b, err := broker.Start(ctx, o)
+func openStore(ctx context.Context, d stateDir, log *slog.Logger) (*broker.Broker, error) {
+	b, err := broker.Start(ctx, broker.Options{Dir: d.path(dirStore), Log: log})
 	if errors.Is(err, broker.ErrLocked) {
 		return nil, fmt.Errorf("another control plane uses %s: %w", d.path(dirStore), err)
 	}
@@ -189,40 +186,6 @@ func explainLost(d stateDir, err error) error {
 		return err
 	}
 	return fmt.Errorf("%w (%s): nothing was changed and services run on. Move that directory away and run `otto cluster restore`, or run `otto cluster start --new-state` to take otto.yaml as the truth", err, d.path(dirStore))
-}
-
-// authorizer says who may do what at our broker. It is asked from several
-// goroutines.
-type authorizer struct {
-	password               string // of the control plane
-	viewer, viewerPassword string // mqtt.username and mqtt.password, which may read, and publish as applications do
-	local                  bool   // only this machine reaches the broker: its applications need no user
-	plane                  atomic.Pointer[control.Plane]
-}
-
-func (a *authorizer) authorize(username, password string) (broker.Permissions, bool) {
-	p := a.plane.Load()
-	switch {
-	case username == controlUser:
-		return broker.Permissions{Publish: []string{wire.Root + "/#"}, ReadAll: true, Class: broker.Control}, control.SecretEqual(a.password, password)
-	case username == "" && a.viewer == "" && a.local:
-		return broker.Permissions{Publish: metricTopics(p), Subscribe: wire.MetricsFilters(), Class: broker.Person}, true
-	case username == "" && a.viewer == "":
-		return broker.Permissions{Subscribe: wire.MetricsFilters()}, true
-	case username == a.viewer && username != "":
-		return broker.Permissions{Publish: metricTopics(p), Subscribe: wire.PublicFilters(), Class: broker.Person}, control.SecretEqual(a.viewerPassword, password)
-	}
-	publish, subscribe := wire.NodePermissions(username)
-	return broker.Permissions{Publish: publish, Subscribe: subscribe, Class: broker.Node}, p != nil && wire.ValidID(username) && p.Authorize(username, password)
-}
-
-// metricTopics are where applications may publish: exactly where a requirement
-// wants a number from.
-func metricTopics(p *control.Plane) []string {
-	if p == nil {
-		return nil
-	}
-	return p.MetricTopics()
 }
 
 // saveView keeps the last view on disk, for a status without a control plane.

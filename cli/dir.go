@@ -30,6 +30,7 @@ const (
 	fileEvents      = "events.jsonl" // what has happened
 	fileLog         = "control.log"  // of the control plane
 	fileRecoveryKey = "recovery.key" // that snapshots are sealed with
+	fileCA          = "ca.pem"       // of our broker, for people's tools
 	fileLock        = "start.lock"   // held by the command that changes something
 	fileControlLock = "control.lock" // held by the control plane
 	dirStore        = "store"

@@ -289,7 +289,7 @@ func (k *known) tryBroker(ctx context.Context, remote bool) *doctor.Broker {
 		return &doctor.Broker{Address: plan.dial, Took: time.Since(began)}
 	}
 	b := &doctor.Broker{Address: net.JoinHostPort(cmpOr(k.mqtt.Host, "127.0.0.1"), strconv.Itoa(k.mqtt.Port))}
-	t, err := k.mqtt.TLS.Config()
+	t, err := k.brokerTLS().Config()
 	if err == nil {
 		err = mqtt.Probe(ctx, b.Address, t, k.mqtt.Username, k.mqtt.Password)
 	}
@@ -299,6 +299,16 @@ func (k *known) tryBroker(ctx context.Context, remote bool) *doctor.Broker {
 	}
 	b.Took = time.Since(began)
 	return b
+}
+
+// brokerTLS is how the broker is spoken to: in our own way where it is ours.
+func (k *known) brokerTLS() *wire.TLS {
+	ca, err := os.ReadFile(k.dir.path(fileCA))
+	var c clusterFile
+	if err != nil || k.dir.read(fileCluster, &c) != nil {
+		return k.mqtt.TLS
+	}
+	return &wire.TLS{CA: string(ca), ServerName: c.ClusterID, Own: true}
 }
 
 // openToOthers are the state directory and what is directly in it, as far as

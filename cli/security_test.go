@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/config"
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/control/store"
 	"github.com/otto-edge/otto/mqtt"
@@ -23,9 +25,12 @@ import (
 // guarded is a control plane with our broker, as production wires it, and two
 // nodes that are enrolled but have no agents.
 type guarded struct {
+	dir      stateDir
 	addr     string
 	password string // of the control plane
 	plane    *control.Plane
+
+	installed func(node string)
 
 	mu       sync.Mutex
 	enrolled map[string]wire.Enrolment
@@ -34,8 +39,11 @@ type guarded struct {
 // Ensure implements control.Reach.
 func (g *guarded) Ensure(_ context.Context, n otto.Node, e wire.Enrolment, _ func(string), _ func(context.Context) error) ([]string, error) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.enrolled[n.ID] = e
+	g.mu.Unlock()
+	if g.installed != nil {
+		g.installed(n.ID)
+	}
 	return nil, nil
 }
 
@@ -66,20 +74,23 @@ func guard(t *testing.T, viewer, viewerPassword string) *guarded {
 type identity struct {
 	viewer, viewerPassword string
 	local                  bool
+	plain                  config.Plain
+	clusterID              string            // drawn if empty
+	stored                 map[string]any    // documents of a state that is there already
+	installed              func(node string) // returns when the node's agent is installed
 }
 
 func guardAs(t *testing.T, who identity) *guarded {
 	t.Helper()
 	ctx := t.Context()
 	log := slog.New(slog.DiscardHandler)
-	g := &guarded{enrolled: map[string]wire.Enrolment{}, password: "of the control plane"}
-	auth := &authorizer{password: g.password, viewer: who.viewer, viewerPassword: who.viewerPassword, local: who.local}
-	served, err := startBroker(ctx, stateDir(t.TempDir()), controlFile{}, brokerPlan{listen: "127.0.0.1:0"}, auth, log)
+	g := &guarded{enrolled: map[string]wire.Enrolment{}, password: "of the control plane", installed: who.installed}
+	g.dir = stateDir(t.TempDir())
+	served, err := openStore(ctx, g.dir, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = served.Close() })
-	g.addr = served.Addr()
 	nc, err := served.Conn()
 	if err != nil {
 		t.Fatal(err)
@@ -88,16 +99,30 @@ func guardAs(t *testing.T, who identity) *guarded {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for key, document := range who.stored {
+		if err := kept.Put(ctx, key, document); err != nil {
+			t.Fatal(err)
+		}
+	}
 	conn := &lateConn{}
-	plane, err := control.New(ctx, control.Options{Name: "guarded", Store: kept, Create: true, Conn: conn, Reach: g, Log: log})
+	plane, err := control.New(ctx, control.Options{
+		Name: "guarded", Store: kept, Create: who.stored == nil, KnownID: who.clusterID, Conn: conn, Reach: g, Log: log, Broker: control.Broker{Ours: true}, Kick: served.Disconnect,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	g.plane = plane
-	auth.plane.Store(plane)
-	conn.Client = mqtt.NewClient(mqtt.ClientOptions{
-		Brokers: []string{g.addr}, ClientID: "plane", Username: controlUser, Password: g.password, OnConnect: plane.Connected,
-	})
+	auth := &authorizer{plane: plane, log: log, password: g.password, viewer: who.viewer, viewerPassword: who.viewerPassword, local: who.local}
+	settings := controlFile{MQTT: config.MQTT{Plain: who.plain}}
+	if err := serveMQTT(ctx, served, g.dir, settings, brokerPlan{listen: "127.0.0.1:0"}, auth); err != nil {
+		t.Fatal(err)
+	}
+	g.addr = served.Addr()
+	options, err := clientOptions(plane, settings.MQTT, brokerPlan{listen: g.addr, dial: g.addr}, g.password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Client = mqtt.NewClient(options)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = conn.Run(ctx) })
@@ -118,13 +143,21 @@ func guardAs(t *testing.T, who identity) *guarded {
 func (g *guarded) target(who string) mqtttest.Target {
 	switch e, ok := g.enrolment(who); {
 	case ok:
-		return mqtttest.Target{Addr: g.addr, Username: e.Username, Password: e.Password}
+		return mqtttest.Target{Addr: g.addr, TLS: configOf(e.TLS), Username: e.Username, Password: e.Password}
 	case who == "control":
-		return mqtttest.Target{Addr: g.addr, Username: controlUser, Password: g.password}
+		return mqtttest.Target{Addr: g.addr, TLS: configOf(g.plane.BrokerTLS()), Username: controlUser, Password: g.password}
 	case who == "viewer":
 		return mqtttest.Target{Addr: g.addr, Username: "viewer", Password: "may look"}
 	}
 	return mqtttest.Target{Addr: g.addr}
+}
+
+func configOf(t *wire.TLS) *tls.Config {
+	c, err := t.Config()
+	if err != nil {
+		panic(err)
+	}
+	return c
 }
 
 // topics are all that there are, for two nodes, one service, and an application
@@ -267,24 +300,37 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 	g := guard(t, "viewer", "may look")
 	n1, _ := g.enrolment("n1")
 	n2, _ := g.enrolment("n2")
-	for _, tt := range []struct{ name, username, password string }{
-		{"a node without a password", "n1", ""},
-		{"a node with another's password", "n1", n2.Password},
-		{"a node that is not enrolled", "n3", n1.Password},
-		{"the control plane without a password", controlUser, ""},
-		{"the control plane with a node's password", controlUser, n1.Password},
-		{"the viewer without a password", "viewer", ""},
-		{"nobody, where there is a viewer", "", ""},
-		{"a wildcard as a name", "+", n1.Password},
-		{"a path as a name", "n1/status", n1.Password},
+	if n1.Password != "" {
+		t.Fatal("a new node has a password")
+	}
+	keyless := configOf(g.plane.BrokerTLS())
+	for _, tt := range []struct {
+		name               string
+		over               *tls.Config
+		username, password string
+	}{
+		{"a node without TLS", nil, "n1", ""},
+		{"a node without its key", keyless, "n1", ""},
+		{"a node without its key, with its client id", keyless, "n1", n1.ClientID},
+		{"a node with another's key", configOf(n2.TLS), "n1", ""},
+		{"a node that is not enrolled", configOf(n1.TLS), "n3", ""},
+		{"the control plane without a password", keyless, controlUser, ""},
+		{"the control plane with a node's key", configOf(n1.TLS), controlUser, ""},
+		{"the control plane without TLS", nil, controlUser, g.password},
+		{"the viewer without a password", nil, "viewer", ""},
+		{"the viewer with a node's key", configOf(n1.TLS), "viewer", ""},
+		{"nobody, where there is a viewer", nil, "", ""},
+		{"nobody with a node's key", configOf(n1.TLS), "", ""},
+		{"a wildcard as a name", configOf(n1.TLS), "+", ""},
+		{"a path as a name", configOf(n1.TLS), "n1/status", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := mqtt.Probe(t.Context(), g.addr, nil, tt.username, tt.password); !errors.Is(err, mqtt.ErrRefused) {
+			if err := mqtt.Probe(t.Context(), g.addr, tt.over, tt.username, tt.password); !errors.Is(err, mqtt.ErrRefused) {
 				t.Errorf("let in: %v", err)
 			}
 		})
 	}
-	if err := mqtt.Probe(t.Context(), g.addr, nil, n1.Username, n1.Password); err != nil {
+	if err := mqtt.Probe(t.Context(), g.addr, configOf(n1.TLS), "n1", ""); err != nil {
 		t.Errorf("n1 is kept out: %v", err)
 	}
 }
@@ -312,7 +358,7 @@ func TestNameOfANodeIsNoClientID(t *testing.T) {
 	for _, who := range []string{"anybody", "n2"} {
 		for _, id := range []string{"n1", "n1-", ""} {
 			if id == "" { // the broker must choose one, or refuse
-				_ = mqtt.Probe(t.Context(), g.addr, nil, g.target(who).Username, g.target(who).Password)
+				_ = mqtt.Probe(t.Context(), g.addr, g.target(who).TLS, g.target(who).Username, g.target(who).Password)
 				continue
 			}
 			_ = mqtttest.RawConnect(t, g.target(who), id, nil).Close()

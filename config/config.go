@@ -47,7 +47,20 @@ type MQTT struct {
 	Password string
 	// TLS holds the PEM text of the files that otto.yaml names; nil means without.
 	TLS *wire.TLS
+	// Plain is from where clients may come without TLS to a broker that Otto serves;
+	// empty means PlainLAN, or PlainOff with TLS.
+	Plain Plain
 }
+
+// Plain is from where MQTT in the clear is taken.
+type Plain string
+
+// The values of Plain.
+const (
+	PlainLAN   Plain = "lan"   // this machine and the networks that it is in
+	PlainLocal Plain = "local" // this machine alone
+	PlainOff   Plain = "off"
+)
 
 // Embedded says whether Otto serves MQTT itself.
 type Embedded string

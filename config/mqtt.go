@@ -42,6 +42,14 @@ func mqttObject() object[mqtt] {
 				}
 			}},
 			"tls": tlsKey(),
+			"plain": {
+				"From where people's tools may come without TLS to the broker that Otto serves: lan, local for this machine alone, or off; lan by default, off with tls. Nodes always use TLS.",
+				schema{"enum": []any{"lan", "local", "off"}},
+				func(r *reader, v value, m *mqtt) {
+					word, _ := choice("lan", "local", "off").read(r, v)
+					m.Plain = Plain(word)
+				},
+			},
 		},
 	}
 }

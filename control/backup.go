@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -52,7 +53,10 @@ func StoredBackup(ctx context.Context, s Store) (backup.Backup, error) {
 		}
 	}
 	d, err := decodeDocuments(b.Documents)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNewerState):
+		return b, err
+	case err != nil:
 		return b, otto.ErrStateLost
 	}
 	b.Cluster = d.identity.Name

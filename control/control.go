@@ -70,7 +70,7 @@ type Broker struct {
 	Addresses []string
 	TLS       *wire.TLS
 	// Username and Password are those of a broker that is not ours; empty means
-	// that each node gets its own.
+	// that each node gets its own. At ours each node has a key of its own.
 	Username, Password string
 	Ours               bool   // it is served by this process
 	Description        string // for people
@@ -90,8 +90,9 @@ type Options struct {
 	Try func(ctx context.Context, probe otto.Probe, address string) error
 	// Journal keeps the events; nil keeps them in memory.
 	Journal *journal.Journal
-	// Kick ends a node's connections to the broker; nil where Otto does not serve it.
-	Kick func(node string)
+	// Kick ends a node's connections to the broker, but those by this key if it is not
+	// nil; nil where Otto does not serve it.
+	Kick func(node string, but []byte)
 	// Snapshots, if there is one, takes sealed backups to nodes, and Files is what
 	// is kept beside the store and belongs into each backup.
 	Snapshots Snapshots
@@ -113,7 +114,7 @@ type Plane struct {
 	watchMu sync.Mutex
 	watch   chan struct{} // closed when there is a new view
 
-	users        sync.Map                 // of enrolled nodes: id to secret, for the broker to ask at any time
+	users        sync.Map                 // of enrolled nodes: id to credentials, for the broker to ask at any time
 	metricTopics atomic.Pointer[[]string] // likewise
 
 	// Everything below belongs to the loop.
@@ -148,6 +149,7 @@ type Plane struct {
 	assigned   basis                // what the assignments were made from
 	where      whereabouts          // of instances
 	machines   map[string]string    // that were recognized and are not stored yet
+	keyed      map[string]bool      // nodes that have used their key and still have a password
 	unsaid     map[string]bool      // services whose summary could not be published
 	summarized basis                // what the summaries were made from
 	foreign    string               // another cluster on the same broker
@@ -190,7 +192,7 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 	}
 	p := &Plane{
 		Options: o, inbox: make(chan func(), inboxSize), ended: make(chan struct{}), watch: make(chan struct{}),
-		nodes: map[string]*node{}, lookout: lookout.New(o.Try), troubles: map[string]trouble{}, unbuilt: map[build]evidence{}, watched: map[string]watched{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, standIns: map[string]standIn{}, started: time.Now(),
+		nodes: map[string]*node{}, lookout: lookout.New(o.Try), troubles: map[string]trouble{}, unbuilt: map[build]evidence{}, watched: map[string]watched{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, standIns: map[string]standIn{}, keyed: map[string]bool{}, started: time.Now(),
 		notices: make(chan struct{}, maxNotices),
 	}
 	p.stored = &noting{Store: o.Store}
@@ -356,12 +358,6 @@ func (p *Plane) publishView() {
 	p.view.Store(c)
 	close(p.watch)
 	p.watch = make(chan struct{})
-}
-
-// Authorize returns the node that has this secret, for the broker to let in.
-func (p *Plane) Authorize(username, password string) bool {
-	secret, ok := p.users.Load(username)
-	return ok && SecretEqual(secret.(string), password)
 }
 
 // publish sends a message and leaves the rest to the next connect.

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"time"
@@ -39,9 +40,59 @@ const (
 
 // identity is made once, at the first start of a cluster.
 type identity struct {
+	// Format is the stateFormat that the documents are written in, 0 of the builds
+	// before there were formats.
+	Format int
+	Name   string
+	// ClusterID also is the name of the broker in its certificate.
+	ClusterID string
+	Key       ed25519.PrivateKey // signs assignments
+	Authority authority          // signs the broker's certificates
+}
+
+// stateFormat rises when builds that do not know it must keep away from the documents.
+// Those before 1 let nodes in by passwords, which have ended since.
+const stateFormat = 1
+
+// storedIdentity is an identity as it is stored. Builds before there were formats look
+// for the cluster's name in Name, and refuse a state that has another one there.
+type storedIdentity struct {
+	Format    int                `json:"format,omitempty"`
 	Name      string             `json:"name"`
+	Cluster   string             `json:"cluster,omitempty"`
 	ClusterID string             `json:"cluster_id"`
-	Key       ed25519.PrivateKey `json:"key"` // signs assignments
+	Key       ed25519.PrivateKey `json:"key"`
+	Authority authority          `json:"authority,omitzero"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (i identity) MarshalJSON() ([]byte, error) {
+	s := storedIdentity{Format: i.Format, Name: i.Name, ClusterID: i.ClusterID, Key: i.Key, Authority: i.Authority}
+	if i.Format > 0 {
+		s.Cluster, s.Name = i.Name, i.Name+" (kept by a newer Otto: use that version)"
+	}
+	return json.Marshal(s)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (i *identity) UnmarshalJSON(b []byte) error {
+	var s storedIdentity
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	*i = identity{Format: s.Format, Name: s.Name, ClusterID: s.ClusterID, Key: s.Key, Authority: s.Authority}
+	if s.Format > 0 {
+		i.Name = s.Cluster
+	}
+	return nil
+}
+
+// newer is an error if the documents are of a build that knows more than this one.
+func (i identity) newer() error {
+	if i.Format > stateFormat {
+		return fmt.Errorf("%w (format %d, this one knows %d)", errNewerState, i.Format, stateFormat)
+	}
+	return nil
 }
 
 // desired is what should be, and where.
@@ -76,7 +127,10 @@ type desired struct {
 // secrets are a node's own, made at its enrolment and stable for life.
 type secrets struct {
 	ClientID string `json:"client_id"`
-	Password string `json:"password"`
+	// Password is for a broker that is not ours, and what a node of a former build has
+	// until it has used its Key.
+	Password string             `json:"password,omitempty"`
+	Key      ed25519.PrivateKey `json:"key,omitempty"`
 }
 
 // ClusterID is the cluster's. It never changes.
@@ -96,15 +150,17 @@ func (p *Plane) load(ctx context.Context) error {
 			return err
 		}
 		p.identity = identity{Name: p.Name, ClusterID: cmp.Or(p.KnownID, secret()), Key: key}
-		if err := p.Store.Put(ctx, keyIdentity, p.identity); err != nil {
-			return err
-		}
+	case p.identity.newer() != nil:
+		return p.identity.newer()
 	case p.identity.Name != p.Name:
 		return fmt.Errorf("the stored state is of cluster %q, not of %q: put the name back, or stop and uninstall that cluster first", p.identity.Name, p.Name)
 	case p.KnownID != "" && p.identity.ClusterID != p.KnownID:
 		return fmt.Errorf("the stored state is of another cluster (id %s) than cluster.json says (id %s): put together what belongs together", p.identity.ClusterID, p.KnownID)
 	case len(p.identity.Key) != ed25519.PrivateKeySize:
 		return fmt.Errorf("%w: the signing key is unusable", otto.ErrStateLost)
+	}
+	if err := p.completeIdentity(ctx); err != nil {
+		return err
 	}
 	for key, into := range map[string]any{keyEpoch: &p.epoch, keyDesired: &p.desired, keyEnrolled: &p.enrolled} {
 		found, err := p.Store.Get(ctx, key, into)
@@ -115,8 +171,8 @@ func (p *Plane) load(ctx context.Context) error {
 			return err
 		}
 	}
-	for node, s := range p.enrolled {
-		p.users.Store(node, s.Password)
+	for node := range p.enrolled {
+		p.admit(node)
 	}
 	if _, err := p.Store.Get(ctx, keyDeposed, &p.deposed); err != nil {
 		return err
@@ -134,6 +190,20 @@ func (p *Plane) load(ctx context.Context) error {
 	return p.Store.Put(ctx, keyEpoch, p.epoch)
 }
 
+// completeIdentity stores what a new cluster has, or one of a former build still lacks.
+func (p *Plane) completeIdentity(ctx context.Context) (err error) {
+	if p.identity.Format == stateFormat && !p.identity.Authority.none() {
+		return nil
+	}
+	if p.identity.Authority.none() {
+		if p.identity.Authority, err = newAuthority(p.identity.ClusterID); err != nil {
+			return err
+		}
+	}
+	p.identity.Format = stateFormat
+	return p.Store.Put(ctx, keyIdentity, p.identity)
+}
+
 // missing writes the empty document of a new cluster. In one that has been
 // started before there are no empty documents: one that is not there is lost,
 // and taking it for empty would stop every service.
@@ -144,26 +214,36 @@ func (p *Plane) missing(ctx context.Context, key string, empty any) error {
 	return p.Store.Put(ctx, key, empty)
 }
 
-// enroll makes the secrets of the nodes that have none, all in one write.
+// enroll makes the secrets that the nodes lack.
 func (p *Plane) enroll(nodes ...string) error {
+	return p.changeSecrets(nodes, func(node string, s secrets) (secrets, error) { return s.complete(node, p.Broker.Ours) })
+}
+
+// changeSecrets changes those of several nodes in one write.
+func (p *Plane) changeSecrets(nodes []string, change func(node string, s secrets) (secrets, error)) error {
 	all := maps.Clone(p.enrolled)
 	if all == nil {
 		all = map[string]secrets{}
 	}
+	var changed []string
 	for _, id := range nodes {
-		if _, ok := all[id]; !ok {
-			all[id] = secrets{ClientID: id + "-" + secret(), Password: secret()}
+		s, err := change(id, all[id])
+		if err != nil {
+			return err
+		}
+		if !s.equal(all[id]) {
+			all[id], changed = s, append(changed, id)
 		}
 	}
-	if len(all) == len(p.enrolled) {
+	if len(changed) == 0 {
 		return nil
 	}
 	if err := p.Store.Put(p.ctx, keyEnrolled, all); err != nil {
 		return err
 	}
 	p.enrolled = all
-	for _, id := range nodes {
-		p.users.Store(id, all[id].Password)
+	for _, id := range changed {
+		p.admit(id)
 	}
 	return nil
 }

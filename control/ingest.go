@@ -58,6 +58,8 @@ type node struct {
 	problem  string
 	warnings []string // of the machine, as its keeper found it
 
+	installed bool // the keeper has last found, or brought, this build's agent there, and heard it
+
 	check       *check    // under way
 	checked     time.Time // when the last one ended
 	checks      int       // that have ended since it was heard

@@ -80,7 +80,7 @@ func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enr
 			},
 			func(ctx context.Context) error { return p.reported(ctx, n) })
 		p.tell(ctx, func() {
-			n.step, n.problem, n.warnings = "", "", warnings
+			n.step, n.problem, n.warnings, n.installed = "", "", warnings, err == nil
 			p.dirty = true
 			if err != nil {
 				n.problem = wire.Plain(err.Error()) // the host has had its say in it
@@ -149,15 +149,21 @@ func (p *Plane) enrolment(n otto.Node) (wire.Enrolment, error) {
 	e := wire.Enrolment{
 		Cluster: p.Name, ClusterID: p.identity.ClusterID, NodeID: n.ID,
 		Brokers: p.Broker.Addresses, TLS: p.Broker.TLS,
-		ClientID: s.ClientID, Username: n.ID, Password: s.Password,
+		ClientID: s.ClientID, Username: n.ID,
 		ControlKey: p.identity.publicKey(), DockerURL: n.DockerURL,
 		Interval: p.desired.Wanted.Interval, Heartbeat: p.desired.Wanted.HeartbeatOf(n),
 	}
 	if e.Interval == 0 {
 		e.Interval = otto.DefaultInterval
 	}
-	if p.Broker.Username != "" {
+	var err error
+	switch {
+	case p.Broker.Ours:
+		e.TLS, err = p.tlsOf(n.ID)
+	case p.Broker.Username != "":
 		e.Username, e.Password = p.Broker.Username, p.Broker.Password
+	default:
+		e.Password = s.Password
 	}
-	return e, nil
+	return e, err
 }

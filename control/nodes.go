@@ -89,7 +89,7 @@ func (p *Plane) Remove(ctx context.Context, id string) error {
 			return err
 		}
 		if p.Kick != nil {
-			p.Kick(id)
+			p.Kick(id, nil)
 		}
 		p.forget(id)
 		return nil

@@ -462,6 +462,9 @@ func decodeDocuments(raw map[string]json.RawMessage) (documents, error) {
 			return d, fmt.Errorf("the backup's document %s is unreadable: %w", key, err)
 		}
 	}
+	if err := d.identity.newer(); err != nil {
+		return d, err
+	}
 	if len(d.identity.Key) != ed25519.PrivateKeySize || d.identity.ClusterID == "" {
 		return d, errors.New("the backup has no signing key of its cluster")
 	}

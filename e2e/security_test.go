@@ -1,6 +1,9 @@
 package e2e_test
 
 import (
+	"bytes"
+	"context"
+	"encoding/binary"
 	"fmt"
 	"io/fs"
 	"os"
@@ -8,9 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/otto-edge/otto/e2e/lab"
 )
@@ -30,6 +35,7 @@ nodes:
 services:
   - {name: echo, image: "otto-echo:1", environment: {PASSWORD: %s}}
 `, secrets[1], h.IP, l.Key, secrets[0]))
+	captured := capture(t, 1883)
 	c.Run("cluster", "start", "--accept-new-host-keys", "--log-level", "debug")
 
 	t.Run("ports", func(t *testing.T) {
@@ -67,10 +73,9 @@ services:
 			t.Fatal(err)
 		}
 		enrolment := h.SSH("cat .local/share/otto/guarded/agent.json")
-		_, rest, _ := strings.Cut(enrolment, `"password":"`)
-		password, _, _ := strings.Cut(rest, `"`)
-		if len(password) < 32 {
-			t.Fatalf("no password in the enrolment")
+		key, id := between(enrolment, `BEGIN PRIVATE KEY-----\n`, `\n`), between(enrolment, `"client_id":"`, `"`)
+		if len(key) < 32 || len(id) < 32 {
+			t.Fatalf("no key or client id in the enrolment")
 		}
 		processes := h.Exec("sh", "-c", "for pid in $(pgrep otto-agent); do tr '\\0' '\\n' </proc/$pid/cmdline; tr '\\0' '\\n' </proc/$pid/environ; done")
 		ours, err := exec.Command("sh", "-c", "for pid in $(pgrep -x otto); do tr '\\0' '\\n' </proc/$pid/cmdline; tr '\\0' '\\n' </proc/$pid/environ; done").Output()
@@ -84,13 +89,62 @@ services:
 			if text == "" {
 				t.Errorf("%s is empty", place)
 			}
-			for _, secret := range append(secrets, password) {
+			for _, secret := range append(secrets, key, id) {
 				if strings.Contains(text, secret) {
 					t.Errorf("%s has %s", place, secret)
 				}
 			}
 		}
+		wire := captured()
+		if len(wire) < 10_000 {
+			t.Fatalf("captured %d bytes between node and broker", len(wire))
+		}
+		for _, secret := range append(secrets, id, "MQTT", "otto/nodes", "otto-echo", "assignment") {
+			if bytes.Contains(wire, []byte(secret)) {
+				t.Errorf("on the wire there is %s", secret)
+			}
+		}
 	})
+}
+
+// between is what is between two texts, the first time.
+func between(s, before, after string) string {
+	_, rest, _ := strings.Cut(s, before)
+	found, _, _ := strings.Cut(rest, after)
+	return found
+}
+
+// capture keeps all that this machine sends and gets at a TCP port, as the network sees
+// it, until what it returns is called.
+func capture(t *testing.T, port uint16) func() []byte {
+	t.Helper()
+	all := uint16(unix.ETH_P_ALL)<<8 | uint16(unix.ETH_P_ALL)>>8
+	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(all))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20)
+	_ = unix.SetsockoptTimeval(socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan []byte, 1)
+	go func() {
+		var kept []byte
+		for packet := make([]byte, 1<<16); ctx.Err() == nil; {
+			n, err := unix.Read(socket, packet)
+			if err != nil || n < 40 || packet[0]>>4 != 4 || packet[9] != unix.IPPROTO_TCP {
+				continue
+			}
+			tcp := packet[packet[0]&15*4 : n]
+			if binary.BigEndian.Uint16(tcp) == port || binary.BigEndian.Uint16(tcp[2:]) == port {
+				kept = append(kept, tcp...)
+			}
+		}
+		_ = unix.Close(socket)
+		done <- kept
+	}()
+	stop := sync.OnceValue(func() []byte { cancel(); return <-done })
+	t.Cleanup(func() { stop() })
+	return stop
 }
 
 // listening are the addresses that a program's processes listen on, as ss tells.

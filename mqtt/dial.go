@@ -28,8 +28,18 @@ func dial(ctx context.Context, addr string, config *tls.Config) (net.Conn, error
 		_ = conn.Close()
 		return nil, fmt.Errorf("broker %s: %w", addr, tlsError(err))
 	}
-	return secure, nil
+	return secureConn{secure, conn}, nil
 }
+
+// secureConn closes without a farewell, for which a network that is cut could let it
+// wait.
+type secureConn struct {
+	*tls.Conn
+	raw net.Conn
+}
+
+// Close implements net.Conn.
+func (c secureConn) Close() error { return c.raw.Close() }
 
 func withServerName(config *tls.Config, addr string) *tls.Config {
 	if config.ServerName != "" {

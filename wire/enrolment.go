@@ -2,8 +2,6 @@ package wire
 
 import (
 	"crypto/ed25519"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,15 +36,6 @@ func (e Enrolment) Owner() otto.Owner {
 	return otto.Owner{Cluster: e.Cluster, ClusterID: e.ClusterID, Node: e.NodeID}
 }
 
-// TLS says how a broker is spoken to over TLS.
-type TLS struct {
-	CA         string `json:"ca,omitempty"`          // PEM of the authorities trusted; empty: the system's
-	ServerName string `json:"server_name,omitempty"` // if it differs from the address
-	// Cert and Key are PEM of the client's certificate, if the broker asks for one.
-	Cert string `json:"cert,omitempty"`
-	Key  string `json:"key,omitempty"`
-}
-
 // DecodeEnrolment reads agent.json and checks that nothing is missing.
 func DecodeEnrolment(b []byte) (Enrolment, error) {
 	var e Enrolment
@@ -68,26 +57,4 @@ func DecodeEnrolment(b []byte) (Enrolment, error) {
 		return e, errors.New("enrolment: negative interval")
 	}
 	return e, nil
-}
-
-// Config is what crypto/tls needs of t; nil for nil, which means without TLS.
-func (t *TLS) Config() (*tls.Config, error) {
-	if t == nil {
-		return nil, nil
-	}
-	c := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
-	if t.CA != "" {
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM([]byte(t.CA)) {
-			return nil, errors.New("the broker's CA is not a PEM certificate")
-		}
-	}
-	if t.Cert != "" {
-		pair, err := tls.X509KeyPair([]byte(t.Cert), []byte(t.Key))
-		if err != nil {
-			return nil, fmt.Errorf("certificate for the broker: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }

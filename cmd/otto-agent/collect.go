@@ -30,6 +30,9 @@ func collect(ctx context.Context, dir string, out io.Writer) error {
 	e, err := readEnrolment(dir)
 	note(err)
 	secrets.Add(e.Password, e.ClientID)
+	if e.TLS != nil {
+		secrets.Add(e.TLS.Key)
+	}
 	n.Assignment, err = heldAssignment(dir, e)
 	note(err)
 	if n.Assignment != nil {

@@ -21,11 +21,11 @@ import (
 )
 
 // openHome lets strangers read home/+/metrics/#, as a cluster does.
-func openHome(username, password string) (broker.Permissions, bool) {
-	if username == "" {
+func openHome(l broker.Login) (broker.Permissions, bool) {
+	if l.Username == "" {
 		return broker.Permissions{Subscribe: []string{"home/+/metrics/#"}}, true
 	}
-	return mqtttest.HomeUsers(username, password)
+	return mqtttest.HomeUsers(l)
 }
 
 // session connects by hand and does not wait for more than the answer.
@@ -255,11 +255,11 @@ func TestMQTT5IsSpoken(t *testing.T) {
 // BenchmarkThousandNodes has each of them say what a node says in a second, to one reader.
 func BenchmarkThousandNodes(b *testing.B) {
 	const nodes = 1000
-	home := mqtttest.StartBroker(b, broker.Options{MaxNodes: nodes, Authorize: func(username, _ string) (broker.Permissions, bool) {
-		if username == "owner" {
+	home := mqtttest.StartBroker(b, broker.Options{MaxNodes: nodes, Authorize: func(l broker.Login) (broker.Permissions, bool) {
+		if l.Username == "owner" {
 			return broker.Permissions{Subscribe: []string{"home/#"}, Class: broker.Control}, true
 		}
-		return broker.Permissions{Publish: []string{"home/" + username + "/#"}, Subscribe: []string{"home/order"}, Class: broker.Node}, true
+		return broker.Permissions{Publish: []string{"home/" + l.Username + "/#"}, Subscribe: []string{"home/order"}, Class: broker.Node}, true
 	}})
 	var got atomic.Int64
 	mqtttest.Connected(b, mqtttest.OwnerOf(home).Options("owner"), func(c *mqtt.Client) {

@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -39,7 +40,8 @@ type Options struct {
 	// Listen is host:port for MQTT. Port 0 takes a free one, see Broker.Addr.
 	// Empty: no MQTT, only the store.
 	Listen string
-	// TLS nil is MQTT in the clear. It may not require client certificates. With
+	// TLS nil is MQTT in the clear. It may ask for client certificates, which are not
+	// verified beyond that the client holds the key, and may not require them. With
 	// Plain, clients in the clear are served on the same port.
 	TLS   *tls.Config
 	Plain bool
@@ -48,8 +50,18 @@ type Options struct {
 	// Authorize says what a client may do, or that it may not connect at all. It is
 	// asked at each connect, from several goroutines; comparing in constant time
 	// is its duty. Nil lets nobody in.
-	Authorize func(username, password string) (Permissions, bool)
+	Authorize func(Login) (Permissions, bool)
 	Log       *slog.Logger // nil: silent
+}
+
+// Login is how a client presents itself.
+type Login struct {
+	Username, Password string
+	// Key is the public key of its certificate, in PKIX form; nil without one. The
+	// client has proven that it holds the private one.
+	Key   []byte
+	Plain bool // it came in the clear
+	From  netip.Addr
 }
 
 // Broker is an MQTT broker and a key-value store in this process.
@@ -67,7 +79,6 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	if err != nil || o.Dir == "" {
 		return nil, fmt.Errorf("broker: %q is not a directory for its store", o.Dir)
 	}
-	o.MaxNodes = cmp.Or(o.MaxNodes, 64)
 	lock, err := lockDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
@@ -87,14 +98,22 @@ func start(ctx context.Context, dir string, o Options) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{store: st}
-	if o.Listen == "" {
-		return b, nil
-	}
-	if b.gate, err = newGate(ctx, o, log); err != nil {
+	if err := b.Serve(ctx, o); err != nil {
 		st.close()
 		return nil, err
 	}
 	return b, nil
+}
+
+// Serve begins to serve MQTT, if o.Listen is set, for a broker that was started without:
+// what Authorize needs to know may be in the store. o.Dir does not count.
+func (b *Broker) Serve(ctx context.Context, o Options) (err error) {
+	if o.Listen == "" {
+		return nil
+	}
+	o.MaxNodes = cmp.Or(o.MaxNodes, 64)
+	b.gate, err = newGate(ctx, o, cmp.Or(o.Log, slog.New(slog.DiscardHandler)))
+	return err
 }
 
 // Conn opens a connection to the store, inside the process and with all rights
@@ -113,11 +132,12 @@ func (b *Broker) Addr() string {
 	return b.gate.listener.Addr().String()
 }
 
-// Disconnect ends all MQTT connections of a user at once. Their wills are
-// published. To keep the user out, let Authorize refuse it first.
-func (b *Broker) Disconnect(username string) {
+// Disconnect ends all MQTT connections of a user at once, but those of a client with
+// this key, if it is not nil. Their wills are published. To keep the user out, let
+// Authorize refuse it first.
+func (b *Broker) Disconnect(username string, but []byte) {
 	if b.gate != nil {
-		b.gate.disconnect(username)
+		b.gate.disconnect(username, but)
 	}
 }
 

@@ -274,15 +274,15 @@ func TestReplacedConnectionPublishesNoWill(t *testing.T) {
 
 func TestDisconnectedUserIsCutOffAtOnce(t *testing.T) {
 	removed := make(chan struct{})
-	b := mqtttest.StartBroker(t, broker.Options{Authorize: func(username, password string) (broker.Permissions, bool) {
+	b := mqtttest.StartBroker(t, broker.Options{Authorize: func(l broker.Login) (broker.Permissions, bool) {
 		select {
 		case <-removed:
-			if username == "sensor" {
+			if l.Username == "sensor" {
 				return broker.Permissions{}, false
 			}
 		default:
 		}
-		return mqtttest.HomeUsers(username, password)
+		return mqtttest.HomeUsers(l)
 	}})
 	owner := mqtttest.Connected(t, mqtttest.OwnerOf(b).Options("owner"), nil)
 	first := mqtttest.Connected(t, mqtttest.SensorOf(b).Options("first"), nil)
@@ -290,7 +290,7 @@ func TestDisconnectedUserIsCutOffAtOnce(t *testing.T) {
 
 	close(removed)
 	began := time.Now()
-	b.Disconnect("sensor")
+	b.Disconnect("sensor", nil)
 	mqtttest.Receive(t, first.Lost)
 	mqtttest.Receive(t, second.Lost)
 	if took := time.Since(began); took > time.Second {
@@ -300,11 +300,11 @@ func TestDisconnectedUserIsCutOffAtOnce(t *testing.T) {
 		t.Errorf("a removed user connects again: %v", err)
 	}
 	owner.Send(t, "home/x", 1, false, "still here")
-	b.Disconnect("nobody")
+	b.Disconnect("nobody", nil)
 }
 
 func TestStoreIsNotReachableOverMQTT(t *testing.T) {
-	b := mqtttest.StartBroker(t, broker.Options{Authorize: func(string, string) (broker.Permissions, bool) {
+	b := mqtttest.StartBroker(t, broker.Options{Authorize: func(broker.Login) (broker.Permissions, bool) {
 		return broker.Permissions{Publish: []string{"home/#"}, Class: broker.Node}, true
 	}})
 	kv := bucket(t, b)
@@ -322,7 +322,7 @@ func TestStoreIsNotReachableOverMQTT(t *testing.T) {
 }
 
 func TestUnusablePermissionsLetNobodyIn(t *testing.T) {
-	b := mqtttest.StartBroker(t, broker.Options{Authorize: func(string, string) (broker.Permissions, bool) {
+	b := mqtttest.StartBroker(t, broker.Options{Authorize: func(broker.Login) (broker.Permissions, bool) {
 		return broker.Permissions{Subscribe: []string{"#"}}, true
 	}})
 	if err := mqtt.Probe(t.Context(), b.Addr(), nil, "any", "any"); !errors.Is(err, mqtt.ErrRefused) {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -38,7 +39,7 @@ type gate struct {
 	listener  net.Listener
 	tls       *tls.Config // nil: only in the clear
 	plain     bool        // in the clear, too
-	authorize func(username, password string) (Permissions, bool)
+	authorize func(Login) (Permissions, bool)
 	nodes     int
 	log       *slog.Logger
 	complaints
@@ -207,16 +208,20 @@ func (g *gate) login(source netip.Prefix, conn net.Conn) (*guest, error) {
 	if err := conn.SetDeadline(now.Add(wholeLogin)); err != nil {
 		return nil, err
 	}
-	transport := conn
+	transport, said := conn, Login{Plain: true, From: addressOf(conn.RemoteAddr())}
 	const tlsHandshake = 0x16
 	switch {
 	case first[0] == tlsHandshake && g.tls != nil:
-		secure := tls.Server(&peeked{conn, r}, g.tls)
+		secure := secureConn{tls.Server(&peeked{conn, r}, g.tls), conn}
 		// The connection has a deadline.
 		if err := secure.HandshakeContext(context.Background()); err != nil {
 			return nil, err
 		}
 		transport, r = secure, bufio.NewReaderSize(secure, 512)
+		said.Plain = false
+		if certs := secure.ConnectionState().PeerCertificates; len(certs) > 0 {
+			said.Key = certs[0].RawSubjectPublicKeyInfo
+		}
 	case first[0] == tlsHandshake:
 		return nil, errors.New("it speaks TLS, which is not served here")
 	case !g.plain:
@@ -229,7 +234,8 @@ func (g *gate) login(source netip.Prefix, conn net.Conn) (*guest, error) {
 	}
 	can, ok := Permissions{}, false
 	if g.authorize != nil {
-		can, ok = g.authorize(c.username, c.password)
+		said.Username, said.Password = c.username, c.password
+		can, ok = g.authorize(said)
 	}
 	if err := can.check(); ok && err != nil {
 		g.log.Error("broker: permissions are unusable; the client is refused", "user", c.username, "error", err)
@@ -240,6 +246,7 @@ func (g *gate) login(source netip.Prefix, conn net.Conn) (*guest, error) {
 		return nil, g.refuse(transport, c.version, errLogin())
 	}
 	guest := g.guest(source, transport, r, c, can)
+	guest.key = said.Key
 	if err := g.place(guest, conn); err != nil {
 		return nil, err
 	}
@@ -344,10 +351,10 @@ func (g *gate) gone(one *guest) {
 	close(one.ended)
 }
 
-// disconnect ends all connections of a user.
-func (g *gate) disconnect(username string) {
+// disconnect ends the connections of a user but those with this key, if there is one.
+func (g *gate) disconnect(username string, but []byte) {
 	for _, one := range g.guests() {
-		if one.user == username {
+		if one.user == username && (but == nil || !bytes.Equal(one.key, but)) {
 			one.end(errRemoved)
 		}
 	}
@@ -392,3 +399,13 @@ type peeked struct {
 
 // Read implements net.Conn.
 func (p *peeked) Read(b []byte) (int, error) { return p.r.Read(b) }
+
+// secureConn is closed without a farewell, which would wait for a client that does not
+// read.
+type secureConn struct {
+	*tls.Conn
+	raw net.Conn
+}
+
+// Close implements net.Conn.
+func (c secureConn) Close() error { return c.raw.Close() }

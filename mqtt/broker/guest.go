@@ -24,6 +24,7 @@ type guest struct {
 	net.Conn
 	in     io.Reader // its CONNECT as the gate wrote it, then what comes from the network
 	user   string
+	key    []byte // of its certificate, nil without one
 	id     string // client id, as the client knows it
 	source netip.Prefix
 	can    Permissions

@@ -62,11 +62,7 @@ func (p *places[T]) remove(source netip.Prefix, one T) {
 // sourceOf is who counts as one: an address of IPv4, a network of IPv6, as everybody
 // has a whole one of those.
 func sourceOf(addr net.Addr) netip.Prefix {
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	ip := addressOf(addr)
 	bits := 64
 	if ip.Is4() {
 		bits = 32
@@ -76,4 +72,13 @@ func sourceOf(addr net.Addr) netip.Prefix {
 		return netip.Prefix{}
 	}
 	return prefix
+}
+
+// addressOf is the address without its zone; the zero one if it has none.
+func addressOf(addr net.Addr) netip.Addr {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return tcp.AddrPort().Addr().Unmap().WithZone("")
 }

@@ -49,13 +49,13 @@ func (tg Target) Options(id string) mqtt.ClientOptions {
 }
 
 // HomeUsers lets in an owner of home/# and a sensor with little rights.
-func HomeUsers(username, password string) (broker.Permissions, bool) {
+func HomeUsers(l broker.Login) (broker.Permissions, bool) {
 	switch {
-	case password != "secret":
+	case l.Password != "secret":
 		return broker.Permissions{}, false
-	case username == "owner":
+	case l.Username == "owner":
 		return broker.Permissions{Publish: []string{"home/#"}, Subscribe: []string{"home/#"}, Class: broker.Control}, true
-	case username == "sensor":
+	case l.Username == "sensor":
 		return broker.Permissions{
 			Publish:   []string{"home/sensor/status", "home/sensor/value"},
 			Subscribe: []string{"home/sensor/order", "home/owner/status"},
@@ -195,9 +195,10 @@ func RawConnect(t testing.TB, tg Target, id string, will *mqtt.Message) net.Conn
 		t.Fatal(err)
 	}
 	if tg.TLS != nil {
-		host, _, _ := net.SplitHostPort(tg.Addr)
 		config := tg.TLS.Clone()
-		config.ServerName = host
+		if host, _, _ := net.SplitHostPort(tg.Addr); config.ServerName == "" {
+			config.ServerName = host
+		}
 		conn = tls.Client(conn, config)
 	}
 	t.Cleanup(func() { _ = conn.Close() })

@@ -1,0 +1,91 @@
+package control
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func someIdentity(t *testing.T, format int) identity {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := newAuthority("c0ffee")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return identity{Format: format, Name: "home", ClusterID: "c0ffee", Key: key, Authority: ca}
+}
+
+// TestFormerBuildsRefuseANewerState is about those that know no formats: they compare the
+// name of the cluster, and start nothing if it is another one.
+func TestFormerBuildsRefuseANewerState(t *testing.T) {
+	was := someIdentity(t, stateFormat)
+	b, err := json.Marshal(was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var former struct {
+		Name      string             `json:"name"`
+		ClusterID string             `json:"cluster_id"`
+		Key       ed25519.PrivateKey `json:"key"`
+	}
+	if err := json.Unmarshal(b, &former); err != nil {
+		t.Fatal(err)
+	}
+	if former.Name == was.Name || !strings.Contains(former.Name, "newer Otto") || !former.Key.Equal(was.Key) {
+		t.Errorf("a former build reads %q", former.Name)
+	}
+	var now identity
+	if err := json.Unmarshal(b, &now); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(was, now); diff != "" {
+		t.Errorf("it comes back as another one (-was +now):\n%s", diff)
+	}
+}
+
+func TestNewerStateIsRefused(t *testing.T) {
+	raw, err := encodeDocuments(documents{identity: someIdentity(t, stateFormat+1), enrolled: map[string]secrets{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := decodeDocuments(raw); !errors.Is(err, errNewerState) {
+		t.Errorf("got %v", err)
+	}
+	raw, err = encodeDocuments(documents{identity: someIdentity(t, stateFormat), enrolled: map[string]secrets{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := decodeDocuments(raw); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSecretsAreCompletedAndStay(t *testing.T) {
+	atOther, err := secrets{}.complete("n1", false)
+	if err != nil || atOther.Password == "" || atOther.Key != nil {
+		t.Fatalf("for another broker: %v, %v", atOther, err)
+	}
+	atOurs, err := atOther.complete("n1", true)
+	if err != nil || atOurs.ClientID != atOther.ClientID || len(atOurs.Key) != ed25519.PrivateKeySize {
+		t.Fatalf("for our broker: %v, %v", atOurs, err)
+	}
+	if again, err := atOurs.complete("n1", true); err != nil || !again.equal(atOurs) {
+		t.Errorf("drawn anew: %v, %v", again, err)
+	}
+	cert, key, err := clientCertificate("n1", atOurs.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sameCert, sameKey, err := clientCertificate("n1", atOurs.Key); err != nil || sameCert != cert || sameKey != key {
+		t.Errorf("the same key is wrapped in another way: %v", err)
+	}
+}
