@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -323,6 +324,9 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		st.State = otto.InstanceFailed
 	default:
 		st.State = otto.InstanceWaiting
+	}
+	if (s.fenced || busy == doFence) && st.State.Runs() { // not for long, and it may run on another node by now
+		st.State, st.Reason = otto.InstanceWaiting, cmp.Or(s.blocked, "its lease had ended: it is being stopped")
 	}
 	if s.lost && !s.stopped { // also if it runs, as the engine has started it
 		st.State, st.Reason = otto.InstanceWaiting, s.blocked
