@@ -77,6 +77,9 @@ type Instance struct {
 	// Restart is how often a restart of it has been asked for. It is no part of the
 	// spec: the same container is stopped and started.
 	Restart uint64 `json:"restart,omitempty"`
+	// Pull has its image be asked for in the registry before a container is made, also if
+	// it is there.
+	Pull bool `json:"pull,omitempty"`
 	// Fenced says that the instance may be started on another node when this one
 	// is not heard: it must not run here without a lease.
 	Fenced bool `json:"fenced,omitempty"`

@@ -14,6 +14,7 @@ type Container struct {
 	Instance string // of LabelInstance
 	SpecHash string // of LabelSpec
 	Image    string // as asked for
+	ImageID  string // what that meant when it was made
 	State    ContainerState
 	Health   string // starting, healthy, unhealthy, unknown; empty without a health check
 	Ailment  string // why it is unhealthy, or why its health is unknown
@@ -81,11 +82,14 @@ func (s InstanceState) Runs() bool {
 
 // InstanceStatus is what an agent reports of one instance.
 type InstanceStatus struct {
-	Name        string        `json:"name"`
-	Service     string        `json:"service"`
-	State       InstanceState `json:"state"`
-	Image       string        `json:"image,omitempty"`
-	ContainerID string        `json:"container_id,omitempty"`
+	Name    string        `json:"name"`
+	Service string        `json:"service"`
+	State   InstanceState `json:"state"`
+	Image   string        `json:"image,omitempty"`
+	ImageID string        `json:"image_id,omitempty"` // that its container runs
+	// ImageNow is what the image's name means on the node now, if that is another one.
+	ImageNow    string `json:"image_now,omitempty"`
+	ContainerID string `json:"container_id,omitempty"`
 	// SpecHash is of the container that runs, which during an update is the former one.
 	SpecHash string    `json:"spec_hash,omitempty"`
 	Health   string    `json:"health,omitempty"`

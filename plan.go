@@ -7,6 +7,8 @@ type Plan struct {
 	Revision  uint64            `json:"revision"`
 	Changes   []Change          `json:"changes"`
 	Instances []PlannedInstance `json:"instances"`
+	// Notes are what applying the file does not change, and somebody may expect it to.
+	Notes []string `json:"notes"`
 	// Refused is what the file cannot have, and why: as long as there is any, it
 	// cannot be applied.
 	Refused []string `json:"refused"`

@@ -219,8 +219,11 @@ const (
 // Docker Compose's. Every field is omitted from JSON when empty, so that a
 // field added later does not change the Hash of specs that do not use it.
 type ContainerSpec struct {
-	Image       string            `json:"image"`
-	PullPolicy  string            `json:"pull_policy,omitempty"` // PullMissing when empty
+	Image      string `json:"image"`
+	PullPolicy string `json:"pull_policy,omitempty"` // PullMissing when empty
+	// Refresh is how often another container was asked for because its image's name means
+	// other content now. No file has it; the control plane carries it on.
+	Refresh     uint64            `json:"refresh,omitempty"`
 	Command     []string          `json:"command,omitempty"`
 	Entrypoint  []string          `json:"entrypoint,omitempty"`
 	Environment map[string]string `json:"environment,omitempty"`

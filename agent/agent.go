@@ -84,6 +84,7 @@ type Agent struct {
 
 	assignments chan otto.Assignment
 	changed     chan struct{} // something happened to a container
+	renamed     chan struct{} // names of images may mean others
 	stale       chan struct{} // the list of running containers is out of date
 	lost        chan error    // why the engine is no longer watched
 	connected   chan uint64   // number of the session that has just begun
@@ -108,6 +109,7 @@ func New(o Options) (*Agent, error) {
 		Options:     o,
 		assignments: make(chan otto.Assignment, 1),
 		changed:     make(chan struct{}, 1),
+		renamed:     make(chan struct{}, 1),
 		stale:       make(chan struct{}, 1),
 		lost:        make(chan error, 1),
 		connected:   make(chan uint64, 1),
@@ -300,7 +302,10 @@ func (a *Agent) answer(ctx context.Context) error {
 func (a *Agent) watch(ctx context.Context) error {
 	said := "" // once, and not each second for as long as it lasts
 	for ctx.Err() == nil {
-		err := a.Runtime.Watch(ctx, func() {
+		err := a.Runtime.Watch(ctx, func(images bool) {
+			if images {
+				signal(a.renamed)
+			}
 			signal(a.changed)
 			signal(a.stale)
 			said = ""

@@ -39,6 +39,7 @@ type converger struct {
 	known      bool               // whether containers are as the engine has them now
 	listed     bool               // whether the engine has ever told this agent what there is
 	images     []otto.Image       // that are there
+	meanings   map[string]string  // of the names of images: their ids
 	imagesAt   time.Time          // when to list them next
 	volumes    []string           // that are there; nil if that is not known
 	volumesAt  time.Time          // when to list them next
@@ -101,6 +102,8 @@ func (a *Agent) converge(ctx context.Context) error {
 			c.adopt(asg)
 		case <-a.changed:
 			c.known = false
+		case <-a.renamed:
+			c.imagesAt, c.known = time.Time{}, false
 		case err := <-a.lost: // said before the engine is asked, which may take its time to fail
 			c.sick(err.Error())
 			c.report(ctx, time.Now())

@@ -69,6 +69,18 @@ func (c *converger) listImages(ctx context.Context) {
 	}
 	slices.SortFunc(images, func(a, b otto.Image) int { return cmp.Compare(a.Name, b.Name) })
 	c.images = images[:min(len(images), maxImages)]
+	c.meanings = map[string]string{}
+	for _, ctr := range c.containers {
+		if _, known := c.meanings[ctr.Image]; known {
+			continue
+		}
+		id, err := c.Runtime.ImageID(ctx, ctr.Image)
+		if err != nil {
+			c.Log.Warn("not known what an image's name means", "image", ctr.Image, "err", err)
+			return
+		}
+		c.meanings[ctr.Image] = id
+	}
 }
 
 // listVolumes asks it for the volumes of the cluster, so that services go where their

@@ -291,7 +291,11 @@ func (c *converger) ended(ctx context.Context, ctr otto.Container) string {
 func (c *converger) pull(ctx context.Context, want wish) (warning string, err error) {
 	c.progress(want.Name, true)
 	defer c.progress(want.Name, false)
-	return c.Runtime.Pull(ctx, want.Spec)
+	spec := want.Spec
+	if want.Pull && spec.PullPolicy != otto.PullNever {
+		spec.PullPolicy = otto.PullAlways
+	}
+	return c.Runtime.Pull(ctx, spec)
 }
 
 func (c *converger) progress(instance string, pulling bool) {

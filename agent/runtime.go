@@ -55,8 +55,10 @@ type Runtime interface {
 	Exec(ctx context.Context, id string, command []string) (failed string, err error)
 	// Logs returns the last lines of a container's output, both streams together.
 	Logs(ctx context.Context, id string, lines int) ([]string, error)
-	// Watch calls changed after anything happened to any container of the engine,
-	// and once when it begins to watch. It returns when the connection to the
+	// ImageID returns what an image's name means on the node now; empty if no image has it.
+	ImageID(ctx context.Context, name string) (id string, err error)
+	// Watch calls changed after anything happened to any container or image of the engine,
+	// and once when it begins to watch; images says that it was an image. It returns when the connection to the
 	// engine breaks.
-	Watch(ctx context.Context, changed func()) error
+	Watch(ctx context.Context, changed func(images bool)) error
 }

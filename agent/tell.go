@@ -2,6 +2,9 @@ package agent
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -28,10 +31,28 @@ func (c *converger) statuses(all map[string]situation, now time.Time) []otto.Ins
 		}
 		st := status(s, do, pulling, now)
 		st.Fenced = st.Fenced && c.listed
+		c.tellImage(&st, s.containers)
 		st.OOMKills = c.kills.of[inst.Name]
 		list = append(list, st)
 	}
 	return list
+}
+
+// tellImage says which image an instance runs, and whether its name means another one on
+// the node by now.
+func (c *converger) tellImage(st *otto.InstanceStatus, have []otto.Container) {
+	i := slices.IndexFunc(have, func(o otto.Container) bool { return o.ID == st.ContainerID })
+	if i < 0 {
+		return
+	}
+	st.ImageID = have[i].ImageID
+	now := c.meanings[have[i].Image]
+	if now == "" || st.ImageID == "" || now == st.ImageID || c.work[st.Name] != nil {
+		return
+	}
+	st.ImageNow = now
+	st.Warning = strings.TrimPrefix(fmt.Sprintf("%s; image %s is another one on this node now than the one it runs: "+
+		"`otto service update --pull %s` takes it", st.Warning, have[i].Image, st.Service), "; ")
 }
 
 // greet publishes the birth at the begin of a session with the broker; the

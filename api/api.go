@@ -15,6 +15,7 @@
 //	POST /v1/nodes/ID/volumes/NAME/adopt  makes a volume of a node the cluster's, whoever made it
 //	POST /v1/plan            what would change if this otto.Wanted were applied, as otto.Plan
 //	POST /v1/services/NAME/restart      restarts its instances one after the other
+//	POST /v1/services/NAME/refresh      makes its containers anew from what its image is in the registry
 //	POST /v1/services/NAME/accept-data  has it go on with what is there of the data that it waits for
 //	GET  /v1/services/NAME/explanation  why a service is where it is, as otto.Explanation
 //	GET  /v1/nodes/ID/explanation       why a node is as it is, likewise
@@ -49,6 +50,7 @@ type Plane interface {
 	Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bool) ([]otto.Change, error)
 	Plan(ctx context.Context, w otto.Wanted) (otto.Plan, error)
 	Restart(ctx context.Context, service string) error
+	Refresh(ctx context.Context, service string) error
 	AcceptData(ctx context.Context, service string) error
 	AdoptVolume(ctx context.Context, node, volume string) error
 	Stop(ctx context.Context) error

@@ -72,6 +72,10 @@ func (p *plane) Plan(_ context.Context, w otto.Wanted) (otto.Plan, error) {
 	return otto.Plan{ID: "abc", Changes: []otto.Change{{Name: w.Nodes[0].ID}}}, p.called("plan")
 }
 
+func (p *plane) Refresh(_ context.Context, service string) error {
+	return p.called("refresh %s", service)
+}
+
 func (p *plane) Restart(_ context.Context, service string) error {
 	return p.called("restart %s", service)
 }
@@ -191,6 +195,7 @@ func TestClientAndServer(t *testing.T) {
 		func() error { return c.Remove(t.Context(), "pi-1") },
 		func() error { return c.TakeOver(t.Context()) },
 		func() error { return c.Restart(t.Context(), "web") },
+		func() error { return c.Refresh(t.Context(), "web") },
 		func() error { return c.AcceptData(t.Context(), "web") },
 		func() error { return c.AdoptVolume(t.Context(), "pi 1", "db") },
 		func() error {
@@ -208,7 +213,7 @@ func TestClientAndServer(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{
 		"apply base=7 dry=true", "backup", "stop", "uninstall volumes=true", "uninstall volumes=false",
-		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me", `move web to "pi 1" advised=true by me`, "accept the machine of pi 1", "remove pi-1", "take over", "restart web", "accept data of web", "adopt db of pi 1", "plan",
+		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me", `move web to "pi 1" advised=true by me`, "accept the machine of pi 1", "remove pi-1", "take over", "restart web", "refresh web", "accept data of web", "adopt db of pi 1", "plan",
 	}, p.calls); diff != "" {
 		t.Error(diff)
 	}

@@ -92,6 +92,11 @@ func (c *Client) Plan(ctx context.Context, w otto.Wanted) (p otto.Plan, err erro
 	return p, c.do(ctx, http.MethodPost, "/v1/plan", w, &p)
 }
 
+// Refresh makes the containers of a service anew from what its image is in the registry.
+func (c *Client) Refresh(ctx context.Context, service string) error {
+	return c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(service)+"/refresh", nil, nil)
+}
+
 // Restart restarts the instances of a service, one after the other.
 func (c *Client) Restart(ctx context.Context, service string) error {
 	return c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(service)+"/restart", nil, nil)

@@ -39,6 +39,7 @@ func NewServer(plane Plane, nodes Nodes, dir string, exit func()) *Server {
 	mux.HandleFunc("PUT /v1/wanted", s.apply)
 	mux.HandleFunc("POST /v1/plan", s.plan)
 	mux.HandleFunc("POST /v1/services/{id}/restart", s.restart)
+	mux.HandleFunc("POST /v1/services/{id}/refresh", s.refresh)
 	mux.HandleFunc("POST /v1/services/{id}/accept-data", s.acceptData)
 	mux.HandleFunc("POST /v1/nodes/{id}/volumes/{volume}/adopt", s.adoptVolume)
 	mux.HandleFunc("POST /v1/stop", s.stop)
@@ -279,6 +280,10 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) restart(w http.ResponseWriter, r *http.Request) {
 	answerError(w, s.plane.Restart(r.Context(), r.PathValue("id")))
+}
+
+func (s *Server) refresh(w http.ResponseWriter, r *http.Request) {
+	answerError(w, s.plane.Refresh(r.Context(), r.PathValue("id")))
 }
 
 func (s *Server) acceptData(w http.ResponseWriter, r *http.Request) {

@@ -91,6 +91,9 @@ func (a *app) printPlan(p otto.Plan) {
 		fmt.Fprintln(a.out)
 		table(a.out, false, 0, rows)
 	}
+	for _, note := range p.Notes {
+		fmt.Fprintln(a.out, "\nNote: "+note)
+	}
 	if len(p.Refused) > 0 {
 		fmt.Fprintln(a.out, "\nIt cannot be applied:")
 		for _, why := range p.Refused {

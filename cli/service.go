@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 func newService(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "service", Short: "Look at services, move, scale, restart and remove them", Args: noArgs, RunE: help}
-	c.AddCommand(newServiceList(a), newServiceShow(a), newMove(a), newServiceScale(a), newServiceRestart(a), newAcceptData(a), newServiceRemove(a))
+	c.AddCommand(newServiceList(a), newServiceShow(a), newMove(a), newServiceScale(a), newServiceRestart(a), newServiceUpdate(a), newAcceptData(a), newServiceRemove(a))
 	return c
 }
 
@@ -214,17 +215,91 @@ for a while. The containers stay the same, with all that they have written.`,
 			if err != nil {
 				return err
 			}
-			return a.restart(c.Context(), d.client(), args[0], timeout)
+			return a.inTurn(c.Context(), d.client(), args[0], turn{timeout, (*api.Client).Restart, "restarted"})
 		},
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait for it")
 	return c
 }
 
-func (a *app) restart(ctx context.Context, client *api.Client, service string, timeout time.Duration) error {
-	if err := client.Restart(ctx, service); err != nil {
+func newServiceUpdate(a *app) *cobra.Command {
+	var timeout time.Duration
+	var pull bool
+	c := &cobra.Command{
+		Use:   "update --pull [SERVICE]",
+		Short: "Make the containers of a service anew, from what its image's name means now",
+		Long: `A name such as web:1 may mean another image than when a container was made from
+it. Otto says so where it knows, in otto plan and otto cluster status, and leaves
+what runs as it is.
+
+Update --pull asks the registry for the service's image, or takes what the node has
+if no registry answers, and makes the containers anew, as an update does: if the
+new ones do not work, the former ones come back. Without a SERVICE it does so for
+all services that run another image than its name means on their nodes.`,
+		Example: `  otto service update --pull web
+  otto service update --pull`,
+		Args: func(c *cobra.Command, args []string) error {
+			if !pull || len(args) > 1 {
+				return fmt.Errorf("%w: write %s; what otto.yaml changes is done by `otto apply`", errUsage, c.UseLine())
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			_, v, _, err := a.seen(c.Context())
+			if err != nil {
+				return err
+			}
+			d, err := a.dir()
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				if args = otherImages(v); len(args) == 0 {
+					return a.nothingToPull()
+				}
+			}
+			for _, service := range args {
+				if err := a.inTurn(c.Context(), d.client(), service, turn{timeout, (*api.Client).Refresh, "updated"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&pull, "pull", false, "ask the registry for the image")
+	c.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait for each service")
+	return c
+}
+
+// otherImages are the services that run another image than its name means on a node.
+func otherImages(v *otto.Cluster) (names []string) {
+	for _, s := range v.Services {
+		if slices.ContainsFunc(s.Instances, func(i otto.PlacedInstance) bool { return i.ImageNow != "" }) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+func (a *app) nothingToPull() error {
+	if !a.json() {
+		fmt.Fprintln(a.out, "All services run what their images are on their nodes; name a SERVICE to ask its registry.")
+	}
+	return nil
+}
+
+// turn is what is done with the instances of a service, some after the others.
+type turn struct {
+	timeout time.Duration
+	begin   func(c *api.Client, ctx context.Context, service string) error
+	done    string
+}
+
+func (a *app) inTurn(ctx context.Context, client *api.Client, service string, t turn) error {
+	if err := t.begin(client, ctx, service); err != nil {
 		return err
 	}
+	timeout := t.timeout
 	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var last otto.ServiceStatus
@@ -244,11 +319,11 @@ func (a *app) restart(ctx context.Context, client *api.Client, service string, t
 		}
 	}
 	if last.Rollout != nil {
-		fmt.Fprintf(a.err, "otto: not all of %s is restarted: %s\n", service, updateText(last.Rollout))
+		fmt.Fprintf(a.err, "otto: not all of %s is %s: %s\n", service, t.done, updateText(last.Rollout))
 		return errPart
 	}
 	if !a.json() {
-		fmt.Fprintf(a.out, "%s is restarted.\n", service)
+		fmt.Fprintf(a.out, "%s is %s.\n", service, t.done)
 	}
 	return nil
 }

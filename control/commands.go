@@ -25,6 +25,7 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 	if err != nil {
 		return nil, err
 	}
+	w = carried(w, index)
 	// What is wanted is never changed in place, so it is compared here, where it keeps
 	// nobody waiting.
 	changes = plan.Diff(was, w)

@@ -23,6 +23,7 @@ func (p *Plane) Plan(ctx context.Context, w otto.Wanted) (out otto.Plan, err err
 		}
 		now, was := time.Now(), p.desired.Wanted
 		w.Revision = was.Revision
+		w = carried(w, p.index())
 		index := plan.NewIndex(w, p.index())
 		next := p.desired.with(w, p.index(), index)
 		var nodes []plan.Node
@@ -34,7 +35,7 @@ func (p *Plane) Plan(ctx context.Context, w otto.Wanted) (out otto.Plan, err err
 			}
 			nodes = append(nodes, p.planned(as, now))
 		}
-		out = otto.Plan{Revision: was.Revision, Refused: []string{}}
+		out = otto.Plan{Revision: was.Revision, Notes: append([]string{}, p.otherImages(w)...), Refused: []string{}}
 		out.Changes = append([]otto.Change{}, plan.Diff(was, w)...)
 		out.Changes = append(out.Changes, p.failedUpdates(w)...)
 		if was.Stopped {

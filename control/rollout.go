@@ -129,6 +129,7 @@ func (p *Plane) version(instances []otto.Instance) {
 		if r, rolling := p.desired.Rollouts[s.Name]; rolling {
 			v := r.Of(s, i.Name)
 			i.Spec, i.Probe = v.Spec, v.Probe
+			i.Pull = refreshing(*i, r)
 			if f := r.Failed; f != nil && f.Version != i.Spec.Hash() {
 				i.Keep = f.Version
 			}

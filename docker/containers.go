@@ -61,7 +61,7 @@ func containerOf(in container.InspectResponse) otto.Container {
 		Setup:    setupOf(in),
 	}
 	if cfg := in.Config; cfg != nil {
-		c.Image = cfg.Image
+		c.Image, c.ImageID = cfg.Image, imageID(in.Image)
 		c.Service = cfg.Labels[otto.LabelService]
 		c.Instance = cfg.Labels[otto.LabelInstance]
 		c.SpecHash = cfg.Labels[otto.LabelSpec]

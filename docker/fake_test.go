@@ -171,7 +171,7 @@ func TestHangingEngine(t *testing.T) {
 		"remove":     func(ctx context.Context) error { return r.Remove(ctx, "x") },
 		"exec":       func(ctx context.Context) error { _, err := r.Exec(ctx, "x", []string{"true"}); return err },
 		"logs":       func(ctx context.Context) error { _, err := r.Logs(ctx, "x", 1); return err },
-		"watch":      func(ctx context.Context) error { return r.Watch(ctx, func() {}) },
+		"watch":      func(ctx context.Context) error { return r.Watch(ctx, func(bool) {}) },
 		"stats": func(ctx context.Context) error {
 			_, err := r.Stats(ctx, []otto.RunningContainer{{ID: "x"}})
 			return err
@@ -323,7 +323,7 @@ func TestWatchReturnsWhenTheEngineDies(t *testing.T) {
 	r := newRuntime(t, "unix://"+socket)
 
 	changed, ended := make(chan struct{}, 100), make(chan error, 1)
-	go func() { ended <- r.Watch(t.Context(), func() { changed <- struct{}{} }) }()
+	go func() { ended <- r.Watch(t.Context(), func(bool) { changed <- struct{}{} }) }()
 	<-changed // at the beginning
 	events <- "exec_start: true"
 	for range 5 {

@@ -76,6 +76,23 @@ func (r *Runtime) Images(ctx context.Context) (images []otto.Image, err error) {
 	return images, err
 }
 
+// ImageID returns what an image's name means now; empty if no image has it. No registry
+// is asked.
+func (r *Runtime) ImageID(ctx context.Context, name string) (id string, err error) {
+	err = r.call(ctx, shortCall, "image "+name, func(ctx context.Context, c *client.Client) error {
+		found, err := c.ImageInspect(ctx, name)
+		if cerrdefs.IsNotFound(err) {
+			return nil
+		}
+		id = imageID(found.ID)
+		return err
+	})
+	return id, err
+}
+
+// imageID is an engine's id of an image in one form: Podman leaves the algorithm out.
+func imageID(id string) string { return strings.TrimPrefix(id, "sha256:") }
+
 // checkImage reports whether an image is there. One that this node cannot run
 // is an error.
 func (r *Runtime) checkImage(ctx context.Context, image string) (there bool, err error) {

@@ -38,6 +38,7 @@ func TestRealEngine(t *testing.T) {
 		{"an address of its own", addressOfItsOwn},
 		{"several networks", severalNetworks},
 		{"drift is seen and mended", driftIsSeen},
+		{"a name that means another image", nameMeansAnother},
 		{"a paused container stops", pausedStops},
 		{"an image that is half extracted", halfExtracted},
 	} {
@@ -364,7 +365,7 @@ func everythingAtOnce(t *testing.T, r *Runtime) {
 func killsAreTold(t *testing.T, r *Runtime) {
 	ctx, cancel := context.WithCancel(t.Context())
 	watching, ended := make(chan struct{}, 100), make(chan error, 1)
-	go func() { ended <- r.Watch(ctx, func() { watching <- struct{}{} }) }()
+	go func() { ended <- r.Watch(ctx, func(bool) { watching <- struct{}{} }) }()
 	defer func() { cancel(); <-ended }()
 	<-watching
 	const eat = "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done"
@@ -397,11 +398,69 @@ func killsAreTold(t *testing.T, r *Runtime) {
 	}
 }
 
+// nameMeansAnother gives the name of an image that a container runs to another one.
+func nameMeansAnother(t *testing.T, r *Runtime) {
+	const name = "otto-renamed:1"
+	engine := func(what string, do func(context.Context, *client.Client) error) {
+		t.Helper()
+		if err := r.call(context.WithoutCancel(t.Context()), longCall, what, do); err != nil {
+			t.Error(err)
+		}
+	}
+	engine("tag", func(ctx context.Context, c *client.Client) error {
+		_, err := c.ImageTag(ctx, client.ImageTagOptions{Source: testImage, Target: name})
+		return err
+	})
+	inst := instance("renamed", "true")
+	inst.Spec.Image = name
+	id := create(t, r, inst)
+	t.Cleanup(func() { // before its container is gone: the name is all that is removed
+		engine("untag", func(ctx context.Context, c *client.Client) error {
+			_, err := c.ImageRemove(ctx, name, client.ImageRemoveOptions{Force: true})
+			return err
+		})
+	})
+	before, err := r.ImageID(t.Context(), name)
+	if got := inspect(t, r, id).ImageID; err != nil || before == "" || got != before {
+		t.Errorf("the container runs %q, and its name means %q, %v", got, before, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	told, ended := make(chan bool, 100), make(chan error, 1)
+	go func() { ended <- r.Watch(ctx, func(images bool) { told <- images }) }()
+	if !<-told {
+		t.Error("who begins to watch is not told to look at images")
+	}
+	engine("commit", func(ctx context.Context, c *client.Client) error {
+		_, err := c.ContainerCommit(ctx, id, client.ContainerCommitOptions{Reference: name})
+		return err
+	})
+	for deadline := time.After(10 * time.Second); ; {
+		select {
+		case images := <-told:
+			if !images {
+				continue
+			}
+		case <-deadline:
+			t.Error("another image of the name is not noticed")
+		}
+		break
+	}
+	cancel()
+	<-ended
+	after, err := r.ImageID(t.Context(), name)
+	if got := inspect(t, r, id).ImageID; err != nil || after == before || got != before {
+		t.Errorf("the container runs %q, and its name means %q after %q, %v", got, after, before, err)
+	}
+	if id, err := r.ImageID(t.Context(), "no-such-image"); id != "" || err != nil {
+		t.Errorf("no image is %q, %v", id, err)
+	}
+}
+
 func changesAreNoticed(t *testing.T, r *Runtime) {
 	ctx, cancel := context.WithCancel(t.Context())
 	changed, ended := make(chan struct{}, 1), make(chan error, 1)
 	go func() {
-		ended <- r.Watch(ctx, func() {
+		ended <- r.Watch(ctx, func(bool) {
 			select {
 			case changed <- struct{}{}:
 			default:

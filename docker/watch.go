@@ -17,9 +17,9 @@ import (
 const settle = 20 * time.Millisecond
 
 // Watch calls changed once when it begins to watch and after anything happened
-// to any container or network of the engine. It returns when the connection to the engine
+// to any container, network or image of the engine; images says that it was an image. It returns when the connection to the engine
 // breaks, or when the engine does not answer.
-func (r *Runtime) Watch(ctx context.Context, changed func()) error {
+func (r *Runtime) Watch(ctx context.Context, changed func(images bool)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	connectCtx, stop := context.WithTimeout(ctx, shortCall)
@@ -33,7 +33,7 @@ func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 
 	hung := time.AfterFunc(shortCall, func() { cancel(context.DeadlineExceeded) })
 	stream := c.Events(ctx, client.EventsListOptions{
-		Filters: client.Filters{}.Add("type", string(events.ContainerEventType), string(events.NetworkEventType)),
+		Filters: client.Filters{}.Add("type", string(events.ContainerEventType), string(events.NetworkEventType), string(events.ImageEventType)),
 	})
 	hung.Stop()
 	go func() { // a stream of an engine that hangs is silent, and so is one with nothing to tell
@@ -49,9 +49,9 @@ func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 
 	r.pids.forget(true)
 	defer r.pids.forget(false)
-	err = follow(stream, r.kills.take, func() {
+	err = follow(stream, r.kills.take, func(images bool) {
 		r.pids.forget(true)
-		changed()
+		changed(images)
 	})
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -95,7 +95,8 @@ func (r *Runtime) watchError(err error) error {
 
 // follow calls seen with each event, and changed at once and after each burst of
 // them, until the stream ends.
-func follow(stream client.EventsResult, seen func(events.Message), changed func()) error {
+func follow(stream client.EventsResult, seen func(events.Message), changed func(images bool)) error {
+	images := true // who begins to watch knows of none
 	quiet := time.NewTimer(0)
 	defer quiet.Stop()
 	for {
@@ -105,10 +106,12 @@ func follow(stream client.EventsResult, seen func(events.Message), changed func(
 		case event := <-stream.Messages:
 			seen(event)
 			if matters(event) {
+				images = images || event.Type == events.ImageEventType
 				quiet.Reset(settle)
 			}
 		case <-quiet.C:
-			changed()
+			changed(images)
+			images = false
 		}
 	}
 }

@@ -46,6 +46,10 @@ type Runtime struct {
 	made       int            // containers so far
 	containers []*container
 	images     map[string]bool
+	ids        map[string]string // what names of images mean, where that has changed
+	published  map[string]string // likewise in the registry
+	asked      int               // how often the registry was asked
+	renamed    int               // how often names of images have changed
 	volumes    map[string]string // labels of named ones, which stay when a container goes
 	labels     int               // drawn so far
 	others     map[string]string // whose volumes are that are not the cluster's
@@ -249,12 +253,17 @@ func (r *Runtime) Volume(ctx context.Context, name string) (otto.Volume, bool, e
 func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (string, error) {
 	r.mu.Lock()
 	there := r.images[spec.Image]
-	r.mu.Unlock()
-	if there {
+	if there && spec.PullPolicy != otto.PullAlways {
+		r.mu.Unlock()
 		return "", nil
 	}
+	r.asked++
+	r.mu.Unlock()
 	if err := pause(ctx, r.PullTime); err != nil {
 		return "", err
+	}
+	if !r.Registry && there {
+		return "no registry answers; the image that is there is used", nil
 	}
 	if !r.Registry {
 		return "", fmt.Errorf("image %s is not there and cannot be pulled", spec.Image)
@@ -262,6 +271,9 @@ func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (string, er
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.images[spec.Image] = true
+	if id := r.published[spec.Image]; id != "" {
+		r.retag(spec.Image, id)
+	}
 	return "", nil
 }
 
@@ -307,7 +319,7 @@ func (r *Runtime) add(inst otto.Instance, name string) *container {
 	r.made++
 	c := &container{inst: inst, of: otto.Own, address: fmt.Sprintf("%s%d.%d", containerNet, r.made/250, r.made%250+2), Container: otto.Container{
 		ID: fmt.Sprintf("%064x", sha256.Sum256(fmt.Append(nil, name, r.seq[name]))), Name: name, Service: inst.Service, Instance: inst.Name,
-		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, State: otto.ContainerRunning, Started: time.Now(), Mounts: inst.Spec.Mounts,
+		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, ImageID: r.meaning(inst.Spec.Image), State: otto.ContainerRunning, Started: time.Now(), Mounts: inst.Spec.Mounts,
 	}}
 	c.setup = r.setupOf(inst)
 	r.containers = append(r.containers, c)
@@ -432,9 +444,10 @@ func (r *Runtime) Logs(context.Context, string, int) ([]string, error) {
 }
 
 // Watch implements agent.Runtime.
-func (r *Runtime) Watch(ctx context.Context, changed func()) error {
+func (r *Runtime) Watch(ctx context.Context, changed func(images bool)) error {
 	ch := make(chan struct{}, 1)
 	r.mu.Lock()
+	renamed := r.renamed
 	if r.down != "" {
 		defer r.mu.Unlock()
 		return silence(r.down)
@@ -446,20 +459,21 @@ func (r *Runtime) Watch(ctx context.Context, changed func()) error {
 		defer r.mu.Unlock()
 		delete(r.watchers, ch)
 	}()
-	changed()
+	changed(true)
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ch:
 			r.mu.Lock()
-			down, hung := r.down, r.hung != nil
+			down, hung, images := r.down, r.hung != nil, r.renamed != renamed
+			renamed = r.renamed
 			r.mu.Unlock()
 			switch {
 			case down != "":
 				return silence(down)
 			case !hung:
-				changed()
+				changed(images)
 			}
 		}
 	}

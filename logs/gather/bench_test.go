@@ -21,8 +21,8 @@ func (flood) Containers(context.Context) ([]otto.Container, error) {
 	return []otto.Container{{ID: "web", Name: "web", Service: "web", Instance: "web", State: otto.ContainerRunning}}, nil
 }
 
-func (flood) Watch(ctx context.Context, changed func()) error {
-	changed()
+func (flood) Watch(ctx context.Context, changed func(images bool)) error {
+	changed(false)
 	<-ctx.Done()
 	return ctx.Err()
 }

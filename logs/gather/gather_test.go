@@ -80,12 +80,12 @@ func (e *engine) Containers(context.Context) ([]otto.Container, error) {
 	return slices.Clone(e.containers), e.broken
 }
 
-func (e *engine) Watch(ctx context.Context, changed func()) error {
+func (e *engine) Watch(ctx context.Context, changed func(images bool)) error {
 	for {
 		e.mu.Lock()
 		more := e.changed
 		e.mu.Unlock()
-		changed()
+		changed(false)
 		select {
 		case <-more:
 		case <-ctx.Done():

@@ -30,7 +30,7 @@ const (
 // Engine is what logs are read from.
 type Engine interface {
 	Containers(ctx context.Context) ([]otto.Container, error)
-	Watch(ctx context.Context, changed func()) error
+	Watch(ctx context.Context, changed func(images bool)) error
 	// ReadLog calls take with each line of a container's log, until that ends or
 	// take returns an error.
 	ReadLog(ctx context.Context, id string, w logs.Window, take func(logs.Line) error) error
@@ -176,7 +176,7 @@ func (r *reading) watch(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	changed := make(chan struct{}, 1)
 	g.Go(func() error {
-		err := r.Engine.Watch(ctx, func() {
+		err := r.Engine.Watch(ctx, func(bool) {
 			select {
 			case changed <- struct{}{}:
 			default:

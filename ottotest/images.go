@@ -1,0 +1,54 @@
+package ottotest
+
+import (
+	"cmp"
+	"context"
+)
+
+// Retag has an image's name mean other content on the engine's node.
+func (r *Runtime) Retag(name, id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.retag(name, id)
+	r.changed()
+}
+
+func (r *Runtime) retag(name, id string) {
+	if r.ids == nil {
+		r.ids = map[string]string{}
+	}
+	r.ids[name] = id
+	r.renamed++
+}
+
+// Publish has an image's name mean other content in the registry.
+func (r *Runtime) Publish(name, id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.published == nil {
+		r.published = map[string]string{}
+	}
+	r.published[name] = id
+}
+
+// Asked is how often the registry was asked.
+func (r *Runtime) Asked() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.asked
+}
+
+// ImageID implements agent.Runtime.
+func (r *Runtime) ImageID(ctx context.Context, name string) (string, error) {
+	if err := r.answer(ctx); err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.images[name] {
+		return "", nil
+	}
+	return r.meaning(name), nil
+}
+
+func (r *Runtime) meaning(name string) string { return cmp.Or(r.ids[name], "id-of-"+name) }
