@@ -62,6 +62,9 @@ func (a *app) plan(ctx context.Context) (otto.Plan, *config.File, error) {
 	if errors.Is(err, api.ErrNotRunning) {
 		err = fmt.Errorf("%w: run `otto cluster start`, which shows what changes and applies it", api.ErrNotRunning)
 	}
+	if err == nil {
+		p, err = d.withSettings(p, f)
+	}
 	return p, f, err
 }
 

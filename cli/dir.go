@@ -170,9 +170,8 @@ func (d stateDir) remember(f *config.File, now time.Time) error {
 	if err := d.read(fileCluster, &c); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if c.ClusterName != "" && c.ClusterName != f.Name && !c.StartedAt.IsZero() {
-		return fmt.Errorf("the cluster here is %q and has been started; %s calls it %q now: put the name back, or run `otto cluster uninstall` first",
-			c.ClusterName, filepath.Base(f.Path), f.Name)
+	if err := c.renamed(f); err != nil {
+		return err
 	}
 	c.ConfigPath, c.ClusterName, c.NodeIDs = f.Path, f.Name, nodeIDs(f.Wanted.Nodes)
 	if c.InitializedAt.IsZero() {
