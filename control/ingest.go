@@ -179,6 +179,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 		var list []otto.ContainerSample
 		if _, list, err = wire.DecodeContainerSamples(id, payload); err == nil {
 			n.samples = list
+			list = n.ofInstances(list)
 			n.measureUse(list, now)
 			n.live(now)
 			p.measureContainers(n, list, now)

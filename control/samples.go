@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -23,6 +24,22 @@ func (p *Plane) measureNode(n *node, s otto.NodeSample, now time.Time) {
 			}
 		}
 	}
+}
+
+// ofInstances are samples of containers under the names of their instances, which a
+// container need not have: one of a stack is called as Compose calls it.
+func (n *node) ofInstances(list []otto.ContainerSample) []otto.ContainerSample {
+	if n.report == nil {
+		return list
+	}
+	list = slices.Clone(list)
+	for i := range list {
+		s := &list[i]
+		if k := slices.IndexFunc(n.report.Instances, func(o otto.InstanceStatus) bool { return o.ContainerID == s.ID }); k >= 0 {
+			s.Name = n.report.Instances[k].Name
+		}
+	}
+	return list
 }
 
 // measureContainers takes in samples of a node's containers, which have the names
