@@ -118,6 +118,9 @@ type InstanceStatus struct {
 	Fenced bool `json:"fenced,omitempty"`
 }
 
+// Completed reports whether it has ended as it should, and is to stay so.
+func (i InstanceStatus) Completed() bool { return i.State == InstanceCompleted && i.ExitCode == 0 }
+
 // Explained reports whether the status says why it is as it is, if it is one that
 // people ask that of.
 func (i InstanceStatus) Explained() bool {
@@ -149,7 +152,7 @@ func (d Dependency) metBy(i InstanceStatus) bool {
 	case ServiceHealthy:
 		return i.State == InstanceRunning && (i.Health == "healthy" || i.Health == "")
 	case ServiceCompleted:
-		return i.State == InstanceCompleted && i.ExitCode == 0
+		return i.Completed()
 	default:
 		return !i.Started.IsZero()
 	}

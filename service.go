@@ -42,6 +42,10 @@ type Service struct {
 	// Decisions is how far Otto acts by itself for this service; empty means as for
 	// all: see Decisions.Mode.
 	Decisions string `json:"decisions,omitempty"`
+	// Unit is what it is placed with: all services with the same one are on one node.
+	// Tied says why it stays there although it could leave itself: another one cannot.
+	Unit string `json:"unit,omitempty"`
+	Tied string `json:"tied,omitempty"`
 	// Implied are its volumes that the file gives no name of their own, by what the
 	// engine calls them: that changes with the service's place in the file.
 	Implied map[string]ImpliedVolume `json:"implied_volumes,omitempty"`
@@ -77,6 +81,8 @@ func (s Service) Stays() string {
 	switch {
 	case s.Global():
 		return "it runs on every node that fits"
+	case s.Tied != "":
+		return s.Tied
 	case s.Failover == FailoverStay:
 		return "it has failover: stay"
 	case s.Failover == "" && s.Node != "":

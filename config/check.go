@@ -84,7 +84,7 @@ func (d *document) checkService(r *reader, s *service) {
 	if s.Spec.ContainerName != "" && (s.Replicas > 1 || s.Global()) {
 		r.reject(s.containerNameAt, "take container_name out; the containers are called "+s.Name+", "+s.Name+"-2 and so on", "containers of service %s cannot all have one name", s.Name)
 	}
-	if s.Replicas > 1 && s.Stateful() {
+	if s.Replicas > 1 && s.Stateful() && !s.leased {
 		r.reject(s.pos, "write replicas: 1, or mount its data read-only", "service %s keeps data, so that there can be only one of it", s.Name)
 	}
 	if s.statelessAt != nil && s.Stateful() {
@@ -261,8 +261,13 @@ func (d *document) checkPort(r *reader, all []hostPort) {
 		if d.mqtt.Embedded == EmbeddedAlways && p.Protocol == "tcp" && int(p.Host) == d.mqtt.Port && d.onlyLocal(p.Node) {
 			r.reject(p.pos, "write another host port, or another mqtt.port", "%s is where Otto serves MQTT", what)
 		}
-		if p.Node != "" && p.Replicas > 1 {
+		switch {
+		case p.Replicas < 2:
+		case p.Node != "":
 			r.reject(p.pos, "leave the host port out, or node", "%s of node %s cannot be had by %d replicas of %s", what, p.Node, p.Replicas, p.Name)
+			continue
+		case p.Unit != "":
+			r.reject(p.pos, "leave the host port out", "%s of one node cannot be had by %d replicas of %s", what, p.Replicas, p.Name)
 			continue
 		}
 		before := all[:i]
@@ -279,7 +284,7 @@ func (d *document) checkPort(r *reader, all []hostPort) {
 
 // collide reports whether two want the same port of the same node for certain.
 func collide(a, b hostPort) bool {
-	sameNode := a.Node == b.Node && a.Node != "" || a.service == b.service
+	sameNode := a.Node == b.Node && a.Node != "" || a.service == b.service || a.Unit == b.Unit && a.Unit != ""
 	return sameNode && overlap(a.address, b.address)
 }
 

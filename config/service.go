@@ -25,6 +25,7 @@ type service struct {
 	dependsAt []pos // of each of DependsOn
 
 	statelessAt *pos // of stateful: false
+	leased      bool // it is under a lease because of another one of its stack
 	probeAt     pos
 	replicasAt  *pos // where their number is given
 	orderAt     *pos // where start-first is asked for

@@ -32,6 +32,9 @@ type stack struct {
 	compose  []string
 	node     string
 	nodeAt   pos
+	failover string
+	rejoin   string
+	data     string
 	profiles []string
 }
 
@@ -45,10 +48,16 @@ func stacksKey() key[document] {
 				s.nameAt = v.pos
 			}},
 			"compose": as("Its Compose file, several, or the folder they are in.", oneOrMore(localPath()), func(s *stack) *[]string { return &s.compose }),
-			"node": {"Id of the node that all of it runs on.", schema{"type": "string"}, func(r *reader, v value, s *stack) {
+			"node": {"Id of the node that is the home of all of it; without it Otto chooses one.", schema{"type": "string"}, func(r *reader, v value, s *stack) {
 				s.node, _ = text("the id of a node").read(r, v)
 				s.nodeAt = v.pos
 			}},
+			"failover": as("move or stay when its node is lost; a stack with a home stays, one without moves.",
+				choice(otto.FailoverMove, otto.FailoverStay), func(s *stack) *string { return &s.failover }),
+			"rejoin": as("keep (default) or home: whether it goes back when its home is back.",
+				choice(otto.RejoinKeep, otto.RejoinHome), func(s *stack) *string { return &s.rejoin }),
+			"data": as("disposable: it may start anew on another node without its data.",
+				choice(otto.DataDisposable), func(s *stack) *string { return &s.data }),
 			"profiles": as("Profiles of Compose that are asked for.", oneOrMore(text("a profile")), func(s *stack) *[]string { return &s.profiles }),
 		},
 		required: map[string]string{"name": "name: immich", "compose": "compose: immich/compose.yaml"},
@@ -79,11 +88,6 @@ func (d *document) addStacks(r *reader) {
 			d.rejectNode(r, s.nodeAt, s.node)
 			continue
 		}
-		if s.node == "" && len(d.nodes) > 1 {
-			r.reject(s.pos, "write node: and the id of the node that all of it is to run on",
-				"stack %s may not be divided between nodes, and which one takes all of it Otto cannot choose yet", s.name)
-			continue
-		}
 		d.services = append(d.services, d.load(r, s)...)
 	}
 }
@@ -98,8 +102,9 @@ func (d *document) load(r *reader, s stack) []service {
 	inner := &reader{file: files[0], dir: filepath.Dir(files[0]), env: r.env, ports: r.ports}
 	if p := inner.loadStack(s, files); p != nil {
 		for i := range p.services {
-			d.belong(inner, s, &p.services[i])
+			d.belong(s, &p.services[i])
 		}
+		d.unite(inner, s, p.services)
 		// Mounts of this machine's files are resolved while it is known where the stack's are.
 		for i := range p.services {
 			d.checkMounts(inner, &p.services[i])
@@ -115,11 +120,13 @@ func (d *document) load(r *reader, s stack) []service {
 
 // belong makes a service one of a stack: its name, its home, and what Compose does
 // with it that ends.
-func (d *document) belong(r *reader, st stack, s *service) {
+func (d *document) belong(st stack, s *service) {
 	s.nodeAt = s.pos
-	s.Node = cmp.Or(st.node, s.Node)
-	if s.Node == "" && len(d.nodes) == 1 {
-		s.Node = d.nodes[0].ID
+	if !s.Global() {
+		s.Unit, s.Failover, s.Rejoin, s.Data = st.name, st.failover, st.rejoin, st.data
+		if s.Node = st.node; s.Node == "" && len(d.nodes) == 1 {
+			s.Node = d.nodes[0].ID
+		}
 	}
 	if s.Spec.Restart == "" {
 		s.Spec.Restart = "no"

@@ -82,7 +82,7 @@ func TestStackMeansWhatComposeMeans(t *testing.T) {
 	named := back
 	named.Aliases = []string{"sql"}
 	want := []otto.Service{
-		{Name: "shop/db", Node: "local", Replicas: 1, Spec: otto.ContainerSpec{
+		{Name: "shop/db", Unit: "shop", Node: "local", Replicas: 1, Spec: otto.ContainerSpec{
 			Image: "postgres:17", Restart: "unless-stopped", Environment: map[string]string{"POSTGRES_PASSWORD": "$ecret"}, Networks: []otto.Network{named},
 			Mounts: []otto.Mount{
 				{Type: "volume", Source: "shop_data", Target: "/var/lib/postgresql/data", Labels: label("volume", "data")},
@@ -90,10 +90,10 @@ func TestStackMeansWhatComposeMeans(t *testing.T) {
 			},
 			Healthcheck: &otto.Healthcheck{Test: []string{"CMD", "pg_isready"}, Interval: 5e9},
 		}, Implied: map[string]otto.ImpliedVolume{"shop_data": {Key: "data", At: filepath.Join(dir, "shop/compose.yaml") + ":7:15"}}},
-		{Name: "shop/migrate", Node: "local", Replicas: 1, DependsOn: []otto.Dependency{{Service: "shop/db", Condition: otto.ServiceHealthy}}, Spec: otto.ContainerSpec{
+		{Name: "shop/migrate", Unit: "shop", Node: "local", Replicas: 1, DependsOn: []otto.Dependency{{Service: "shop/db", Condition: otto.ServiceHealthy}}, Spec: otto.ContainerSpec{
 			Image: "shop:1", Command: []string{"migrate"}, Restart: "no", Networks: []otto.Network{back},
 		}},
-		{Name: "shop/web", Node: "local", Replicas: 1, DependsOn: []otto.Dependency{{Service: "shop/migrate", Condition: otto.ServiceCompleted}}, Spec: otto.ContainerSpec{
+		{Name: "shop/web", Unit: "shop", Node: "local", Replicas: 1, DependsOn: []otto.Dependency{{Service: "shop/migrate", Condition: otto.ServiceCompleted}}, Spec: otto.ContainerSpec{
 			Image: "shop:1", Restart: "always", Labels: map[string]string{"a": "b"}, Engine: &otto.Options{Init: new(true)},
 			Environment: map[string]string{"FROM": "shell", "UMASK": "2", "DEBUG": "true"},
 			Ports:       []otto.Port{{Host: 8080, Container: 80, Protocol: "tcp"}, {HostIP: "::", Host: 8443, Container: 443, Protocol: "tcp"}},
@@ -150,6 +150,44 @@ func TestTmpfsHasThePermissionsThatComposeAsksFor(t *testing.T) {
 	}
 }
 
+// TestStackStaysWhereOneOfItStays is of what the members of a stack without a home have
+// in common: they move together, or not at all.
+func TestStackStaysWhereOneOfItStays(t *testing.T) {
+	const two = "nodes: [{id: local, host: localhost}, {id: nas, host: 192.0.2.3}]\n"
+	const compose = "services:\n  db: {image: y, volumes: [\"data:/d\"]}\n  web: {image: y}\n  each: {image: y, deploy: {mode: global}}\nvolumes: {data: }"
+	data, free := "its data is there, and it is not data: disposable", ""
+	for _, tt := range []struct {
+		stack, compose string
+		stays          []string // of db and web, why
+		leased         bool
+	}{
+		{"", compose, []string{data, "it is where a/db is: " + data}, false},
+		{", data: disposable", compose, []string{free, free}, true},
+		{"", "services: {db: {image: y}, web: {image: y}}", []string{free, free}, false},
+		{", node: nas", compose, []string{"its home is nas, and it has no failover: move", "its home is nas, and it has no failover: move"}, false},
+		{", node: nas, failover: move, data: disposable, rejoin: home", compose, []string{free, free}, true},
+		{", failover: stay", "services: {db: {image: y}, web: {image: y}}", []string{"it has failover: stay", "it has failover: stay"}, false},
+	} {
+		f, err := loadFiles(t, map[string]string{"otto.yaml": two + "stacks: [{name: a, compose: c.yaml" + tt.stack + "}]", "c.yaml": tt.compose})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := 0
+		for _, s := range f.Wanted.Services {
+			if s.Global() {
+				if s.Unit != "" || s.Node != "" || s.Spec.Exclusive {
+					t.Errorf("%s is free: %+v", s.Name, s)
+				}
+				continue
+			}
+			if s.Unit != "a" || s.Stays() != tt.stays[i] || s.Spec.Exclusive && s.Name == "a/db" || s.Stateful() != (tt.leased || s.Name == "a/db" && len(s.Spec.Mounts) > 0) {
+				t.Errorf("%s: %s stays %q, want %q; stateful %t", tt.stack, s.Name, s.Stays(), tt.stays[i], s.Stateful())
+			}
+			i++
+		}
+	}
+}
+
 func TestStacksHaveNameSpacesOfTheirOwn(t *testing.T) {
 	files := map[string]string{"otto.yaml": "services: {db: {image: redis, volumes: [\"data:/d\"]}}\nstacks:\n"}
 	for _, name := range []string{"a", "b1", "c-d", "e_f"} {
@@ -172,11 +210,21 @@ func TestStacksHaveNameSpacesOfTheirOwn(t *testing.T) {
 
 func TestWhatIsWrongWithStacks(t *testing.T) {
 	const two = "nodes: [{id: local, host: localhost}, {id: nas, host: 192.0.2.3}]\n"
+	const labelled = "nodes: [{id: local, host: localhost, labels: {zone: x}}, {id: nas, host: 192.0.2.3, labels: {zone: z}}]\n"
 	for _, test := range []struct{ otto, compose, want string }{
 		{"stacks: [{name: a, compose: c.yaml}, {name: a, compose: c.yaml}]", "services: {x: {image: y}}", "otto.yaml:1:45: stack a is here already, in line 1"},
 		{"stacks: [{name: a, compose: none.yaml}]", "", "none.yaml: no such file or directory"},
 		{"stacks: [{name: a, compose: c.yaml, node: nsa}]\n" + two, "services: {x: {image: y}}", "there is no node \"nsa\": did you mean nas?"},
-		{two + "stacks: [{name: a, compose: c.yaml}]", "services: {x: {image: y}}", "write node: and the id of the node"},
+		{
+			two + "stacks: [{name: a, compose: c.yaml}]", "services:\n  db: {image: y, platform: linux/arm64}\n  web: {image: y, platform: linux/amd64}",
+			"c.yaml:3:29: stack a is placed on one node, and service a/web is for linux/amd64, service a/db in line 2 for linux/arm64",
+		},
+		{
+			labelled + "stacks: [{name: a, compose: c.yaml}]", "services:\n  db: {image: y, deploy: {placement: {constraints: [node.labels.zone == x]}}}\n  web: {image: y, deploy: {placement: {constraints: [node.labels.zone == z]}}}",
+			"c.yaml:3:54: stack a is placed on one node, and none meets \"zone == z\" of service a/web and \"zone == x\" of service a/db in line 2",
+		},
+		{two + "stacks: [{name: a, compose: c.yaml}]", "services:\n  web: {image: y, ports: [\"80:80\"]}\n  two: {image: y, ports: [\"80:80\"]}", "c.yaml:2:27: port 80/tcp is taken by service a/two in line 3"},
+		{two + "stacks: [{name: a, compose: c.yaml, failover: move}]", "services:\n  db: {image: y, volumes: [\"data:/d\"]}\nvolumes: {data: }", "service a/db keeps data on its node and cannot be started on another one"},
 		{two + "stacks: [{name: a, compose: c.yaml, node: nas}]", "services:\n  web:\n    image: y\n    volumes:\n    - ./x:/x", "c.yaml:5:7: \"./x\" is of this machine and not on node nas"},
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    imge: y", "c.yaml:3:5: Compose has no key \"imge\" there: did you mean image?"},
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    image: y\n    build: .", "c.yaml:4:5: build cannot be had: Otto does not build images yet"},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/decide"
+	"github.com/otto-edge/otto/control/plan"
 )
 
 // decisions is what belongs to deciding about requirements and need not survive.
@@ -51,7 +52,7 @@ func (p *Plane) decide(now time.Time) {
 	doing := slices.ContainsFunc(list, func(d otto.Decision) bool { return d.Outcome == otto.OutcomeDo })
 	for _, d := range list {
 		if d.Outcome == otto.OutcomeDo {
-			next = next.begin(d, now, "")
+			next = next.begin(p.index(), d, now, "")
 		}
 	}
 	if doing || len(findings) > 0 {
@@ -82,12 +83,15 @@ func (p *Plane) calls() bool {
 }
 
 // begin is what is desired once a decision is being carried out.
-func (d desired) begin(x otto.Decision, now time.Time, by string) desired {
-	d.Memory = d.Memory.Begin(decide.ActOf(x, now, by))
+func (d desired) begin(index *plan.Index, x otto.Decision, now time.Time, by string) desired {
+	acts := decide.ActsOf(index, x, now, by)
+	d.Memory = d.Memory.Begin(acts...)
 	switch x.Action {
 	case otto.ActionMigrate:
 		d.Placement = maps.Clone(d.Placement)
-		d.Placement[x.Instance] = x.To
+		for _, a := range acts {
+			d.Placement[a.Instance] = x.To
+		}
 	case otto.ActionRestart:
 		d = d.restarted(x.Instance)
 	case otto.ActionCordon:
@@ -170,6 +174,9 @@ func (p *Plane) tellBegun(d otto.Decision, now time.Time, by string) {
 	case otto.ActionMigrate:
 		e.Kind, e.Node = "service-moving", d.To
 		e.Message = fmt.Sprintf("%s goes from %s to %s: %s", d.Instance, d.Node, d.To, why)
+		if with := p.index().Together(d.Instance); len(with) > 1 {
+			e.Message += fmt.Sprintf("; all of its stack goes with it: %s", strings.Join(with, ", "))
+		}
 		for _, x := range d.Predicted {
 			e.Message += fmt.Sprintf("; foreseen there for %s: %s, %s", x.Of, x.Requirement, x.Unit.Show(x.Value))
 		}
@@ -188,7 +195,11 @@ func (p *Plane) tellBegun(d otto.Decision, now time.Time, by string) {
 		if p.decisions.moving == nil {
 			p.decisions.moving = map[string]*moving{}
 		}
-		p.decisions.moving[d.Instance] = &moving{since: now}
+		for _, name := range p.index().Together(d.Instance) {
+			if name == d.Instance || d.Action == otto.ActionMigrate {
+				p.decisions.moving[name] = &moving{since: now}
+			}
+		}
 	}
 	p.dirty = true
 	p.record(e)
@@ -266,7 +277,7 @@ func (p *Plane) Move(ctx context.Context, name, to string, advised bool) (d otto
 		if next.Memory.Full() {
 			return errors.New("there were too many moves lately: try again in some minutes")
 		}
-		next = next.begin(d, now, cmp.Or(otto.By(ctx), "a person"))
+		next = next.begin(p.index(), d, now, cmp.Or(otto.By(ctx), "a person"))
 		if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
 			return err
 		}
@@ -325,6 +336,7 @@ func (p *Plane) weighed(now time.Time, pressing bool) decide.Known {
 		if !pressing || matter[id] {
 			gone[id] = k.Nodes[len(k.Nodes)-1].Gone
 			known.uses(k.Uses, now, p.desired.Wanted.IntervalOf())
+			known.idle(k.Uses)
 		}
 	}
 	p.where.follow(k.Placement)
@@ -339,6 +351,18 @@ func (p *Plane) weighed(now time.Time, pressing bool) decide.Known {
 		}
 	}
 	return k
+}
+
+// idle are the instances of a node that have completed: they take nothing.
+func (n *node) idle(into map[string]decide.Use) {
+	if n.report == nil {
+		return
+	}
+	for _, i := range n.report.Instances {
+		if i.Completed() {
+			into[i.Name] = decide.Use{}
+		}
+	}
 }
 
 // matters are the nodes where something is not as required, and those of acts of
@@ -382,6 +406,8 @@ func (p *Plane) busy(instance, id, gone string) string {
 		return ""
 	case s.State == otto.InstancePaused:
 		return "somebody has paused it"
+	case s.Completed() && len(p.index().Together(instance)) > 1:
+		return "" // a job of a stack, which keeps the others nowhere
 	}
 	return "it does not run yet, or does not stay up"
 }

@@ -37,8 +37,8 @@ type moving struct {
 // advance brings forward what is under way.
 func (p *Plane) advance(now time.Time) {
 	for _, a := range p.desired.Memory.Acts {
-		if !a.Ended.IsZero() {
-			continue
+		if _, still := p.desired.Memory.UnderWay(a.Instance); !a.Ended.IsZero() || !still {
+			continue // or it has just gone back with what it belongs to
 		}
 		p.follow(a, now)
 		service, wanted := p.owner(a.Instance)
@@ -100,10 +100,11 @@ func (p *Plane) status(instance, id string) (s otto.InstanceStatus, ok bool) {
 	return said.Instances[i], true
 }
 
-// up reports whether an instance runs on a node as it should, and is well.
+// up reports whether an instance runs on a node as it should, and is well, or has done
+// what it was to do.
 func (p *Plane) up(service otto.Service, instance, id string) bool {
 	s, ok := p.status(instance, id)
-	return ok && s.State == otto.InstanceRunning && s.SpecHash == p.desired.Rollouts[service.Name].Of(service, instance).Spec.Hash() && s.Restart == p.desired.Restarts[instance]
+	return ok && (s.State == otto.InstanceRunning || s.Completed()) && s.SpecHash == p.desired.Rollouts[service.Name].Of(service, instance).Spec.Hash() && s.Restart == p.desired.Restarts[instance]
 }
 
 // arrive ends an act that is done.
@@ -182,8 +183,12 @@ func (p *Plane) goBack(a decide.Act, why string, now time.Time) {
 	}
 	next := p.desired
 	next.Placement = maps.Clone(next.Placement)
-	next.Placement[a.Instance] = a.From
-	next.Memory = next.Memory.End(a.Instance, now, decide.HelpedFailed)
+	for _, name := range p.index().Together(a.Instance) { // also what is up there already
+		if next.Placement[name] == a.To {
+			next.Placement[name] = a.From
+		}
+		next.Memory = next.Memory.End(name, now, decide.HelpedFailed)
+	}
 	p.finish(next, a, "service-move-failed", fmt.Sprintf("%s stays on %s: %s", a.Instance, a.From, why))
 }
 

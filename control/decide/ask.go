@@ -38,7 +38,7 @@ func Better(k Known, now time.Time) (list []otto.Decision) {
 	f.prepare()
 	for _, name := range sortedNames(f.instances) {
 		i := f.instances[name]
-		if !i.of.Mobile() || i.of.Node == i.at || slices.Contains(come, i.at) || f.Busy[name] != "" || f.Wanted.Decisions.ModeOf(i.of.Service) == otto.DecideOff {
+		if i != f.group(i)[0] || !i.of.Mobile() || i.of.Node == i.at || slices.Contains(come, i.at) || f.Busy[name] != "" || f.Wanted.Decisions.ModeOf(i.of.Service) == otto.DecideOff {
 			continue
 		}
 		if d, ok := f.better(i, come); ok {
@@ -49,16 +49,15 @@ func Better(k Known, now time.Time) (list []otto.Decision) {
 }
 
 func (f *frame) better(i *instance, come []string) (d otto.Decision, ok bool) {
-	f.state.Take(&i.of.Service, i.at)
-	defer f.state.Put(&i.of.Service, i.at)
-	now, _ := f.state.Score(scheduler.Ask{Service: &i.of.Service}, i.at)
+	defer f.lift(i)()
+	now, _ := f.state.Score(scheduler.Ask{Service: f.asks(i)}, i.at)
 	best, most := "", now+worthwhile
 	for _, id := range come {
 		why := f.unfit(i, id, bar{})
 		if passing, _ := f.passing(i.of.Name, id); cmp.Or(why, passing) != "" {
 			continue
 		}
-		if score, fits := f.state.Score(scheduler.Ask{Service: &i.of.Service}, id); fits && score > most {
+		if score, fits := f.state.Score(scheduler.Ask{Service: f.asks(i)}, id); fits && score > most {
 			best, most = id, score
 		}
 	}
@@ -86,18 +85,19 @@ func Move(k Known, name, to string, now time.Time) (otto.Decision, error) {
 		return otto.Decision{}, fmt.Errorf("%s has no place yet: there is nothing to move", name)
 	}
 	d := otto.Decision{Outcome: otto.OutcomeDo, Action: otto.ActionMigrate, Service: i.of.Name, Instance: name, Node: i.at}
-	switch why := i.of.Stays(); {
+	busy := func(g *instance) bool { return f.Busy[g.name] != "" }
+	switch why, group := i.of.Stays(), f.group(i); {
 	case why != "":
 		return d, fmt.Errorf("%s cannot leave %s: %s", name, i.at, why)
-	case f.Busy[name] != "":
-		return d, fmt.Errorf("%s cannot be moved now: %s", name, f.Busy[name])
+	case slices.ContainsFunc(group, busy):
+		other := group[slices.IndexFunc(group, busy)].name
+		return d, fmt.Errorf("%s cannot be moved now: %s", other, f.Busy[other])
 	case to == i.at:
 		return d, fmt.Errorf("%s is on %s already", name, to)
 	case to != "" && f.node(to) == nil:
 		return d, fmt.Errorf("no node %q: see otto cluster status", to)
 	}
-	f.state.Take(&i.of.Service, i.at)
-	defer f.state.Put(&i.of.Service, i.at) // the board stays
+	defer f.lift(i)() // the board stays
 	also := func(id string) string {
 		switch {
 		case to == "":
@@ -107,7 +107,7 @@ func Move(k Known, name, to string, now time.Time) (otto.Decision, error) {
 		}
 		return ""
 	}
-	id, ok := f.state.Pick(scheduler.Ask{Service: &i.of.Service, Also: also})
+	id, ok := f.state.Pick(scheduler.Ask{Service: f.asks(i), Also: also})
 	if !ok {
 		refusals := f.explain(i, also)
 		if to != "" {

@@ -63,19 +63,35 @@ func Next(k Known, now time.Time) []otto.Decision {
 	f.prepare()
 	decided := map[string]bool{}
 	for _, c := range causes {
-		if c.Instance != "" && decided[c.Instance] {
+		if c.Instance != "" && decided[f.Index.Together(c.Instance)[0]] {
 			continue // something cheaper, or for something graver
 		}
 		d := f.decide(c).finish(f.Wonders)
 		if d.Outcome == otto.OutcomeDo {
-			f.Memory = f.Memory.Begin(ActOf(d, now, ""))
+			f.Memory = f.Memory.Begin(ActsOf(f.Index, d, now, "")...)
 		}
 		if d.Outcome != otto.OutcomeStuck && d.Outcome != otto.OutcomeTell {
-			decided[d.Instance], decided[c.Instance] = true, true
+			decided[f.Index.Together(d.Instance)[0]], decided[f.Index.Together(c.Instance)[0]] = true, true
 		}
 		list = append(list, d)
 	}
 	return list
+}
+
+// ActsOf are the acts that a decision begins. What is placed with an instance that moves
+// goes with it: each has an act of its own, of which only the first counts.
+func ActsOf(x *plan.Index, d otto.Decision, now time.Time, by string) []Act {
+	first := ActOf(d, now, by)
+	acts := []Act{first}
+	if d.Action != otto.ActionMigrate {
+		return acts
+	}
+	for _, name := range x.Together(d.Instance) {
+		if s, ok := x.Owner(name); ok && name != d.Instance {
+			acts = append(acts, Act{Action: d.Action, Service: s.Name, Instance: name, From: d.Node, To: d.To, Began: now, By: by, With: d.Instance})
+		}
+	}
+	return acts
 }
 
 // ActOf is the act that a decision begins; a cordon ends as it begins.
@@ -333,10 +349,10 @@ func (f *frame) relieve(c cause) draft {
 	var staying []string
 	for _, i := range f.onNode(c.Node) {
 		name := i.name
-		if name == c.Instance {
-			continue
+		if group := f.group(i); i != group[0] || f.Index.Together(name)[0] == f.Index.Together(c.Instance)[0] {
+			continue // it goes with another one
 		}
-		u, measured := f.Uses[name]
+		u, measured := f.use(i)
 		by, known := effect(c.Requirement.Metric, u, n)
 		if !known {
 			d.Outcome, d.Reason = otto.OutcomeStuck, fmt.Sprintf("%s: no service is known to cause that, so no move can mend it", c.Reason)
@@ -346,7 +362,7 @@ func (f *frame) relieve(c cause) draft {
 			continue
 		}
 		if why := i.of.Stays(); why != "" {
-			staying = append(staying, fmt.Sprintf("%s takes %s of it and stays: %s", name, c.Requirement.Unit.Show(math.Abs(by)), why))
+			staying = append(staying, fmt.Sprintf("%s takes %s of it and stays: %s", f.named(i), c.Requirement.Unit.Show(math.Abs(by)), why))
 			continue
 		}
 		all += math.Abs(by)
@@ -355,7 +371,7 @@ func (f *frame) relieve(c cause) draft {
 		if v.relief < excess {
 			v.d.Gain *= v.relief / excess
 		}
-		v.d.Reason = fmt.Sprintf("%s, and %s takes %s of it", c.Reason, name, c.Requirement.Unit.Show(v.relief))
+		v.d.Reason = fmt.Sprintf("%s, and %s takes %s of it", c.Reason, f.named(i), c.Requirement.Unit.Show(v.relief))
 		if c.Instance != "" {
 			v.d.Reason += fmt.Sprintf("; %s requires it and has no better place itself", c.Instance)
 		}

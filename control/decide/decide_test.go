@@ -509,3 +509,57 @@ func TestNextChangesNothingItIsGiven(t *testing.T) {
 		t.Error(diff, k.Memory)
 	}
 }
+
+// TestStackIsMovedAsOne weighs a stack of which one member requires a calm node: all of
+// it has to fit, and goes; it is one move for budgets.
+func TestStackIsMovedAsOne(t *testing.T) {
+	web := service("shop/web", required("node.cpu", 70, otto.ActionMigrate))
+	db := service("shop/db")
+	web.Unit, db.Unit = "shop", "shop"
+	web.Reserve.MemoryBytes, db.Reserve.MemoryBytes = 100<<20, 900<<20
+	k := cluster(node("b", 5), node("c", 20))
+	k.Nodes[1].Memory = 512 << 20 // enough for web alone
+	k.Wanted.Services = []otto.Service{db, web}
+	k.Placement = plan.Placement{"shop/db": "a", "shop/web": "a"}
+	k.Uses = map[string]Use{"shop/web": {Cores: 0.4, Memory: 100 << 20}, "shop/db": {Cores: 0.4, Memory: 100 << 20}}
+	k.Verdicts = []otto.Verdict{violated(web.Requirements[0], "shop/web", "shop/web", "a", 95)}
+	now := epoch
+	d := one(t, k, now)
+	if d.Outcome != otto.OutcomeDo || d.To != "c" || d.Instance != "shop/web" {
+		t.Fatalf("%+v", d)
+	}
+	x := plan.NewIndex(k.Wanted, nil)
+	acts := ActsOf(x, d, now, "")
+	if len(acts) != 2 || acts[1].Instance != "shop/db" || acts[1].To != "c" || acts[1].From != "a" || acts[1].With != "shop/web" || acts[1].Requirement != "" {
+		t.Errorf("acts: %+v", acts)
+	}
+	if _, full := (Memory{}.Begin(acts...)).spent(2, now, func(Act) bool { return true }); full {
+		t.Error("it counts as two moves")
+	}
+	k.Busy = map[string]string{"shop/db": "somebody has paused it"}
+	if d := one(t, k, now); d.Outcome != otto.OutcomeWait || d.Waits != "somebody has paused it" {
+		t.Errorf("one that cannot go: %+v", d)
+	}
+	k.Busy, k.Uses = nil, map[string]Use{"shop/web": {Cores: 0.4}}
+	if d := one(t, k, now); d.Outcome != otto.OutcomeStuck {
+		t.Errorf("what one of them takes is not known: %+v", d)
+	}
+}
+
+// TestVictimIsAStackWithAllThatItTakes is of a node that requires to be calm: no member
+// of a stack is enough alone, and all of it is.
+func TestVictimIsAStackWithAllThatItTakes(t *testing.T) {
+	db, web := service("shop/db"), service("shop/web")
+	web.Unit, db.Unit = "shop", "shop"
+	r := required("node.cpu", 70, otto.ActionMigrate)
+	k := cluster(node("b", 5))
+	k.Wanted.Services, k.Placement = []otto.Service{db, web}, plan.Placement{"shop/db": "a", "shop/web": "a"}
+	k.Uses = map[string]Use{"shop/web": {Cores: 0.8}, "shop/db": {Cores: 0.8}} // 20 % each
+	k.Verdicts = []otto.Verdict{violated(r, "", "", "a", 95)}
+	for i := range k.Verdicts {
+		k.Verdicts[i].Evaluated = epoch.Add(time.Minute)
+	}
+	if d := one(t, k, epoch.Add(time.Minute)); d.Outcome != otto.OutcomeDo || d.Instance != "shop/db" || !strings.Contains(d.Reason, "stack shop takes 40% of it") {
+		t.Errorf("%+v", d)
+	}
+}

@@ -39,6 +39,9 @@ type Act struct {
 	By          string    `json:"by,omitempty"` // who asked for it; empty: nobody
 	// Bytes are what was to be fetched for it; 0 also if that was not known.
 	Bytes int64 `json:"bytes,omitempty"`
+	// With is the instance that it goes along with, as it is placed with that: it is no
+	// move of its own for budgets.
+	With string `json:"with,omitempty"`
 }
 
 // Helped says what came of an act.
@@ -80,9 +83,9 @@ const (
 	hour        = time.Hour
 )
 
-// Begin notes that an act has begun.
-func (m Memory) Begin(a Act) Memory {
-	m.Acts = append(slices.Clone(m.Acts), a)
+// Begin notes that acts have begun.
+func (m Memory) Begin(acts ...Act) Memory {
+	m.Acts = slices.Concat(m.Acts, acts)
 	return m
 }
 
@@ -222,7 +225,7 @@ func ended(a Act) time.Time {
 func (m Memory) spent(limit int, now time.Time, counts func(Act) bool) (until time.Time, full bool) {
 	var began []time.Time
 	for _, a := range m.Acts {
-		if a.Action != otto.ActionCordon && now.Sub(a.Began) < hour && counts(a) {
+		if a.Action != otto.ActionCordon && a.With == "" && now.Sub(a.Began) < hour && counts(a) {
 			began = append(began, a.Began)
 		}
 	}

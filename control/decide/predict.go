@@ -107,12 +107,14 @@ type guest struct {
 
 func (f *frame) guest(i *instance) guest {
 	g := guest{instance: i}
-	g.use, g.measured = f.Uses[i.name]
+	g.use, g.measured = f.use(i)
 	g.use.Cores = max(g.use.Cores, g.use.Most)
-	for k := range i.of.Required {
-		r := &i.of.Required[k]
-		if m, _ := otto.FindMetric(r.Metric); m.Node || !sameEverywhere(*r, i.of.Service) {
-			g.required = append(g.required, requiredOf{r, i.of.Name, !m.Node})
+	for _, o := range f.group(i) {
+		for k := range o.of.Required {
+			r := &o.of.Required[k]
+			if m, _ := otto.FindMetric(r.Metric); m.Node || o == i && !sameEverywhere(*r, i.of.Service) {
+				g.required = append(g.required, requiredOf{r, o.of.Name, !m.Node})
+			}
 		}
 	}
 	return g

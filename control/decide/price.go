@@ -38,8 +38,21 @@ const (
 // one, so that a move is no outage.
 func StartsFirst(s otto.Service) bool { return !s.Stateful() }
 
-// price says what the move of an instance to a node is expected to cost.
+// price says what the move of an instance to a node is expected to cost, with all that
+// goes along.
 func (f *frame) price(d *otto.Decision, i *instance, to *Node) {
+	var all Cost
+	d.Bytes = 0
+	for _, g := range f.group(i) {
+		cost, bytes := f.priceOf(g, to)
+		all.Took, all.Outage, d.Bytes = all.Took+cost.Took, all.Outage+cost.Outage, d.Bytes+bytes
+	}
+	d.Outage = time.Duration(all.Outage * float64(time.Second)).Round(time.Millisecond)
+	d.Cost = (risk + outageWeight*all.Outage + effort*all.Took) * f.Memory.penalty(i.of.Name, f.now)
+}
+
+// priceOf is what one instance takes, and the bytes that have to be fetched for it.
+func (f *frame) priceOf(i *instance, to *Node) (cost Cost, bytes int64) {
 	stops, fetch := !StartsFirst(i.of.Service), 0.0
 	cost, known := f.Memory.Costs[costKey(i.of.Spec.Image, i.at, to.ID)]
 	if !known {
@@ -49,10 +62,10 @@ func (f *frame) price(d *otto.Decision, i *instance, to *Node) {
 		}
 	}
 	if _, there := to.Images[listed(i.of.Spec.Image)]; !there {
-		d.Bytes = f.size(i)
+		bytes = f.size(i)
 		switch {
-		case d.Bytes > 0:
-			fetch = f.Memory.Rates[pairKey(i.at, to.ID)].time(d.Bytes)
+		case bytes > 0:
+			fetch = f.Memory.Rates[pairKey(i.at, to.ID)].time(bytes)
 		case !known:
 			fetch = pullTime
 		}
@@ -61,8 +74,7 @@ func (f *frame) price(d *otto.Decision, i *instance, to *Node) {
 	if stops {
 		cost.Outage += fetch
 	}
-	d.Outage = time.Duration(cost.Outage * float64(time.Second)).Round(time.Millisecond)
-	d.Cost = (risk + outageWeight*cost.Outage + effort*cost.Took) * f.Memory.penalty(i.of.Name, f.now)
+	return cost, bytes
 }
 
 // size is that of an instance's image, by the node that has it; 0 if it is not known.

@@ -95,8 +95,7 @@ func sayRefusals(list []otto.Refusal) string {
 // one that the lower bar lets pass, or when there may be one. A zero time means that it
 // is not a matter of time. lesser says that there was a node for the lower bar only.
 func (f *frame) find(i *instance, low bar, lower bool) (best *Node, until time.Time, lesser bool) {
-	f.state.Take(&i.of.Service, i.at)
-	defer f.state.Put(&i.of.Service, i.at)
+	defer f.lift(i)()
 	g := f.guest(i)
 	also := func(id string) string { // of a node that would otherwise do
 		if id == i.at {
@@ -112,7 +111,7 @@ func (f *frame) find(i *instance, low bar, lower bool) (best *Node, until time.T
 		}
 		return why
 	}
-	if id, ok := f.state.Pick(scheduler.Ask{Service: &i.of.Service, Also: also}); ok {
+	if id, ok := f.state.Pick(scheduler.Ask{Service: f.asks(i), Also: also}); ok {
 		return f.node(id), time.Time{}, false
 	}
 	return nil, until, lesser
@@ -120,8 +119,7 @@ func (f *frame) find(i *instance, low bar, lower bool) (best *Node, until time.T
 
 // refusals say of all other nodes why each is no target for an instance.
 func (f *frame) refusals(i *instance, bar bar) []otto.Refusal {
-	f.state.Take(&i.of.Service, i.at)
-	defer f.state.Put(&i.of.Service, i.at)
+	defer f.lift(i)()
 	found := map[string]string{} // it is asked twice
 	return f.explain(i, func(id string) string {
 		why, known := found[id]
@@ -136,7 +134,7 @@ func (f *frame) refusals(i *instance, bar bar) []otto.Refusal {
 }
 
 func (f *frame) explain(i *instance, also func(string) string) []otto.Refusal {
-	_, all := f.state.Explain(scheduler.Ask{Service: &i.of.Service, Also: also})
+	_, all := f.state.Explain(scheduler.Ask{Service: f.asks(i), Also: also})
 	return slices.DeleteFunc(all, func(r otto.Refusal) bool { return r.Node == i.at })
 }
 
@@ -179,8 +177,10 @@ func (f *frame) restrain(d *otto.Decision, i *instance, c cause) {
 		d.Outcome, d.Waits = otto.OutcomeTell, "decisions are off"
 		return
 	}
-	if why := f.Busy[i.name]; why != "" {
-		wait(time.Time{}, "%s", why)
+	for _, g := range f.going(i, d.Action) {
+		if why := f.Busy[g.name]; why != "" {
+			wait(time.Time{}, "%s", why)
+		}
 	}
 	if why, until := m.settling(service, i.at, f.decisions, f.now); why != "" {
 		wait(until, "%s", why)

@@ -11,7 +11,19 @@ import (
 // Explain says, for each instance of a service, why it is where it is and not on
 // another node, as things are now. waiting are the reasons of Place.
 func Explain(w otto.Wanted, placed Placement, nodes []Node, waiting map[string]string, s otto.Service) []otto.InstanceExplanation {
-	p := settled(w, placed, nodes)
+	var x *Index
+	if s.Unit != "" {
+		x = NewIndex(w, nil)
+	}
+	return explain(x, w, placed, nodes, waiting, s)
+}
+
+// explain is Explain with the index of what is wanted, which only units need.
+func explain(x *Index, w otto.Wanted, placed Placement, nodes []Node, waiting map[string]string, s otto.Service) []otto.InstanceExplanation {
+	if s.Unit != "" {
+		return explainUnit(x, placed, nodes, waiting, s)
+	}
+	p := inPlace(w, placed, nodes)
 	list := []otto.InstanceExplanation{}
 	for _, name := range w.InstanceNames(s) {
 		if s.Global() && placed[name] == "" && waiting[name] == "" {
@@ -25,7 +37,7 @@ func Explain(w otto.Wanted, placed Placement, nodes []Node, waiting map[string]s
 // ExplainNode says why each instance of a node is there, by its name, and which
 // services the node could not be given now.
 func ExplainNode(w otto.Wanted, placed Placement, nodes []Node, id string) (here map[string]string, refused []otto.ServiceRefusal) {
-	p := settled(w, placed, nodes)
+	p := inPlace(w, placed, nodes)
 	here, refused = map[string]string{}, []otto.ServiceRefusal{}
 	for k := range w.Services {
 		s := &w.Services[k]
@@ -48,8 +60,27 @@ func ExplainNode(w otto.Wanted, placed Placement, nodes []Node, id string) (here
 	return here, refused
 }
 
-// settled is a placement with everything where it is.
-func settled(w otto.Wanted, placed Placement, nodes []Node) *placing {
+// explainUnit says it of a service that is where its unit is: it is the unit that other
+// nodes could take or not.
+func explainUnit(x *Index, placed Placement, nodes []Node, waiting map[string]string, s otto.Service) (list []otto.InstanceExplanation) {
+	p := inPlace(x.whole.of, x.gather(placed), x.gatherNodes(nodes))
+	u, own := x.unitOf[s.Unit], inPlace(x.of, placed, nodes)
+	one, _ := x.whole.Service(u.Name)
+	for _, name := range x.of.InstanceNames(s) {
+		e := p.explain(instance{name: u.Name, of: &one.Service, at: placed[name]}, waiting[name])
+		e.Name, e.Rules = name, nil
+		if _, there := own.index[placed[name]]; there {
+			own.state.Take(&s, placed[name])
+			e.Rules = own.rules(instance{name: name, of: &s, at: placed[name]})
+			own.state.Put(&s, placed[name])
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// inPlace is a placement with everything where it is.
+func inPlace(w otto.Wanted, placed Placement, nodes []Node) *placing {
 	p := newPlacing(w, nodes)
 	for k := range w.Services {
 		s := &w.Services[k]

@@ -20,6 +20,9 @@ type Index struct {
 	Dependents map[string][]*Service
 	Metrics    map[string]bool // that something is required of
 	Devices    []string        // that some service uses
+	units      []*Unit         // in the order of the file
+	unitOf     map[string]*Unit
+	whole      *Index // with each unit as one service; nil without any
 }
 
 // Service is a wanted service with what follows from it. The same pointer in two
@@ -67,6 +70,7 @@ func NewIndex(w otto.Wanted, was *Index) *Index {
 		x.nodes[w.Nodes[i].ID] = &w.Nodes[i]
 		x.measure(w.Nodes[i].Requirements)
 	}
+	x.unite(was)
 	return x
 }
 
@@ -117,7 +121,7 @@ func (x *Index) Position(s *Service) int { return x.positions[s.Name] }
 // Alike reports whether two services, or a service before and after a change, ask the
 // same of the nodes that they are on.
 func (s *Service) Alike(o *Service) bool {
-	return s.Mode == o.Mode && s.Node == o.Node && s.Rejoin == o.Rejoin && s.Platform == o.Platform && s.Fixed == o.Fixed && s.Moves == o.Moves &&
+	return s.Mode == o.Mode && s.Node == o.Node && s.Unit == o.Unit && s.Rejoin == o.Rejoin && s.Platform == o.Platform && s.Fixed == o.Fixed && s.Moves == o.Moves &&
 		s.Reserve == o.Reserve && slices.Equal(s.Names, o.Names) && slices.Equal(s.Spec.Ports, o.Spec.Ports) && slices.Equal(s.Spec.Devices, o.Spec.Devices) && reflect.DeepEqual(s.Spec.Mounts, o.Spec.Mounts) && reflect.DeepEqual(s.Placement, o.Placement)
 }
 

@@ -56,7 +56,12 @@ type Placed struct {
 // service has an instance on every node that fits, and none on the others.
 // troubled says, by instance, why it does not work where it is.
 func Place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]string) Placed {
-	return place(w, was, nodes, troubled).Placed
+	if !slices.ContainsFunc(w.Services, func(s otto.Service) bool { return s.Unit != "" }) {
+		return place(w, was, nodes, troubled).Placed
+	}
+	x := NewIndex(w, nil)
+	p := place(x.whole.of, x.gather(was), x.gatherNodes(nodes), x.gatherTroubles(troubled, was, nodes))
+	return x.spread(p.Placed, was, nodes)
 }
 
 func place(w otto.Wanted, was Placement, nodes []Node, troubled map[string]string) *placing {

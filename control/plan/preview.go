@@ -11,13 +11,17 @@ import (
 // was. at is where the instances are, former what Place would begin with.
 func Preview(was, now otto.Wanted, at, former Placement, nodes []Node, troubled map[string]string) (list []otto.PlannedInstance) {
 	placed := Place(now, former, nodes, troubled)
+	var x *Index
+	if slices.ContainsFunc(now.Services, func(s otto.Service) bool { return s.Unit != "" }) {
+		x = NewIndex(now, nil)
+	}
 	moves := map[string]string{}
 	for _, m := range placed.Moves {
 		moves[m.Instance] = m.Reason
 	}
 	for _, s := range now.Services {
 		k := slices.IndexFunc(was.Services, func(w otto.Service) bool { return w.Name == s.Name })
-		for _, e := range Explain(now, placed.Placement, nodes, placed.Waiting, s) {
+		for _, e := range explain(x, now, placed.Placement, nodes, placed.Waiting, s) {
 			i := otto.PlannedInstance{Name: e.Name, Service: s.Name, Action: otto.PlanKeep, Node: e.Node, Why: e.Why}
 			from := at[e.Name]
 			order, why := s.UpdateOrder()

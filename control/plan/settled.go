@@ -10,6 +10,19 @@ import (
 // that, nothing else moves until something changes of what could move it; it remembers
 // that, and asks again only for what waits. The zero value remembers nothing.
 type Settled struct {
+	units   gathered
+	settled settled
+}
+
+// gathered is a placement with each unit as one instance, as it was made last.
+type gathered struct {
+	of    *Index
+	was   Placement
+	as    Placement
+	whole bool // was says nothing that is not in it
+}
+
+type settled struct {
 	index     *Index
 	placement Placement
 	nodes     []Node
@@ -21,6 +34,26 @@ type Settled struct {
 // time. The placement that it returns may be the one that it was given: neither is to
 // be changed.
 func (d *Settled) Place(x *Index, was Placement, nodes []Node, troubled map[string]string) (placed Placed, again bool) {
+	if x.whole == nil {
+		d.units = gathered{}
+		return d.settled.place(x, was, nodes, troubled)
+	}
+	if u := &d.units; u.of != x || !Identical(u.was, was) {
+		*u = gathered{of: x, was: was, as: x.gather(was)}
+		u.whole = maps.Equal(x.spread(Placed{Placement: u.as}, was, nodes).Placement, was)
+	}
+	if !d.units.whole {
+		d.settled = settled{}
+	}
+	placed, again = d.settled.place(x.whole, d.units.as, x.gatherNodes(nodes), x.gatherTroubles(troubled, was, nodes))
+	placed = x.spread(placed, was, nodes)
+	if again || maps.Equal(placed.Placement, was) {
+		placed.Placement = was
+	}
+	return placed, again
+}
+
+func (d *settled) place(x *Index, was Placement, nodes []Node, troubled map[string]string) (placed Placed, again bool) {
 	if d.holds(x, was, nodes, troubled) && (d.waiting == nil || d.waiting.askAgain(x, nodes)) {
 		d.index, d.nodes = x, nodes
 		placed = Placed{Placement: was, Waiting: map[string]string{}}
@@ -31,9 +64,9 @@ func (d *Settled) Place(x *Index, was Placement, nodes []Node, troubled map[stri
 	}
 	p := place(x.of, was, nodes, troubled)
 	placed = p.Placed
-	*d = Settled{}
+	*d = settled{}
 	if len(placed.Moves) == 0 && maps.Equal(placed.Placement, was) {
-		*d = Settled{index: x, placement: was, nodes: nodes, troubled: troubled}
+		*d = settled{index: x, placement: was, nodes: nodes, troubled: troubled}
 		placed.Placement = was
 		if p.waits() {
 			d.waiting = p
@@ -44,7 +77,7 @@ func (d *Settled) Place(x *Index, was Placement, nodes []Node, troubled map[stri
 
 // holds reports whether nothing has changed since that could move anything. How busy
 // nodes are and what they have free is only for what has to find a place.
-func (d *Settled) holds(x *Index, was Placement, nodes []Node, troubled map[string]string) bool {
+func (d *settled) holds(x *Index, was Placement, nodes []Node, troubled map[string]string) bool {
 	if d.index == nil || !Identical(d.placement, was) || !maps.Equal(d.troubled, troubled) || !slices.EqualFunc(d.nodes, nodes, alike) {
 		return false
 	}

@@ -31,6 +31,7 @@ func TestSettledPlacesAsPlaceDoes(t *testing.T) {
 			if rapid.IntRange(0, 4).Draw(t, "service") == 0 {
 				w.Services = slices.Clone(w.Services)
 				changeService(t, &w.Services[rapid.IntRange(0, len(w.Services)-1).Draw(t, "which")], nodes)
+				agree(w.Services)
 			}
 			if rapid.IntRange(0, 9).Draw(t, "trouble") == 0 {
 				troubled = map[string]string{w.Services[0].Name: rapid.SampledFrom([]string{"", "unhealthy"}).Draw(t, "why")}
@@ -47,6 +48,7 @@ func TestSettledPlacesAsPlaceDoes(t *testing.T) {
 			if diff := cmp.Diff(Place(w, placement, nodes, troubled), got); diff != "" {
 				t.Fatal(diff)
 			}
+			checkTogether(t, x, placement, got)
 			if !Identical(got.Placement, placement) {
 				placement = got.Placement
 			}
@@ -72,7 +74,44 @@ func drawWanted(t *rapid.T) (w otto.Wanted) {
 		}
 		w.Services = append(w.Services, s)
 	}
+	if rapid.Bool().Draw(t, "in a stack") {
+		for i := range w.Services {
+			if !w.Services[i].Global() && rapid.IntRange(0, 3).Draw(t, "apart") > 0 {
+				w.Services[i].Unit = "u"
+			}
+		}
+	}
 	return w
+}
+
+// agree makes the services of a unit agree on what they have in common by the file.
+func agree(services []otto.Service) {
+	first := slices.IndexFunc(services, func(s otto.Service) bool { return s.Unit != "" })
+	for i := range services {
+		if s := &services[i]; s.Unit != "" {
+			of := services[first]
+			s.Node, s.Failover, s.Rejoin, s.Data = of.Node, of.Failover, of.Rejoin, of.Data
+		}
+	}
+}
+
+// checkTogether sees that a unit is on one node, but for what has its data elsewhere,
+// and that what it waits for is said of all.
+func checkTogether(t *rapid.T, x *Index, was Placement, p Placed) {
+	for _, u := range x.units {
+		at := map[string]bool{}
+		for _, s := range u.Members {
+			for _, name := range s.Names {
+				if s.keepsData() && p.Placement[name] == was[name] && p.Waiting[name] != "" {
+					continue
+				}
+				at[p.Placement[name]] = true
+			}
+		}
+		if len(at) > 1 {
+			t.Fatalf("%s is on %v: %v, waiting %v", u.Name, at, p.Placement, p.Waiting)
+		}
+	}
 }
 
 func changeService(t *rapid.T, s *otto.Service, nodes []Node) {

@@ -366,13 +366,17 @@ func (w *World) move(d otto.Decision) {
 	if left, ok := w.left[i.name][to.id]; ok && w.now.Sub(left) < settings.ReturnAfter {
 		w.result.Returns++
 	}
-	w.memory = w.memory.Begin(decide.ActOf(d, w.now, ""))
-	w.last[i.of.Name] = w.now
-	w.placement[i.name] = to.id
-	w.start(i, to)
-	i.moving, i.away = true, 0
-	if !decide.StartsFirst(*i.of) {
-		i.at, i.away = nil, i.arrives-i.began
+	acts := decide.ActsOf(w.index, d, w.now, "")
+	w.memory = w.memory.Begin(acts...)
+	for _, a := range acts {
+		i := w.byName[a.Instance]
+		w.last[i.of.Name] = w.now
+		w.placement[i.name] = to.id
+		w.start(i, to)
+		i.moving, i.away = true, 0
+		if !decide.StartsFirst(*i.of) {
+			i.at, i.away = nil, i.arrives-i.began
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -202,9 +203,10 @@ func Clash(a, b otto.Port) bool {
 
 func everywhere(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
 
-// unbuilt says why the service's image does not run on a node.
+// unbuilt says why the service's image does not run on a node. Of services that are
+// asked for as one it is by their common name.
 func (s *State) unbuilt(i int32) string {
-	return s.nodes[i].Unbuilt[s.Service.Spec.Image]
+	return s.nodes[i].Unbuilt[cmp.Or(s.Service.Spec.Image, s.Service.Name)]
 }
 
 // missing is the first device that the node does not have, or is not known to have.

@@ -102,7 +102,7 @@ func moreParts(weights map[string]float64) []part {
 		},
 		{
 			name: otto.ScoreImage, weight: weights[otto.ScoreImage],
-			applies: func(s *State) bool { return s.images }, most: one,
+			applies: func(s *State) bool { return s.images && s.Service.Spec.Image != "" }, most: one,
 			value: func(s *State, i int32) float64 {
 				switch _, there := s.nodes[i].Images[s.image]; {
 				case s.nodes[i].Images == nil:

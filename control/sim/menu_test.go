@@ -38,6 +38,10 @@ func menu() map[string]otto.Service {
 		calm(data(otto.Service{Name: "pond", Data: otto.DataDisposable})),
 		data(otto.Service{Name: squat, Node: "b"}), // whose volume is another cluster's
 		{Name: "lone", Node: "a", Failover: otto.FailoverMove, Data: otto.DataDisposable, Spec: otto.ContainerSpec{Exclusive: true}},
+		{Name: "shelf", Unit: "shop"}, // with till
+		calm(otto.Service{Name: "till", Unit: "shop"}),
+		data(otto.Service{Name: "safe", Unit: "bank", Data: otto.DataDisposable}), // with door, and never twice
+		{Name: "door", Unit: "bank", Data: otto.DataDisposable, Spec: otto.ContainerSpec{Exclusive: true}},
 	}
 	all := map[string]otto.Service{}
 	for _, s := range list {

@@ -22,9 +22,17 @@ func draw(seed uint64) history {
 	return d.history
 }
 
-// spoilt draws a history; in every third one some of the versions do not start.
+// spoilt draws a history; in every third one some of the versions do not start, and in
+// every fourth there is one of two stacks.
 func spoilt(seed uint64) history {
 	h := draw(seed)
+	if stack := [][]string{1: {"shelf", "till"}, 2: {"safe", "door"}, 3: nil}[seed%4]; stack != nil {
+		for i, s := range h.steps {
+			if s.verb == "apply" {
+				h.steps[i].args = append(s.args, stack...)
+			}
+		}
+	}
 	if seed%3 != 0 {
 		return h
 	}

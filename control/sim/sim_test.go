@@ -84,7 +84,7 @@ func (w *world) amiss() string {
 		return view.Problem
 	}
 	got := otto.Wanted{}
-	instances := map[string]bool{}
+	instances, units := map[string]bool{}, map[string]string{}
 	for _, s := range view.Services {
 		got.Services = append(got.Services, s.Service)
 		if s.Name == squat && len(w.truth.hostsOf(squat)) == 0 {
@@ -96,6 +96,10 @@ func (w *world) amiss() string {
 		goneBack := s.Rollout != nil && isBad(s.Spec)
 		for _, i := range s.Instances {
 			instances[i.Name] = true
+			if at, known := units[s.Unit]; known && s.Unit != "" && at != i.Node {
+				return fmt.Sprintf("%s is on %s, and the rest of its stack on %s", i.Name, i.Node, at)
+			}
+			units[s.Unit] = i.Node
 			if isBad(s.Spec) && !goneBack {
 				continue // it has never run in another version
 			}

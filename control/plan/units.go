@@ -1,0 +1,283 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/otto-edge/otto"
+)
+
+// Unit is services that are placed together: those of a stack, which expect to find
+// each other on one host. Placement sees it as one service, which asks for all that
+// they ask for, and so never has to choose a node for a part of it.
+type Unit struct {
+	Name    string // no service can be called so: stack shop
+	Members []*Service
+	// Service is all of them as one, for questions to a scheduler that has them one by
+	// one: what it is apart from are services.
+	Service otto.Service
+}
+
+// unite finds the units, and makes the index in which each is one service.
+func (x *Index) unite(was *Index) {
+	for _, s := range x.Services {
+		if s.Unit == "" {
+			continue
+		}
+		u := x.unitOf[s.Unit]
+		if u == nil {
+			if x.unitOf == nil {
+				x.unitOf = map[string]*Unit{}
+			}
+			u = &Unit{Name: "stack " + s.Unit}
+			x.unitOf[s.Unit], x.units = u, append(x.units, u)
+		}
+		u.Members = append(u.Members, s)
+	}
+	if len(x.units) == 0 {
+		return
+	}
+	name := func(service string) string {
+		if s, ok := x.Service(service); ok && s.Unit != "" {
+			return x.unitOf[s.Unit].Name
+		}
+		return service
+	}
+	whole := x.of
+	whole.Services = nil
+	for _, s := range x.Services {
+		one := s.Service
+		if s.Unit != "" {
+			u := x.unitOf[s.Unit]
+			if u.Members[0] != s {
+				continue
+			}
+			u.Service = u.asOne()
+			one = u.Service
+			for _, o := range x.Services {
+				if o.Unit != s.Unit && slices.ContainsFunc(o.Placement.ApartFrom, func(n string) bool { return name(n) == u.Name }) {
+					u.Service.Placement.ApartFrom = append(u.Service.Placement.ApartFrom, o.Name)
+				}
+			}
+		}
+		one.Placement.Near, one.Placement.ApartFrom = renamed(one.Placement.Near, name), renamed(one.Placement.ApartFrom, name)
+		whole.Services = append(whole.Services, one)
+	}
+	var before *Index
+	if was != nil {
+		before = was.whole
+	}
+	x.whole = NewIndex(whole, before)
+}
+
+// renamed is a list of services by other names, each once.
+func renamed(list []string, name func(string) string) (out []string) {
+	for _, n := range list {
+		if n = name(n); !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// asOne is one service that asks for what all members ask for. It may be started
+// elsewhere only if each of them may.
+func (u *Unit) asOne() otto.Service {
+	first := u.Members[0].Service
+	one := otto.Service{Name: u.Name, Node: first.Node, Replicas: 1, Failover: first.Failover, Rejoin: first.Rejoin, Data: otto.DataDisposable}
+	within := func(service string) bool {
+		return slices.ContainsFunc(u.Members, func(m *Service) bool { return m.Name == service })
+	}
+	for _, s := range u.Members {
+		if s.Failover != one.Failover {
+			one.Failover = otto.FailoverStay
+		}
+		one.Platform, one.Tied = cmp.Or(one.Platform, s.Platform), cmp.Or(one.Tied, s.Tied)
+		one.Reserve.CPU += float64(s.Replicas) * s.Reserve.CPU
+		one.Reserve.MemoryBytes += int64(s.Replicas) * s.Reserve.MemoryBytes
+		one.Spec.Resources.MemoryBytes = max(one.Spec.Resources.MemoryBytes, s.Spec.Resources.MemoryBytes)
+		one.Spec.Ports = append(one.Spec.Ports, s.Spec.Ports...)
+		one.Spec.Devices = append(one.Spec.Devices, s.Spec.Devices...)
+		one.Spec.Exclusive = one.Spec.Exclusive || s.Fixed
+		r := s.Placement
+		one.Placement.Require = append(one.Placement.Require, r.Require...)
+		one.Placement.Prefer = append(one.Placement.Prefer, r.Prefer...)
+		one.Placement.Avoid = append(one.Placement.Avoid, r.Avoid...)
+		one.Placement.Near = append(one.Placement.Near, slices.DeleteFunc(slices.Clone(r.Near), within)...)
+		one.Placement.ApartFrom = append(one.Placement.ApartFrom, slices.DeleteFunc(slices.Clone(r.ApartFrom), within)...)
+		if s.Fixed && s.Data != otto.DataDisposable {
+			one.Data = ""
+			one.Spec.Mounts = append(one.Spec.Mounts, s.Spec.Mounts...)
+		}
+	}
+	return one
+}
+
+// UnitOf is the unit of a service, nil if it is placed by itself.
+func (x *Index) UnitOf(s *Service) *Unit { return x.unitOf[s.Unit] }
+
+// Together are the instances that are where this one is, itself among them.
+func (x *Index) Together(instance string) []string {
+	s, ok := x.Owner(instance)
+	if !ok || s.Unit == "" {
+		return []string{instance}
+	}
+	return x.unitOf[s.Unit].instances()
+}
+
+func (u *Unit) instances() (names []string) {
+	for _, s := range u.Members {
+		names = append(names, s.Names...)
+	}
+	return names
+}
+
+// at is where a unit is: where its data is, else where most of its instances are.
+func (u *Unit) at(was Placement) (node string) {
+	count, most := map[string]int{}, 0
+	for _, s := range u.Members {
+		for _, name := range s.Names {
+			at := was[name]
+			if at == "" {
+				continue
+			}
+			if s.keepsData() {
+				return at
+			}
+			if count[at]++; count[at] > most {
+				node, most = at, count[at]
+			}
+		}
+	}
+	return node
+}
+
+// keepsData reports whether the service needs the data of its node.
+func (s *Service) keepsData() bool { return s.Fixed && s.Data != otto.DataDisposable }
+
+// gather is a placement with each unit as one instance.
+func (x *Index) gather(was Placement) Placement {
+	out := maps.Clone(was)
+	if out == nil {
+		out = Placement{}
+	}
+	for _, u := range x.units {
+		at := u.at(was)
+		for _, name := range u.instances() {
+			delete(out, name)
+		}
+		if at != "" {
+			out[u.Name] = at
+		}
+	}
+	return out
+}
+
+// gatherNodes is what is known of nodes with each unit as one service.
+func (x *Index) gatherNodes(nodes []Node) []Node {
+	out := slices.Clone(nodes)
+	for i := range out {
+		n := &out[i]
+		for _, u := range x.units {
+			for _, s := range u.Members {
+				if f := n.Failures[s.Name]; f > 0 {
+					n.Failures = with(n.Failures, nodes[i].Failures, u.Name, max(f, n.Failures[u.Name]))
+				}
+				if n.Left[s.Name] {
+					n.Left = with(n.Left, nodes[i].Left, u.Name, true)
+				}
+				if why := n.Bans[s.Name]; why != "" {
+					n.Bans = with(n.Bans, nodes[i].Bans, u.Name, why)
+				}
+				if why := n.Unbuilt[s.Spec.Image]; why != "" {
+					n.Unbuilt = with(n.Unbuilt, nodes[i].Unbuilt, u.Name, why)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// with sets a value in a map, which is copied if it is still the original.
+func with[V any](m, original map[string]V, key string, v V) map[string]V {
+	if Identical(m, original) {
+		m = maps.Clone(m)
+	}
+	m[key] = v
+	return m
+}
+
+// gatherTroubles are the units of which nothing works where they are, or whose image is
+// not made for it. One member that fails takes the others nowhere.
+func (x *Index) gatherTroubles(troubled map[string]string, was Placement, nodes []Node) map[string]string {
+	if len(troubled) == 0 {
+		return troubled
+	}
+	out := maps.Clone(troubled)
+	for _, u := range x.units {
+		all, why, unbuilt := true, "", ""
+		for _, s := range u.Members {
+			for _, name := range s.Names {
+				delete(out, name)
+				t := troubled[name]
+				all, why = all && t != "", cmp.Or(why, t)
+				if i := slices.IndexFunc(nodes, func(n Node) bool { return n.ID == was[name] }); t != "" && i >= 0 && nodes[i].Unbuilt[s.Spec.Image] != "" {
+					unbuilt = t
+				}
+			}
+		}
+		if why = cmp.Or(unbuilt, why); all || unbuilt != "" {
+			out[u.Name] = why
+		}
+	}
+	return out
+}
+
+// spread is a placement of units as one of their instances. What has its data on another
+// node than the others stays there and says so.
+func (x *Index) spread(p Placed, was Placement, nodes []Node) Placed {
+	out := Placed{Placement: maps.Clone(p.Placement), Waiting: maps.Clone(p.Waiting)}
+	if out.Waiting == nil {
+		out.Waiting = map[string]string{}
+	}
+	reasons := map[string]string{}
+	for _, m := range p.Moves {
+		if slices.ContainsFunc(x.units, func(u *Unit) bool { return u.Name == m.Instance }) {
+			reasons[m.Instance] = m.Reason
+			continue
+		}
+		out.Moves = append(out.Moves, m)
+	}
+	for _, u := range x.units {
+		at, why := p.Placement[u.Name], p.Waiting[u.Name]
+		delete(out.Placement, u.Name)
+		delete(out.Waiting, u.Name)
+		reason := cmp.Or(reasons[u.Name], "the rest of "+u.Name+" is there")
+		for _, s := range u.Members {
+			for _, name := range s.Names {
+				from := was[name]
+				exists := slices.ContainsFunc(nodes, func(n Node) bool { return n.ID == from })
+				if why != "" {
+					out.Waiting[name] = why
+				}
+				switch {
+				case from != "" && from != at && exists && s.keepsData():
+					out.Placement[name] = from
+					out.Waiting[name] = fmt.Sprintf("its data is on %s, and the rest of %s on %s", from, u.Name, cmp.Or(at, "no node"))
+				case at == "":
+				case from != at:
+					m := Move{Instance: name, Service: s.Name, To: at}
+					if exists {
+						m.From, m.Reason = from, reason
+					}
+					out.Placement[name], out.Moves = at, append(out.Moves, m)
+				default:
+					out.Placement[name] = at
+				}
+			}
+		}
+	}
+	return out
+}
