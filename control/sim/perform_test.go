@@ -409,6 +409,11 @@ func (w *world) freeze(how, host string) {
 	}
 	w.fault(how+" "+host, func() {
 		w.net.pause(host, 0)
+		if how == "freeze" {
+			w.mu.Lock()
+			w.thawed[host] = time.Now()
+			w.mu.Unlock()
+		}
 		thaw(host)
 	})
 }

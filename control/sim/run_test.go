@@ -18,6 +18,7 @@ type outcome struct {
 	events  map[string]int // kinds of events, how often
 	points  map[string]int // things that processes did, how often
 	healed  time.Duration  // from the end of the last fault
+	overlap time.Duration  // for which something ran twice on a host that was frozen, once that went on
 	took    time.Duration  // of real time
 }
 

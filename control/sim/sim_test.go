@@ -56,6 +56,9 @@ func (w *world) judge() outcome {
 	}
 	w.checkEvents(o.events)
 	w.checkLeftovers()
+	w.mu.Lock()
+	o.overlap = w.overlap
+	w.mu.Unlock()
 	w.truth.mu.Lock()
 	defer w.truth.mu.Unlock()
 	w.net.mu.Lock()
@@ -323,8 +326,8 @@ func TestRandomHistories(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("seeds %d to %d: %d histories in %s, %d of them went wrong; longest until all was well: %s; the longest took %s\nfaults: %v\nevents: %v",
-		*simFrom, next.Load(), histories, time.Since(began).Round(time.Second), failed, sum.healed, sum.took.Round(time.Millisecond), sum.did, sum.events)
+	t.Logf("seeds %d to %d: %d histories in %s, %d of them went wrong; longest until all was well: %s; the longest took %s; at most %s twice after a freeze\nfaults: %v\nevents: %v",
+		*simFrom, next.Load(), histories, time.Since(began).Round(time.Second), failed, sum.healed, sum.took.Round(time.Millisecond), sum.overlap.Round(time.Millisecond), sum.did, sum.events)
 	sum.checkEffects(t, histories)
 }
 
@@ -378,7 +381,7 @@ func (o *outcome) add(other outcome) {
 		o.events[k] += n
 	}
 	o.applied += other.applied
-	o.healed, o.took = max(o.healed, other.healed), max(o.took, other.took)
+	o.healed, o.took, o.overlap = max(o.healed, other.healed), max(o.took, other.took), max(o.overlap, other.overlap)
 }
 
 // enough histories have every fault in them, and everything that it can lead to.

@@ -35,6 +35,8 @@ type world struct {
 	copiedAt []otto.Wanted // what it may hold; the first was acknowledged
 	applied  int
 	healed   map[string]time.Time // when a host was reached again last
+	thawed   map[string]time.Time // when a host that was frozen went on last
+	overlap  time.Duration        // for which something ran twice then, at most
 	broken   map[string]func()    // what a host needs to be whole again, by fault
 	troubles int                  // steps that may move something
 	memories int                  // copies that were restored, of what was done about requirements
@@ -60,7 +62,7 @@ const (
 func newWorld(t *testing.T, h history, doing *activity) *world {
 	w := &world{
 		Cluster: ottotest.NewCluster(t, hosts(), image), truth: newTruth(), net: newNetwork(h.seed),
-		deaths: map[string]death{}, points: map[string]int{}, sent: map[string][][]byte{}, obeyed: map[string]otto.Revision{}, broken: map[string]func(){}, healed: map[string]time.Time{},
+		deaths: map[string]death{}, points: map[string]int{}, sent: map[string][][]byte{}, obeyed: map[string]otto.Revision{}, broken: map[string]func(){}, healed: map[string]time.Time{}, thawed: map[string]time.Time{},
 		life: make(chan struct{}, 1), doing: doing,
 	}
 	w.Log = slog.New(slog.DiscardHandler)
@@ -114,10 +116,24 @@ func (w *world) equip(host string, r *ottotest.Runtime) {
 	}
 	r.Observe = func(c ottotest.Observed) {
 		excused := w.frozenAndCut()
+		w.measureOverlap(host, c)
 		if gap := w.truth.observe(host, c, excused); gap {
 			w.net.hit("known gap")
 			w.endsSoon(c.Instance)
 		}
+	}
+}
+
+// measureOverlap takes in that a container ends on a host, which may have been frozen
+// until a moment ago, while the same runs on another one.
+func (w *world) measureOverlap(host string, c ottotest.Observed) {
+	if c.Theirs || c.State == otto.ContainerRunning || !menu()[c.Service].Stateful() || len(w.truth.hostsOf(c.Instance)) < 2 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if at := w.thawed[host]; time.Since(at) < endsIn {
+		w.overlap = max(w.overlap, time.Since(at))
 	}
 }
 
