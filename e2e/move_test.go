@@ -69,7 +69,7 @@ func TestServiceLeavesANodeWhereItSaysSo(t *testing.T) {
 	}
 	b := burden{of: "mqtt:shop/queue#.length < 100 for 3s -> migrate", decided: 6 * time.Second, says: "decision-useless"}
 	b.before = func() {
-		app := mqtttest.Connected(t, mqtttest.Target{Addr: "10.77.0.1:1883"}.Options("app"), nil)
+		app := mqtttest.Connected(t, mqtttest.Target{Addr: "10.77.0.1:1883", Username: "shop", Password: "may publish"}.Options("app"), nil)
 		go func() {
 			for tick := time.NewTicker(500 * time.Millisecond); t.Context().Err() == nil; <-tick.C {
 				_ = app.Publish(t.Context(), "shop/queue", 1, false, fmt.Appendf(nil, `{"length": %d}`, length()))
@@ -110,6 +110,7 @@ func testLeaves(t *testing.T, b burden) {
 	}
 	c := lab.NewCluster(t, fmt.Sprintf(`
 metrics: {interval: 1s}
+mqtt: {username: shop, password: may publish}
 decisions: {cooldown: 5s, settle: 5s, return_after: 10s}
 nodes:
 %s

@@ -27,6 +27,7 @@ func TestRequirementsAreMeasured(t *testing.T) {
 	far.Plug("stick")
 	c := lab.NewCluster(t, fmt.Sprintf(`
 metrics: {interval: 1s}
+mqtt: {username: shop, password: may publish}
 nodes:
   - {id: n1, host: %[1]s, user: otto, identity_file: %[3]s}
   - {id: n2, host: %[2]s, user: otto, identity_file: %[3]s}
@@ -50,7 +51,7 @@ services:
 `, h.IP, far.IP, l.Key))
 	c.Know(l)
 	c.Start()
-	app := mqtttest.Connected(t, mqtttest.Target{Addr: "10.77.0.1:1883"}.Options("app"), nil)
+	app := mqtttest.Connected(t, mqtttest.Target{Addr: "10.77.0.1:1883", Username: "shop", Password: "may publish"}.Options("app"), nil)
 	say := func(length int) { app.Send(t, "shop/queue", 1, false, fmt.Sprintf(`{"length": %d}`, length)) }
 	states := func() string {
 		var list []otto.Verdict
