@@ -106,7 +106,7 @@ func (m mutant) run(t *testing.T) (out string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", list, "-timeout", "9m", "-run", tests, "-failfast", "-sim.for", "2m", ".")
+	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-overlay", list, "-timeout", "9m", "-run", tests, "-failfast", "-sim.for", "2m", ".")
 	b, err := cmd.CombinedOutput()
 	return string(b), err
 }
