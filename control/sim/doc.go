@@ -13,6 +13,7 @@
 //
 //	go test ./control/sim -sim.for 1h      as many as there is time for
 //	go test ./control/sim -sim.seed 4711   one of them, again, with all it does
+//	go test ./control/sim -sim.harsh 3     with three times as many faults at once
 //
 // A test that finds nothing proves little, so a run counts what its faults did,
 // and fails if one of them had no effect. And testdata/mutants has bugs, put

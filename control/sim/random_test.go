@@ -9,14 +9,14 @@ import (
 )
 
 // draw makes a history from a seed: an order, changes of it, and faults that come
-// alone and together, for about two minutes.
+// alone and together, for about two minutes; so many times as many as -sim.harsh says.
 func draw(seed uint64) history {
 	d := drawing{Rand: rand.New(rand.NewPCG(seed, 0)), history: history{seed: seed}}
 	d.order()
 	d.at(15 * time.Second)
-	for range 6 + d.IntN(10) {
+	for range *simHarsh * (6 + d.IntN(10)) {
 		d.event()
-		d.at(time.Duration(d.Int64N(int64(12*time.Second))) + time.Millisecond)
+		d.at(time.Duration(d.Int64N(int64(12*time.Second)))/time.Duration(*simHarsh) + time.Millisecond)
 	}
 	slices.SortStableFunc(d.steps, func(a, b step) int { return int(a.at - b.at) })
 	return d.history

@@ -26,6 +26,7 @@ var (
 	simFor    = flag.Duration("sim.for", 20*time.Second, "how long to run random histories")
 	simSeed   = flag.Uint64("sim.seed", 0, "run the history of this seed, and show it")
 	simFrom   = flag.Uint64("sim.from", 1, "the first seed of the random histories")
+	simHarsh  = flag.Int("sim.harsh", 1, "how many times as many faults random histories have in the same time")
 	simStuck  = flag.Duration("sim.stuck", time.Minute, "how long one history may take, of real time")
 )
 
@@ -314,8 +315,8 @@ func TestRandomHistories(t *testing.T) {
 					sum.add(o)
 					if len(o.wrong) > 0 {
 						failed++
-						t.Errorf("seed %d: %s\nto see it: go test ./control/sim -run RandomHistories -v -sim.seed %d\n%s",
-							h.seed, strings.Join(o.wrong, "\n"), h.seed, h)
+						t.Errorf("seed %d: %s\nto see it: go test ./control/sim -run RandomHistories -v -sim.seed %d -sim.harsh %d\n%s",
+							h.seed, strings.Join(o.wrong, "\n"), h.seed, *simHarsh, h)
 					}
 					enough := failed >= maxFailed
 					mu.Unlock()
