@@ -73,6 +73,8 @@ type Fleet struct {
 
 	anew map[string]int // pids of agents that were started in place of stuck ones and not heard yet, by node
 
+	names map[string]string // of nodes, by the address of their SSH servers
+
 	contacts map[string]*contact // with silent nodes, by node
 	open     sync.WaitGroup      // of contacts
 }
@@ -88,7 +90,7 @@ func New(opts Options) *Fleet {
 	if opts.DialTimeout == 0 {
 		opts.DialTimeout = dialWithin
 	}
-	f := &Fleet{opts: opts, log: opts.Log, tunnels: map[string]*tunnel{}, contacts: map[string]*contact{}, anew: map[string]int{}}
+	f := &Fleet{opts: opts, log: opts.Log, tunnels: map[string]*tunnel{}, contacts: map[string]*contact{}, anew: map[string]int{}, names: map[string]string{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
 }

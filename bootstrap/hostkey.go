@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -31,8 +32,9 @@ func (e otherKeyError) Unwrap() error { return e.error }
 
 // hostKeys checks the keys of one server against the known_hosts files.
 type hostKeys struct {
-	hop hop
-	db  *knownhosts.HostKeyDB
+	hop   hop
+	db    *knownhosts.HostKeyDB
+	names map[string]string // of nodes, by address
 }
 
 func newHostKeys(h hop) (hostKeys, error) {
@@ -74,9 +76,23 @@ func (k hostKeys) check(address string, remote net.Addr, key ssh.PublicKey) erro
 		return fmt.Errorf("%w of %s (%s): run `otto cluster start` in a terminal, or pass --accept-new-host-keys",
 			errUnknownKey, k.hop.name, ssh.FingerprintSHA256(key))
 	case errors.As(err, &mismatch):
+		if other := k.holder(remote, key); other != "" {
+			return otherKeyError{fmt.Errorf("the host key of %s (%s) is that of %s: have the two swapped their addresses? Correct their hosts in otto.yaml, or give each its address back",
+				k.hop.name, k.hop.addr(), other)}
+		}
 		return k.changed(mismatch.Want, ssh.FingerprintSHA256(key))
 	}
 	return fmt.Errorf("the host key of %s must not be trusted: %w", k.hop.name, err)
+}
+
+// holder is the other node that a key is known to be of; empty if there is none.
+func (k hostKeys) holder(remote net.Addr, key ssh.PublicKey) string {
+	for _, address := range slices.Sorted(maps.Keys(k.names)) {
+		if name := k.names[address]; name != k.hop.name && k.db.HostKeyCallback()(address, remote, key) == nil {
+			return name
+		}
+	}
+	return ""
 }
 
 func (k hostKeys) changed(want []xknownhosts.KnownKey, got string) error {
@@ -129,6 +145,7 @@ func (f *Fleet) Trust(ctx context.Context, nodes []otto.Node, ask func(node otto
 		if err != nil {
 			return err
 		}
+		f.learn(route)
 		routes = append(routes, route)
 	}
 	for depth := 0; ; depth++ {

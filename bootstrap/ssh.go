@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,10 +51,28 @@ func (f *Fleet) connectSSH(ctx context.Context, node otto.Node) (*remote, error)
 	if err != nil {
 		return nil, err
 	}
+	f.learn(route)
 	if err := f.awaitWord(ctx, node); err != nil {
 		return nil, err
 	}
 	return f.dial(ctx, route, nil)
+}
+
+// learn notes which node is at the end of a route.
+func (f *Fleet) learn(route []hop) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := route[len(route)-1]
+	f.names[last.addr()] = last.name
+}
+
+// hostKeys are what is known of the key of a server, and of those of the other nodes.
+func (f *Fleet) hostKeys(h hop) (hostKeys, error) {
+	k, err := newHostKeys(h)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k.names = maps.Clone(f.names)
+	return k, err
 }
 
 // dial goes along a route, through each server to the next. The last one's key is
@@ -94,7 +113,7 @@ func (f *Fleet) dialHop(ctx context.Context, via *remote, h hop, inspect func(ho
 
 // login logs in at a server over a connection, which it closes if that fails.
 func (f *Fleet) login(ctx context.Context, conn net.Conn, h hop, inspect func(hostKeys) ssh.HostKeyCallback) (*ssh.Client, error) {
-	keys, err := newHostKeys(h)
+	keys, err := f.hostKeys(h)
 	if err != nil {
 		conn.Close()
 		return nil, err

@@ -87,6 +87,27 @@ func TestChangedHostKeyIsAHardError(t *testing.T) {
 	}
 }
 
+// TestSwappedAddressesAreNamed has two nodes that have each other's address since.
+func TestSwappedAddressesAreNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, three := w.stranger("pi-1"), w.stranger("pi-3")
+	w.know(one.addr, three.key)
+	w.know(three.addr, one.key)
+	f := w.fleet()
+	wantError(t, f.Trust(t.Context(), []otto.Node{one.node, three.node}, never(t)), "host key of pi-1 (", ") is that of pi-3: have the two swapped their addresses?")
+	again := w.fleet() // a control plane that goes from node to node
+	_, err := ensure(t, again, one, newBroker(t), nil)
+	wantError(t, err, "host key of pi-1 has CHANGED")
+	_, err = ensure(t, again, three, newBroker(t), nil)
+	wantError(t, err, "host key of pi-3 (", ") is that of pi-1:")
+	_, err = ensure(t, again, one, newBroker(t), nil)
+	wantError(t, err, "host key of pi-1 (", ") is that of pi-3:")
+	if left := listing(t, one.home); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestTrustPassesOverNodesThatAreDead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
