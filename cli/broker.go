@@ -2,17 +2,20 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/otto-edge/otto/config"
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/mqtt"
+	"github.com/otto-edge/otto/wire"
 )
 
 // brokerPlan is where the broker is, and whether it is ours.
@@ -54,6 +57,12 @@ func planBroker(ctx context.Context, c config.MQTT, remote bool) (brokerPlan, er
 	case answer != nil:
 		return brokerPlan{}, fmt.Errorf("broker at %s: %w", addr, answer)
 	}
+	if err := echo(ctx, addr, client, c); errors.Is(err, mqtt.ErrMute) {
+		return brokerPlan{}, fmt.Errorf("the broker at %s passes on no messages of Otto: another cluster's, or one where its user may not; "+
+			"set mqtt.port to a free port to have Otto serve MQTT itself, or mqtt.username to a user who may read and write %s/#", addr, wire.Root)
+	} else if err != nil {
+		return brokerPlan{}, err
+	}
 	return brokerPlan{dial: addr, nodes: control.Broker{
 		Addresses: []string{addr}, TLS: c.TLS, Username: c.Username, Password: c.Password, Description: addr,
 	}}, nil
@@ -63,6 +72,12 @@ func probe(ctx context.Context, addr string, t *tls.Config, c config.MQTT) error
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	return mqtt.Probe(ctx, addr, t, c.Username, c.Password)
+}
+
+// echo tries what the control plane and the nodes need of a broker that is not ours.
+func echo(ctx context.Context, addr string, t *tls.Config, c config.MQTT) error {
+	topic := wire.NodeTopic("probe-"+strings.ToLower(rand.Text()[:16]), wire.KindHeartbeat)
+	return mqtt.Echo(ctx, addr, t, c.Username, c.Password, topic)
 }
 
 // ourBroker listens no wider than it must: for local nodes on loopback, with

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 
@@ -78,9 +79,56 @@ const newlines = 0x0A0A
 // the user; else the error is ErrNoAnswer, ErrNotMQTT or ErrRefused, or that
 // of a certificate which is not trusted. It takes five seconds at most.
 func Probe(ctx context.Context, addr string, config *tls.Config, username, password string) error {
+	return visit(ctx, addr, login{config, username, password}, func(net.Conn) error { return nil })
+}
+
+// ErrMute is that of a broker which accepts a user and passes on nothing of his.
+var ErrMute = errors.New("it passes on no message")
+
+// Echo says whether a broker passes on what a user publishes to a topic that he may
+// subscribe to: nil if it does, ErrMute if it does not, and else an error of Probe.
+func Echo(ctx context.Context, addr string, config *tls.Config, username, password, topic string) error {
+	return visit(ctx, addr, login{config, username, password}, func(conn net.Conn) error {
+		subscribe := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
+		subscribe.MessageID, subscribe.Topics, subscribe.Qoss = 1, []string{topic}, []byte{0}
+		if err := subscribe.Write(conn); err != nil {
+			return err
+		}
+		for {
+			packet, err := packets.ReadPacket(conn)
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrMute, err)
+			}
+			switch p := packet.(type) {
+			case *packets.SubackPacket:
+				if slices.Contains(p.ReturnCodes, 0x80) {
+					return fmt.Errorf("%w: the subscription is refused", ErrMute)
+				}
+				publish := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+				publish.TopicName = topic
+				if err := publish.Write(conn); err != nil {
+					return err
+				}
+			case *packets.PublishPacket:
+				if p.TopicName == topic {
+					return nil
+				}
+			}
+		}
+	})
+}
+
+// login is how a client shows who it is.
+type login struct {
+	tls                *tls.Config
+	username, password string
+}
+
+// visit connects to a broker for a moment, within probeTimeout.
+func visit(ctx context.Context, addr string, as login, do func(net.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	conn, err := dial(ctx, addr, config)
+	conn, err := dial(ctx, addr, as.tls)
 	if err != nil {
 		return err
 	}
@@ -92,11 +140,14 @@ func Probe(ctx context.Context, addr string, config *tls.Config, username, passw
 	connect.CleanSession = true
 	connect.Keepalive = newlines
 	connect.ClientIdentifier = "probe-" + rand.Text()[:16]
-	connect.Username, connect.UsernameFlag = username, username != ""
-	connect.Password, connect.PasswordFlag = []byte(password), username != ""
+	connect.Username, connect.UsernameFlag = as.username, as.username != ""
+	connect.Password, connect.PasswordFlag = []byte(as.password), as.username != ""
 	err = connect.Write(conn)
 	if err == nil {
 		err = readConnack(conn)
+	}
+	if err == nil {
+		err = do(conn)
 	}
 	if err != nil {
 		return fmt.Errorf("broker %s: %w", addr, err)
