@@ -61,6 +61,8 @@ func decide(r request, f facts, now time.Time) verdict {
 		v.warnings = append(v.warnings, p)
 	}
 	switch {
+	case f.noexec != "":
+		problem("%s", f.cannotRun(id))
 	case install && !f.writable:
 		problem("user %s cannot write to the home directory %s on %s: is its file system mounted read-only? Try `mount -o remount,rw` there", f.user, f.home, id)
 	case v.upload && f.diskFree >= 0 && f.diskFree < r.agent.Size+spareDisk:
@@ -76,6 +78,12 @@ func decide(r request, f facts, now time.Time) verdict {
 		v.warnings = append(v.warnings, fmt.Sprintf("its clock differs by %s: run `timedatectl set-ntp true` there", off.Round(time.Second)))
 	}
 	return v
+}
+
+// cannotRun says why no program of the user's home directory runs, and where else it may be.
+func (f facts) cannotRun(id string) string {
+	return fmt.Sprintf("no program can be run in %s on %s, as %s is mounted noexec: run `sudo mount -o remount,exec %[3]s` there, or have the agent elsewhere: "+
+		"`sudo install -d -o %s /opt/otto && mkdir -p ~/.local/share && ln -s /opt/otto ~/.local/share/otto`", f.home, id, f.noexec, f.user)
 }
 
 // architecture is the agent's GOARCH for a host, empty if there is none.

@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -16,11 +17,11 @@ import (
 // as by Uninstall.
 func (f *Fleet) Stop(ctx context.Context, node otto.Node, by wire.Authority) error {
 	err := f.change(ctx, node, by, commandWithin, func(ctx context.Context, h host, found facts) error {
-		exe := f.agentFor(found)
+		exe, err := f.exe(node, found)
 		if exe == "" {
-			return nil
+			return err
 		}
-		_, err := h.run(ctx, execScript, exe, "stop", "--dir", found.dir)
+		_, err = h.run(ctx, execScript, exe, "stop", "--dir", found.dir)
 		return err
 	})
 	if err != nil {
@@ -35,7 +36,11 @@ func (f *Fleet) Stop(ctx context.Context, node otto.Node, by wire.Authority) err
 // was installed in part as well, and for one that never was.
 func (f *Fleet) Uninstall(ctx context.Context, node otto.Node, by wire.Authority, volumes bool) error {
 	err := f.change(ctx, node, by, uninstallWithin, func(ctx context.Context, h host, found facts) error {
-		if exe := f.agentFor(found); exe != "" {
+		exe, err := f.exe(node, found)
+		if err != nil {
+			return err
+		}
+		if exe != "" {
 			words := []string{exe, "uninstall", "--dir", found.dir}
 			if volumes {
 				words = append(words, "--volumes")
@@ -44,7 +49,7 @@ func (f *Fleet) Uninstall(ctx context.Context, node otto.Node, by wire.Authority
 				return err
 			}
 		}
-		_, err := h.run(ctx, removeScript, found.dir)
+		_, err = h.run(ctx, removeScript, found.dir)
 		return err
 	})
 	if err != nil {
@@ -67,6 +72,19 @@ func (f *Fleet) change(ctx context.Context, node otto.Node, by wire.Authority, w
 		}
 		return do(ctx, h, found)
 	})
+}
+
+// exe is the path of the agent that is to act on a host; empty if there is none, or if
+// none can ever have run there.
+func (f *Fleet) exe(node otto.Node, found facts) (string, error) {
+	exe := f.agentFor(found)
+	switch {
+	case exe == "" || found.noexec == "":
+		return exe, nil
+	case found.enrolment == "":
+		return "", nil
+	}
+	return "", errors.New(found.cannotRun(node.ID))
 }
 
 // agentFor is the path of the agent that is to act on the host: of this build if it is

@@ -21,6 +21,7 @@ type facts struct {
 	home            string
 	dir             string // the node directory, there or not
 	writable        bool   // the node directory, or where it would be
+	noexec          string // where the file system is mounted that it is on, if no program runs there
 	diskFree        int64  // bytes there; -1 unknown
 	clock           time.Time
 	client          string // where the SSH connection came from
@@ -90,6 +91,8 @@ func parseFacts(s string) facts {
 			f.dir = value
 		case "writable":
 			f.writable = value == "yes"
+		case "noexec":
+			f.noexec = value
 		case "disk_kb":
 			if kb, err := strconv.ParseInt(value, 10, 50); err == nil && kb >= 0 {
 				f.diskFree = kb << 10

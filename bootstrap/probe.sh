@@ -24,7 +24,12 @@ say dir "$dir"
 there=$dir
 while [ ! -d "$there" ] && [ "$there" ]; do there=${there%/*}; done
 [ "$home" ] && [ -w "$there" ] && say writable yes
-df -Pk "$there/" 2>/dev/null | { read -r head; read -r device size used free rest; say disk_kb "$free"; }
+df -Pk "$there/" 2>/dev/null | {
+  read -r head; read -r device size used free rest; say disk_kb "$free"
+  point=${rest#* } last=
+  while read -r device at type options more; do [ "$at" = "$point" ] && last=$options; done < /proc/mounts
+  case ",$last," in *,noexec,*) say noexec "$point";; esac
+} 2>/dev/null
 
 for program in dockerd docker podman; do has "$program" && say engine "$program"; done
 if [ -S "$socket" ]; then
