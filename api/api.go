@@ -58,6 +58,7 @@ type Plane interface {
 	Intend(ctx context.Context, node string, intent otto.Intent) error
 	Remove(ctx context.Context, node string) error
 	AcceptMachine(ctx context.Context, node string) error
+	Rekey(ctx context.Context, node string) error
 	TakeOver(ctx context.Context) error
 	Move(ctx context.Context, name, to string, advised bool) (otto.Decision, error)
 	ExplainService(ctx context.Context, name string) (otto.Explanation, error)

@@ -100,6 +100,10 @@ func (p *plane) AcceptMachine(_ context.Context, node string) error {
 	return p.called("accept the machine of %s", node)
 }
 
+func (p *plane) Rekey(ctx context.Context, node string) error {
+	return p.called("rekey %s by %s", node, otto.By(ctx))
+}
+
 func (p *plane) Move(ctx context.Context, name, to string, advised bool) (otto.Decision, error) {
 	return otto.Decision{Instance: name, To: to}, p.called("move %s to %q advised=%t by %s", name, to, advised, otto.By(ctx))
 }
@@ -192,6 +196,7 @@ func TestClientAndServer(t *testing.T) {
 			return err
 		},
 		func() error { return c.AcceptMachine(t.Context(), "pi 1") },
+		func() error { return c.Rekey(t.Context(), "pi 1") },
 		func() error { return c.Remove(t.Context(), "pi-1") },
 		func() error { return c.TakeOver(t.Context()) },
 		func() error { return c.Restart(t.Context(), "web") },
@@ -213,7 +218,7 @@ func TestClientAndServer(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{
 		"apply base=7 dry=true", "backup", "stop", "uninstall volumes=true", "uninstall volumes=false",
-		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me", `move web to "pi 1" advised=true by me`, "accept the machine of pi 1", "remove pi-1", "take over", "restart web", "refresh web", "accept data of web", "adopt db of pi 1", "plan",
+		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me", `move web to "pi 1" advised=true by me`, "accept the machine of pi 1", "rekey pi 1 by me", "remove pi-1", "take over", "restart web", "refresh web", "accept data of web", "adopt db of pi 1", "plan",
 	}, p.calls); diff != "" {
 		t.Error(diff)
 	}

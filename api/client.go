@@ -131,6 +131,11 @@ func (c *Client) AcceptMachine(ctx context.Context, node string) error {
 	return c.do(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/machine", nil, nil)
 }
 
+// Rekey gives a node a new key.
+func (c *Client) Rekey(ctx context.Context, node string) error {
+	return c.do(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/rekey", nil, nil)
+}
+
 // Intend says what a person wants of a node.
 func (c *Client) Intend(ctx context.Context, node string, intent otto.Intent) error {
 	return c.do(ctx, http.MethodPut, "/v1/nodes/"+url.PathEscape(node)+"/intent", intent, nil)

@@ -46,6 +46,7 @@ func NewServer(plane Plane, nodes Nodes, dir string, exit func()) *Server {
 	mux.HandleFunc("POST /v1/uninstall", s.uninstall)
 	mux.HandleFunc("PUT /v1/nodes/{id}/intent", s.intend)
 	mux.HandleFunc("POST /v1/nodes/{id}/machine", s.acceptMachine)
+	mux.HandleFunc("POST /v1/nodes/{id}/rekey", s.rekey)
 	mux.HandleFunc("DELETE /v1/nodes/{id}", s.remove)
 	mux.HandleFunc("POST /v1/services/{id}/move", s.move)
 	mux.HandleFunc("GET /v1/services/{id}/explanation", explanation(plane.ExplainService))
@@ -211,6 +212,10 @@ func (s *Server) intend(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) acceptMachine(w http.ResponseWriter, r *http.Request) {
 	answerError(w, s.plane.AcceptMachine(r.Context(), r.PathValue("id")))
+}
+
+func (s *Server) rekey(w http.ResponseWriter, r *http.Request) {
+	answerError(w, s.plane.Rekey(r.Context(), r.PathValue("id")))
 }
 
 func (s *Server) remove(w http.ResponseWriter, r *http.Request) {

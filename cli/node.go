@@ -22,7 +22,7 @@ func newNode(a *app) *cobra.Command {
 	c.AddCommand(newNodeList(a), newNodeShow(a), newNodeDrain(a),
 		newNodeIntent(a, "cordon", "Let a node take nothing new; what is there stays", otto.Intent{Cordoned: true}),
 		newNodeIntent(a, "uncordon", "Let a node take services again, also after a drain", otto.Intent{}),
-		newNodeAdd(a), newNodeRemove(a), newNodeAcceptMachine(a))
+		newNodeAdd(a), newNodeRemove(a), newNodeAcceptMachine(a), newNodeRekey(a))
 	return c
 }
 
@@ -185,6 +185,30 @@ stays off, and then say so with this command.`,
 				return err
 			}
 			_, err = fmt.Fprintf(a.out, "%s is another machine from now on.\n", args[0])
+			return err
+		},
+	}
+}
+
+func newNodeRekey(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rekey NODE",
+		Short: "Give a node a new key for the broker, and end its former one",
+		Long: `Rekey draws the key anew by which a node logs in at the broker that Otto serves, and
+brings it there over SSH. The former key ends when the node has logged in with the new
+one. So a copy of a node's disk is shut out, and whoever has read its agent.json. No
+service is restarted. A node that SSH does not reach now gets its key when it does.`,
+		Example: `  otto node rekey pi`,
+		Args:    one("node"),
+		RunE: func(c *cobra.Command, args []string) error {
+			d, err := a.dir()
+			if err != nil {
+				return err
+			}
+			if err := d.client().Rekey(c.Context(), args[0]); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "%s gets a new key; the former one ends when it has logged in with that.\n", args[0])
 			return err
 		},
 	}

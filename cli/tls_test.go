@@ -250,3 +250,42 @@ func TestWhoMaySpeakInTheClear(t *testing.T) {
 		t.Errorf("over TLS: %v", err)
 	}
 }
+
+// TestRekeyShutsACopyOut is about a node whose key somebody else has, too.
+func TestRekeyShutsACopyOut(t *testing.T) {
+	g := guard(t, "", "")
+	was, _ := g.enrolment("n1")
+	former := g.target("n1")
+	copied := mqtttest.Connected(t, former.Options("copy"), nil)
+	if err := g.plane.Rekey(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	mqtttest.WaitUntil(t, "the node has a new key", func() bool {
+		e, _ := g.enrolment("n1")
+		return e.TLS.Key != was.TLS.Key
+	})
+	if err := mqtt.Probe(t.Context(), g.addr, former.TLS, "n1", ""); err != nil {
+		t.Errorf("a node that has not got its new key is kept out: %v", err)
+	}
+	if err := g.plane.Rekey(t.Context(), "n1"); err == nil || !strings.Contains(err.Error(), "has not logged in with its last new key yet") {
+		t.Errorf("a second new key before the first is used: %v", err)
+	}
+	agent := mqtttest.Connected(t, g.target("n1").Options(was.ClientID), nil)
+	mqtttest.Receive(t, copied.Lost)
+	if err := mqtt.Probe(t.Context(), g.addr, former.TLS, "n1", ""); !errors.Is(err, mqtt.ErrRefused) {
+		t.Errorf("the former key still holds: %v", err)
+	}
+	agent.Send(t, wire.NodeTopic("n1", wire.KindStatus), 1, false, "still here")
+	select {
+	case err := <-agent.Lost:
+		t.Errorf("the node has lost its connection: %v", err)
+	default:
+	}
+	other, _ := g.enrolment("n2")
+	if err := mqtt.Probe(t.Context(), g.addr, configOf(other.TLS), "n2", ""); err != nil {
+		t.Errorf("another node is kept out: %v", err)
+	}
+	if err := g.plane.Rekey(t.Context(), "n3"); err == nil {
+		t.Error("a node that there is not gets a key")
+	}
+}

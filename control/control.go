@@ -149,7 +149,7 @@ type Plane struct {
 	assigned   basis                // what the assignments were made from
 	where      whereabouts          // of instances
 	machines   map[string]string    // that were recognized and are not stored yet
-	keyed      map[string]bool      // nodes that have used their key and still have a password
+	keyed      map[string]bool      // nodes that have used their key, and for which what they had before still holds
 	unsaid     map[string]bool      // services whose summary could not be published
 	summarized basis                // what the summaries were made from
 	foreign    string               // another cluster on the same broker

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -12,6 +13,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"time"
@@ -108,11 +110,14 @@ func clientCertificate(node string, key ed25519.PrivateKey) (cert, private strin
 	return certificatePEM(der), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})), err
 }
 
-// publicKey is the public half of a private key, in PKIX form.
+// publicKey is the public half of a private key, in PKIX form; nil for none.
 func publicKey(key ed25519.PrivateKey) []byte {
+	if len(key) != ed25519.PrivateKeySize {
+		return nil
+	}
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
-		return nil // not of such a key
+		return nil // not with such a key
 	}
 	return der
 }
@@ -137,51 +142,88 @@ func (p *Plane) tlsOf(node string) (*wire.TLS, error) {
 }
 
 // credentials are what the broker asks of a node, for goroutines other than the loop.
+// Keys are in PKIX form.
 type credentials struct {
-	key      []byte // in PKIX form
-	password string // empty where a key is demanded
+	key      []byte
+	former   []byte // another key that still holds, nil if none does
+	password string // likewise
 }
 
 // Authorize reports whether a client is the node that it says, for the broker to let it
-// in: by its key, which is nil for a client without one, or by its password as long as
-// that is not replaced by a key.
+// in: by its key, which is nil for a client without one, or by what it had before, as
+// long as that holds.
 func (p *Plane) Authorize(node, password string, key []byte) bool {
 	value, ok := p.users.Load(node)
 	if !ok {
 		return false
 	}
 	c := value.(credentials)
-	if len(key) > 0 && bytes.Equal(c.key, key) {
-		if c.password != "" {
-			p.post(func() { p.useKey(node) })
-		}
-		return true
+	if len(key) == 0 {
+		return SecretEqual(c.password, password)
 	}
-	return SecretEqual(c.password, password)
+	if !bytes.Equal(c.key, key) {
+		return bytes.Equal(c.former, key) || SecretEqual(c.password, password)
+	}
+	if c.password != "" || c.former != nil {
+		p.post(func() { p.useKey(node) })
+	}
+	return true
 }
 
 // admit has the broker let a node in by what is enrolled.
 func (p *Plane) admit(node string) {
 	s := p.enrolled[node]
-	c := credentials{password: s.Password}
-	if len(s.Key) == ed25519.PrivateKeySize {
-		c.key = publicKey(s.Key)
-	}
-	p.users.Store(node, c)
+	p.users.Store(node, credentials{key: publicKey(s.Key), former: publicKey(s.FormerKey), password: s.Password})
 }
 
-// useKey notes that a node that still has a password has logged in with its key.
+// Rekey gives a node a new key, over SSH. Its former one ends when the node has logged
+// in with the new one, and with it whoever has a copy of it.
+func (p *Plane) Rekey(ctx context.Context, id string) error {
+	return p.call(ctx, func() error {
+		if err := p.deciding(); err != nil {
+			return err
+		}
+		if err := p.known(id); err != nil {
+			return err
+		}
+		switch s := p.enrolled[id]; {
+		case !p.Broker.Ours:
+			return errors.New("nodes have keys for the broker that Otto serves; at a broker of your own, change mqtt.username and mqtt.password")
+		case s.former():
+			return fmt.Errorf("node %s has not logged in with its last new key yet: Otto brings it there as soon as SSH reaches the node", id)
+		}
+		err := p.changeSecrets([]string{id}, func(node string, s secrets) (secrets, error) {
+			s.Key, s.FormerKey = nil, s.Key
+			return s.complete(node, true)
+		})
+		if err != nil {
+			return err
+		}
+		p.record(asked(ctx, "node-key", id, "node gets a new key; its former one ends when it has used that"))
+		n := p.nodes[id]
+		k := n.keeper
+		n.keeper, n.installed, p.dirty = nil, false, true // the next pass makes one that brings the new key
+		p.background.Go(k.release)
+		p.pass(time.Now())
+		return nil
+	})
+}
+
+// former reports whether something still holds that a node had before its key.
+func (s secrets) former() bool { return s.Password != "" || len(s.FormerKey) > 0 }
+
+// useKey notes that a node for which what it had before still holds has used its key.
 func (p *Plane) useKey(node string) {
-	if p.nodes[node] != nil && p.enrolled[node].Password != "" {
+	if p.nodes[node] != nil && p.enrolled[node].former() {
 		p.keyed[node] = true
 		p.look = true
 	}
 }
 
-// retirePasswords takes from nodes of a former build the password that they logged in
-// with, when they have used their key and nobody may put the former agent back any more.
-// Who else has logged in with it loses the connection.
-func (p *Plane) retirePasswords() {
+// retireFormer ends what nodes had before their key: a password from a former build, or
+// another key. That is when they have used their key and nobody may put the former agent
+// back any more. Who else has logged in with it loses the connection.
+func (p *Plane) retireFormer() {
 	var done []string
 	for id := range p.keyed {
 		switch n := p.nodes[id]; {
@@ -195,11 +237,11 @@ func (p *Plane) retirePasswords() {
 		return
 	}
 	err := p.changeSecrets(done, func(_ string, s secrets) (secrets, error) {
-		s.Password = ""
+		s.Password, s.FormerKey = "", nil
 		return s, nil
 	})
 	if err != nil {
-		p.Log.Error("the end of passwords is not stored: they still hold", "err", err)
+		p.Log.Error("the end of former keys and passwords is not stored: they still hold", "err", err)
 		return
 	}
 	for _, id := range done {
@@ -225,7 +267,7 @@ func (s secrets) complete(node string, ours bool) (secrets, error) {
 }
 
 func (s secrets) equal(other secrets) bool {
-	return s.ClientID == other.ClientID && s.Password == other.Password && bytes.Equal(s.Key, other.Key)
+	return s.ClientID == other.ClientID && s.Password == other.Password && bytes.Equal(s.Key, other.Key) && bytes.Equal(s.FormerKey, other.FormerKey)
 }
 
 var errNewerState = errors.New("the state is of a newer Otto: use that version")

@@ -131,6 +131,8 @@ type secrets struct {
 	// until it has used its Key.
 	Password string             `json:"password,omitempty"`
 	Key      ed25519.PrivateKey `json:"key,omitempty"`
+	// FormerKey holds until Key has been used.
+	FormerKey ed25519.PrivateKey `json:"former_key,omitempty"`
 }
 
 // ClusterID is the cluster's. It never changes.
