@@ -112,6 +112,15 @@ type engine struct {
 	by *Process
 }
 
+// Containers is nothing that a frozen process sees before it goes on.
+func (e engine) Containers(ctx context.Context) ([]otto.Container, error) {
+	if e.by.Frozen() {
+		e.by.wait()
+		ctx = context.WithoutCancel(ctx) // it has not asked before
+	}
+	return e.Runtime.Containers(ctx)
+}
+
 func (e engine) Create(ctx context.Context, i otto.Instance, name string) (id string, err error) {
 	err = e.by.do("create", func() error { id, err = e.Runtime.Create(ctx, i, name); return err })
 	return id, err

@@ -71,7 +71,9 @@ func (w *world) perform(s step) error {
 	case "unmount":
 		w.unmount(host)
 	case "mount":
-		w.undo("mount " + host)
+		if !w.frozen(host) { // else in the end: nobody can do anything there
+			w.undo("mount " + host)
+		}
 	case "occupy":
 		h.Runtime.SetVolume(s.arg(1), "")
 	case "wipe":
@@ -316,6 +318,13 @@ func (w *world) unmount(host string) {
 	}
 }
 
+func (w *world) frozen(host string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, frozen := w.broken["freeze "+host]
+	return frozen
+}
+
 // away reports whether the disk of a host's engine is.
 func (w *world) away(host string) bool {
 	w.mu.Lock()
@@ -340,8 +349,8 @@ func (w *world) wipe(host string) error {
 func (w *world) prune(volume string) {
 	host := w.truth.home(volume)
 	h := w.Hosts[host]
-	if h == nil || w.away(host) {
-		return // it has never run, or on a twin; or it is not there
+	if h == nil || w.away(host) || w.frozen(host) {
+		return // it has never run, or on a twin; or it is not there, or nobody can do it
 	}
 	if back := h.Runtime.Prune(volume); back != nil {
 		w.net.hit("prune")
