@@ -129,8 +129,15 @@ func capture(t *testing.T, port uint16) func() []byte {
 	done := make(chan []byte, 1)
 	go func() {
 		var kept []byte
-		for packet := make([]byte, 1<<16); ctx.Err() == nil; {
-			n, err := unix.Read(socket, packet)
+		for packet := make([]byte, 1<<16); ; {
+			flags := 0
+			if ctx.Err() != nil {
+				flags = unix.MSG_DONTWAIT
+			}
+			n, _, err := unix.Recvfrom(socket, packet, flags)
+			if err != nil && flags != 0 {
+				break // all that had come is read
+			}
 			if err != nil || n < 40 || packet[0]>>4 != 4 || packet[9] != unix.IPPROTO_TCP {
 				continue
 			}
