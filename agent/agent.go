@@ -74,6 +74,7 @@ type Agent struct {
 	state   state
 	lease   *lease
 	asked   *restarts        // owned by converge
+	jobs    *jobs            // likewise
 	pauses  *pauses          // likewise
 	setups  *setups          // likewise
 	stored  *otto.Assignment // in force when the agent started
@@ -151,6 +152,9 @@ func New(o Options) (*Agent, error) {
 	a.ledgerAtStart = a.ledger.all()
 	if a.lease, err = openLease(o.StateDir, o.Clock); err != nil {
 		o.Log.Warn("stateful services stop if the control plane is not heard soon", "err", err)
+	}
+	if a.jobs, err = openJobs(o.StateDir, o.Clock.Boot); err != nil {
+		o.Log.Warn("which jobs have ended by themselves is not known: those that do not run have", "err", err)
 	}
 	if a.asked, err = openRestarts(o.StateDir); err != nil {
 		o.Log.Warn("containers that were asked to restart may do so once more", "err", err)

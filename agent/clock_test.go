@@ -30,7 +30,7 @@ func TestClockThatIsSetTouchesNoContainer(t *testing.T) {
 		if st := status(s, doNothing, false, time.Now()); st.State != otto.InstanceRunning {
 			t.Errorf("%s: it is %s", name, st.State)
 		}
-		c := &converger{Agent: &Agent{}, assignment: &otto.Assignment{Instances: []otto.Instance{inst}}, attempts: map[string]attempt{"web": {hash: ctr.SpecHash, err: "ended with exit code 1"}}}
+		c := &converger{Agent: &Agent{jobs: &jobs{}}, assignment: &otto.Assignment{Instances: []otto.Instance{inst}}, attempts: map[string]attempt{"web": {hash: ctr.SpecHash, err: "ended with exit code 1"}}}
 		c.inspect(t.Context(), ctr)
 		if at, failed := c.attempts["web"]; failed {
 			t.Errorf("%s: its former failure is not forgotten: %+v", name, at)

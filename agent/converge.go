@@ -148,7 +148,7 @@ func (a *Agent) converge(ctx context.Context) error {
 func (c *converger) adopt(asg otto.Assignment) {
 	if was := c.assignment; was != nil && was.Stopped && !asg.Stopped {
 		for _, inst := range asg.Instances {
-			c.rerun[inst.Name] = true
+			c.rerun[inst.Name] = !c.jobs.done(inst.Name)
 		}
 	}
 	c.Log.Info("assignment", "revision", asg.Revision.String(), "instances", len(asg.Instances), "stopped", asg.Stopped)
@@ -371,6 +371,9 @@ func (c *converger) fenced(r result) {
 	}
 	c.note("instance-fenced", r.instance, "stopped, because its lease has ended")
 	c.rerun[r.instance] = true
+	if err := c.jobs.cut(r.instance); err != nil {
+		c.Log.Warn("what was stopped may be taken for ended", "instance", r.instance, "err", err)
+	}
 	for i := range c.containers {
 		if c.containers[i].Instance == r.instance && alive(c.containers[i]) {
 			c.containers[i].State = otto.ContainerExited

@@ -44,6 +44,11 @@ func (c *converger) refresh(ctx context.Context) {
 	c.kills.take(list, !c.listed)
 	c.containers, c.known, c.listed = list, true, true
 	c.lease.covers(c.underLease())
+	if c.assignment != nil {
+		if err := c.jobs.take(list, c.wanted); err != nil {
+			c.Log.Warn("what has ended by itself may be started once more after a reboot", "err", err)
+		}
+	}
 	c.refreshAt = time.Now().Add(resync)
 	c.notePauses()
 	c.compare()
@@ -106,6 +111,9 @@ func (c *converger) inspect(ctx context.Context, ctr otto.Container) {
 	down := ctr.State == otto.ContainerRestarting || ctr.State == otto.ContainerExited || ctr.State == otto.ContainerDead
 	if alive(ctr) {
 		delete(c.rerun, ctr.Instance)
+	}
+	if c.jobs.stopped(ctr) {
+		return
 	}
 	up := time.Since(ctr.Started) // by a clock that can be set: negative if it was set back
 	switch {
@@ -180,6 +188,7 @@ func (c *converger) situations() map[string]situation {
 			s.attempt = attempt{}
 		}
 		s.restart = c.asked.due(*inst, s.containers)
+		s.cutShort = slices.ContainsFunc(s.containers, c.jobs.stopped)
 		s.detached = c.detached(*inst, s.containers)
 		s.blocked = blocked(*inst, leaving, reports)
 		c.hold(*inst, &s)

@@ -82,6 +82,7 @@ type situation struct {
 	fenced     bool   // it must not even run
 	lost       bool   // blocked, as data that it has run with is not there
 	without    bool   // it still runs without data that is back
+	cutShort   bool   // its container is to run once, and was stopped before it had ended
 }
 
 // next decides what to do for one instance. It depends on nothing but its
@@ -134,7 +135,7 @@ func next(s situation, now time.Time) step {
 		st.do = doUpdate
 	case current == nil:
 		st.do = doDeploy
-	case ended(s.want.Spec, *current, s.attempt.count) && !s.rerun && !s.restart:
+	case ended(s.want.Spec, *current, s.attempt.count) && !s.rerun && !s.restart && !s.cutShort:
 		return st
 	default:
 		st.do = doStart
@@ -312,7 +313,7 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		st.State = otto.InstancePulling
 	case busy != doNothing:
 		st.State = otto.InstanceStarting
-	case shown != nil && plan.do == doNothing && ended(s.want.Spec, *shown, s.attempt.count) && !s.rerun:
+	case shown != nil && plan.do == doNothing && ended(s.want.Spec, *shown, s.attempt.count) && !s.rerun && !s.cutShort:
 		st.State = otto.InstanceCompleted
 		if shown.ExitCode != 0 {
 			st.State = otto.InstanceFailed

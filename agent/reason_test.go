@@ -64,7 +64,7 @@ func TestWhatEndsWellIsAJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inst := otto.Instance{Name: "exit0", Service: "exit0", Spec: otto.ContainerSpec{Image: "bb:1"}}
 		c := &converger{
-			Agent: &Agent{Options: Options{Runtime: deaf{}}}, assignment: &otto.Assignment{Instances: []otto.Instance{inst}},
+			Agent: &Agent{jobs: &jobs{}, Options: Options{Runtime: deaf{}}}, assignment: &otto.Assignment{Instances: []otto.Instance{inst}},
 			attempts: map[string]attempt{}, work: map[string]*work{}, rerun: map[string]bool{},
 		}
 		var st otto.InstanceStatus

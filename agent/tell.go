@@ -89,6 +89,7 @@ func (c *converger) sick(problem string) {
 		c.note("engine-lost", "", problem)
 	}
 	c.engine.Problem = problem
+	c.jobs.unheard()
 }
 
 // well notes that the engine works.

@@ -43,7 +43,7 @@ func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
 				return err
 			}
 			found = append(found, containerOf(details.Container))
-			found[len(found)-1].OOMKills = r.kills.count(item.ID)
+			found[len(found)-1].OOMKills, found[len(found)-1].Stopped = r.kills.count(item.ID)
 		}
 		return nil
 	})

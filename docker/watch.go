@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -123,11 +124,13 @@ func matters(event events.Message) bool {
 }
 
 // killCount counts, by container, what an engine that is watched told of processes
-// killed for want of memory. That a container which has been started again was
-// killed can be learned in no other way.
+// killed for want of memory, and which containers it was asked to stop. That a container
+// which has been started again was killed can be learned in no other way, nor that one
+// has not ended by itself.
 type killCount struct {
-	mu sync.Mutex
-	of map[string]int
+	mu      sync.Mutex
+	of      map[string]int
+	stopped map[string]bool
 }
 
 func (k *killCount) take(event events.Message) {
@@ -139,13 +142,26 @@ func (k *killCount) take(event events.Message) {
 			k.of = map[string]int{}
 		}
 		k.of[event.Actor.ID]++
+	case events.ActionKill:
+		if !slices.Contains(harmless, event.Actor.Attributes["signal"]) {
+			if k.stopped == nil {
+				k.stopped = map[string]bool{}
+			}
+			k.stopped[event.Actor.ID] = true
+		}
+	case events.ActionStart:
+		delete(k.stopped, event.Actor.ID)
 	case events.ActionDestroy:
 		delete(k.of, event.Actor.ID)
+		delete(k.stopped, event.Actor.ID)
 	}
 }
 
-func (k *killCount) count(id string) int {
+// harmless are signals by which nothing is asked to end: HUP, USR1 and USR2.
+var harmless = []string{"1", "10", "12"} //nolint:gochecknoglobals // a constant
+
+func (k *killCount) count(id string) (kills int, stopped bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.of[id]
+	return k.of[id], k.stopped[id]
 }

@@ -341,7 +341,7 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 			if err := r.bind(c.inst); err != nil {
 				return err
 			}
-			c.State, c.Started, c.ExitCode, c.OOM = otto.ContainerRunning, time.Now(), 0, false
+			c.State, c.Started, c.ExitCode, c.OOM, c.Stopped = otto.ContainerRunning, time.Now(), 0, false, false
 			r.starts[c.Instance]++
 			if c.inst.Spec.Healthcheck != nil {
 				c.Health, c.Ailment = "starting", ""
@@ -367,7 +367,7 @@ func (r *Runtime) Stop(ctx context.Context, id string) error {
 	}
 	return r.with(ctx, r.took(id, "stop", r.StopTime), id, func(c *container) error {
 		if c.lives() {
-			c.State, c.Finished = otto.ContainerExited, time.Now()
+			c.State, c.Finished, c.Stopped = otto.ContainerExited, time.Now(), true
 		}
 		return nil
 	})
@@ -392,7 +392,7 @@ func (r *Runtime) Kill(ctx context.Context, ctr otto.Container, grace time.Durat
 			if c.theirs {
 				r.trespass("container " + c.Name)
 			}
-			c.State, c.ExitCode, c.Finished = otto.ContainerExited, 137, time.Now()
+			c.State, c.ExitCode, c.Finished, c.Stopped = otto.ContainerExited, 137, time.Now(), !hung
 			r.changed()
 		}
 	}

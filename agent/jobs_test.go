@@ -1,0 +1,87 @@
+package agent
+
+import (
+	"testing"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// TestWhatHasEndedByItselfIsToldFromWhatWasStopped runs the ways in which a container
+// that is run once can end, each seen by the agent or not, and asks the next agent.
+func TestWhatHasEndedByItselfIsToldFromWhatWasStopped(t *testing.T) {
+	spec := otto.ContainerSpec{Image: "job", Restart: "no"}
+	inst := otto.Instance{Name: "job", Service: "job", Spec: spec}
+	wanted := func(name string) *otto.Instance {
+		if name != "job" {
+			return nil
+		}
+		return &inst
+	}
+	running := otto.Container{ID: "1", Instance: "job", SpecHash: spec.Hash(), State: otto.ContainerRunning, Started: time.Unix(1000, 0)}
+	ended := func(code int, stopped bool) otto.Container {
+		c := running
+		c.State, c.ExitCode, c.Stopped = otto.ContainerExited, code, stopped
+		return c
+	}
+	for _, tt := range []struct {
+		name     string
+		seen     bool // that it ran
+		away     bool // the agent was started anew before it ended
+		silent   bool // the engine was not heard for a while
+		rebooted bool
+		then     otto.Container
+		again    bool // it is to be started again
+	}{
+		{name: "completed", seen: true, then: ended(0, false)},
+		{name: "failed", seen: true, then: ended(1, false)},
+		{name: "killed from inside", seen: true, then: ended(137, false)},
+		{name: "completed before anybody looked", then: ended(0, false)},
+		{name: "completed without the agent", seen: true, away: true, then: ended(0, false)},
+		{name: "an engine that stops in order", seen: true, then: ended(0, true), again: true},
+		{name: "an engine that stops in order, and is gone", seen: true, silent: true, then: ended(143, false), again: true},
+		{name: "an engine that was killed", seen: true, silent: true, then: ended(137, false), again: true},
+		{name: "stopped without the agent", seen: true, away: true, then: ended(143, false), again: true},
+		{name: "a power cut", seen: true, away: true, rebooted: true, then: ended(255, false), again: true},
+		{name: "a reboot in order", seen: true, away: true, rebooted: true, then: ended(0, false), again: true},
+		{name: "a reboot after it had completed before anybody looked", rebooted: true, then: ended(0, false)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, boot := t.TempDir(), "one"
+			open := func() *jobs {
+				j, err := openJobs(dir, boot)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return j
+			}
+			take := func(j *jobs, c otto.Container) {
+				if err := j.take([]otto.Container{c}, wanted); err != nil {
+					t.Fatal(err)
+				}
+			}
+			j := open()
+			if tt.seen {
+				take(j, running)
+			}
+			if tt.rebooted {
+				boot = "two"
+			}
+			if tt.away || tt.rebooted {
+				j = open()
+			}
+			if tt.silent {
+				j.unheard()
+			}
+			take(j, tt.then)
+			for range 2 { // and after that, too, also for the next agent after another reboot
+				if got := j.stopped(tt.then); got != tt.again || j.done("job") == tt.again {
+					t.Fatalf("to be started again: %t, done: %t", got, j.done("job"))
+				}
+				boot = "three"
+				j = open()
+				take(j, tt.then)
+			}
+		})
+	}
+}
