@@ -104,14 +104,15 @@ func (a *app) printPlan(p otto.Plan) {
 		}
 		return
 	}
-	if len(p.Changes) > 0 {
+	if len(p.Changes) > 0 && p.ID != "" {
 		fmt.Fprintf(a.out, "\nPlan %s: `otto apply --plan %s` does this, and nothing else.\n", p.ID, p.ID)
 	}
 }
 
 type applyOptions struct {
-	plan string
-	yes  bool
+	compose composeOptions
+	plan    string
+	yes     bool
 	startOptions
 }
 
@@ -119,21 +120,39 @@ func newApply(a *app) *cobra.Command {
 	var o applyOptions
 	c := &cobra.Command{
 		Use:   "apply",
-		Short: "Do what otto plan shows",
+		Short: "Do what otto plan shows, or run a Compose project",
 		Long: `Apply shows what otto plan shows, asks, does it, and waits until it is so: as
 otto cluster start does, which needs no question.
 
 With --plan it does what was shown under that ID, or refuses because otto.yaml or
 the cluster has changed since.
 
+With --file it writes a Compose project into otto.yaml first, as a stack, if it is
+not there: otherwise the next apply would take it out again. otto.yaml is looked for
+here, above, and above the Compose file. Several files are merged in their order; a
+folder stands for the usual names in it.
+
 An update that fails goes back by itself; run apply again to try it again.`,
 		Example: `  otto apply
   otto apply --yes
-  otto apply --plan 3f9c2a71d0e4b865`,
+  otto apply --plan 3f9c2a71d0e4b865
+  otto apply -f immich/compose.yaml
+  otto apply -f shop --stack store --node nas --yes`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.planAndApply(c.Context(), o) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case len(o.compose.files) > 0:
+				return a.applyStack(c.Context(), o)
+			case o.compose.stack != "" || o.compose.node != "":
+				return fmt.Errorf("%w: --stack and --node are of a Compose project: name its file with -f", errUsage)
+			}
+			return a.planAndApply(c.Context(), o)
+		},
 	}
 	f := c.Flags()
+	f.StringSliceVarP(&o.compose.files, "file", "f", nil, "Compose file, or its folder; may be repeated")
+	f.StringVar(&o.compose.stack, "stack", "", "name of the stack, if it is not to be called as Compose would call it")
+	f.StringVar(&o.compose.node, "node", "", "node that is the home of the stack; without it Otto chooses one")
 	f.StringVar(&o.plan, "plan", "", "the ID of the plan that was shown")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
 	f.BoolVar(&o.acceptHostKeys, "accept-new-host-keys", false, "accept SSH host keys of new nodes without asking")

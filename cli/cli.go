@@ -46,6 +46,9 @@ var errFound = errors.New("there are problems")
 // errUsage marks a command that was not understood.
 var errUsage = errors.New("usage")
 
+// defaultConfig is the file that describes the cluster, if none is named.
+const defaultConfig = "otto.yaml"
+
 // app is what all commands share.
 type app struct {
 	version  string
@@ -125,10 +128,10 @@ be told.`,
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.config, "config", "c", "otto.yaml", "file that describes the cluster")
+	flags.StringVarP(&a.config, "config", "c", defaultConfig, "file that describes the cluster")
 	flags.StringVarP(&a.output, "output", "o", "text", "how to show things: text or json")
 	flags.StringVar(&a.logLevel, "log-level", "info", "what the control plane logs: debug, info, warn or error")
-	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newCompose(a), newNode(a), newVolume(a))
+	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newStack(a), newCompose(a), newNode(a), newVolume(a))
 	root.AddCommand(newLogs(a), newEvents(a), newRequirements(a), newExplain(a), newDoctor(a), newDebug(a))
 	root.AddCommand(newRecord(a), newSimulate(a), newVersion(a), newControlPlane(a))
 	return root

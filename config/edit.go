@@ -16,7 +16,7 @@ import (
 // are there stay as they are.
 func AddNode(data []byte, n otto.Node) ([]byte, error) {
 	lines := strings.SplitAfter(string(data), "\n")
-	list, err := findNodes(lines)
+	list, err := findList(lines, "nodes")
 	if err != nil {
 		return nil, err
 	}
@@ -27,6 +27,11 @@ func AddNode(data []byte, n otto.Node) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return list.add(lines, item), nil
+}
+
+// add returns the content with one more item, written as lines without indentation.
+func (list listLines) add(lines []string, item string) []byte {
 	last := list.items[len(list.items)-1]
 	if !strings.HasSuffix(lines[last.end-1], "\n") {
 		lines[last.end-1] += "\n"
@@ -40,14 +45,14 @@ func AddNode(data []byte, n otto.Node) ([]byte, error) {
 		added = append(added, lead+line)
 	}
 	added[len(added)-1] += "\n"
-	return []byte(strings.Join(slices.Insert(lines, last.end, added...), "")), nil
+	return []byte(strings.Join(slices.Insert(lines, last.end, added...), ""))
 }
 
 // RemoveNode returns the content of an otto.yaml without a node. All other
 // lines stay as they are.
 func RemoveNode(data []byte, id string) ([]byte, error) {
 	lines := strings.SplitAfter(string(data), "\n")
-	list, err := findNodes(lines)
+	list, err := findList(lines, "nodes")
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +85,9 @@ func nodeItem(n otto.Node) (string, error) {
 	return string(b), err
 }
 
-// nodeLines is where the nodes are in a file.
-type nodeLines struct {
+// listLines is where the items of a list are in a file.
+type listLines struct {
+	top    int // line of its key
 	indent string
 	items  []span
 }
@@ -89,17 +95,21 @@ type nodeLines struct {
 // span is lines from start up to end.
 type span struct{ start, end int }
 
-var (
-	nodesLine = regexp.MustCompile(`^nodes:\s*(#.*)?$`)
-	itemLine  = regexp.MustCompile(`^( *)- `)
-)
+var itemLine = regexp.MustCompile(`^( *)- `)
 
-// findNodes finds the list of nodes, if it is written with an item a line.
-func findNodes(lines []string) (found nodeLines, err error) {
-	top := slices.IndexFunc(lines, func(l string) bool { return nodesLine.MatchString(strings.TrimRight(l, "\r\n")) })
+// hasKey reports whether a file has a key at its top.
+func hasKey(lines []string, key string) bool {
+	return slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, key+":") })
+}
+
+// findList finds the list under a key at the top, if it is written with an item a line.
+func findList(lines []string, key string) (found listLines, err error) {
+	line := regexp.MustCompile(`^` + key + `:\s*(#.*)?$`)
+	top := slices.IndexFunc(lines, func(l string) bool { return line.MatchString(strings.TrimRight(l, "\r\n")) })
 	if top < 0 {
-		return found, errors.New("it has no list of nodes with one item a line: edit it by hand")
+		return found, fmt.Errorf("it has no list of %s with one item a line: edit it by hand", key)
 	}
+	found.top = top
 	for i := top + 1; i < len(lines); i++ {
 		text := strings.TrimSpace(lines[i])
 		if text == "" || strings.HasPrefix(text, "#") {
@@ -109,7 +119,7 @@ func findNodes(lines []string) (found nodeLines, err error) {
 		m := itemLine.FindStringSubmatch(lines[i])
 		switch {
 		case len(found.items) == 0 && m == nil:
-			return found, errors.New("its list of nodes is not written with one item a line: edit it by hand")
+			return found, fmt.Errorf("its list of %s is not written with one item a line: edit it by hand", key)
 		case m != nil && (len(found.items) == 0 || indent == found.indent):
 			found.indent = indent
 			found.items = append(found.items, span{i, i + 1})

@@ -1,0 +1,131 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/goccy/go-yaml"
+)
+
+// Stack is an entry under stacks.
+type Stack struct {
+	Name    string
+	Compose []string // as they are to stand in the file
+	Node    string
+}
+
+// AddStack returns the content of an otto.yaml with one more stack. All lines that are
+// there stay as they are. If it is there already, and means the same files, nothing
+// changes.
+func AddStack(data []byte, s Stack) ([]byte, error) {
+	lines := strings.SplitAfter(string(data), "\n")
+	item, err := stackItem(s)
+	if err != nil {
+		return nil, err
+	}
+	if !hasKey(lines, "stacks") {
+		text := string(data)
+		if text != "" && !strings.HasSuffix(text, "\n") {
+			text += "\n"
+		}
+		return []byte(text + "stacks:\n  - " + strings.ReplaceAll(strings.TrimSuffix(item, "\n"), "\n", "\n    ") + "\n"), nil
+	}
+	list, err := findList(lines, "stacks")
+	if err != nil {
+		return nil, err
+	}
+	if there, of := list.stack(lines, s.Name); there != nil {
+		if !slices.Equal(of.Compose, s.Compose) || s.Node != "" && s.Node != of.Node {
+			return nil, fmt.Errorf("stack %s is here already, in line %d, from %s: give this one another name with --stack, or change that line", s.Name, there.start+1, strings.Join(of.Compose, ", "))
+		}
+		return data, nil
+	}
+	if len(list.items) == 0 {
+		return nil, fmt.Errorf("its list of stacks is empty: take the line `stacks:` out")
+	}
+	return list.add(lines, item), nil
+}
+
+// RemoveStack returns the content of an otto.yaml without a stack. All other lines stay
+// as they are.
+func RemoveStack(data []byte, name string) ([]byte, error) {
+	lines := strings.SplitAfter(string(data), "\n")
+	list, err := findList(lines, "stacks")
+	if err != nil {
+		return nil, err
+	}
+	item, _ := list.stack(lines, name)
+	if item == nil {
+		return nil, fmt.Errorf("its stacks have no %s with lines of its own: edit it by hand", name)
+	}
+	if len(list.items) == 1 { // nothing is left of the list
+		item.start = list.top
+	}
+	return []byte(strings.Join(slices.Delete(lines, item.start, item.end), "")), nil
+}
+
+// stack finds a stack of a list, nil if it has none of that name.
+func (list listLines) stack(lines []string, name string) (at *span, of Stack) {
+	for _, i := range list.items {
+		var items []struct {
+			Name    string
+			Compose any
+			Node    string
+		}
+		if yaml.Unmarshal([]byte(strings.Join(lines[i.start:i.end], "")), &items) != nil || len(items) != 1 || items[0].Name != name {
+			continue
+		}
+		of = Stack{Name: name, Node: items[0].Node}
+		switch c := items[0].Compose.(type) {
+		case string:
+			of.Compose = []string{c}
+		case []any:
+			for _, file := range c {
+				of.Compose = append(of.Compose, fmt.Sprint(file))
+			}
+		}
+		return &i, of
+	}
+	return nil, of
+}
+
+func stackItem(s Stack) (string, error) {
+	item := yaml.MapSlice{{Key: "name", Value: s.Name}}
+	if len(s.Compose) == 1 {
+		item = append(item, yaml.MapItem{Key: "compose", Value: s.Compose[0]})
+	} else {
+		item = append(item, yaml.MapItem{Key: "compose", Value: s.Compose})
+	}
+	if s.Node != "" {
+		item = append(item, yaml.MapItem{Key: "node", Value: s.Node})
+	}
+	b, err := yaml.Marshal(item)
+	return string(b), err
+}
+
+// StackName is the name that Compose gives a project: COMPOSE_PROJECT_NAME, or name in
+// its files, the last one first, or that of its folder.
+func StackName(compose []string, env func(string) (string, bool)) string {
+	if name, ok := env("COMPOSE_PROJECT_NAME"); ok && name != "" {
+		return loader.NormalizeProjectName(name)
+	}
+	files, problem := composeFiles(compose, env)
+	if problem != nil {
+		files = compose
+	}
+	for _, f := range slices.Backward(files) {
+		var top struct{ Name string }
+		if data, err := os.ReadFile(f); err == nil && yaml.Unmarshal(data, &top) == nil && top.Name != "" && !strings.Contains(top.Name, "$") {
+			return loader.NormalizeProjectName(top.Name)
+		}
+	}
+	path, err := filepath.Abs(files[0])
+	if err != nil {
+		return ""
+	}
+	return loader.NormalizeProjectName(filepath.Base(filepath.Dir(path)))
+}
