@@ -35,6 +35,7 @@ type Cluster struct {
 	Log       *slog.Logger
 	booted    time.Time
 	atEnd     []func()
+	control   sync.Mutex // of Plane and what follows, for those who ask whether one runs
 	stopPlane func()
 	planeConn *Conn
 }
@@ -78,6 +79,8 @@ func (c *Cluster) StartPlane() {
 func (c *Cluster) TryPlane() error {
 	p, conn, stop, err := c.plane("control", c.Store)
 	if err == nil {
+		c.control.Lock()
+		defer c.control.Unlock()
 		c.Plane, c.planeConn, c.stopPlane = p, conn, stop
 	}
 	return err
@@ -123,6 +126,8 @@ func (c *Cluster) KillPlane() {
 	c.planeConn.by.Kill()
 	c.planeConn.Break()
 	c.stopPlane()
+	c.control.Lock()
+	defer c.control.Unlock()
 	c.stopPlane = nil
 }
 
@@ -182,7 +187,11 @@ func AllUp(c *otto.Cluster) bool {
 }
 
 // Up reports whether a control plane runs.
-func (c *Cluster) Up() bool { return c.stopPlane != nil }
+func (c *Cluster) Up() bool {
+	c.control.Lock()
+	defer c.control.Unlock()
+	return c.stopPlane != nil
+}
 
 // PlaneProcess is the control plane's run.
 func (c *Cluster) PlaneProcess() *Process { return c.planeConn.by }
