@@ -96,7 +96,7 @@ services:
 			}
 		}
 		wire := captured()
-		if len(wire) < 10_000 {
+		if len(wire) < 4_000 {
 			t.Fatalf("captured %d bytes between node and broker", len(wire))
 		}
 		for _, secret := range append(secrets, id, "MQTT", "otto/nodes", "otto-echo", "assignment") {
