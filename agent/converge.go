@@ -55,6 +55,7 @@ type converger struct {
 	probes     map[string]*prober // by instance
 	devices    devices
 	data       dataWatch
+	waits      waits
 }
 
 // work is something under way for an instance.
@@ -140,6 +141,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		if !c.report(ctx, now) {
 			again = min(again, fenceRetry)
 		}
+		again = c.waits.left(now, again)
 		timer.Reset(min(again, max(c.refreshAt.Sub(now), c.rest.Sub(now), 0)))
 	}
 }

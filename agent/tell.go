@@ -106,7 +106,6 @@ func (c *converger) well(engine otto.Engine) {
 func (c *converger) report(ctx context.Context, now time.Time) bool {
 	ctx, cancel := c.inTime(ctx)
 	defer cancel()
-	c.tell(ctx)
 	r := wire.Report{
 		NodeID: c.Enrolment.NodeID, BootID: c.BootID, Engine: c.engine,
 		Problem: c.problem.Load().(string), Volumes: c.volumes, Devices: c.devices.there, Instances: []otto.InstanceStatus{},
@@ -123,6 +122,8 @@ func (c *converger) report(ctx context.Context, now time.Time) bool {
 		r.Strays = c.strays(all)
 		r.Settled = c.engine.Problem == "" && len(c.work) == 0 && c.settled(all, now)
 	}
+	c.noteWaits(r.Instances, now)
+	c.tell(ctx)
 	b, err := wire.Encode(r)
 	if err != nil {
 		c.Log.Error("report", "err", err)
