@@ -124,20 +124,22 @@ type Plane struct {
 	documents                  // as they are in the store
 	nodes      map[string]*node
 	started    time.Time
-	watching   time.Time            // since when messages can come in
-	number     uint64               // of the last assignment
-	checks     uint64               // begun so far
-	doubts     string               // why nobody is judged lost
-	look       bool                 // something has happened that the state of nodes depends on
-	dirty      bool                 // likewise, and decisions
-	judged     time.Time            // when to look again although nothing has
-	again      time.Time            // when to decide again although nothing has
-	troubles   map[string]trouble   // by instance
-	waiting    map[string]string    // why an instance has no place, or not the one it should
-	unbuilt    map[build]evidence   // images that do not exist for an architecture
-	watched    map[string]watched   // new versions, by instance
-	held       map[string]string    // why a stateful instance may not run at its place yet
-	standIns   map[string]standIn   // by instance
+	watching   time.Time          // since when messages can come in
+	number     uint64             // of the last assignment
+	checks     uint64             // begun so far
+	doubts     string             // why nobody is judged lost
+	look       bool               // something has happened that the state of nodes depends on
+	dirty      bool               // likewise, and decisions
+	judged     time.Time          // when to look again although nothing has
+	again      time.Time          // when to decide again although nothing has
+	troubles   map[string]trouble // by instance
+	waiting    map[string]string  // why an instance has no place, or not the one it should
+	unbuilt    map[build]evidence // images that do not exist for an architecture
+	watched    map[string]watched // new versions, by instance
+	held       map[string]string  // why a stateful instance may not run at its place yet
+	standIns   map[string]standIn // by instance
+	repeats    repeats
+	recountAt  time.Time            // when to tell of what was counted next
 	noticed    map[string]source    // the last event of each node that was kept
 	dismissed  map[string]time.Time // ends of the leases of nodes that have left
 	summaries  map[string]string    // of services, as published last
@@ -193,7 +195,7 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 	p := &Plane{
 		Options: o, inbox: make(chan func(), inboxSize), ended: make(chan struct{}), watch: make(chan struct{}),
 		nodes: map[string]*node{}, lookout: lookout.New(o.Try), troubles: map[string]trouble{}, unbuilt: map[build]evidence{}, watched: map[string]watched{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, standIns: map[string]standIn{}, keyed: map[string]bool{}, started: time.Now(),
-		notices: make(chan struct{}, maxNotices),
+		notices: make(chan struct{}, maxNotices), repeats: repeats{},
 	}
 	p.stored = &noting{Store: o.Store}
 	p.Store = p.stored

@@ -31,6 +31,13 @@ func (p *Plane) record(e otto.Event) {
 	if n := p.nodes[e.Node]; n != nil && e.By == "" && !n.recorded.take(time.Now(), eventsAtOnce, eventsAMinute) {
 		return
 	}
+	for _, e := range p.repeats.take(e, time.Now()) {
+		p.write(e)
+	}
+}
+
+// write puts an event into the journal and tells the world.
+func (p *Plane) write(e otto.Event) {
 	e, err := p.Journal.Add(e)
 	if err != nil {
 		p.Log.Error("event not kept", "err", err)
@@ -38,6 +45,17 @@ func (p *Plane) record(e otto.Event) {
 	p.Log.Info("event", "kind", e.Kind, "node", e.Node, "service", e.Service, "message", e.Message, "by", e.By)
 	if p.deposed.By == 0 {
 		_ = p.publish(wire.TopicEvents, 1, false, e)
+	}
+}
+
+// recount writes what was counted of events that repeat.
+func (p *Plane) recount(now time.Time) {
+	if now.Before(p.recountAt) {
+		return
+	}
+	p.recountAt = now.Add(time.Minute)
+	for _, e := range p.repeats.due(now) {
+		p.write(e)
 	}
 }
 

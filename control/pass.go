@@ -27,6 +27,7 @@ func (p *Plane) pass(now time.Time) (next time.Duration) {
 		return next
 	}
 	p.remember()
+	p.recount(now)
 	p.retireFormer()
 	if look {
 		p.snapshot(now)
