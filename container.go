@@ -141,7 +141,8 @@ func (d Dependency) Unmet(instances []InstanceStatus) string {
 		return fmt.Sprintf("%s is not there yet", d.Service)
 	}
 	for _, inst := range instances[i:] {
-		if of(inst) && !d.metBy(inst) {
+		failed := inst.State == InstanceFailed || inst.State == InstanceUnhealthy
+		if of(inst) && !d.metBy(inst) && !(d.Optional && failed) {
 			return fmt.Sprintf("%s is %s, not yet %s", inst.Name, inst.State, d.wants())
 		}
 	}

@@ -212,6 +212,8 @@ func (w Wanted) HasInstance(name string) bool {
 type Dependency struct {
 	Service   string `json:"service"`
 	Condition string `json:"condition"`
+	// Optional does not wait for one that has failed: Compose's required: false.
+	Optional bool `json:"optional,omitempty"`
 }
 
 // Conditions of a Dependency.

@@ -172,6 +172,14 @@ func (d *document) checkDependencies(r *reader) {
 		services[d.services[i].Name] = &d.services[i]
 		names = append(names, d.services[i].Name)
 	}
+	for k := range d.services { // of those that need not be there
+		s := &d.services[k]
+		for i := len(s.DependsOn) - 1; i >= 0; i-- {
+			if s.DependsOn[i].Optional && services[s.DependsOn[i].Service] == nil {
+				s.DependsOn, s.dependsAt = slices.Delete(s.DependsOn, i, i+1), slices.Delete(s.dependsAt, i, i+1)
+			}
+		}
+	}
 	for _, s := range d.services {
 		for i, dep := range s.DependsOn {
 			d.checkDependency(r, s.dependsAt[i], dep, services[dep.Service], names)

@@ -308,17 +308,19 @@ func isAbs(p string) bool { return strings.HasPrefix(p, "/") }
 
 func dependsOnKey() key[service] {
 	condition := choice(otto.ServiceStarted, otto.ServiceHealthy, otto.ServiceCompleted)
-	must := func(want bool) key[otto.Dependency] {
-		return key[otto.Dependency]{"Compose's.", schema{"const": want}, func(r *reader, v value, _ *otto.Dependency) {
-			if got, ok := boolean().read(r, v); ok && got != want {
-				r.reject(v.pos, "take it out", "this value of depends_on is not supported yet")
-			}
-		}}
-	}
+	restart := key[otto.Dependency]{"Compose's.", schema{"const": false}, func(r *reader, v value, _ *otto.Dependency) {
+		if got, ok := boolean().read(r, v); ok && got {
+			r.reject(v.pos, "write false, and restart this service after the other one yourself", "Otto does not restart a service after one that it depends on yet")
+		}
+	}}
+	required := key[otto.Dependency]{"Whether to wait for it even if it has failed, true by default; false: it need not be there, either.", boolean().schema, func(r *reader, v value, d *otto.Dependency) {
+		needed, ok := boolean().read(r, v)
+		d.Optional = ok && !needed
+	}}
 	o := object[otto.Dependency]{noun: "a dependency", keys: map[string]key[otto.Dependency]{
 		"condition": as("What it must have reached.", condition, func(d *otto.Dependency) *string { return &d.Condition }),
-		"restart":   must(false),
-		"required":  must(true),
+		"restart":   restart,
+		"required":  required,
 	}}
 	s := oneOf(listOf(text("")).schema, schema{"type": "object", "additionalProperties": oneOf(o.schema(), schema{"type": "null"})})
 	return key[service]{"Services that start before this one.", s, func(r *reader, v value, into *service) {

@@ -150,6 +150,27 @@ func TestTmpfsHasThePermissionsThatComposeAsksFor(t *testing.T) {
 	}
 }
 
+func TestDependencyThatIsNotRequired(t *testing.T) {
+	f, err := loadFiles(t, map[string]string{"otto.yaml": "stacks: [{name: a, compose: c.yaml}]", "c.yaml": `services:
+  db: {image: y}
+  debug: {image: y, profiles: [debug]}
+  web: {image: y, depends_on: {db: {condition: service_healthy, required: false}, debug: {condition: service_started, required: false}}}
+`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []otto.Dependency{{Service: "a/db", Condition: otto.ServiceHealthy, Optional: true}}
+	if diff := cmp.Diff(want, f.Wanted.Services[1].DependsOn); diff != "" {
+		t.Error(diff)
+	}
+	for state, waits := range map[otto.InstanceState]bool{otto.InstanceStarting: true, otto.InstanceRunning: false, otto.InstanceFailed: false, otto.InstanceUnhealthy: false} {
+		at := []otto.InstanceStatus{{Name: "a/db", Service: "a/db", State: state}}
+		if why := want[0].Unmet(at); (why != "") != waits {
+			t.Errorf("of one that is %s: %q", state, why)
+		}
+	}
+}
+
 // TestStackStaysWhereOneOfItStays is of what the members of a stack without a home have
 // in common: they move together, or not at all.
 func TestStackStaysWhereOneOfItStays(t *testing.T) {
