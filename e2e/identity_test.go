@@ -59,7 +59,7 @@ func TestNamesakeTouchesOnlyItsOwn(t *testing.T) {
 		other.Abandoned = true // n1 is not its own, and says so at each uninstall
 		other.Know(l)
 		commands := []string{
-			"cluster start --timeout 5s", "node drain n1", "service restart web --timeout 2s", "service rm web", "cluster stop", "cluster uninstall --volumes --yes",
+			"cluster start --timeout 5s", "node drain n1 --deadline 2s", "service restart web --timeout 2s", "service rm web", "cluster stop", "cluster uninstall --volumes --yes",
 		}
 		if _, asked := soak(t); asked {
 			commands = append(commands, "cluster start --timeout 5s", "cluster stop", "cluster start --take-over --timeout 5s", "cluster start --new-state --timeout 5s",
