@@ -1,0 +1,93 @@
+package e2e_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/e2e/lab"
+)
+
+// TestComposeProjectRunsAsOne writes a plain Compose file into a cluster of two nodes:
+// all of it is on one node, its names resolve, its job runs once, it leaves a node that
+// is drained together, and what is removed leaves its volume and nothing else.
+func TestComposeProjectRunsAsOne(t *testing.T) {
+	l := lab.Up(t, 2)
+	l.Images()
+	both := []string{"n1", "n2"}
+	for _, name := range both {
+		l.Host(name).Load("otto-echo:1", "redis:alpine")
+	}
+	c := lab.NewCluster(t, nodesYAML(l, "otto", both...)+"  - {name: alone, image: 'otto-echo:1', node: n1}\n")
+	c.Know(l)
+	tellIfFailed(t, c)
+	c.Start()
+	shop := filepath.Join(c.Dir, "shop")
+	if err := os.Mkdir(shop, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := os.WriteFile(filepath.Join(shop, "compose.yaml"), []byte(`
+services:
+  db:
+    image: redis:alpine
+    healthcheck: {test: [CMD, redis-cli, ping], interval: 1s}
+  init:
+    image: redis:alpine
+    command: [redis-cli, -h, db, incr, runs]
+    depends_on: {db: {condition: service_healthy}}
+  web:
+    image: otto-echo:1
+    depends_on: {init: {condition: service_completed_successfully}}
+`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Run("apply", "-f", "shop", "--yes")
+	home := func() (node string) {
+		t.Helper()
+		for _, name := range both {
+			if names := l.Host(name).Docker("ps", "--format", "{{.Names}}"); strings.Contains(names, "shop-web-1") {
+				if !strings.Contains(names, "shop-db-1") {
+					t.Errorf("%s has only a part of the stack: %s", name, names)
+				}
+				node += name
+			}
+		}
+		return node
+	}
+	runs := func() string {
+		return strings.TrimSpace(l.Host(home()).Docker("exec", "shop-db-1", "redis-cli", "get", "runs"))
+	}
+	node := home()
+	if node != "n1" && node != "n2" {
+		t.Fatalf("the stack is on %q", node)
+	}
+	if got := runs(); got != "1" {
+		t.Errorf("the job has run %s times", got)
+	}
+	if out := c.Run("apply", "--yes"); !strings.Contains(out, "Nothing would change.") {
+		t.Errorf("a second apply says:\n%s", out)
+	}
+	if out := c.Run("stack", "ls"); !strings.Contains(out, "3/3") {
+		t.Error(out)
+	}
+
+	c.Run("node", "drain", node)
+	if other := home(); other == node || other == "" {
+		t.Errorf("drained, it is on %q", other)
+	}
+	lab.Until(t, "all is up", func() bool { return strings.Contains(c.Run("stack", "ls"), "3/3") })
+	c.Run("node", "uncordon", node)
+
+	c.Run("stack", "rm", "shop")
+	for _, name := range both {
+		if left := l.Host(name).Docker("ps", "-aq", "--filter", "label=otto.cluster", "--filter", "label=com.docker.compose.project=shop"); left != "" {
+			t.Errorf("left on %s: %s", name, left)
+		}
+	}
+	if s := c.Status().Services; len(s) != 1 || s[0].Name != "alone" || s[0].Instances[0].State != otto.InstanceRunning {
+		t.Errorf("left: %+v", s)
+	}
+}
