@@ -204,7 +204,11 @@ func (c *converger) ready(ctx context.Context, want wish) (map[string]found, err
 	var lost []otto.Data
 	for _, m := range want.Spec.Kept() {
 		seen[m.Source] = c.lookAt(ctx, m)
-		if d, remembered := c.ledger.of(m.Source); foreign(d, remembered, seen[m.Source]) {
+		d, remembered := c.ledger.of(m.Source)
+		if why := seen[m.Source].unclear; why != "" && m.Type == otto.MountVolume && (!remembered || d.Accepted || want.Disposable) {
+			return nil, fmt.Errorf("volume %s cannot be looked at, and may be somebody else's: %s", m.Source, why)
+		}
+		if foreign(d, remembered, seen[m.Source]) {
 			return nil, fmt.Errorf("volume %s on this node is not this cluster's (%s) and may hold somebody's data: "+
 				"name another one, declare it `external: true`, or run `otto volume adopt %s %s` if it is yours",
 				m.Source, seen[m.Source].others, c.Enrolment.NodeID, m.Source)
