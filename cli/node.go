@@ -263,10 +263,17 @@ func (a *app) drain(ctx context.Context, client *api.Client, node string, deadli
 	within, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	var now drained
+	said := map[string]string{}
 	there := instancesOn(before, node)
 	err = client.Watch(within, func(c *otto.Cluster) bool {
 		var going bool
 		now, going = drainOf(c, node, there)
+		for _, s := range now.Left {
+			if going && !a.json() && said[s.Instance] != s.Why {
+				said[s.Instance] = s.Why
+				fmt.Fprintf(a.err, "%s: %s\n", s.Instance, s.Why)
+			}
+		}
 		return going
 	})
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
