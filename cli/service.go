@@ -173,20 +173,9 @@ func (a *app) editAndApply(ctx context.Context, o startOptions, change func([]by
 	if err != nil {
 		return err
 	}
-	f, err := config.LoadAs(a.config, data, os.LookupEnv)
+	p, err := a.planOf(ctx, data)
 	if err != nil {
 		return err
-	}
-	d, err := a.dir()
-	if err != nil {
-		return err
-	}
-	p, err := d.client().Plan(ctx, f.Wanted)
-	if err != nil {
-		return err
-	}
-	if len(p.Refused) > 0 {
-		return fmt.Errorf("%s was left as it is: %s", a.config, strings.Join(p.Refused, "; "))
 	}
 	if err := a.edit(change); err != nil {
 		return err
@@ -194,7 +183,8 @@ func (a *app) editAndApply(ctx context.Context, o startOptions, change func([]by
 	if !a.json() {
 		fmt.Fprintln(a.out, said)
 	}
-	if f, err = a.load(); err != nil {
+	f, err := a.load()
+	if err != nil {
 		return err
 	}
 	o.base = &p.Revision
@@ -354,4 +344,22 @@ deleted. It is for all volumes and directories that the service waits for.`,
 			return nil
 		},
 	}
+}
+
+// planOf is what would change if otto.yaml had this content. It fails if the control
+// plane refuses it.
+func (a *app) planOf(ctx context.Context, data []byte) (otto.Plan, error) {
+	f, err := config.LoadAs(a.config, data, os.LookupEnv)
+	if err != nil {
+		return otto.Plan{}, err
+	}
+	d, err := a.dir()
+	if err != nil {
+		return otto.Plan{}, err
+	}
+	p, err := d.client().Plan(ctx, f.Wanted)
+	if err == nil && len(p.Refused) > 0 {
+		err = fmt.Errorf("%s was left as it is: %s", a.config, strings.Join(p.Refused, "; "))
+	}
+	return p, err
 }

@@ -166,20 +166,9 @@ func (a *app) applyStack(ctx context.Context, o applyOptions) error {
 
 // showPlanned shows what otto.yaml would change with this content, and asks.
 func (a *app) showPlanned(ctx context.Context, data []byte, o applyOptions) error {
-	f, err := config.LoadAs(a.config, data, os.LookupEnv)
+	p, err := a.planOf(ctx, data)
 	if err != nil {
 		return err
-	}
-	d, err := a.dir()
-	if err != nil {
-		return err
-	}
-	p, err := d.client().Plan(ctx, f.Wanted)
-	if err != nil {
-		return err
-	}
-	if len(p.Refused) > 0 {
-		return fmt.Errorf("%s was left as it is: %s", a.config, strings.Join(p.Refused, "; "))
 	}
 	if o.yes {
 		return nil

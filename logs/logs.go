@@ -6,9 +6,9 @@
 // reading that was interrupted goes on where it ended (Positions), so that no line
 // comes twice and none is missing that the engine still has.
 //
-// Nothing is held whole. Every queue has a bound, and who writes faster than the
-// reader reads is waited for; of a log that is followed, what falls too far behind
-// is left out, counted and said.
+// Nothing is held whole. Every queue has a bound: a writer that is faster than the
+// reader has to wait. Of a log that is followed, lines that fall too far behind are left
+// out, and a mark says how many.
 package logs
 
 import (

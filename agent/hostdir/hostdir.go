@@ -12,12 +12,12 @@ import (
 	"github.com/otto-edge/otto"
 )
 
-// Patience is how long a look is waited for: that of a healthy disk takes microseconds,
-// but one that has to spin up some seconds.
+// Patience is how long a look may take. On a healthy disk it takes microseconds; a disk
+// that has to spin up needs some seconds.
 const Patience = 3 * time.Second
 
-// Looker looks at directories. One that hangs, as on a server that is off, is waited for
-// once; until its look ends, it fails at once. It may be used by several goroutines. The
+// Looker looks at directories. A look that hangs, as on a server that is off, fails after
+// Patience; until it ends, each further look at that directory fails at once. It may be used by several goroutines. The
 // zero value is ready.
 type Looker struct {
 	Look func(path string) (otto.Directory, error) // nil for the real one

@@ -209,7 +209,7 @@ type node struct {
 }
 
 // run reads the node until all is read, and if it is followed until ctx ends or the
-// node has left. source is there for the first attempt, so that it is waited for.
+// node has left. The first attempt uses source.
 func (n *node) run(ctx context.Context, source *logs.Source) {
 	for wait := firstRetry; ; wait = min(2*wait, slowestRetry) {
 		began := time.Now()
