@@ -386,8 +386,8 @@ func (w *world) accept(service string) {
 // now that it is back; again and again until it is there.
 func (w *world) acceptLoss(host string) {
 	for _, service := range []string{"data", "kept"} {
-		label, _ := w.Hosts[host].Runtime.VolumeLabel(service)
-		if w.truth.home(service) == host && !w.truth.has(service, label) {
+		label, there := w.Hosts[host].Runtime.VolumeLabel(service)
+		if w.truth.home(service) == host && (!there || !w.truth.has(service, label)) {
 			w.accept(service)
 		}
 	}
