@@ -138,17 +138,23 @@ func (w *world) measureOverlap(host string, c ottotest.Observed) {
 }
 
 // frozenAndCut are the hosts whose agent does not run, or has only just gone on, while
-// nobody reaches them: the known gap of docs/faults.md. The fence is the agent, and
-// nobody else knows of it.
+// the control plane cannot reach them, for its own cable is out as well or not: the
+// known gap of docs/faults.md. The fence is the agent, and nobody else knows of it.
 func (w *world) frozenAndCut() (hosts []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id := range w.Hosts {
-		if (w.outOfReach(id) || time.Since(w.healed[id]) < noticed) && w.stands(id) {
+		if (w.unnoticed(id) || w.unnoticed("control")) && w.stands(id) {
 			hosts = append(hosts, id)
 		}
 	}
 	return hosts
+}
+
+// unnoticed reports whether nobody reaches a host, or has done so for long enough; the
+// caller holds the lock.
+func (w *world) unnoticed(host string) bool {
+	return w.outOfReach(host) || time.Since(w.healed[host]) < noticed
 }
 
 // outOfReach reports whether nobody reaches a host; the caller holds the lock.
