@@ -95,7 +95,7 @@ func (p *progress) line(r row, text string) string {
 // stepOf is what is being done to bring a node up; nothing once it is up, although who
 // does it may have a moment left to notice.
 func stepOf(n otto.NodeStatus) string {
-	if n.State == otto.NodeReady {
+	if settled(n) {
 		return ""
 	}
 	return n.Step

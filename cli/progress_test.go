@@ -66,3 +66,26 @@ node pi                  ready
 		})
 	}
 }
+
+// TestStartDoesNotWaitForADrainedNode: a node that a person has drained stays so, and
+// one that is taken out goes.
+func TestStartDoesNotWaitForADrainedNode(t *testing.T) {
+	for name, test := range map[string]struct {
+		node          otto.NodeStatus
+		missing, stay bool // stay: nothing more is to be expected
+	}{
+		"ready":           {node: otto.NodeStatus{State: otto.NodeReady}, stay: true},
+		"drained":         {node: otto.NodeStatus{State: otto.NodeDraining, Intent: otto.Intent{Cordoned: true, Draining: true}}, stay: true},
+		"drained, broken": {node: otto.NodeStatus{State: otto.NodeDraining, Intent: otto.Intent{Draining: true}, Problem: "no engine"}, missing: true, stay: true},
+		"taken out":       {node: otto.NodeStatus{State: otto.NodeDraining}, missing: true},
+		"joining":         {node: otto.NodeStatus{State: otto.NodeJoining}, missing: true},
+	} {
+		c := &otto.Cluster{Nodes: []otto.NodeStatus{test.node}}
+		if got := len(missing(c)) > 0; got != test.missing {
+			t.Errorf("%s: missing is %t", name, got)
+		}
+		if got := stuck(c); got != test.stay {
+			t.Errorf("%s: stuck is %t", name, got)
+		}
+	}
+}

@@ -345,7 +345,7 @@ func missing(c *otto.Cluster) []string {
 		}
 	}
 	for _, n := range c.Nodes {
-		if n.State == otto.NodeReady && n.Problem == "" && waiting[n.ID] == nil {
+		if settled(n) && n.Problem == "" && waiting[n.ID] == nil {
 			continue
 		}
 		line := fmt.Sprintf("node %s is %s", n.ID, n.State)
@@ -365,7 +365,7 @@ func stuck(c *otto.Cluster) bool {
 	bad := map[string]bool{}
 	for _, n := range c.Nodes {
 		bad[n.ID] = n.Problem != ""
-		if n.State != otto.NodeReady && !bad[n.ID] {
+		if !settled(n) && !bad[n.ID] {
 			return false
 		}
 	}
@@ -381,6 +381,12 @@ func stuck(c *otto.Cluster) bool {
 		}
 	}
 	return true
+}
+
+// settled reports whether a node reports and is as a person wants it: one that is
+// being drained may stay so for good, and is empty already as a rule.
+func settled(n otto.NodeStatus) bool {
+	return n.State == otto.NodeReady || n.State == otto.NodeDraining && n.Intent.Draining
 }
 
 // going reports whether an update of a service is under way, or on its way back.
