@@ -186,7 +186,7 @@ func TestTwoClustersShareHosts(t *testing.T) {
 		for _, name := range hosts {
 			all += l.Host(name).SSH(fmt.Sprintf(
 				`docker ps -aq --filter label=otto.cluster=%[1]s | sort | xargs -r docker inspect -f '{{.Id}} {{.Name}} {{.State.Status}} {{.State.StartedAt}}'; `+
-					`docker volume ls -q | grep ^%[1]s || true; docker network ls -q --filter label=otto.cluster=%[1]s; ls ~otto/.local/share/otto/%[1]s 2>/dev/null; true`, m.name))
+					`docker volume ls -q | grep ^%[1]s || true; docker network ls -q --filter label=otto.cluster=%[1]s; ls -I 'snapshot*' ~otto/.local/share/otto/%[1]s 2>/dev/null; true`, m.name))
 		}
 		return all
 	}
