@@ -20,6 +20,7 @@
 //	GET  /v1/services/NAME/explanation  why a service is where it is, as otto.Explanation
 //	GET  /v1/nodes/ID/explanation       why a node is as it is, likewise
 //	POST /v1/lead            makes a control plane that has stepped down decide again
+//	POST /v1/exec            run the command of a shell.Query: the connection is its frames from then on
 //	POST /v1/logs            the logs that a logs.Query asks for, one logs.Entry a line, as they come
 //	GET  /v1/process         the control plane as a process, as Process
 //	GET  /v1/goroutines      what each of its goroutines does, as text
@@ -41,6 +42,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/logs"
+	"github.com/otto-edge/otto/shell"
 )
 
 // Plane is what the server serves. Package control has one.
@@ -72,6 +74,8 @@ type Nodes interface {
 	// Logs calls take with one entry after the other, and idle when there is none for
 	// the moment.
 	Logs(ctx context.Context, q logs.Query, take func(logs.Entry) error, idle func() error) error
+	// Exec starts a command in a container. The connection ends when ctx does.
+	Exec(ctx context.Context, q shell.Query) (shell.Conn, error)
 }
 
 // headerBy names who asks.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/logs"
+	"github.com/otto-edge/otto/shell"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,6 +33,7 @@ type plane struct {
 	calls  []string
 	events []otto.Event
 	logs   []logs.Entry
+	node   shell.Conn
 	err    error
 }
 
@@ -127,6 +129,14 @@ func (p *plane) Events(after uint64) ([]otto.Event, <-chan struct{}) {
 		after = uint64(len(p.events))
 	}
 	return p.events[after:], p.more
+}
+
+// Exec gives the end of a pipe whose other end is p.node.
+func (p *plane) Exec(_ context.Context, q shell.Query) (shell.Conn, error) {
+	if err := p.called("exec in %s: %s", q.Name, q.Command.Args); err != nil {
+		return nil, err
+	}
+	return p.node, nil
 }
 
 // Logs gives the entries, and with Follow goes on until the client goes.

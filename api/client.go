@@ -233,8 +233,8 @@ func (c *Client) do(ctx context.Context, method, path string, body, into any) er
 	return nil
 }
 
-// send returns an answer with a good status.
-func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+// send returns an answer with a good status. header is pairs of names and values.
+func (c *Client) send(ctx context.Context, method, path string, body any, header ...string) (*http.Response, error) {
 	var content io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -248,6 +248,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 		return nil, err
 	}
 	req.Header.Set(headerBy, c.by)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -55,6 +55,7 @@ func NewServer(plane Plane, nodes Nodes, dir string, exit func()) *Server {
 	mux.HandleFunc("GET /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/lead", s.lead)
 	mux.HandleFunc("POST /v1/logs", s.logs)
+	mux.HandleFunc("POST /v1/exec", s.exec)
 	mux.HandleFunc("GET /v1/process", s.process)
 	mux.HandleFunc("GET /v1/goroutines", s.goroutines)
 	mux.HandleFunc("POST /v1/exit", s.leave)

@@ -76,9 +76,12 @@ func Main(version string, args []string, in io.Reader, out, errOut io.Writer) in
 // explainError prints an error and returns what it means for the exit code.
 func explainError(ctx context.Context, err error, errOut io.Writer) int {
 	var problems config.Problems
+	var code exitCode
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &code):
+		return int(code)
 	case errors.Is(err, errChanges):
 		return exitChange
 	case errors.Is(err, errPart):
@@ -118,7 +121,7 @@ Exit codes:
   3  a part did not come up, or could not be stopped; the rest is as asked for
 
 otto plan has its own: 0 nothing would change, 1 something would, 255 it cannot
-be told.`,
+be told. otto exec has that of the command it has run.`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
@@ -132,7 +135,7 @@ be told.`,
 	flags.StringVarP(&a.output, "output", "o", "text", "how to show things: text or json")
 	flags.StringVar(&a.logLevel, "log-level", "info", "what the control plane logs: debug, info, warn or error")
 	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newStack(a), newCompose(a), newNode(a), newVolume(a))
-	root.AddCommand(newLogs(a), newEvents(a), newRequirements(a), newExplain(a), newDoctor(a), newDebug(a))
+	root.AddCommand(newLogs(a), newExec(a), newEvents(a), newRequirements(a), newExplain(a), newDoctor(a), newDebug(a))
 	root.AddCommand(newRecord(a), newSimulate(a), newVersion(a), newControlPlane(a))
 	return root
 }

@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/bootstrap"
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/logs"
 	"github.com/otto-edge/otto/logs/gather"
+	"github.com/otto-edge/otto/shell"
 )
 
 // nodes reaches the nodes of a control plane over SSH, for api.Server.
@@ -27,4 +29,21 @@ func (n nodes) OpenLogs(ctx context.Context, node otto.Node) (gather.Conn, error
 // Logs implements api.Nodes.
 func (n nodes) Logs(ctx context.Context, q logs.Query, take func(logs.Entry) error, idle func() error) error {
 	return gather.Read(ctx, n, q, take, idle)
+}
+
+// Exec implements api.Nodes.
+func (n nodes) Exec(ctx context.Context, q shell.Query) (shell.Conn, error) {
+	view := n.plane.Cluster()
+	instance, node, err := shell.Find(view, q)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := n.fleet.Open(ctx, node, view.Name, "exec")
+	if err == nil {
+		if err = shell.Ask(conn, instance, q.Command); err == nil {
+			return conn, nil
+		}
+		conn.Close()
+	}
+	return nil, fmt.Errorf("%s on %s: %w", instance, node.ID, err)
 }

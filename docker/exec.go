@@ -23,7 +23,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, command []string) (failed
 	err = r.call(ctx, longCall, "exec in "+short(id), func(ctx context.Context, c *client.Client) error {
 		if former, there := r.hanging.Load(id); there {
 			state, err := c.ExecInspect(ctx, former.(string), client.ExecInspectOptions{})
-			if err == nil && state.Running {
+			if err == nil && state.Running && !r.kill(id, state.PID) {
 				failed = "the command before it has not ended yet"
 				return nil
 			}
@@ -98,13 +98,18 @@ func (r *Runtime) abandon(ctx context.Context, c *client.Client, id, exec string
 	if err != nil {
 		return err
 	}
-	if state.Running && (!r.Local() || killProcess(otto.Container{ID: id, Pid: state.PID}) != nil) {
+	if state.Running && !r.kill(id, state.PID) {
 		r.hanging.Store(id, exec)
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// kill reports whether a process of a container could be killed here.
+func (r *Runtime) kill(id string, pid int) bool {
+	return r.Local() && killProcess(otto.Container{ID: id, Pid: pid}) == nil
 }
 
 // tailWriter keeps the end of what is written to it.

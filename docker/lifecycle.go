@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -159,10 +160,7 @@ func killProcess(ctr otto.Container) error {
 	if ctr.Pid == 0 {
 		return errors.New("not known")
 	}
-	ours := func() bool {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", ctr.Pid))
-		return err == nil && strings.Contains(string(b), ctr.ID)
-	}
+	ours := func() bool { return inContainer(ctr.Pid, ctr.ID) }
 	if !ours() {
 		return nil
 	}
@@ -177,16 +175,25 @@ func killProcess(ctr otto.Container) error {
 	return errors.New("killed, but it does not end")
 }
 
-// endProcess kills a process that is root's. An agent that is not root's does it by
-// sudo, where its user needs no password for that, as on most boards.
-func endProcess(pid int) error {
-	err := unix.Kill(pid, unix.SIGKILL)
+// inContainer reports whether a process is one of a container's.
+func inContainer(pid int, id string) bool {
+	group, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	return err == nil && strings.Contains(string(group), id)
+}
+
+// endProcess kills a process that is root's.
+func endProcess(pid int) error { return signalProcess(pid, unix.SIGKILL) }
+
+// signalProcess sends a signal to a process that is root's. An agent that is not root's
+// does it by sudo, where its user needs no password for that, as on most boards.
+func signalProcess(pid int, signal syscall.Signal) error {
+	err := unix.Kill(pid, signal)
 	if !errors.Is(err, unix.EPERM) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	out, failed := exec.CommandContext(ctx, "sudo", "-n", "kill", "-KILL", strconv.Itoa(pid)).CombinedOutput()
+	out, failed := exec.CommandContext(ctx, "sudo", "-n", "kill", "-"+strings.TrimPrefix(unix.SignalName(signal), "SIG"), strconv.Itoa(pid)).CombinedOutput()
 	if failed != nil {
 		return fmt.Errorf("%w; by sudo: %w: %s", err, failed, strings.TrimSpace(string(out)))
 	}

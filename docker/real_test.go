@@ -35,6 +35,7 @@ func TestRealEngine(t *testing.T) {
 		{"changes are noticed", changesAreNoticed},
 		{"kills for want of memory", killsAreTold},
 		{"commands in a container", commandsInAContainer},
+		{"a person in a container", personInAContainer},
 		{"an address of its own", addressOfItsOwn},
 		{"several networks", severalNetworks},
 		{"drift is seen and mended", driftIsSeen},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/otto-edge/otto/e2e/lab"
 	"github.com/otto-edge/otto/logs"
@@ -18,7 +19,7 @@ import (
 
 // TestLogsGoOn follows the log of a service of two instances, each of which counts
 // from 1 on, through a restart, a move, the end of the control plane and a power
-// cut.
+// cut; and runs commands in its containers.
 func TestLogsGoOn(t *testing.T) {
 	l := lab.Up(t, 3)
 	l.Images()
@@ -65,6 +66,7 @@ services:
 	f.goesOn("count", where("count"))
 
 	cut := where("count")
+	commandsRun(t, c, "count")
 	l.Host(cut).Kill()
 	lab.Until(t, "count is elsewhere", func() bool { return where("count") != cut })
 	f.goesOn("count", where("count"))
@@ -73,6 +75,15 @@ services:
 	f.goesOn("count-2", where("count-2"))
 	f.end()
 
+	said := commandUnderWay(t, c, "count-2")
+	l.Host(third).Cut()
+	began := time.Now()
+	if got := <-said; !strings.Contains(got, "the connection was lost") {
+		t.Errorf("a command on a node that is cut off: %q", got)
+	}
+	t.Logf("that the link was lost is said after %s", time.Since(began).Round(time.Millisecond))
+	l.Host(third).Heal()
+	lab.Until(t, "the node is heard again", func() bool { return strings.Contains(c.Run("cluster", "status"), third+"    ready") })
 	if out := c.Run("logs", third, "--tail", "2", "--no-prefix"); strings.Count(out, "\n") < 2 || !strings.HasPrefix(out, "line ") {
 		t.Errorf("the log of a node is %q", out)
 	}

@@ -32,6 +32,7 @@ const usage = `usage: otto-agent COMMAND
   reach HOST:PORT...               print which of the addresses can be reached
   examine --dir DIR                print what there is to know of this machine, as JSON
   logs --dir DIR                   send logs of its containers, as asked on standard input
+  exec --dir DIR                   run a command in a container, as asked on standard input
   collect --dir DIR                print what a maintainer needs of it, without secrets, as JSON
   version
 `
@@ -71,6 +72,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = collect(ctx, *dir, stdout)
 	case args[0] == "logs":
 		err = readLogs(ctx, *dir, os.Stdin, stdout)
+	case args[0] == "exec":
+		err = runInContainer(ctx, *dir, os.Stdin, stdout)
 	case args[0] == "run":
 		err = runAgent(ctx, *dir, stderr)
 	case args[0] == "start":

@@ -1,0 +1,63 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/otto-edge/otto/shell"
+)
+
+// execProtocol is what a connection is upgraded to.
+const execProtocol = "otto-exec"
+
+func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
+	var q shell.Query
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&q)
+	if err == nil && r.Header.Get("Upgrade") != execProtocol {
+		err = errors.New("the header Upgrade is not " + execProtocol)
+	}
+	if err != nil {
+		http.Error(w, fmt.Sprintf("bad request: %v", err), http.StatusBadRequest)
+		return
+	}
+	node, err := s.nodes.Exec(r.Context(), q)
+	if answerError(w, err) {
+		return
+	}
+	defer node.Close()
+	client, buffered, err := http.NewResponseController(w).Hijack()
+	if answerError(w, err) {
+		return
+	}
+	defer client.Close()
+	if _, err := fmt.Fprintf(client, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", execProtocol); err != nil {
+		return
+	}
+	go func() { // it ends with the client's connection, which is closed below
+		_, _ = io.Copy(node, buffered)
+		_ = node.CloseWrite()
+	}()
+	_, _ = io.Copy(client, node)
+	if err := node.Wait(); err != nil {
+		_ = shell.Fail(client, err)
+	}
+}
+
+// Exec starts a command in a container. The connection, which shell.Attach takes, ends
+// when it is closed or the control plane ends.
+func (c *Client) Exec(ctx context.Context, q shell.Query) (io.ReadWriteCloser, error) {
+	resp, err := c.send(context.WithoutCancel(ctx), http.MethodPost, "/v1/exec", q, "Connection", "Upgrade", "Upgrade", execProtocol)
+	if err != nil {
+		return nil, err
+	}
+	conn, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok {
+		resp.Body.Close()
+		return nil, errors.New("the control plane is of another version: run `otto cluster start`")
+	}
+	return conn, nil
+}

@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/otto-edge/otto/api"
+	"github.com/otto-edge/otto/shell"
+)
+
+// asked implements commander.
+type asked struct {
+	q   shell.Query
+	err error
+}
+
+func (a *asked) Exec(_ context.Context, q shell.Query) (io.ReadWriteCloser, error) {
+	a.q = q
+	return nil, a.err
+}
+
+func TestExecSaysThatNothingRuns(t *testing.T) {
+	err := (&app{in: strings.NewReader("")}).exec(t.Context(), &asked{err: api.ErrNotRunning}, shell.Query{Name: "web"}, false)
+	if err == nil || err.Error() != "the control plane is not running: run `otto cluster start`" {
+		t.Error(err)
+	}
+}
+
+// TestExecGivesNoTerminalToAPipe: what it writes would have other line ends there.
+func TestExecGivesNoTerminalToAPipe(t *testing.T) {
+	control := &asked{err: errors.New("enough")}
+	_ = (&app{in: strings.NewReader("")}).exec(t.Context(), control, shell.Query{Name: "web", Command: shell.Command{Args: []string{"cat"}}}, false)
+	want := shell.Query{Name: "web", Command: shell.Command{Args: []string{"cat"}, In: true}}
+	if diff := cmp.Diff(want, control.q); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestExecEndsWithTheCommandsExitCode(t *testing.T) {
+	if code := explainError(t.Context(), exitCode(137), io.Discard); code != 137 {
+		t.Errorf("exit code %d", code)
+	}
+}
