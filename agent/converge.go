@@ -323,7 +323,7 @@ func (c *converger) settle(r result) {
 	case errors.Is(r.err, errNotNow), errors.Is(r.err, context.Canceled):
 		return // the next pass knows why
 	}
-	if w.do == doStop || w.do == doRetire {
+	if w.do == doStop || w.do == doRetire || w.do == doKeepOne {
 		if r.err != nil {
 			c.Log.Warn("not stopped", "instance", r.instance, "err", r.err)
 		}

@@ -252,6 +252,12 @@ func TestUpdateOvertakenByAnother(t *testing.T) {
 	}
 }
 
+// leftover is a container that a history of crashes has left, or a foreign one.
+type leftover struct {
+	instance, name, user string
+	foreign, running     bool
+}
+
 // TestAnyLeftoversConverge starts from whatever a history of crashes may have
 // left of Otto's containers, beside foreign ones.
 func TestAnyLeftoversConverge(t *testing.T) {
@@ -259,72 +265,91 @@ func TestAnyLeftoversConverge(t *testing.T) {
 		instance := rapid.SampledFrom([]string{"web", "db", "gone"})
 		name := rapid.SampledFrom([]string{"web", "db", "gone", "web.next", "web.failed", "db.next", "db.failed", "other"})
 		user := rapid.SampledFrom([]string{"", "www"})
-		type leftover struct {
-			instance, name, user string
-			foreign, running     bool
-		}
 		left := rapid.SliceOfNDistinct(rapid.Custom(func(r *rapid.T) leftover {
-			return leftover{instance.Draw(r, "instance"), name.Draw(r, "name"), user.Draw(r, "user"), rapid.Bool().Draw(r, "foreign"), rapid.Bool().Draw(r, "running")}
+			return leftover{
+				instance: instance.Draw(r, "instance"),
+				name:     name.Draw(r, "name"),
+				user:     user.Draw(r, "user"),
+				foreign:  rapid.Bool().Draw(r, "foreign"),
+				running:  rapid.Bool().Draw(r, "running"),
+			}
 		}), 0, 5, func(l leftover) string { return l.name }).Draw(r, "left")
-		synctest.Test(t, func(t *testing.T) {
-			c := ottotest.NewCluster(t, []string{"a"}, "web")
-			runtime := c.Hosts["a"].Runtime
-			taken := map[string]bool{}  // by a foreign container
-			failed := map[string]bool{} // to be what is wanted: then what runs of the instance stays
-			want := map[string]string{"web": "", "db": "www"}
-			for _, l := range left {
-				if l.foreign {
-					runtime.AddForeign(l.name)
-					taken[l.name] = true
-					continue
-				}
-				failed[l.instance] = failed[l.instance] || l.name == l.instance+".failed" && l.user == want[l.instance]
-				id, err := runtime.Create(t.Context(), otto.Instance{Name: l.instance, Service: l.instance, Spec: web(l.user).Spec}, l.name)
-				if err == nil && l.running {
-					err = runtime.Start(t.Context(), id)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			c.StartPlane()
-			defer c.Close()
-			db := web("www")
-			db.Name = "db"
-			if _, err := c.Apply(wanted(web(""), db)); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(2 * time.Minute)
-			running, found := map[string]int{}, map[string]bool{}
-			held := map[string]bool{} // by a container of another instance, whose own name is taken
-			for _, ctr := range runtime.List() {
-				held[ctr.Name] = ctr.Instance != ctr.Name && (taken[ctr.Instance] || failed[ctr.Instance])
-				if taken[ctr.Name] {
-					found[ctr.Name] = true
-					if ctr.State != otto.ContainerRunning {
-						t.Errorf("the foreign container %s is %s", ctr.Name, ctr.State)
-					}
-					continue
-				}
-				if ctr.State == otto.ContainerRunning {
-					running[ctr.Instance]++
-				}
-				if ctr.Instance == "gone" {
-					t.Errorf("%s of no service is still there", ctr.Name)
-				}
-			}
-			if diff := cmp.Diff(taken, found); diff != "" {
-				t.Errorf("foreign containers (-want +got):\n%s", diff)
-			}
-			for _, name := range []string{"web", "db"} {
-				mayFail := taken[name] || taken[name+".next"] || taken[name+".failed"] || held[name]
-				if running[name] != 1 && !failed[name] && (!mayFail || running[name] > 1) {
-					t.Errorf("%d containers of %s run, from %+v: %v", running[name], name, left, runtime.List())
-				}
-			}
-		})
+		converges(t, left)
 		if t.Failed() {
 			r.FailNow()
+		}
+	})
+}
+
+// TestOneFormerContainerRunsBesideAFailedUpdate: of several that the failure has left,
+// the one that serves, or the one with the name.
+func TestOneFormerContainerRunsBesideAFailedUpdate(t *testing.T) {
+	for _, running := range [][2]bool{{true, true}, {true, false}, {false, true}, {false, false}} {
+		converges(t, []leftover{
+			{instance: "web", name: "web.failed"},
+			{instance: "web", name: "other", user: "www", running: running[0]},
+			{instance: "web", name: "web", user: "www", running: running[1]},
+		})
+	}
+	converges(t, []leftover{{instance: "db", name: "db.failed", user: "www"}, {instance: "db", name: "web"}}) // where another one's name is to be free
+}
+
+// converges fails t unless two services come up from what is left on their node, once
+// each, and nothing foreign is touched.
+func converges(t *testing.T, left []leftover) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a"}, "web")
+		runtime := c.Hosts["a"].Runtime
+		taken := map[string]bool{} // by a foreign container
+		for _, l := range left {
+			if l.foreign {
+				runtime.AddForeign(l.name)
+				taken[l.name] = true
+				continue
+			}
+			id, err := runtime.Create(t.Context(), otto.Instance{Name: l.instance, Service: l.instance, Spec: web(l.user).Spec}, l.name)
+			if err == nil && l.running {
+				err = runtime.Start(t.Context(), id)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.StartPlane()
+		defer c.Close()
+		db := web("www")
+		db.Name = "db"
+		if _, err := c.Apply(wanted(web(""), db)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		running, found := map[string]int{}, map[string]bool{}
+		held := map[string]bool{} // by a container of another instance, whose own name is taken
+		for _, ctr := range runtime.List() {
+			held[ctr.Name] = ctr.Instance != ctr.Name && taken[ctr.Instance]
+			if taken[ctr.Name] {
+				found[ctr.Name] = true
+				if ctr.State != otto.ContainerRunning {
+					t.Errorf("the foreign container %s is %s", ctr.Name, ctr.State)
+				}
+				continue
+			}
+			if ctr.State == otto.ContainerRunning {
+				running[ctr.Instance]++
+			}
+			if ctr.Instance == "gone" {
+				t.Errorf("%s of no service is still there", ctr.Name)
+			}
+		}
+		if diff := cmp.Diff(taken, found); diff != "" {
+			t.Errorf("foreign containers (-want +got):\n%s", diff)
+		}
+		for _, name := range []string{"web", "db"} {
+			mayFail := taken[name] || taken[name+".next"] || taken[name+".failed"] || held[name]
+			if running[name] != 1 && (!mayFail || running[name] > 1) {
+				t.Errorf("%d containers of %s run, from %+v: %v", running[name], name, left, runtime.List())
+			}
 		}
 	})
 }

@@ -31,7 +31,10 @@ func (c *converger) perform(ctx context.Context, want wish, st step) (warning st
 	case doRestart:
 		return "", c.restart(ctx, want, *st.current)
 	case doRecover:
-		return "", c.start(ctx, want, st.others[0].ID)
+		return "", c.start(ctx, want, st.others[max(comeBackTo(want.ContainerName(), st.others), 0)].ID)
+	case doKeepOne:
+		_, err = c.keepOne(ctx, want.Instance, st.others)
+		return "", err
 	case doFence:
 		return "", c.kill(ctx, append(slices.Clone(st.others), current(st)...))
 	case doStop:
@@ -249,17 +252,24 @@ func (c *converger) staysUp(ctx context.Context, want wish, id string) error {
 	return errors.New(c.ended(ctx, list[i]))
 }
 
-// keepOne leaves of what earlier updates made only the container to come back to,
-// under the instance's own name: the one that serves, which a newer update may
-// have overtaken before it had that name.
-func (c *converger) keepOne(ctx context.Context, want otto.Instance, list []otto.Container) ([]otto.Container, error) {
-	keep := slices.IndexFunc(list, func(o otto.Container) bool { return o.Name == want.ContainerName() && alive(o) })
+// comeBackTo is the index of the container that an instance of a name goes back to if an
+// update fails: the one that serves, or else the one with the name; -1 if there is none.
+func comeBackTo(name string, list []otto.Container) int {
+	keep := slices.IndexFunc(list, func(o otto.Container) bool { return o.Name == name && alive(o) })
 	if keep < 0 {
 		keep = slices.IndexFunc(list, alive)
 	}
 	if keep < 0 {
-		keep = slices.IndexFunc(list, func(o otto.Container) bool { return o.Name == want.ContainerName() })
+		keep = slices.IndexFunc(list, func(o otto.Container) bool { return o.Name == name })
 	}
+	return keep
+}
+
+// keepOne leaves of what earlier updates made only the container to come back to,
+// under the instance's own name: the one that serves, which a newer update may
+// have overtaken before it had that name.
+func (c *converger) keepOne(ctx context.Context, want otto.Instance, list []otto.Container) ([]otto.Container, error) {
+	keep := comeBackTo(want.ContainerName(), list)
 	if keep < 0 {
 		return nil, c.retire(ctx, want, list)
 	}

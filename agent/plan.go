@@ -39,6 +39,7 @@ const (
 	doRecover verb = "recover" // start the former container again
 	doRestart verb = "restart" // stop and start what runs and is unhealthy, or is to be restarted
 	doAbort   verb = "abort"   // give up a new container beside the former one
+	doKeepOne verb = "keepOne" // of the former containers beside an update that failed, under its name
 	doFence   verb = "fence"   // stop at once what has no lease any more
 	doAttach  verb = "attach"  // put what runs into its network again
 )
@@ -127,6 +128,9 @@ func next(s situation, now time.Time) step {
 		if !slices.ContainsFunc(others, alive) {
 			st.do = doRecover
 			return gated(st, s, now)
+		} else if len(others) > 1 || others[0].Name != s.want.ContainerName() {
+			st.do = doKeepOne
+			return patient(st, s, now)
 		}
 		return st
 	case current != nil && current.Name == s.want.ContainerName()+suffixNext && broken(*current) && beside(s, others):
