@@ -61,15 +61,21 @@ func whole(l *lab.Lab, c *lab.Cluster) bool {
 
 func TestClusterComesBackFromKills(t *testing.T) {
 	l := twoHosts(t)
-	c := lab.NewCluster(t, twoHostsYAML(l, "{host: 10.77.0.1}"))
-	c.Start()
 	n1 := l.Host("n1")
+	stick := newStick(n1)
+	stick.mount()
+	yaml := twoHostsYAML(l, "{host: 10.77.0.1}")
+	c := lab.NewCluster(t, strings.Replace(yaml, `"data:/data"`, `"data:/data", "/media/stick:/stick", "/media/stick/notes:/notes"`, 1))
+	c.Start()
 	n1.Docker("exec", "db", "redis-cli", "set", "color", "green")
+	n1.Exec("touch", "/media/stick/notes/kept")
 	kept := func(t *testing.T) {
 		t.Helper()
 		if got := n1.Docker("exec", "db", "redis-cli", "get", "color"); got != "green" {
 			t.Errorf("the value in redis is %q", got)
 		}
+		root := "/proc/" + n1.Docker("inspect", "--format", "{{.State.Pid}}", "db") + "/root"
+		n1.Exec("ls", root+"/notes/kept", root+"/stick/notes/kept")
 	}
 	n1.Docker("exec", "db", "redis-cli", "save")
 
@@ -88,10 +94,16 @@ func TestClusterComesBackFromKills(t *testing.T) {
 		lab.Until(t, "all is up again", func() bool { return whole(l, c) })
 		kept(t)
 	})
-	t.Run("power cut", func(t *testing.T) {
+	t.Run("power cut, and the stick is not mounted at boot", func(t *testing.T) {
 		n1.Kill()
 		lab.Until(t, "the node is lost", func() bool { return c.Status().Nodes[0].State == otto.NodeLost })
 		n1.Boot()
+		lab.Until(t, "db waits for the stick", func() bool { return stick.waitedFor(c.Status().Services[0].Instances[0].Reason) })
+		stick.untouched(t)
+		if events := c.Run("events", "-o", "json"); !strings.Contains(events, `"data-missing"`) {
+			t.Errorf("no event tells of it:\n%s", events)
+		}
+		stick.mount()
 		lab.Until(t, "all is up again", func() bool { return whole(l, c) })
 		kept(t)
 	})
@@ -113,6 +125,35 @@ func TestClusterComesBackFromKills(t *testing.T) {
 		}
 		kept(t)
 	})
+}
+
+// stick is a disk with a file system of its own, which nobody mounts at boot.
+type stick struct{ host *lab.Host }
+
+func newStick(h *lab.Host) stick {
+	h.Exec("truncate", "-s", "16M", "/root/stick.img")
+	h.Exec("mkfs.ext4", "-q", "/root/stick.img")
+	h.Exec("mkdir", "-p", "/media/stick")
+	return stick{host: h}
+}
+
+func (s stick) mount() { s.host.Exec("mount", "-o", "loop", "/root/stick.img", "/media/stick") }
+
+// waitedFor reports whether that is said, of both of its directories.
+func (s stick) waitedFor(text string) bool {
+	return strings.Contains(text, "directory /media/stick/notes is missing since") &&
+		strings.Contains(text, "directory /media/stick is another one") && strings.Contains(text, "otto service accept-data db")
+}
+
+// untouched fails the test if anything was made where it should be mounted, or runs there.
+func (s stick) untouched(t *testing.T) {
+	t.Helper()
+	if made := s.host.Exec("ls", "-A", "/media/stick"); made != "" {
+		t.Errorf("made where the stick should be: %s", made)
+	}
+	if run := s.host.Docker("ps", "--format", "{{.Names}}"); run != "" {
+		t.Errorf("without its stick there runs %s", run)
+	}
 }
 
 // cutUpload has an agent replaced over a slow link that is cut meanwhile.
