@@ -20,6 +20,7 @@ type Container struct {
 	Ailment  string // why it is unhealthy, or why its health is unknown
 	Address  string // of IP, as its node reaches it; empty without a network of its own
 	ExitCode int
+	LastExit *int   // the exit code of its last end that nobody has asked for, as far as the engine has told
 	Stopped  bool   // somebody has asked for its end in this run, as far as the engine has told
 	OOM      bool   // killed for want of memory
 	OOMKills int    // processes of it that were, as far as the engine has told since it is watched

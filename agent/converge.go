@@ -292,7 +292,9 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 	go func() {
 		defer cancel()
 		r.warning, r.err = c.perform(ctx, asked, st)
-		if r.err != nil && st.current != nil && st.do != doRetire {
+		if down := (*downError)(nil); errors.As(r.err, &down) {
+			r.tail = down.tail
+		} else if r.err != nil && st.current != nil && st.do != doRetire {
 			r.tail, _ = c.Runtime.Logs(ctx, st.current.ID, tailLines)
 		}
 		c.results <- r

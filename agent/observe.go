@@ -122,6 +122,9 @@ func (c *converger) inspect(ctx context.Context, ctr otto.Container) {
 	case down && !ended(inst.Spec, ctr, at.count) && !c.assignment.Stopped && !c.rerun[ctr.Instance],
 		down && ctr.ExitCode != 0 && !c.assignment.Stopped && !c.rerun[ctr.Instance]:
 		why := death(ctr, at.count)
+		if isFailedUpdate(*inst, ctr) { // it was stopped: how it ended then says nothing
+			why = cmp.Or(at.err, notUp(ctr))
+		}
 		if at.err == why {
 			return
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/otto-edge/otto"
@@ -40,7 +39,7 @@ func (c *converger) perform(ctx context.Context, want wish, st step) (warning st
 	case doStop:
 		return "", c.stop(ctx, append(slices.Clone(st.others), current(st)...))
 	case doAbort:
-		return "", c.abort(ctx, want, *st.current)
+		return "", c.abort(ctx, want, *st.current, c.ended(ctx, *st.current))
 	case doRetire:
 		return "", c.replace(ctx, want, st)
 	}
@@ -74,12 +73,8 @@ func (c *converger) handOver(ctx context.Context, name string, st step) bool {
 
 // abort gives up a new container that does not work beside the former one, which
 // has gone on to serve.
-func (c *converger) abort(ctx context.Context, want wish, ctr otto.Container) error {
-	why := ctr.Ailment
-	if why == "" {
-		why = c.ended(ctx, ctr)
-	}
-	return fmt.Errorf("the update did not come up beside the former container, which runs on: %w", errors.Join(errors.New(why),
+func (c *converger) abort(ctx context.Context, want wish, ctr otto.Container, why error) error {
+	return fmt.Errorf("the update did not come up beside the former container, which runs on: %w", errors.Join(why,
 		c.stop(ctx, []otto.Container{ctr}),
 		c.Runtime.Rename(ctx, ctr.ID, want.ContainerName()+suffixFailed)))
 }
@@ -205,7 +200,7 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 		startErr = c.staysUp(ctx, want, id)
 	}
 	if startErr != nil && first && !errors.Is(startErr, errNotNow) && ctx.Err() == nil {
-		return warning, c.abort(ctx, want, otto.Container{ID: id, State: otto.ContainerRunning, Ailment: startErr.Error()})
+		return warning, c.abort(ctx, want, otto.Container{ID: id, State: otto.ContainerRunning}, startErr)
 	}
 	if startErr != nil && !errors.Is(startErr, errNotNow) && len(former) > 0 && ctx.Err() == nil {
 		return warning, fmt.Errorf("the update did not start and the former container was put back: %w", errors.Join(startErr,
@@ -249,7 +244,7 @@ func (c *converger) staysUp(ctx context.Context, want wish, id string) error {
 	if list[i].State == otto.ContainerExited && list[i].ExitCode == 0 && ended(want.Spec, list[i], 0) {
 		return nil
 	}
-	return errors.New(c.ended(ctx, list[i]))
+	return c.ended(ctx, list[i])
 }
 
 // comeBackTo is the index of the container that an instance of a name goes back to if an
@@ -286,16 +281,33 @@ func (c *converger) keepOne(ctx context.Context, want otto.Instance, list []otto
 	return []otto.Container{kept}, nil
 }
 
-// ended says how a container has ended, with the last lines of its output.
-func (c *converger) ended(ctx context.Context, ctr otto.Container) string {
-	why := fmt.Sprintf("it ended with exit code %d", ctr.ExitCode)
-	if ctr.OOM {
-		why = "it was killed for want of memory"
+// downError says of a container why it is not up, with the last lines of its output.
+type downError struct {
+	why  string
+	tail []string
+}
+
+// Error implements error.
+func (e *downError) Error() string { return e.why }
+
+// ended says why a container is not up. The exit code that an engine has for one that it
+// has started again, or that was stopped after that, is not how it has ended by itself.
+func (c *converger) ended(ctx context.Context, ctr otto.Container) error {
+	down := &downError{}
+	down.tail, _ = c.Runtime.Logs(ctx, ctr.ID, tailLines)
+	switch {
+	case ctr.Ailment != "":
+		down.why = ctr.Ailment
+	case ctr.OOM:
+		down.why = "it was killed for want of memory"
+	case ctr.LastExit != nil:
+		down.why = fmt.Sprintf("it ended with exit code %d", *ctr.LastExit)
+	case alive(ctr) && ctr.State != otto.ContainerRestarting:
+		down.why = "it ended and was restarted" + times(" ", ctr.Restarts)
+	default:
+		down.why = fmt.Sprintf("it ended with exit code %d", ctr.ExitCode)
 	}
-	if tail, err := c.Runtime.Logs(ctx, ctr.ID, tailLines); err == nil && len(tail) > 0 {
-		why += ": " + strings.Join(tail, " | ")
-	}
-	return why
+	return down
 }
 
 func (c *converger) pull(ctx context.Context, want wish) (warning string, err error) {

@@ -224,6 +224,11 @@ func alive(c otto.Container) bool {
 	return c.State == otto.ContainerRunning || c.State == otto.ContainerRestarting || c.State == otto.ContainerPaused
 }
 
+// notUp says that nothing more is known of an update that has failed.
+func notUp(c otto.Container) string {
+	return "the update did not come up: see `otto logs " + c.Instance + "`"
+}
+
 func isFailedUpdate(want otto.Instance, c otto.Container) bool {
 	return c.Name == want.ContainerName()+suffixFailed
 }
@@ -268,7 +273,7 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		st.Warning = strings.TrimPrefix(st.Warning+"; changed since it was made: "+s.left, "; ")
 	}
 	if st.GivenUp = busy == doNothing && current != nil && isFailedUpdate(*s.want, *current); st.GivenUp && st.Error == "" {
-		st.Error = "the update did not come up: see `otto logs " + current.Instance + "`" // an agent before this one knew why
+		st.Error = notUp(*current) // an agent before this one knew why
 	}
 	if st.Error != "" && s.blocked == "" {
 		st.Failed, st.WrongPlatform = s.want.Spec.Hash(), s.attempt.alien

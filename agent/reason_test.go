@@ -83,3 +83,38 @@ func TestWhatEndsWellIsAJob(t *testing.T) {
 		}
 	})
 }
+
+// TestUpdateThatFailsSaysHowItEndedByItself: an engine that starts it again shows no exit
+// code, and what Otto stops in such a run has another one. A Go program that gets SIGTERM
+// as process 1 ends with 2.
+func TestUpdateThatFailsSaysHowItEndedByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inst := otto.Instance{Name: "web", Service: "web", Spec: otto.ContainerSpec{Image: "web"}}
+		c := &converger{
+			Agent: &Agent{jobs: &jobs{}, Options: Options{Runtime: deaf{}}}, assignment: &otto.Assignment{Instances: []otto.Instance{inst}},
+			attempts: map[string]attempt{}, work: map[string]*work{}, rerun: map[string]bool{},
+		}
+		ctr := otto.Container{ID: "1", Name: "web.next", Instance: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Restarts: 2}
+		if why := c.ended(t.Context(), ctr).Error(); why != "it ended and was restarted 2 times" {
+			t.Error(why)
+		}
+		seven := 7
+		ctr.LastExit = &seven
+		why := c.ended(t.Context(), ctr).Error()
+		if why != "it ended with exit code 7" {
+			t.Error(why)
+		}
+
+		c.attempts["web"] = attempt{hash: inst.Spec.Hash(), err: why}
+		ctr.Name, ctr.State, ctr.ExitCode, ctr.Stopped = "web.failed", otto.ContainerExited, 2, true
+		c.inspect(t.Context(), ctr)
+		if got := c.attempts["web"].err; got != why || len(c.events.list) != 0 {
+			t.Errorf("when it was stopped: %q, events: %+v", got, c.events.list)
+		}
+		delete(c.attempts, "web") // another agent
+		c.inspect(t.Context(), ctr)
+		if got := c.attempts["web"].err; got != "the update did not come up: see `otto logs web`" {
+			t.Errorf("after another start of the agent: %q", got)
+		}
+	})
+}

@@ -43,7 +43,8 @@ func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
 				return err
 			}
 			found = append(found, containerOf(details.Container))
-			found[len(found)-1].OOMKills, found[len(found)-1].Stopped = r.kills.count(item.ID)
+			last := &found[len(found)-1]
+			last.OOMKills, last.Stopped, last.LastExit = r.kills.count(item.ID)
 		}
 		return nil
 	})

@@ -8,25 +8,32 @@ import (
 
 func TestWhatWasAskedToStopIsToldFromWhatHasEnded(t *testing.T) {
 	var k killCount
-	say := func(action events.Action, signal string) {
-		k.take(events.Message{Action: action, Actor: events.Actor{ID: "1", Attributes: map[string]string{"signal": signal}}})
+	say := func(action events.Action, value string) {
+		k.take(events.Message{Action: action, Actor: events.Actor{ID: "1", Attributes: map[string]string{"signal": value, "exitCode": value}}})
 	}
 	for _, step := range []struct {
 		action  events.Action
-		signal  string
+		value   string // signal or exit code
 		stopped bool
+		exit    int // -1: none is known
 	}{
-		{events.ActionStart, "", false},
-		{events.ActionKill, "1", false}, // it reads its configuration again
-		{events.ActionDie, "", false},
-		{events.ActionStart, "", false},
-		{events.ActionKill, "15", true},
-		{events.ActionDie, "", true},
-		{events.ActionStart, "", false},
+		{events.ActionStart, "", false, -1},
+		{events.ActionKill, "1", false, -1}, // it reads its configuration again
+		{events.ActionDie, "7", false, 7},
+		{events.ActionStart, "", false, 7},
+		{events.ActionKill, "15", true, 7},
+		{events.ActionDie, "2", true, 7}, // as it was stopped
+		{events.ActionStart, "", false, 7},
+		{events.ActionDestroy, "", false, -1},
 	} {
-		say(step.action, step.signal)
-		if _, stopped := k.count("1"); stopped != step.stopped {
-			t.Errorf("after %s %s: stopped %t", step.action, step.signal, stopped)
+		say(step.action, step.value)
+		_, stopped, code := k.count("1")
+		exit := -1
+		if code != nil {
+			exit = *code
+		}
+		if stopped != step.stopped || exit != step.exit {
+			t.Errorf("after %s %s: stopped %t, exit code %d", step.action, step.value, stopped, exit)
 		}
 	}
 }

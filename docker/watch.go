@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -124,13 +125,14 @@ func matters(event events.Message) bool {
 }
 
 // killCount counts, by container, what an engine that is watched told of processes
-// killed for want of memory, and which containers it was asked to stop. That a container
-// which has been started again was killed can be learned in no other way, nor that one
-// has not ended by itself.
+// killed for want of memory, which containers it was asked to stop, and how the others
+// have ended. How one has ended that has been started again can be learned in no other
+// way, nor that one has not ended by itself.
 type killCount struct {
 	mu      sync.Mutex
 	of      map[string]int
 	stopped map[string]bool
+	exits   map[string]int
 }
 
 func (k *killCount) take(event events.Message) {
@@ -149,19 +151,32 @@ func (k *killCount) take(event events.Message) {
 			}
 			k.stopped[event.Actor.ID] = true
 		}
+	case events.ActionDie:
+		code, err := strconv.Atoi(event.Actor.Attributes["exitCode"])
+		if err != nil || k.stopped[event.Actor.ID] {
+			return
+		}
+		if k.exits == nil {
+			k.exits = map[string]int{}
+		}
+		k.exits[event.Actor.ID] = code
 	case events.ActionStart:
 		delete(k.stopped, event.Actor.ID)
 	case events.ActionDestroy:
 		delete(k.of, event.Actor.ID)
 		delete(k.stopped, event.Actor.ID)
+		delete(k.exits, event.Actor.ID)
 	}
 }
 
 // harmless are signals by which nothing is asked to end: HUP, USR1 and USR2.
 var harmless = []string{"1", "10", "12"} //nolint:gochecknoglobals // a constant
 
-func (k *killCount) count(id string) (kills int, stopped bool) {
+func (k *killCount) count(id string) (kills int, stopped bool, exit *int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.of[id], k.stopped[id]
+	if code, known := k.exits[id]; known {
+		exit = &code
+	}
+	return k.of[id], k.stopped[id], exit
 }

@@ -63,7 +63,7 @@ func TestEditedFileIsApplied(t *testing.T) {
 	t.Run("a service that fails", func(t *testing.T) {
 		c.Write(file(web + "  - {name: echo, image: 'otto-echo:1', environment: {COLOR: blue}, command: ['-exit', '7']}\n"))
 		out, err := c.Try("cluster", "start", "--timeout", "20s")
-		if err == nil || !strings.Contains(out, "service echo is running on pi in its former version, as the new one failed: ") || !strings.Contains(out, "ended with exit code ") || !strings.Contains(out, "line 12: about to end with code 7") || strings.Contains(out, "line 2:") {
+		if err == nil || !strings.Contains(out, "service echo is running on pi in its former version, as the new one failed: ") || !strings.Contains(out, "it ended with exit code 7") || !strings.Contains(out, "line 12: about to end with code 7") || strings.Contains(out, "line 2:") {
 			t.Errorf("start ends with %v and says:\n%s", err, out)
 		}
 		if names := h.Docker("ps", "--format", "{{.Names}} {{.Label \"otto.service\"}}"); !strings.Contains(names, "web") || strings.Contains(names, "new") {

@@ -81,7 +81,7 @@ services:
 
 	c.Write(file("command: ['-exit', '7']"))
 	out, err := c.Try("apply", "--yes", "--timeout", "1m")
-	if err == nil || !strings.Contains(out, "in its former version, as the new one failed") || !strings.Contains(out, "ended with exit code ") || !strings.Contains(out, "line 12: about to end with code 7") {
+	if err == nil || !strings.Contains(out, "in its former version, as the new one failed") || !strings.Contains(out, "it ended with exit code 7") || !strings.Contains(out, "line 12: about to end with code 7") {
 		t.Errorf("apply ends with %v and says:\n%s", err, out)
 	}
 	if env := h.Docker("inspect", "-f", "{{.Config.Env}}", "web"); !strings.Contains(env, "COLOR=blue") {
