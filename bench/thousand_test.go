@@ -229,9 +229,9 @@ type lateConn struct{ *mqtt.Client }
 // reach enrolls nodes by telling who they are.
 type reach struct{ say chan<- line }
 
-func (r reach) Ensure(ctx context.Context, _ otto.Node, e wire.Enrolment, _ func(string), verify func(context.Context) error) ([]string, error) {
+func (r reach) Ensure(ctx context.Context, _ otto.Node, e wire.Enrolment, by otto.Bringing) ([]string, error) {
 	r.say <- line{Enrolment: &e}
-	return nil, verify(ctx)
+	return nil, by.Verify(ctx)
 }
 func (reach) Stop(context.Context, otto.Node, wire.Authority) error            { return nil }
 func (reach) Uninstall(context.Context, otto.Node, wire.Authority, bool) error { return nil }

@@ -161,7 +161,7 @@ func TestStoppedAgentIsReplaced(t *testing.T) {
 			<-wait.Done()
 			return errors.New("it has not reported")
 		}
-		_, err = f.Ensure(t.Context(), m.node, enrolment(m.node.ID, broker), 0, func(s string) { steps = append(steps, s) }, verify)
+		_, err = f.Ensure(t.Context(), m.node, enrolment(m.node.ID, broker), 0, bringing(func(s string) { steps = append(steps, s) }, verify))
 		return steps, err
 	}
 	for _, state := range []string{"T", "S"} {
@@ -191,7 +191,7 @@ func TestAgentThatCannotBeStartedAnewIsNotStuck(t *testing.T) {
 	silent := func(context.Context) error { return errors.New("it has not reported") }
 	var steps []string
 	for range 2 {
-		_, err := f.Ensure(t.Context(), m.node, enrolment(m.node.ID, broker), 0, func(s string) { steps = append(steps, s) }, silent)
+		_, err := f.Ensure(t.Context(), m.node, enrolment(m.node.ID, broker), 0, bringing(func(s string) { steps = append(steps, s) }, silent))
 		if err == nil || errors.Is(err, otto.ErrStuck) || !strings.Contains(err.Error(), "it has not reported") {
 			t.Errorf("%v", err)
 		}

@@ -179,10 +179,12 @@ func TestProbeInEveryShell(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := parseFacts(string(out))
-			if got.kernel != "Linux" || got.bits != 32<<(^uint(0)>>63) || got.diskFree <= 0 || time.Since(got.clock).Abs() > time.Minute || got.user == "" {
+			if got.kernel != "Linux" || got.bits != 32<<(^uint(0)>>63) || got.diskFree <= 0 || time.Since(got.clock).Abs() > time.Minute || got.user == "" ||
+				got.hostname == "" || got.cpus < 1 || got.memory < 1<<20 {
 				t.Errorf("facts %+v", got)
 			}
 			want := facts{home: m.home, dir: m.nodeDir(), writable: true, client: "10.0.0.1", agents: map[string]int64{testAgent.Hash: 0}, enrolment: "{\n}"}
+			got.hostname, got.cpus, got.memory = "", 0, 0
 			got.kernel, got.machine, got.bits, got.user, got.diskFree, got.clock, got.engine = "", "", 0, "", 0, time.Time{}, false
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(facts{}, claim{}, otherAgent{})); diff != "" {
 				t.Error(diff)

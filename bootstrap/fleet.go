@@ -117,12 +117,11 @@ func (f *Fleet) Close() {
 // node sees this machine under is added. When the node can reach none of them, a
 // tunnel through SSH is kept up until Close.
 //
-// step is told what is being done, in a few words for the user. verify waits
-// until the agent has reported; when it fails after an agent of another build was
-// replaced, that one is put back. An error has one line for each problem; the
-// warnings are what a person should mend although the node works.
-func (f *Fleet) Ensure(ctx context.Context, node otto.Node, e wire.Enrolment, brokerPort int, step func(string), verify func(context.Context) error) (warnings []string, err error) {
-	step("connecting")
+// When by.Verify fails after an agent of another build was replaced, that one is put
+// back. An error has one line for each problem; the warnings are what a person should
+// mend although the node works.
+func (f *Fleet) Ensure(ctx context.Context, node otto.Node, e wire.Enrolment, brokerPort int, by otto.Bringing) (warnings []string, err error) {
+	by.Step("connecting")
 	h, err := f.connect(ctx, node)
 	if err != nil {
 		return nil, err
@@ -142,10 +141,11 @@ func (f *Fleet) Ensure(ctx context.Context, node otto.Node, e wire.Enrolment, br
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	in := install{fleet: f, host: h, request: r, found: found, step: step}
+	in := install{fleet: f, host: h, request: r, found: found, step: by.Step}
 	if err := in.claim(ctx); err != nil {
 		return nil, err
 	}
+	by.Found(found.ofMachine())
 	if v.upload {
 		if err := in.upload(ctx); err != nil {
 			return nil, fmt.Errorf("upload the agent to %s: %w", node.ID, err)
@@ -155,7 +155,7 @@ func (f *Fleet) Ensure(ctx context.Context, node otto.Node, e wire.Enrolment, br
 	if err != nil {
 		return nil, err
 	}
-	if err := in.apply(ctx, wanted, verify); err != nil {
+	if err := in.apply(ctx, wanted, by.Verify); err != nil {
 		return nil, fmt.Errorf("%s: %w", node.ID, err)
 	}
 	return v.warnings, nil

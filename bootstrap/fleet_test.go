@@ -22,12 +22,17 @@ import (
 	"github.com/otto-edge/otto/wire"
 )
 
+// bringing tells step and verify, and nobody what the machine is.
+func bringing(step func(string), verify func(context.Context) error) otto.Bringing {
+	return otto.Bringing{Step: step, Found: func(otto.MachineFacts) {}, Verify: verify}
+}
+
 // ensure is Ensure with its steps.
 func ensure(t *testing.T, f *Fleet, m machine, broker string, verify func(context.Context) error) (steps []string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, err = f.Ensure(ctx, m.node, enrolment(m.node.ID, broker), 0, func(s string) { steps = append(steps, s) }, verify)
+	_, err = f.Ensure(ctx, m.node, enrolment(m.node.ID, broker), 0, bringing(func(s string) { steps = append(steps, s) }, verify))
 	return steps, err
 }
 
@@ -215,7 +220,7 @@ func TestNodeOfAnotherClusterIsLeftAlone(t *testing.T) {
 	renamed := m.node
 	renamed.ID = "rpi-02"
 	ensured := func(e wire.Enrolment) error {
-		_, err := w.fleet().Ensure(t.Context(), m.node, e, 0, func(string) {}, nil)
+		_, err := w.fleet().Ensure(t.Context(), m.node, e, 0, bringing(func(string) {}, nil))
 		return err
 	}
 	w.opts.TakeOver = true // of another id of the node
@@ -289,7 +294,7 @@ func TestMachineIsOneNode(t *testing.T) {
 		go func() {
 			n := m.node
 			n.ID = id
-			_, err := w.fleet().Ensure(t.Context(), n, enrolment(id, broker), 0, func(string) {}, nil)
+			_, err := w.fleet().Ensure(t.Context(), n, enrolment(id, broker), 0, bringing(func(string) {}, nil))
 			errs <- err
 		}()
 	}
@@ -399,7 +404,7 @@ func TestAddressOfTheConnectionBecomesABroker(t *testing.T) {
 	var n int
 	fmt.Sscan(port, &n)
 	e := enrolment("rpi-01", freeAddr(t))
-	if _, err := w.fleet().Ensure(t.Context(), m.node, e, n, func(string) {}, nil); err != nil {
+	if _, err := w.fleet().Ensure(t.Context(), m.node, e, n, bringing(func(string) {}, nil)); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"127.0.0.1:" + port, e.Brokers[0]}
@@ -472,7 +477,7 @@ func TestDeadNodeHoldsUpNoOther(t *testing.T) {
 	var wg sync.WaitGroup
 	var deadErr error
 	wg.Go(func() {
-		_, deadErr = f.Ensure(ctx, dead.node, enrolment("dead", broker), 0, func(string) {}, nil)
+		_, deadErr = f.Ensure(ctx, dead.node, enrolment("dead", broker), 0, bringing(func(string) {}, nil))
 	})
 	mustEnsure(t, f, m, broker)
 	if ctx.Err() != nil || deadErr != nil {

@@ -29,7 +29,7 @@ func TestHomeWithoutPrograms(t *testing.T) {
 	w.opts.Home = home
 	f := w.fleet()
 	node := otto.Node{ID: "pi", Host: "localhost", DockerURL: "tcp://127.0.0.1:1"}
-	_, err := f.Ensure(t.Context(), node, enrolment("pi", "127.0.0.1:1"), 0, func(string) {}, nil)
+	_, err := f.Ensure(t.Context(), node, enrolment("pi", "127.0.0.1:1"), 0, bringing(func(string) {}, nil))
 	wantError(t, err, "no program can be run in "+home+" on pi", "mounted noexec: run `sudo mount -o remount,exec "+home+"` there, or have the agent elsewhere:", "ln -s /opt/otto")
 	// A former build has left its agent there before it found out.
 	dir := filepath.Join(home, ".local/share/otto", cluster, "agents", testAgent.Hash)

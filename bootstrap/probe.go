@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
 )
 
 //go:embed probe.sh
@@ -16,6 +19,9 @@ var probeScript string
 // facts are what the probe found out about a host. It changes nothing there.
 type facts struct {
 	kernel, machine string // as uname says
+	hostname        string
+	cpus            int    // 0 unknown
+	memory          uint64 // bytes; 0 unknown
 	bits            int    // of the programs there, which may be fewer than the kernel's; 0 unknown
 	user            string
 	home            string
@@ -81,6 +87,16 @@ func parseFacts(s string) facts {
 			f.kernel = value
 		case "machine":
 			f.machine = value
+		case "hostname":
+			f.hostname = wire.Plain(value)
+		case "cpus":
+			if n, err := strconv.ParseUint(value, 10, 16); err == nil {
+				f.cpus = int(n)
+			}
+		case "memory_kb":
+			if kb, err := strconv.ParseUint(value, 10, 53); err == nil {
+				f.memory = kb << 10
+			}
 		case "bits":
 			f.bits, _ = strconv.Atoi(value)
 		case "user":
@@ -132,6 +148,11 @@ func parseFacts(s string) facts {
 		}
 	}
 	return f
+}
+
+// ofMachine is what placement depends on.
+func (f facts) ofMachine() otto.MachineFacts {
+	return otto.MachineFacts{Hostname: f.hostname, Arch: architecture(f), CPUs: f.cpus, MemoryBytes: f.memory}
 }
 
 // agentHash is HASH of .../agents/HASH/otto-agent, and empty for the path of

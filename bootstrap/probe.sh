@@ -5,6 +5,12 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 say kernel "$(uname -s)"
 say machine "$(uname -m)"
+say hostname "$(uname -n)"
+unset OMP_NUM_THREADS OMP_THREAD_LIMIT
+say cpus "$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || grep -c "^processor" /proc/cpuinfo)"
+while read -r key value rest; do
+  [ "$key" = MemTotal: ] && say memory_kb "$value" && break
+done < /proc/meminfo
 bits=$(getconf LONG_BIT 2>/dev/null)
 if [ -z "$bits" ]; then
   case $(dd if=/bin/sh bs=1 skip=4 count=1 2>/dev/null | od -An -tu1) in

@@ -138,7 +138,7 @@ func TestNodeBehindAJumpHost(t *testing.T) {
 	}
 	broker := newBroker(t)
 	e := enrolment("rpi-01", broker)
-	if _, err := f.Ensure(t.Context(), m.node, e, 1, func(string) {}, nil); err != nil {
+	if _, err := f.Ensure(t.Context(), m.node, e, 1, bringing(func(string) {}, nil)); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{broker}, m.state(t).Enrolment.Brokers); diff != "" {
@@ -224,7 +224,7 @@ func TestUnreachableServersAreNamed(t *testing.T) {
 		"badport":        `n1: port of badport in the ssh config: "x" is not a port`,
 	} {
 		node := otto.Node{ID: "n1", Host: host}
-		_, err := w.fleet().Ensure(t.Context(), node, enrolment("n1", "b:1"), 0, func(string) {}, nil)
+		_, err := w.fleet().Ensure(t.Context(), node, enrolment("n1", "b:1"), 0, bringing(func(string) {}, nil))
 		wantError(t, err, want)
 	}
 }

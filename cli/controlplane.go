@@ -38,8 +38,8 @@ type fleet struct {
 }
 
 // Ensure implements control.Reach.
-func (f fleet) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) ([]string, error) {
-	return f.Fleet.Ensure(ctx, n, e, f.port, step, verify)
+func (f fleet) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, by otto.Bringing) ([]string, error) {
+	return f.Fleet.Ensure(ctx, n, e, f.port, by)
 }
 
 // runControlPlane is the whole wiring of a control plane. ready is called once

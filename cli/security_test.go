@@ -37,7 +37,7 @@ type guarded struct {
 }
 
 // Ensure implements control.Reach.
-func (g *guarded) Ensure(_ context.Context, n otto.Node, e wire.Enrolment, _ func(string), _ func(context.Context) error) ([]string, error) {
+func (g *guarded) Ensure(_ context.Context, n otto.Node, e wire.Enrolment, _ otto.Bringing) ([]string, error) {
 	g.mu.Lock()
 	g.enrolled[n.ID] = e
 	g.mu.Unlock()

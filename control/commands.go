@@ -45,6 +45,7 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 			return nil
 		}
 		for _, n := range p.nodes {
+			n.askAgain(time.Now())
 			n.wake()
 		}
 		if len(changes) > 0 || was.Stopped || was.Revision == 0 || p.desired.Restored {
@@ -130,6 +131,7 @@ func (d desired) with(w otto.Wanted, was, now *plan.Index) desired {
 	maps.DeleteFunc(next.Intents, func(id string, _ otto.Intent) bool { return !nodes[id] })
 	next.Machines = maps.Clone(d.Machines)
 	maps.DeleteFunc(next.Machines, func(id string, _ string) bool { return !nodes[id] && !hasNode(next.Leaving, id) })
+	next.Given = d.givenTo(w.Nodes)
 	next.Rollouts = plan.Begin(was, now, d.Rollouts)
 	if d.Restored { // what runs is not known to be what was wanted
 		next.Rollouts = nil
@@ -177,6 +179,9 @@ func (p *Plane) Uninstall(ctx context.Context, volumes bool) error {
 		if volumes { // no data holds a service there
 			next.Placement = maps.Clone(next.Placement)
 			maps.DeleteFunc(next.Placement, func(_, at string) bool { return slices.Contains(bare, at) })
+		}
+		if volumes {
+			next.Given = takenFrom(next.Given, bare...)
 		}
 		err := p.departed(next, bare...)
 		if err == nil && volumes {

@@ -45,10 +45,9 @@ type Store interface {
 // it over SSH.
 type Reach interface {
 	// Ensure makes the node run this build's agent with enrolment e, and changes
-	// nothing where that is so already. It tells step, in a few words, what it is
-	// doing. verify waits until the agent has reported. The warnings are what a
-	// person should mend although the node works.
-	Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) (warnings []string, err error)
+	// nothing where that is so already. It tells by what it is doing. The warnings are
+	// what a person should mend although the node works.
+	Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, by otto.Bringing) (warnings []string, err error)
 	// Stop ends the node's agent, and Uninstall takes everything of the cluster off
 	// the node. Both refuse a node that is not by's.
 	Stop(ctx context.Context, n otto.Node, by wire.Authority) error
@@ -147,10 +146,12 @@ type Plane struct {
 	sorted     []string             // of nodes; nil if they have to be sorted anew
 	indexed    *plan.Index          // of what is wanted
 	settled    plan.Settled         // where everything is, if that is as it should be
+	gave       giving               // what given was made from
 	holding    holding              // who holds what is stateful, likewise
 	assigned   basis                // what the assignments were made from
 	where      whereabouts          // of instances
 	machines   map[string]string    // that were recognized and are not stored yet
+	unrecorded map[string]bool      // nodes whose record is not stored yet
 	keyed      map[string]bool      // nodes that have used their key, and for which what they had before still holds
 	unsaid     map[string]bool      // services whose summary could not be published
 	summarized basis                // what the summaries were made from
@@ -209,6 +210,8 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 		known := newNode(n)
 		known.leaving = hasNode(p.desired.Leaving, n.ID)
 		known.leaseEnd = p.started.Add(p.desired.Lease) // of one granted just before we started
+		known.record = p.enrolled[n.ID].Machine
+		known.facts = known.record.over(otto.NodeFacts{})
 		p.nodes[n.ID] = known
 		p.sorted = nil
 	}

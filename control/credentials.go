@@ -267,7 +267,8 @@ func (s secrets) complete(node string, ours bool) (secrets, error) {
 }
 
 func (s secrets) equal(other secrets) bool {
-	return s.ClientID == other.ClientID && s.Password == other.Password && bytes.Equal(s.Key, other.Key) && bytes.Equal(s.FormerKey, other.FormerKey)
+	return s.ClientID == other.ClientID && s.Password == other.Password && bytes.Equal(s.Key, other.Key) && bytes.Equal(s.FormerKey, other.FormerKey) &&
+		s.Machine == other.Machine
 }
 
 var errNewerState = errors.New("the state is of a newer Otto: use that version")

@@ -86,10 +86,11 @@ func (r remembered) expected(node string, instances []otto.Instance) (list []ott
 }
 
 // volumesOn are the volumes that a node has, or had: what has run with one that is gone
-// waits for it there, and begins nowhere else.
-func (p *Plane) volumesOn(n *node) map[string]bool {
+// waits for it there, and begins nowhere else. Of those that it says it has and was never
+// given it gets nothing, and nothing that has run with such a one begins elsewhere.
+func (p *Plane) volumesOn(n *node) (having, claimed map[string]bool) {
 	if n.having == nil {
-		n.having = n.volumes
+		n.having, n.doubted = p.believed(n)
 		for _, d := range p.data[n.ID] {
 			if d.IsVolume() && !n.having[d.Source] {
 				n.having = maps.Clone(n.having)
@@ -100,7 +101,7 @@ func (p *Plane) volumesOn(n *node) map[string]bool {
 			}
 		}
 	}
-	return n.having
+	return n.having, n.doubted
 }
 
 // remember stores what nodes have said of their data since.
@@ -112,7 +113,7 @@ func (p *Plane) remember() {
 			continue
 		}
 		n.learned = n.report
-		if list := learned(next[id], n.report.Data); !slices.Equal(list, next[id]) {
+		if list := learned(next[id], p.vouched(id, next[id], n.report.Data)); !slices.Equal(list, next[id]) {
 			next = next.with(id, list)
 		}
 	}
@@ -133,9 +134,7 @@ func (p *Plane) putData(next remembered) error {
 		return err
 	}
 	p.data, p.dirty = next, true
-	for _, n := range p.nodes {
-		n.having = nil
-	}
+	p.forgetHaving()
 	return nil
 }
 

@@ -127,6 +127,12 @@ func (p *Plane) TakeOver(ctx context.Context) error {
 		if err := p.Store.Put(p.ctx, keyDeposed, deposed{}); err != nil {
 			return err
 		}
+		next := p.desired
+		next.Given = nil // as the other one has given, too: what nodes say they have counts once more
+		if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
+			return err
+		}
+		p.desired = next
 		p.epoch, p.deposed, p.number = epoch, deposed{}, 0
 		if err := p.enthrone(); err != nil {
 			return err

@@ -111,6 +111,9 @@ type desired struct {
 	// Memory is what past decisions about requirements have left behind, and what is
 	// under way.
 	Memory decide.Memory `json:"decisions,omitzero"`
+	// Given are the volumes and directories that nodes were given with services, by node
+	// and in order. A node of before there was this is not in it until it says what it has.
+	Given map[string][]string `json:"given,omitempty"`
 	// Intents are what a person wants of nodes, beside what the file says.
 	Intents map[string]otto.Intent `json:"intents,omitempty"`
 	// Rollouts are the updates and restarts that are under way or have failed, by service.
@@ -124,7 +127,8 @@ type desired struct {
 	Restored bool `json:"restored,omitempty"`
 }
 
-// secrets are a node's own, made at its enrolment and stable for life.
+// secrets are a node's own, made at its enrolment and stable for life, and what is known
+// of its machine since.
 type secrets struct {
 	ClientID string `json:"client_id"`
 	// Password is for a broker that is not ours, and what a node of a former build has
@@ -133,6 +137,9 @@ type secrets struct {
 	Key      ed25519.PrivateKey `json:"key,omitempty"`
 	// FormerKey holds until Key has been used.
 	FormerKey ed25519.PrivateKey `json:"former_key,omitempty"`
+	// Machine is what counts of its machine; nothing of one that a former build enrolled
+	// and that has not been heard since.
+	Machine record `json:"machine,omitzero"`
 }
 
 // ClusterID is the cluster's. It never changes.

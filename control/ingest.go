@@ -25,14 +25,20 @@ type node struct {
 	upMS       int64     // what it said of how long the agent runs
 	link       health.Link
 	goodbye    time.Time
-	bootID     string    // of the agent heard last
-	heardFrom  string    // the boot of the machine where that runs
-	recognized time.Time // when the machine that the node is was heard last
-	another    string    // boot of a machine that says it is the node, and must not be without a person's word
-	former     string    // boot id before that
-	obeyed     bool      // it has obeyed this control plane
-	twins      time.Time // when two agents last took turns
-	facts      otto.NodeFacts
+	bootID     string         // of the agent heard last
+	heardFrom  string         // the boot of the machine where that runs
+	recognized time.Time      // when the machine that the node is was heard last
+	another    string         // boot of a machine that says it is the node, and must not be without a person's word
+	former     string         // boot id before that
+	obeyed     bool           // it has obeyed this control plane
+	twins      time.Time      // when two agents last took turns
+	facts      otto.NodeFacts // as they count: what the agent says, over which is what SSH has found
+	said       otto.NodeFacts // by the agent
+	record     record
+	asked      time.Time // until when what SSH finds counts, as a person has asked
+	other      string    // what SSH has found otherwise since
+	claims     string    // what the agent says otherwise
+	toldClaims bool      // and there was an event of it
 	report     *wire.Report
 	early      *wire.Report     // of an agent that has not been heard yet
 	events     *wire.NodeEvents // that are not kept yet
@@ -49,7 +55,8 @@ type node struct {
 	labels     map[string]string // for placement; nil until they are asked for
 	images     map[string]int64  // bytes of those that are there, 0 if not known; nil if they are not
 	volumes    map[string]bool   // of the cluster that are there, as far as it has ever said; nil if it has not
-	having     map[string]bool   // those and what it had, as volumesOn has it; nil if that is to be found anew
+	having     map[string]bool   // those that count and what it had, as volumesOn has it; nil if that is to be found anew
+	doubted    map[string]bool   // those that do not count
 	learned    *wire.Report      // whose data is remembered
 	firstMsg   chan struct{}     // closed when it is heard for the first time after an installation
 
@@ -160,6 +167,9 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 		var s wire.Status
 		if s, err = wire.DecodeStatus(id, payload); err == nil {
 			n.birth(s, now)
+			if s.Online {
+				p.say(n, s.Facts)
+			}
 			p.dirty = true
 		}
 	case wire.KindInstances:
@@ -265,11 +275,7 @@ func (n *node) beat(h wire.Heartbeat, now time.Time, patience time.Duration) {
 // birth takes in a birth or a will. Either may be a retained one from before,
 // so a birth proves nothing, and a will counts only for the agent heard last.
 func (n *node) birth(s wire.Status, now time.Time) {
-	if s.Online {
-		n.facts, n.labels = s.Facts, nil
-		return
-	}
-	if s.BootID == n.bootID {
+	if !s.Online && s.BootID == n.bootID {
 		n.goodbye = now
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -68,17 +67,7 @@ func (k *keeper) release() {
 
 func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enrolment, wake <-chan struct{}) {
 	for delay := retryMin; ctx.Err() == nil; {
-		warnings, err := p.Reach.Ensure(ctx, spec, e,
-			func(step string) {
-				p.tell(ctx, func() {
-					n.step = step
-					if strings.HasPrefix(step, otto.StepReplace) && step != n.replaced {
-						n.replaced = step
-						p.event("agent-replaced", n.ID, "", step)
-					}
-				})
-			},
-			func(ctx context.Context) error { return p.reported(ctx, n) })
+		warnings, err := p.Reach.Ensure(ctx, spec, e, p.bringing(ctx, n))
 		p.tell(ctx, func() {
 			n.step, n.problem, n.warnings, n.installed = "", "", warnings, err == nil
 			p.dirty = true

@@ -154,6 +154,8 @@ func (p *Plane) AcceptMachine(ctx context.Context, id string) error {
 			return fmt.Errorf("the former machine of node %s was heard a moment ago: switch it off first", id)
 		}
 		p.become(n, n.another)
+		n.askAgain(now)
+		n.wake()
 		p.record(asked(ctx, "node-machine", id, "node is another machine from now on"))
 		p.pass(now)
 		p.publishView()

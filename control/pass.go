@@ -23,6 +23,7 @@ func (p *Plane) pass(now time.Time) (next time.Duration) {
 		return next
 	}
 	p.storeMachines(now)
+	p.storeRecords()
 	if p.desired.Restored {
 		return next
 	}
@@ -115,14 +116,16 @@ func (p *Plane) place(now time.Time) {
 			p.tellWaiting(i, placed.Placement[i], why)
 		}
 	}
-	if !same(placed.Placement, p.desired.Placement) || !same(holders, p.desired.Holders) || !same(bound, p.desired.Bound) {
+	given := p.give(placed.Placement)
+	if !same(placed.Placement, p.desired.Placement) || !same(holders, p.desired.Holders) || !same(bound, p.desired.Bound) || !plan.Identical(given, p.desired.Given) {
 		next := p.desired
-		next.Placement, next.Holders, next.Bound = placed.Placement, holders, bound
+		next.Placement, next.Holders, next.Bound, next.Given = placed.Placement, holders, bound, given
 		if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
 			p.Log.Error("placement not stored, nothing is changed", "err", err)
 			return
 		}
 		p.desired = next
+		p.forgetHaving()
 		for _, m := range placed.Moves {
 			p.tellMove(m, now)
 		}
@@ -150,7 +153,7 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 		sick = n.report.Engine.Problem
 	}
 	machine := n.machine()
-	machine.Volumes = p.volumesOn(n)
+	machine.Volumes, machine.Claimed = p.volumesOn(n)
 	machine.Unbuilt = p.unbuiltFor(n.facts.Arch, now)
 	_, member := p.desired.Machines[n.ID] // one that was never heard has nothing of the cluster's
 	machine.Untold = member && n.volumes == nil
@@ -310,7 +313,9 @@ func (p *Plane) sayGoodbye(n *node, by wire.Authority) {
 		if err != nil {
 			p.event("node-problem", n.ID, "", "left the cluster, but Otto could not be removed from it: "+err.Error())
 		}
-		if err := p.departed(p.desired, n.ID); err != nil {
+		next := p.desired
+		next.Given = takenFrom(next.Given, n.ID)
+		if err := p.departed(next, n.ID); err != nil {
 			p.Log.Error("leaving node not forgotten", "node", n.ID, "err", err)
 			return
 		}

@@ -162,7 +162,7 @@ func (*fleet) Get(context.Context, string, any) (bool, error) { return false, ni
 func (*fleet) Put(context.Context, string, any) error { return nil }
 
 // Ensure implements Reach.
-func (*fleet) Ensure(context.Context, otto.Node, wire.Enrolment, func(string), func(context.Context) error) ([]string, error) {
+func (*fleet) Ensure(context.Context, otto.Node, wire.Enrolment, otto.Bringing) ([]string, error) {
 	return nil, nil
 }
 

@@ -198,7 +198,7 @@ func (r *reconciling) open(node string, s Sight) sight {
 func (r *reconciling) adopt(w otto.Wanted) desired {
 	d := r.was.desired
 	d.Restored = true
-	d.Placement, d.Holders = maps.Clone(d.Placement), maps.Clone(d.Holders)
+	d.Placement, d.Holders, d.Given = maps.Clone(d.Placement), maps.Clone(d.Holders), nil
 	if d.Placement == nil {
 		d.Placement = plan.Placement{}
 	}

@@ -62,7 +62,7 @@ func (n *node) status(intent otto.Intent, now time.Time) otto.NodeStatus {
 		Node: n.Node, State: n.state, Reason: n.reason, Since: n.since.UTC(), Intent: intent, Step: n.step, Problem: n.problem,
 		Facts: n.facts, LastSeen: n.heard.UTC(), Sample: n.sample, SampleReceived: n.sampled.UTC(),
 	}
-	s.Warnings = slices.Clone(n.warnings)
+	s.Warnings = append(slices.Clone(n.warnings), n.ofMachine()...)
 	if n.heard.IsZero() {
 		s.LastSeen = time.Time{}
 	}

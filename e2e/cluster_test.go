@@ -73,6 +73,12 @@ func TestExampleFileRunsOnTwoMachines(t *testing.T) {
 		}
 	}
 
+	for _, n := range c.Status().Nodes { // what SSH has found is what the agent says
+		if n.Facts.Hostname == "" || n.Facts.CPUs == 0 || n.Facts.MemoryBytes == 0 || strings.Contains(strings.Join(n.Warnings, " "), "machine") {
+			t.Errorf("node %s: %+v, %q", n.ID, n.Facts, n.Warnings)
+		}
+	}
+
 	t.Run("start again is harmless", func(t *testing.T) {
 		before := docker(t, "inspect", "--format", "{{.Id}} {{.State.StartedAt}}", "test-redis")
 		c.Run("cluster", "start")

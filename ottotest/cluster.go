@@ -48,7 +48,7 @@ func NewCluster(t *testing.T, hosts []string, images ...string) *Cluster {
 		c.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	for _, h := range hosts {
-		c.Hosts[h] = &Host{Runtime: NewRuntime(images...), Dir: t.TempDir(), life: make(chan struct{}, 1)}
+		c.Hosts[h] = &Host{name: h, Runtime: NewRuntime(images...), Dir: t.TempDir(), life: make(chan struct{}, 1)}
 	}
 	t.Cleanup(c.Close)
 	return c

@@ -38,7 +38,12 @@ type Host struct {
 	Dir     string
 	// Arch is the machine's; empty means amd64.
 	Arch string
-	CPUs int // cores that its agent reports; 0 as if it did not know
+	CPUs int // cores; 0 as if nobody knew
+	// Claims, if set, is what agents that start from now on say of the machine, in the
+	// place of what SSH finds.
+	Claims *otto.MachineFacts
+	// Renamed, if set, is the machine's host name now.
+	Renamed string
 	// Nameless makes agents that start from now on say nothing of the hardware, as in
 	// most virtual machines.
 	Nameless bool
@@ -51,6 +56,7 @@ type Host struct {
 	rtt     atomic.Int64 // nanoseconds that a packet from anywhere takes to it and back
 	devices sync.Map     // by path, of those that are plugged in
 
+	name    string
 	life    chan struct{} // taken by who starts or ends the agent
 	cut     bool          // its network
 	off     bool          // its power
@@ -153,7 +159,7 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 		runtime = h.wrap(runtime)
 	}
 	a, err := agent.New(agent.Options{
-		Enrolment: e, BootID: boot, Facts: otto.NodeFacts{Hostname: host, Arch: cmp.Or(h.Arch, "amd64"), CPUs: h.CPUs}, StateDir: dir,
+		Enrolment: e, BootID: boot, Facts: h.says(), StateDir: dir,
 		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Directory: on.Directory, Log: c.Log.With("who", host),
 	})
 	if err != nil {
@@ -162,6 +168,20 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	conn.OnConnect(a.Connected)
 	conn.Will(agent.Will(host, boot))
 	return conn, run(a.Run, conn.Run), nil
+}
+
+// found is what SSH finds out about the host.
+func (h *Host) found() otto.MachineFacts {
+	return otto.MachineFacts{Hostname: cmp.Or(h.Renamed, h.name), Arch: cmp.Or(h.Arch, "amd64"), CPUs: h.CPUs}
+}
+
+// says is what the host's agent says of it.
+func (h *Host) says() otto.NodeFacts {
+	m := h.found()
+	if h.Claims != nil {
+		m = *h.Claims
+	}
+	return otto.NodeFacts{Hostname: m.Hostname, Arch: m.Arch, CPUs: m.CPUs, MemoryBytes: m.MemoryBytes}
 }
 
 // Plug plugs a device into a host, or pulls it out. The agent looks for it when it

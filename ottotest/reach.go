@@ -13,39 +13,40 @@ import (
 // reach is a control.Reach that starts agents in this process.
 type reach struct{ c *Cluster }
 
-func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, step func(string), verify func(context.Context) error) ([]string, error) {
+func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, by otto.Bringing) ([]string, error) {
 	h := r.c.Hosts[n.ID]
 	if h == nil {
 		return nil, fmt.Errorf("no host %s", n.ID)
 	}
-	step("connecting")
+	by.Step("connecting")
 	if err := errors.Join(pause(ctx, h.SSHTime), r.ssh(n.ID)); err != nil {
 		return nil, err
 	}
 	if err := r.works(ctx, h); err != nil {
 		return nil, err
 	}
+	by.Found(h.found())
 	h.mu.Lock()
 	h.enrolment = &e
 	h.mu.Unlock()
 	if conn := h.Conn(); h.Alive() && conn.by.Frozen() {
-		return nil, r.replace(ctx, n, step, verify)
+		return nil, r.replace(ctx, n, by)
 	}
 	if err := r.c.StartAgent(n.ID); err != nil {
 		return nil, err
 	}
-	return nil, verify(ctx)
+	return nil, by.Verify(ctx)
 }
 
 // replace ends a frozen agent, after some time, and starts it anew.
-func (r reach) replace(ctx context.Context, n otto.Node, step func(string), verify func(context.Context) error) error {
+func (r reach) replace(ctx context.Context, n otto.Node, by otto.Bringing) error {
 	h := r.c.Hosts[n.ID]
 	patient, cancel := context.WithTimeout(ctx, stoppedFor)
 	defer cancel()
-	if err := verify(patient); err == nil || ctx.Err() != nil {
+	if err := by.Verify(patient); err == nil || ctx.Err() != nil {
 		return err
 	}
-	step(otto.StepReplace)
+	by.Step(otto.StepReplace)
 	h.mu.Lock()
 	stuck := h.stuck
 	h.mu.Unlock()
@@ -56,7 +57,7 @@ func (r reach) replace(ctx context.Context, n otto.Node, step func(string), veri
 	if err := r.c.StartAgent(n.ID); err != nil {
 		return err
 	}
-	return verify(ctx)
+	return by.Verify(ctx)
 }
 
 // stoppedFor is how long an agent may be stopped.

@@ -44,6 +44,7 @@ type Machine struct {
 	Images         map[string]int64  // bytes of those that are there, by the name that Docker lists, 0 if not known; nil if they are not
 	Devices        map[string]bool   // whether paths are there; one that is not in it is not known yet; nil if none is
 	Volumes        map[string]bool   // of the cluster that are there
+	Claimed        map[string]bool   // likewise, but by the node's word alone
 	Untold         bool              // there may be more, of which it has not said yet
 	Unbuilt        map[string]string // why images are not for its architecture, of those that are known not to be
 	Bans           map[string]string // why services are not to come for a time
@@ -78,6 +79,7 @@ type State struct {
 	mounting map[string][]*service // that mount a volume, by its name
 	volumes  map[string][]int32    // nodes that have one, in order; nil until it is asked for
 	untold   []int32               // nodes that may have more; as of volumes
+	claimed  map[string]int32      // the first node that claims to have one; as of volumes
 	failing  map[string]bool       // services that have failed somewhere
 	room     room
 

@@ -77,6 +77,8 @@ type put struct {
 	service *otto.Service
 }
 
+const claimedByB = "b says that it has its volume data, which it was never given: `otto volume adopt b data` if its data counts, else give the volume another name"
+
 func TestPick(t *testing.T) {
 	web := svc("web")
 	reserves := func(cpu float64, mib int64) func(*otto.Service) {
@@ -221,6 +223,14 @@ func TestPick(t *testing.T) {
 		{
 			name: "data that is known, whatever others have not said", ask: svc("db", mounts("data")),
 			nodes: []Candidate{has("a", "data"), {ID: "b", Machine: Machine{Untold: true}}}, node: "a",
+		},
+		{
+			name: "data that a node claims alone", ask: svc("db", mounts("data")), nodes: []Candidate{a, {ID: "b", Machine: Machine{Claimed: map[string]bool{"data": true}}}},
+			refused: "a volumes: " + claimedByB + "; b volumes: " + claimedByB,
+		},
+		{
+			name: "data that is known, whatever others claim", ask: svc("db", mounts("data")),
+			nodes: []Candidate{has("a", "data"), {ID: "b", Machine: Machine{Claimed: map[string]bool{"data": true}}}}, node: "a", refused: "b volumes: its volume data is on a",
 		},
 		{name: "the only one that has not said", ask: svc("db", mounts("data")), nodes: []Candidate{{ID: "a", Machine: Machine{Untold: true}}}, node: "a"},
 		{
