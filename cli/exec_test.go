@@ -46,3 +46,14 @@ func TestExecEndsWithTheCommandsExitCode(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+func TestPorts(t *testing.T) {
+	for text, want := range map[string][2]int{
+		"80": {80, 80}, "8080:80": {8080, 80}, "0:80": {0, 80}, "": {}, "0": {}, "a:80": {}, "80:": {}, "80:0": {}, "1:2:3": {}, "65536": {}, "-1:80": {},
+	} {
+		local, port, err := ports(text)
+		if got := [2]int{local, port}; got != want || (err != nil) != (want[1] == 0) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}

@@ -34,16 +34,16 @@ func (n nodes) Logs(ctx context.Context, q logs.Query, take func(logs.Entry) err
 // Exec implements api.Nodes.
 func (n nodes) Exec(ctx context.Context, q shell.Query) (shell.Conn, error) {
 	view := n.plane.Cluster()
-	instance, node, err := shell.Find(view, q)
+	at, err := shell.Find(view, q)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := n.fleet.Open(ctx, node, view.Name, "exec")
+	conn, err := n.fleet.Open(ctx, at.Node, view.Name, "exec")
 	if err == nil {
-		if err = shell.Ask(conn, instance, q.Command); err == nil {
+		if err = shell.Ask(conn, at, q.Command); err == nil {
 			return conn, nil
 		}
 		conn.Close()
 	}
-	return nil, fmt.Errorf("%s on %s: %w", instance, node.ID, err)
+	return nil, fmt.Errorf("%s on %s: %w", at.Instance, at.Node.ID, err)
 }

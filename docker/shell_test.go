@@ -27,7 +27,7 @@ func personInAContainer(t *testing.T, r *Runtime) {
 			_ = shell.Serve(context.WithoutCancel(ctx), r, node, node)
 			node.Close()
 		}()
-		if err := shell.Ask(client, "person", c); err != nil {
+		if err := shell.Ask(client, shell.Place{Instance: "person"}, c); err != nil {
 			return 0, err
 		}
 		return shell.Attach(ctx, client, e)
@@ -85,7 +85,7 @@ func personInAContainer(t *testing.T, r *Runtime) {
 		client, node := net.Pipe()
 		served := make(chan error, 1)
 		go func() { served <- shell.Serve(t.Context(), r, node, node) }()
-		if err := shell.Ask(client, "person", sh("echo ready; exec sleep 602")); err != nil {
+		if err := shell.Ask(client, shell.Place{Instance: "person"}, sh("echo ready; exec sleep 602")); err != nil {
 			t.Fatal(err)
 		}
 		_, err := shell.Attach(t.Context(), client, shell.Ends{Out: refuses{}, Err: io.Discard})

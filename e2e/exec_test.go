@@ -1,12 +1,15 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -57,6 +60,47 @@ func commandsRun(t *testing.T, c *lab.Cluster, service string) {
 	if err := terminal.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 9 || !strings.Contains(screen.String(), "a terminal\r\n") {
 		t.Errorf("a shell: %v\n%s", err, &screen)
 	}
+}
+
+// portIsReached reaches a port that nothing publishes, of a server that is itself
+// started by a command in the container.
+func portIsReached(t *testing.T, c *lab.Cluster, service string) {
+	t.Helper()
+	begin := func(args ...string) (line string, end func() error) {
+		cmd := c.Command(t.Context(), args...)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		line, err = bufio.NewReader(out).ReadString('\n')
+		if err != nil {
+			t.Fatalf("otto %s: %v", args, err)
+		}
+		return line, func() error {
+			_ = cmd.Process.Signal(os.Interrupt)
+			return cmd.Wait()
+		}
+	}
+	_, stop := begin("exec", service, "--", "echo-server", "-addr", ":9090")
+	line, end := begin("port-forward", service, "0:9090")
+	address, _, _ := strings.Cut(line, " ")
+	for range 3 {
+		resp, err := http.Get("http://" + address + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Body.Close(); resp.StatusCode != http.StatusOK {
+			t.Error(resp.Status)
+		}
+	}
+	if err := end(); err != nil {
+		t.Errorf("Ctrl-C of port-forward: %v", err)
+	}
+	_ = stop() // the agent's user may not end what is root's
 }
 
 // commandUnderWay begins a command and returns what it says when it has ended.

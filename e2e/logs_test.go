@@ -67,6 +67,7 @@ services:
 
 	cut := where("count")
 	commandsRun(t, c, "count")
+	portIsReached(t, c, "count")
 	l.Host(cut).Kill()
 	lab.Until(t, "count is elsewhere", func() bool { return where("count") != cut })
 	f.goesOn("count", where("count"))

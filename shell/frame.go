@@ -104,9 +104,9 @@ func (r *receiver) next() (kind byte, content []byte, err error) {
 }
 
 // Ask begins a conversation with a node's end: what follows is between that and Attach.
-func Ask(node io.Writer, instance string, c Command) error {
+func Ask(node io.Writer, at Place, c Command) error {
 	s := sender{out: node}
-	return s.sendJSON(frameRequest, request{instance, c})
+	return s.sendJSON(frameRequest, request{at, c})
 }
 
 // Fail ends a conversation in place of the node's end.

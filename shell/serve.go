@@ -26,13 +26,17 @@ const (
 func Serve(ctx context.Context, e Engine, in io.Reader, out io.Writer) error {
 	frames, to := newReceiver(in), &sender{out: out}
 	q, err := readRequest(frames)
-	var id string
+	var c otto.Container
 	if err == nil {
-		id, err = containerOf(ctx, e, q.Instance)
+		c, err = containerOf(ctx, e, q.Instance)
 	}
 	var p Process
-	if err == nil {
-		p, err = e.Run(ctx, id, q.Command)
+	switch {
+	case err != nil:
+	case q.Command.Port != 0:
+		p, err = dial(ctx, c, q)
+	default:
+		p, err = e.Run(ctx, c.ID, q.Command)
 	}
 	if err != nil {
 		return to.send(frameFailure, []byte(err.Error()))
@@ -49,7 +53,7 @@ func readRequest(frames *receiver) (q request, err error) {
 	if err == nil {
 		err = json.Unmarshal(content, &q)
 	}
-	if err == nil && len(q.Command.Args) == 0 {
+	if err == nil && len(q.Command.Args) == 0 && q.Command.Port == 0 {
 		err = errors.New("no command")
 	}
 	if err != nil {
@@ -59,10 +63,10 @@ func readRequest(frames *receiver) (q request, err error) {
 }
 
 // containerOf is the container of an instance that runs.
-func containerOf(ctx context.Context, e Engine, instance string) (id string, err error) {
+func containerOf(ctx context.Context, e Engine, instance string) (c otto.Container, err error) {
 	list, err := e.Containers(ctx)
 	if err != nil {
-		return "", err
+		return c, err
 	}
 	var found *otto.Container
 	for i, c := range list {
@@ -72,11 +76,11 @@ func containerOf(ctx context.Context, e Engine, instance string) (id string, err
 	}
 	switch {
 	case found == nil:
-		return "", fmt.Errorf("there is no container of %s", instance)
+		return c, fmt.Errorf("there is no container of %s", instance)
 	case found.State != otto.ContainerRunning:
-		return "", fmt.Errorf("the container of %s does not run: it is %s", instance, found.State)
+		return c, fmt.Errorf("the container of %s does not run: it is %s", instance, found.State)
 	}
-	return found.ID, nil
+	return *found, nil
 }
 
 // liveliness orders the containers of an instance: the one that people mean is highest.

@@ -1,4 +1,5 @@
-// Package shell runs a command in a container on a node as if it ran here.
+// Package shell runs a command in a container on a node as if it ran here, or connects
+// with a port of the container.
 //
 // Two ends talk in frames over one stream, which the control plane passes on without
 // reading it: Attach has the terminal, Serve, on the node, has the engine. Each end
@@ -32,6 +33,9 @@ type Command struct {
 	TTY  bool     `json:"tty,omitempty"` // stdout and stderr are one terminal
 	Size Size     `json:"size,omitzero"` // of the terminal
 	In   bool     `json:"in,omitempty"`  // it has a standard input
+	// Port is connected with instead of running a command: what is written to it is the
+	// input, and what it writes the output.
+	Port int `json:"port,omitempty"`
 }
 
 // Size is that of a terminal, in characters.
@@ -47,10 +51,17 @@ type Query struct {
 	Command Command `json:"command"`
 }
 
+// Place is where a query leads.
+type Place struct {
+	Instance string    `json:"instance"`
+	Host     bool      `json:"host,omitempty"` // its network is the node's
+	Node     otto.Node `json:"-"`
+}
+
 // request is what the control plane asks of a node, in the first frame.
 type request struct {
-	Instance string  `json:"instance"`
-	Command  Command `json:"command"`
+	Place
+	Command Command `json:"command"`
 }
 
 // Conn is a connection to a node's end.
@@ -82,15 +93,14 @@ type Process interface {
 	Close()
 }
 
-// Find returns the instance that a query means and its node: of several the first one
-// that runs.
-func Find(view *otto.Cluster, q Query) (instance string, node otto.Node, err error) {
+// Find returns the instance that a query means: of several the first one that runs.
+func Find(view *otto.Cluster, q Query) (Place, error) {
 	t, err := target.Find(view, q.Name)
 	switch {
 	case err != nil:
-		return "", otto.Node{}, err
+		return Place{}, err
 	case t.Node != "":
-		return "", otto.Node{}, fmt.Errorf("%s is a node: name a service or an instance", q.Name)
+		return Place{}, fmt.Errorf("%s is a node: name a service or an instance", q.Name)
 	}
 	s := view.Services[slices.IndexFunc(view.Services, func(s otto.ServiceStatus) bool { return s.Name == t.Service })]
 	best := -1
@@ -107,15 +117,15 @@ func Find(view *otto.Cluster, q Query) (instance string, node otto.Node, err err
 		if q.Node != "" {
 			where = "is not on " + q.Node
 		}
-		return "", otto.Node{}, fmt.Errorf("%s %s", q.Name, where)
+		return Place{}, fmt.Errorf("%s %s", q.Name, where)
 	}
 	i := s.Instances[best]
 	for _, n := range view.Nodes {
 		if n.ID == i.Node {
-			return i.Name, n.Node, nil
+			return Place{Instance: i.Name, Host: s.Spec.NetworkMode == "host", Node: n.Node}, nil
 		}
 	}
-	return "", otto.Node{}, fmt.Errorf("%s is on %s, which is no node of the cluster any more", i.Name, i.Node)
+	return Place{}, fmt.Errorf("%s is on %s, which is no node of the cluster any more", i.Name, i.Node)
 }
 
 func runs(i otto.PlacedInstance) bool {

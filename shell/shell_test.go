@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -95,7 +96,7 @@ func connect(t *testing.T, e Engine, c Command) net.Conn {
 		served <- Serve(context.Background(), e, node, node)
 		node.Close()
 	}()
-	if err := Ask(client, "web", c); err != nil {
+	if err := Ask(client, Place{Instance: "web", Host: true}, c); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -150,6 +151,39 @@ func TestBinaryOutputArrivesWhole(t *testing.T) {
 	}
 	if !bytes.Equal(sent.Sum(nil), got.Sum(nil)) {
 		t.Error("what came back is not what was sent")
+	}
+}
+
+// TestPortIsReached: a server that answers when all has been said, and one that is not.
+func TestPortIsReached(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			said, _ := io.ReadAll(conn)
+			_, _ = conn.Write(bytes.ToUpper(said))
+			conn.Close()
+		}
+	}()
+	port := l.Addr().(*net.TCPAddr).Port
+	attach := func() (string, error) {
+		var out bytes.Buffer
+		conn := connect(t, here{state: otto.ContainerRunning}, Command{Port: port, In: true})
+		_, err := Attach(t.Context(), conn, Ends{In: strings.NewReader("hello"), Out: &out, Err: io.Discard})
+		return out.String(), err
+	}
+	if out, err := attach(); out != "HELLO" || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+	l.Close()
+	if _, err := attach(); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("port %d of web: ", port)) || strings.Contains(err.Error(), "127.0.0.1") {
+		t.Errorf("a port that nobody listens on: %v", err)
 	}
 }
 
@@ -219,7 +253,7 @@ func TestDroppedLinkIsNoticed(t *testing.T) {
 // FuzzServe takes what anybody may send.
 func FuzzServe(f *testing.F) {
 	var b bytes.Buffer
-	_ = Ask(&b, "web", sh("cat"))
+	_ = Ask(&b, Place{Instance: "web"}, sh("cat"))
 	s := sender{out: &b}
 	_ = s.send(frameIn, []byte("x"))
 	_ = s.sendJSON(frameSize, Size{80, 25})
@@ -277,9 +311,9 @@ func TestFind(t *testing.T) {
 		{q: Query{Name: "a"}, fail: "a is a node: name a service or an instance"},
 		{q: Query{Name: "wob"}, fail: `no service or node "wob": did you mean web?`},
 	} {
-		instance, _, err := Find(view, test.q)
-		if instance != test.instance || (err != nil) != (test.fail != "") || err != nil && err.Error() != test.fail {
-			t.Errorf("%+v: %q, %v", test.q, instance, err)
+		at, err := Find(view, test.q)
+		if at.Instance != test.instance || (err != nil) != (test.fail != "") || err != nil && err.Error() != test.fail {
+			t.Errorf("%+v: %q, %v", test.q, at.Instance, err)
 		}
 	}
 }
