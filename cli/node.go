@@ -317,12 +317,13 @@ func drainOf(c *otto.Cluster, node string, there []string) (now drained, going b
 		}
 	}
 	for _, n := range c.Nodes {
-		if n.ID == node && !n.Current {
-			going = true
-			if len(now.Left) == 0 {
-				now.Left = append(now.Left, stay{"-", "the node has not said yet that all is stopped: it is " + string(n.State)})
-			}
+		if n.ID != node || n.Current {
+			continue
 		}
+		if !going { // nothing else says what is waited for
+			now.Left = append(now.Left, stay{n.ID, "it has not said yet that all else is stopped: it is " + whyNotReady(n)})
+		}
+		going = true
 	}
 	now.Empty = len(now.Left) == 0
 	return now, going

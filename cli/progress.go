@@ -101,14 +101,28 @@ func stepOf(n otto.NodeStatus) string {
 	return n.Step
 }
 
+// stateOf is the state of a node with what is the matter or being done there.
+func stateOf(n otto.NodeStatus) string {
+	if why := cmpOr(n.Problem, stepOf(n)); why != "" {
+		return string(n.State) + ": " + why
+	}
+	return string(n.State)
+}
+
+// whyNotReady is the same of one that is not ready, which has a reason in any case.
+func whyNotReady(n otto.NodeStatus) string {
+	if text := stateOf(n); text != string(n.State) || n.Reason == "" {
+		return text
+	}
+	return string(n.State) + ": " + n.Reason
+}
+
 // rows are the nodes and then the instances, each with its state and why.
 func rows(c *otto.Cluster) []row {
 	var list []row
 	for _, n := range c.Nodes {
-		text := string(n.State)
-		if why := cmpOr(n.Problem, stepOf(n)); why != "" {
-			text += ": " + why
-		} else if n.State == otto.NodeReady && n.Facts.Arch != "" {
+		text := stateOf(n)
+		if text == string(otto.NodeReady) && n.Facts.Arch != "" {
 			text += " (" + n.Facts.Arch + ", " + n.Facts.Engine.Name + " " + n.Facts.Engine.Version + ")"
 		}
 		list = append(list, row{"node " + n.ID, string(n.State), text, n.Problem != ""})

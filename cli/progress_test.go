@@ -89,3 +89,39 @@ func TestStartDoesNotWaitForADrainedNode(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatANodeHoldsUpIsSaid, at once and not when the time is over.
+func TestWhatANodeHoldsUpIsSaid(t *testing.T) {
+	joining := otto.NodeStatus{Node: otto.Node{ID: "pi"}, State: otto.NodeJoining, Reason: "its agent has not reported yet"}
+	web := otto.ServiceStatus{
+		Service:   otto.Service{Name: "web"},
+		Rollout:   &otto.UpdateStatus{State: otto.UpdateGoing, Left: 1},
+		Instances: []otto.PlacedInstance{{Node: "pi", InstanceStatus: otto.InstanceStatus{Name: "web", State: otto.InstanceUnknown}}},
+	}
+	c := &otto.Cluster{Nodes: []otto.NodeStatus{joining}, Services: []otto.ServiceStatus{web}}
+	if diff := cmp.Diff([]string{"web waits for node pi, which is joining: its agent has not reported yet"}, awaited(c, web)); diff != "" {
+		t.Errorf("restart (-want +got):\n%s", diff)
+	}
+	c.Nodes[0].Step = "connecting"
+	if diff := cmp.Diff([]string{"web waits for node pi, which is joining: connecting"}, awaited(c, web)); diff != "" {
+		t.Errorf("restart (-want +got):\n%s", diff)
+	}
+
+	c.Services = nil
+	want := drained{Node: "pi", Left: []stay{{"pi", "it has not said yet that all else is stopped: it is joining: connecting"}}}
+	if now, going := drainOf(c, "pi", nil); !going || !cmp.Equal(want, now) {
+		t.Errorf("drain of an empty node: going %t, %s", going, cmp.Diff(want, now))
+	}
+	pinned := web
+	pinned.Node = "pi" // its home
+	c.Services = []otto.ServiceStatus{pinned}
+	now, going := drainOf(c, "pi", nil)
+	if !going || len(now.Left) != 2 || now.Left[1] != want.Left[0] {
+		t.Errorf("drain of a node that something stays on: going %t, %+v", going, now)
+	}
+
+	c.Nodes[0].State, c.Nodes[0].Current = otto.NodeReady, true
+	if list := awaited(c, web); list != nil {
+		t.Errorf("of a node that is ready: %v", list)
+	}
+}

@@ -294,9 +294,16 @@ func (a *app) inTurn(ctx context.Context, client *api.Client, service string, t 
 	defer cancel()
 	var last otto.ServiceStatus
 	lines := newProgress(a)
+	said := map[string]bool{}
 	err := client.Watch(within, func(c *otto.Cluster) bool {
 		if last, _ = findService(c, service); !a.json() {
 			lines.show(&otto.Cluster{Services: []otto.ServiceStatus{last}})
+			for _, why := range awaited(c, last) {
+				if !said[why] {
+					said[why] = true
+					fmt.Fprintln(a.err, why)
+				}
+			}
 		}
 		return last.Rollout != nil && last.Rollout.State == otto.UpdateGoing
 	})
@@ -316,6 +323,22 @@ func (a *app) inTurn(ctx context.Context, client *api.Client, service string, t 
 		fmt.Fprintf(a.out, "%s is %s.\n", service, t.done)
 	}
 	return nil
+}
+
+// awaited says for which nodes an update or a restart of a service waits, as nothing can
+// be done there now.
+func awaited(c *otto.Cluster, s otto.ServiceStatus) (list []string) {
+	if s.Rollout == nil || s.Rollout.State != otto.UpdateGoing {
+		return nil
+	}
+	for _, i := range s.Instances {
+		for _, n := range c.Nodes {
+			if n.ID == i.Node && !settled(n) {
+				list = append(list, i.Name+" waits for node "+n.ID+", which is "+whyNotReady(n))
+			}
+		}
+	}
+	return list
 }
 
 func newAcceptData(a *app) *cobra.Command {
