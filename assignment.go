@@ -80,6 +80,9 @@ type Instance struct {
 	// Pull has its image be asked for in the registry before a container is made, also if
 	// it is there.
 	Pull bool `json:"pull,omitempty"`
+	// ImageID is the image that its container is made from while its node has that,
+	// whatever the name of the image means by now: an update that failed goes back to it.
+	ImageID string `json:"image_id,omitempty"`
 	// Fenced says that the instance may be started on another node when this one
 	// is not heard: it must not run here without a lease.
 	Fenced bool `json:"fenced,omitempty"`

@@ -12,6 +12,7 @@ const (
 	LabelService   = "otto.service"    // name of the service
 	LabelInstance  = "otto.instance"   // name of the instance
 	LabelSpec      = "otto.spec"       // ContainerSpec.Hash of what the container was made from
+	LabelImage     = "otto.image"      // name of its image, where it was made from the id of one
 )
 
 // Owner is who containers, networks and volumes are made for.

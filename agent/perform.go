@@ -100,7 +100,7 @@ func (c *converger) kill(ctx context.Context, list []otto.Container) error {
 }
 
 func (c *converger) deploy(ctx context.Context, want wish) (warning string, err error) {
-	if warning, err = c.pull(ctx, want); err != nil {
+	if warning, err = c.pull(ctx, &want); err != nil {
 		return warning, err
 	}
 	id, err := c.create(ctx, want, want.ContainerName())
@@ -175,7 +175,7 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 	if st.current != nil {
 		id = st.current.ID // made before the agent was interrupted
 	} else {
-		if warning, err = c.pull(ctx, want); err != nil {
+		if warning, err = c.pull(ctx, &want); err != nil {
 			return warning, err
 		}
 		if _, err := c.ready(ctx, want); err != nil {
@@ -310,7 +310,17 @@ func (c *converger) ended(ctx context.Context, ctr otto.Container) error {
 	return down
 }
 
-func (c *converger) pull(ctx context.Context, want wish) (warning string, err error) {
+// pull has the image be there. That of before is nowhere else: where it is gone its name
+// has to do.
+func (c *converger) pull(ctx context.Context, want *wish) (warning string, err error) {
+	if want.ImageID != "" {
+		there, err := c.Runtime.ImageID(ctx, want.ImageID)
+		if err != nil || there == want.ImageID {
+			return "", err
+		}
+		want.ImageID = ""
+		c.Log.Warn("the image of before is gone: what its name means now is taken", "instance", want.Name, "image", want.Spec.Image)
+	}
 	c.progress(want.Name, true)
 	defer c.progress(want.Name, false)
 	spec := want.Spec

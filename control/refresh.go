@@ -48,6 +48,23 @@ func (p *Plane) Refresh(ctx context.Context, service string) error {
 	})
 }
 
+// noteImages notes in updates that begin which images their instances run.
+func (p *Plane) noteImages(begun map[string]plan.Rollout) {
+	for service, r := range begun {
+		if r.Images != nil {
+			continue
+		}
+		r.Images = map[string]string{}
+		for name := range r.At {
+			said, _ := p.live(p.desired.Placement[name])
+			if i := statusIn(said.Instances, name); i != nil && i.SpecHash == r.Good && i.ImageID != "" {
+				r.Images[name] = i.ImageID
+			}
+		}
+		begun[service] = r
+	}
+}
+
 // refreshing reports whether an instance gets a container for which its registry is asked.
 func refreshing(i otto.Instance, r plan.Rollout) bool {
 	good, known := r.Versions[r.Good]

@@ -136,3 +136,50 @@ func TestContentWithoutARegistry(t *testing.T) {
 		}
 	})
 }
+
+// TestRefreshThatFailsGoesBackToTheFormerImage, also where an instance has been replaced
+// before another one failed, and its image's name means the new content by then.
+func TestRefreshThatFailsGoesBackToTheFormerImage(t *testing.T) {
+	for name, pruned := range map[string]bool{"the node has it": false, "the node has removed it": true} {
+		t.Run(name, func(t *testing.T) {
+			web := service("web", "b")
+			web.Replicas = 3
+			inThree(t, []otto.Service{web}, func(t *testing.T, c *ottotest.Cluster) {
+				r := c.Hosts["b"].Runtime
+				former := "id-of-" + web.Spec.Image
+				r.Retag(web.Spec.Image, "second")
+				replaced := map[string]bool{}
+				r.FailStart = func(inst otto.Instance) error {
+					switch {
+					case inst.Spec.Refresh == 0:
+						return nil
+					case inst.Name != "web-3":
+						replaced[inst.Name] = true
+						return nil
+					case pruned:
+						go r.PruneImages()
+					}
+					return errors.New("it does not start")
+				}
+				if err := c.Plane.Refresh(me(t), "web"); err != nil {
+					t.Fatal(err)
+				}
+				c.Wait(2*time.Minute, "all have gone back", func(now *otto.Cluster) bool {
+					s := now.Services[0]
+					old := func(i otto.PlacedInstance) bool { return i.ImageID == former && i.ImageNow == "second" }
+					return s.Rollout != nil && s.Rollout.State == otto.UpdateReverted && (pruned || !slices.ContainsFunc(s.Instances, func(i otto.PlacedInstance) bool { return !old(i) }))
+				})
+				quiet(t, c, time.Minute)
+				want := []string{former, former, former}
+				if pruned {
+					want = []string{former, "second", "second"}
+				}
+				got := imagesOf(c, "b", "web")
+				slices.Sort(got)
+				if !slices.Equal(got, want) || len(replaced) != 2 {
+					t.Errorf("they run %v; new were %v", got, replaced)
+				}
+			})
+		})
+	}
+}

@@ -130,6 +130,9 @@ func (p *Plane) version(instances []otto.Instance) {
 			v := r.Of(s, i.Name)
 			i.Spec, i.Probe = v.Spec, v.Probe
 			i.Pull = refreshing(*i, r)
+			if r.Back && i.Spec.Hash() == r.Good {
+				i.ImageID = r.Images[i.Name]
+			}
 			if f := r.Failed; f != nil && f.Version != i.Spec.Hash() {
 				i.Keep = f.Version
 			}

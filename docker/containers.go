@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -62,7 +63,7 @@ func containerOf(in container.InspectResponse) otto.Container {
 		Setup:    setupOf(in),
 	}
 	if cfg := in.Config; cfg != nil {
-		c.Image, c.ImageID = cfg.Image, imageID(in.Image)
+		c.Image, c.ImageID = cmp.Or(cfg.Labels[otto.LabelImage], cfg.Image), imageID(in.Image)
 		c.Service = cfg.Labels[otto.LabelService]
 		c.Instance = cfg.Labels[otto.LabelInstance]
 		c.SpecHash = cfg.Labels[otto.LabelSpec]

@@ -452,6 +452,14 @@ func nameMeansAnother(t *testing.T, r *Runtime) {
 	if got := inspect(t, r, id).ImageID; err != nil || after == before || got != before {
 		t.Errorf("the container runs %q, and its name means %q after %q, %v", got, after, before, err)
 	}
+	former := instance("back", "true")
+	former.Spec.Image, former.ImageID = name, before
+	if there, err := r.ImageID(t.Context(), before); err != nil || there != before {
+		t.Errorf("the former image is %q, %v", there, err)
+	}
+	if got := inspect(t, r, create(t, r, former)); got.ImageID != before || got.Image != name || got.SpecHash != former.Spec.Hash() {
+		t.Errorf("made from the former image: %+v", got)
+	}
 	if id, err := r.ImageID(t.Context(), "no-such-image"); id != "" || err != nil {
 		t.Errorf("no image is %q, %v", id, err)
 	}

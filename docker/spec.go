@@ -44,7 +44,7 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 	options := client.ContainerCreateOptions{
 		Name: name,
 		Config: &container.Config{
-			Image:        spec.Image,
+			Image:        cmp.Or(inst.ImageID, spec.Image),
 			Cmd:          spec.Command,
 			Entrypoint:   spec.Entrypoint,
 			Env:          env,
@@ -99,6 +99,9 @@ func labels(owner otto.Owner, inst otto.Instance) map[string]string {
 	all[otto.LabelService] = inst.Service
 	all[otto.LabelInstance] = inst.Name
 	all[otto.LabelSpec] = inst.Spec.Hash()
+	if inst.ImageID != "" {
+		all[otto.LabelImage] = inst.Spec.Image
+	}
 	if stack, service, ok := strings.Cut(inst.Service, "/"); ok { // as Compose does, for the tools that look for them
 		number, _ := strings.CutPrefix(inst.Name, inst.Service+"-")
 		if number == inst.Name {

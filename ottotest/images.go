@@ -17,6 +17,10 @@ func (r *Runtime) retag(name, id string) {
 	if r.ids == nil {
 		r.ids = map[string]string{}
 	}
+	if r.nameless == nil {
+		r.nameless = map[string]bool{}
+	}
+	r.nameless[r.meaning(name)] = true
 	r.ids[name] = id
 	r.renamed++
 }
@@ -45,10 +49,20 @@ func (r *Runtime) ImageID(ctx context.Context, name string) (string, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.nameless[name] {
+		return name, nil
+	}
 	if !r.images[name] {
 		return "", nil
 	}
 	return r.meaning(name), nil
+}
+
+// PruneImages removes the images that no name means any more.
+func (r *Runtime) PruneImages() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.nameless)
 }
 
 func (r *Runtime) meaning(name string) string { return cmp.Or(r.ids[name], "id-of-"+name) }

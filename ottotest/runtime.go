@@ -1,6 +1,7 @@
 package ottotest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -47,6 +48,7 @@ type Runtime struct {
 	containers []*container
 	images     map[string]bool
 	ids        map[string]string // what names of images mean, where that has changed
+	nameless   map[string]bool   // ids of images that are there and that no name means any more
 	published  map[string]string // likewise in the registry
 	asked      int               // how often the registry was asked
 	renamed    int               // how often names of images have changed
@@ -319,7 +321,7 @@ func (r *Runtime) add(inst otto.Instance, name string) *container {
 	r.made++
 	c := &container{inst: inst, of: otto.Own, address: fmt.Sprintf("%s%d.%d", containerNet, r.made/250, r.made%250+2), Container: otto.Container{
 		ID: fmt.Sprintf("%064x", sha256.Sum256(fmt.Append(nil, name, r.seq[name]))), Name: name, Service: inst.Service, Instance: inst.Name,
-		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, ImageID: r.meaning(inst.Spec.Image), State: otto.ContainerRunning, Started: time.Now(), Mounts: inst.Spec.Mounts,
+		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, ImageID: cmp.Or(inst.ImageID, r.meaning(inst.Spec.Image)), State: otto.ContainerRunning, Started: time.Now(), Mounts: inst.Spec.Mounts,
 	}}
 	c.setup = r.setupOf(inst)
 	r.containers = append(r.containers, c)

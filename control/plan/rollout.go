@@ -23,6 +23,9 @@ type Rollout struct {
 	Good string `json:"good"`
 	// Versions are those that instances should be, by hash, beside the wanted one.
 	Versions map[string]Version `json:"versions,omitempty"`
+	// Images are the ids of the images that instances ran in Good: the name of an image may
+	// mean another one by the time when they go back.
+	Images map[string]string `json:"images,omitempty"`
 	// At is the hash of the version that each instance should be.
 	At map[string]string `json:"at"`
 	// Restart are instances that have still to be restarted.
@@ -77,7 +80,7 @@ func (r Rollout) follow(former otto.Service, names []string, s otto.Service, rol
 	wanted := former.Spec.Hash()
 	next := Rollout{Good: wanted, At: map[string]string{}, Versions: map[string]Version{}}
 	if rolling {
-		next.Good, next.Restart = r.Good, r.Restart
+		next.Good, next.Restart, next.Images = r.Good, r.Restart, r.Images
 	}
 	versions := maps.Clone(r.Versions)
 	if versions == nil {
