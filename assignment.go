@@ -88,6 +88,9 @@ type Instance struct {
 	Fenced bool `json:"fenced,omitempty"`
 	// Disposable says that the instance may start without the data that it had.
 	Disposable bool `json:"disposable,omitempty"`
+	// Lent are the containers of the services from which it borrows, by service. The agent
+	// finds them.
+	Lent map[string]string `json:"-"`
 	// Present are host directories that are there when its container is made: no engine
 	// is to make one anew that is missing later. The agent finds them.
 	Present []string `json:"-"`

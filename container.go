@@ -31,8 +31,10 @@ type Container struct {
 	Pid      int // 0 when not running
 	// Setup is how the engine says that it is set up, by aspect, as far as Otto has
 	// asked for it. Ports are in it only while it runs.
-	Setup  map[string]string
-	Mounts []Mount // named volumes and host paths
+	Setup map[string]string
+	// Borrows are the ids of the containers whose namespaces it is in, or whose mounts it has.
+	Borrows []string
+	Mounts  []Mount // named volumes and host paths
 }
 
 // How aspects of a Container's Setup begin: the name of a network, a port of the
@@ -177,6 +179,7 @@ type RunningContainer struct {
 	ID   string // 64 hex digits
 	Name string
 	Pid  int // of its first process, in the engine's process namespace
-	// HostNetwork says that it has no network of its own; its traffic is the node's.
+	// HostNetwork says that it has no network of its own; its traffic is the node's, or
+	// another container's.
 	HostNetwork bool
 }

@@ -214,6 +214,9 @@ type Dependency struct {
 	Condition string `json:"condition"`
 	// Optional does not wait for one that has failed: Compose's required: false.
 	Optional bool `json:"optional,omitempty"`
+	// Restart has the service be restarted after Otto has restarted or replaced the
+	// container of the other one.
+	Restart bool `json:"restart,omitempty"`
 }
 
 // Conditions of a Dependency.
@@ -266,6 +269,9 @@ type ContainerSpec struct {
 	Expose   []string  `json:"expose,omitempty"` // "80/tcp": for whoever reads it, such as a proxy
 	// NoEntrypoint takes the image's entrypoint away, which an empty Entrypoint leaves.
 	NoEntrypoint bool `json:"no_entrypoint,omitempty"`
+	// VolumesFrom are whose mounts it has too: service:NAME or container:NAME, each with
+	// :ro behind it if only to read.
+	VolumesFrom []string `json:"volumes_from,omitempty"`
 	// StopAtOnce kills it without a grace period, which a StopGrace of 0 does not.
 	StopAtOnce bool     `json:"stop_at_once,omitempty"`
 	Engine     *Options `json:"engine,omitempty"`

@@ -75,6 +75,7 @@ type Agent struct {
 	lease   *lease
 	asked   *restarts        // owned by converge
 	jobs    *jobs            // likewise
+	bonds   *bonds           // likewise
 	pauses  *pauses          // likewise
 	setups  *setups          // likewise
 	stored  *otto.Assignment // in force when the agent started
@@ -155,6 +156,9 @@ func New(o Options) (*Agent, error) {
 	}
 	if a.jobs, err = openJobs(o.StateDir, o.Clock.Boot); err != nil {
 		o.Log.Warn("which jobs have ended by themselves is not known: those that do not run have", "err", err)
+	}
+	if a.bonds, err = openBonds(o.StateDir); err != nil {
+		o.Log.Warn("what follows other containers may be restarted once more", "err", err)
 	}
 	if a.asked, err = openRestarts(o.StateDir); err != nil {
 		o.Log.Warn("containers that were asked to restart may do so once more", "err", err)

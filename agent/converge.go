@@ -268,11 +268,13 @@ func (c *converger) wanted(name string) *otto.Instance {
 // launch begins work for an instance.
 func (c *converger) launch(ctx context.Context, name string, want *otto.Instance, st step) {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &work{do: st.do, cancel: cancel, asked: st.asked || st.without, current: st.current}
+	w := &work{do: st.do, cancel: cancel, asked: st.asked || st.without || st.after != "", current: st.current}
 	if st.asked {
 		c.note("instance-restarted", name, "restarted, as asked for")
 	} else if st.without {
 		c.note("instance-restarted", name, "restarted, because its data is back")
+	} else if st.after != "" {
+		c.note("instance-restarted", name, "restarted after "+st.after+", whose container it follows")
 	} else if st.do == doRestart {
 		c.note("instance-unhealthy", name, "restarted: "+st.current.Ailment)
 		w.why = "it was unhealthy and has been restarted: " + st.current.Ailment
@@ -284,6 +286,10 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 	asked := wish{of: c.assignment.Revision}
 	if want != nil {
 		asked.Instance = *want
+		asked.Lent = c.lent(*want)
+		if len(followed(*want)) > 0 {
+			c.bonds.begun[name] = c.beside(*want)
+		}
 		w.hash, w.volumes = want.Spec.Hash(), len(want.Spec.Volumes()) > 0
 		r.hash = w.hash
 	}

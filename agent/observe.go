@@ -48,6 +48,7 @@ func (c *converger) refresh(ctx context.Context) {
 		if err := c.jobs.take(list, c.wanted); err != nil {
 			c.Log.Warn("what has ended by itself may be started once more after a reboot", "err", err)
 		}
+		c.noteBonds()
 	}
 	c.refreshAt = time.Now().Add(resync)
 	c.notePauses()
@@ -194,6 +195,7 @@ func (c *converger) situations() map[string]situation {
 		s.cutShort = slices.ContainsFunc(s.containers, c.jobs.stopped)
 		s.detached = c.detached(*inst, s.containers)
 		s.blocked = blocked(*inst, leaving, reports)
+		c.bind(*inst, &s)
 		c.hold(*inst, &s)
 		all[inst.Name] = s
 	}

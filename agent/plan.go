@@ -53,6 +53,7 @@ type step struct {
 	others  []otto.Container
 	asked   bool          // of a restart: a person or a rule wants it
 	without bool          // likewise: it runs without data that is back
+	after   string        // likewise: it follows the container of this service
 	reason  string        // why nothing is done yet
 	again   time.Duration // when to look again; 0 means at the next change
 }
@@ -84,6 +85,8 @@ type situation struct {
 	lost       bool   // blocked, as data that it has run with is not there
 	without    bool   // it still runs without data that is back
 	cutShort   bool   // its container is to run once, and was stopped before it had ended
+	after      string // the service whose container it has to follow, as that has been restarted or replaced
+	severed    bool   // likewise: what there is borrows from a container that is gone, and is of no use
 }
 
 // next decides what to do for one instance. It depends on nothing but its
@@ -104,6 +107,9 @@ func next(s situation, now time.Time) step {
 			st.do = doStop
 		}
 		return patient(st, s, now)
+	case s.severed:
+		st.do, st.after = doRetire, s.after
+		return gated(st, s, now)
 	case current != nil && alive(*current):
 		if len(others) > 0 || current.Name != s.want.ContainerName() {
 			if st.do, st.again = follow(s, *current, others, now); st.do == doNothing {
@@ -118,6 +124,9 @@ func next(s situation, now time.Time) step {
 			return gated(st, s, now)
 		} else if s.without {
 			st.do, st.without = doRestart, true
+			return gated(st, s, now)
+		} else if s.after != "" {
+			st.do, st.after = doRestart, s.after
 			return gated(st, s, now)
 		} else if current.Health == unhealthy && mayRestart(s.want.Spec, s.attempt.count) && !unaddressed(*current, s.want.Spec) {
 			st.do = doRestart

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -83,6 +84,10 @@ func (c *converger) probe(ctx context.Context) {
 		address := ctr.Address
 		if inst.Spec.NetworkMode == "host" {
 			address = "127.0.0.1"
+		} else if service, joins := strings.CutPrefix(inst.Spec.NetworkMode, otto.ServicePrefix); joins {
+			if _, of := c.lender(service); of != nil {
+				address = of.Address
+			}
 		}
 		wanted[inst.Name] = true
 		probe := inst.Probe.WithDefaults()

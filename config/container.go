@@ -122,7 +122,7 @@ func isolationKeys() map[string]key[service] {
 		"cap_add":      as("Capabilities to add.", listOf(capability), func(s *service) *[]string { return &s.Spec.CapAdd }),
 		"cap_drop":     as("Capabilities to take away.", listOf(capability), func(s *service) *[]string { return &s.Spec.CapDrop }),
 		"read_only":    as("Whether the container's own file system is read-only.", boolean(), func(s *service) *bool { return &s.Spec.ReadOnly }),
-		"network_mode": {"bridge, host or none instead of the cluster's network.", schema{"type": "string"}, readNetworkMode},
+		"network_mode": {"bridge, host or none instead of the cluster's network; in a stack also service:NAME for that of another service.", schema{"type": "string"}, readNetworkMode},
 		"extra_hosts":  as("Names and their addresses for /etc/hosts.", extraHosts(), func(s *service) *[]string { return &s.Spec.ExtraHosts }),
 	}
 }
@@ -136,11 +136,9 @@ func readNetworkMode(r *reader, v value, s *service) {
 	mode, ok := text("bridge, host or none").read(r, v)
 	switch {
 	case !ok:
-	case slices.Contains(modes, mode), strings.HasPrefix(mode, "container:") && mode != "container:":
+	case slices.Contains(modes, mode), strings.HasPrefix(mode, "container:") && mode != "container:", strings.HasPrefix(mode, otto.ServicePrefix):
 		s.Spec.NetworkMode = mode
-	case strings.HasPrefix(mode, "service:"):
-		r.reject(v.pos, "keep this project with Compose until then: without it the service's traffic would take another way",
-			"network_mode: %.60s ties two containers together, which Otto cannot do yet", mode)
+		s.lends(v.pos, "network_mode", mode)
 	default:
 		r.reject(v.pos, "write bridge, host or none, or leave it out for the cluster's network", "network_mode %.60q is not supported yet", mode)
 	}

@@ -210,11 +210,7 @@ func namespaceOf(name string, of func(*otto.Options) *string) func(*reader, valu
 		if !ok {
 			return
 		}
-		if strings.HasPrefix(mode, "service:") {
-			r.reject(v.pos, "keep this project with Compose until then",
-				"%s: %.60s ties two containers together, which Otto cannot do yet; without it they do not see each other", name, mode)
-			return
-		}
+		s.lends(v.pos, name, mode)
 		*of(&s.engine) = mode
 	}
 }

@@ -222,6 +222,7 @@ func (p *project) resolve(r *reader) {
 		p.resolveNetworks(r, s)
 		p.resolveVolumes(r, s)
 		p.resolveLinks(r, s)
+		p.resolveBorrows(r, s)
 	}
 }
 

@@ -13,7 +13,6 @@ func refusals() map[string]refusal {
 		"secrets":                {"Otto does not bring secrets to nodes yet; the service would start without them", compose},
 		"extends":                {"this file is not read by Compose's loader", "write out what it extends, or put the service into a compose.yaml and use stacks"},
 		"include":                {"this file is not read by Compose's loader", "use stacks for Compose files"},
-		"volumes_from":           {"it ties two containers together, which Otto cannot do yet; the service would miss the other one's files", compose},
 		"volume_driver":          {"a driver belongs to a volume here", "write it as driver of the volume, under volumes at the top of the file"},
 		"credential_spec":        {"Otto runs on Linux, and this is of Windows", compose},
 		"provider":               {"a provider is a program of the machine that runs Compose", compose},

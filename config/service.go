@@ -37,6 +37,7 @@ type service struct {
 	containerNameAt pos
 	networks        []attachment
 	links           []link
+	borrows         []borrowing
 	profiles        []string
 	restartPolicy   string // of deploy, which restart overrides
 	labelFiles      []envFile
@@ -240,14 +241,15 @@ func containerKeys() map[string]key[service] {
 			words, ok := command().read(r, v)
 			s.Spec.Entrypoint, s.Spec.NoEntrypoint = words, ok && len(words) == 0
 		}},
-		"label_file":  as("Files with labels of the container.", oneOrMore(fileOfVariables()), func(s *service) *[]envFile { return &s.labelFiles }),
-		"profiles":    as("Names of which one must be in COMPOSE_PROFILES for the service to be there.", listOf(text("a name")), func(s *service) *[]string { return &s.profiles }),
-		"environment": environmentKey(),
-		"env_file":    envFileKey(),
-		"labels":      as("Labels of the containers.", labels(), func(s *service) *map[string]string { return &s.Spec.Labels }),
-		"ports":       portsKey(),
-		"volumes":     volumeMountsKey(),
-		"tmpfs":       as("Directories in memory.", oneOrMore(tmpfs()), func(s *service) *[]string { return &s.Spec.Tmpfs }),
+		"label_file":   as("Files with labels of the container.", oneOrMore(fileOfVariables()), func(s *service) *[]envFile { return &s.labelFiles }),
+		"profiles":     as("Names of which one must be in COMPOSE_PROFILES for the service to be there.", listOf(text("a name")), func(s *service) *[]string { return &s.profiles }),
+		"environment":  environmentKey(),
+		"env_file":     envFileKey(),
+		"labels":       as("Labels of the containers.", labels(), func(s *service) *map[string]string { return &s.Spec.Labels }),
+		"ports":        portsKey(),
+		"volumes":      volumeMountsKey(),
+		"volumes_from": volumesFromKey(),
+		"tmpfs":        as("Directories in memory.", oneOrMore(tmpfs()), func(s *service) *[]string { return &s.Spec.Tmpfs }),
 		"restart": as("no, always, on-failure[:N] or unless-stopped (default).",
 			checked(`"no", always, on-failure, on-failure:5 or unless-stopped`, isRestart), func(s *service) *string { return &s.Spec.Restart }),
 		"healthcheck": as("How the engine finds out whether a container works.", healthcheck(), func(s *service) **otto.Healthcheck { return &s.Spec.Healthcheck }),
@@ -308,19 +310,16 @@ func isAbs(p string) bool { return strings.HasPrefix(p, "/") }
 
 func dependsOnKey() key[service] {
 	condition := choice(otto.ServiceStarted, otto.ServiceHealthy, otto.ServiceCompleted)
-	restart := key[otto.Dependency]{"Compose's.", schema{"const": false}, func(r *reader, v value, _ *otto.Dependency) {
-		if got, ok := boolean().read(r, v); ok && got {
-			r.reject(v.pos, "write false, and restart this service after the other one yourself", "Otto does not restart a service after one that it depends on yet")
-		}
-	}}
 	required := key[otto.Dependency]{"Whether to wait for it even if it has failed, true by default; false: it need not be there, either.", boolean().schema, func(r *reader, v value, d *otto.Dependency) {
 		needed, ok := boolean().read(r, v)
 		d.Optional = ok && !needed
 	}}
 	o := object[otto.Dependency]{noun: "a dependency", keys: map[string]key[otto.Dependency]{
 		"condition": as("What it must have reached.", condition, func(d *otto.Dependency) *string { return &d.Condition }),
-		"restart":   restart,
-		"required":  required,
+		"restart": as("In a stack: whether it is restarted after Otto has restarted or replaced the other one.", boolean(), func(d *otto.Dependency) *bool {
+			return &d.Restart
+		}),
+		"required": required,
 	}}
 	s := oneOf(listOf(text("")).schema, schema{"type": "object", "additionalProperties": oneOf(o.schema(), schema{"type": "null"})})
 	return key[service]{"Services that start before this one.", s, func(r *reader, v value, into *service) {

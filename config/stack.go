@@ -132,6 +132,7 @@ func (d *document) belong(st stack, s *service) {
 		s.Spec.Restart = "no"
 	}
 	s.Name = st.name + "/" + s.Name
+	s.Spec.RenameLenders(func(name string) string { return st.name + "/" + name })
 	for i := range s.DependsOn {
 		s.DependsOn[i].Service = st.name + "/" + s.DependsOn[i].Service
 	}

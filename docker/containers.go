@@ -61,6 +61,7 @@ func containerOf(in container.InspectResponse) otto.Container {
 		Name:     strings.TrimPrefix(in.Name, "/"),
 		Restarts: in.RestartCount,
 		Setup:    setupOf(in),
+		Borrows:  borrows(in.HostConfig),
 	}
 	if cfg := in.Config; cfg != nil {
 		c.Image, c.ImageID = cmp.Or(cfg.Labels[otto.LabelImage], cfg.Image), imageID(in.Image)
@@ -171,7 +172,7 @@ func (r *Runtime) Running(ctx context.Context) ([]otto.RunningContainer, error) 
 				ID:          item.ID,
 				Name:        nameOf(item.Names),
 				Pid:         pid,
-				HostNetwork: item.HostConfig.NetworkMode == "host",
+				HostNetwork: item.HostConfig.NetworkMode == "host" || strings.HasPrefix(item.HostConfig.NetworkMode, "container:"),
 			})
 		}
 		r.pids.end(generation, pids)

@@ -23,7 +23,10 @@ import (
 
 // createOptions is what the engine is asked to make for an instance.
 func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.ContainerCreateOptions, error) {
-	spec := inst.Spec
+	spec, err := borrowing(inst)
+	if err != nil {
+		return client.ContainerCreateOptions{}, err
+	}
 	env, err := environment(spec.Environment)
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
@@ -40,6 +43,9 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 	mode, endpoints, err := networks(owner.Cluster, inst)
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
+	}
+	if spec.NetworkMode != "" {
+		mode = container.NetworkMode(spec.NetworkMode)
 	}
 	options := client.ContainerCreateOptions{
 		Name: name,
@@ -68,6 +74,7 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 			CapDrop:        spec.CapDrop,
 			ReadonlyRootfs: spec.ReadOnly,
 			ExtraHosts:     spec.ExtraHosts,
+			VolumesFrom:    spec.VolumesFrom,
 			Resources: container.Resources{
 				Memory:   spec.Resources.MemoryBytes,
 				NanoCPUs: int64(math.Round(spec.Resources.CPU * 1e9)),

@@ -11,8 +11,9 @@ import (
 )
 
 // TestComposeProjectRunsAsOne writes a plain Compose file into a cluster of two nodes:
-// all of it is on one node, its names resolve, its job runs once, it leaves a node that
-// is drained together, and what is removed leaves its volume and nothing else.
+// all of it is on one node, its names resolve, its job runs once, who is in the network
+// of another container follows that, it leaves a node that is drained together, and what
+// is removed leaves its volume and nothing else.
 func TestComposeProjectRunsAsOne(t *testing.T) {
 	l := lab.Up(t, 2)
 	l.Images()
@@ -40,6 +41,12 @@ services:
   web:
     image: otto-echo:1
     depends_on: {init: {condition: service_completed_successfully}}
+  vpn: {image: "redis:alpine", restart: always}
+  ask:
+    image: redis:alpine
+    entrypoint: [sleep, "1000"]
+    network_mode: service:vpn
+    stop_grace_period: 0s
 `), 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -70,15 +77,23 @@ services:
 	if out := c.Run("apply", "--yes"); !strings.Contains(out, "Nothing would change.") {
 		t.Errorf("a second apply says:\n%s", out)
 	}
-	if out := c.Run("stack", "ls"); !strings.Contains(out, "3/3") {
+	if out := c.Run("stack", "ls"); !strings.Contains(out, "5/5") {
 		t.Error(out)
 	}
+
+	inVPN := func() bool { // what ask reaches at its own address is the server of vpn
+		pong, err := l.Host(home()).TryDocker("exec", "shop-ask-1", "redis-cli", "ping")
+		return err == nil && pong == "PONG"
+	}
+	lab.Until(t, "ask is in the network of vpn", inVPN)
+	l.Host(node).Docker("kill", "shop-vpn-1")
+	lab.Until(t, "ask is in its network again", inVPN)
 
 	c.Run("node", "drain", node)
 	if other := home(); other == node || other == "" {
 		t.Errorf("drained, it is on %q", other)
 	}
-	lab.Until(t, "all is up", func() bool { return strings.Contains(c.Run("stack", "ls"), "3/3") })
+	lab.Until(t, "all is up", func() bool { return strings.Contains(c.Run("stack", "ls"), "5/5") })
 	c.Run("node", "uncordon", node)
 
 	c.Run("stack", "rm", "shop")

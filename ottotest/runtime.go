@@ -81,6 +81,8 @@ type container struct {
 	netless bool // its network has been removed
 	cut     bool // ran when the power went
 	ran     bool // when it was observed last
+	// joined are the runs in whose namespaces it is, by container.
+	joined map[string]time.Time
 	// busy is until when the engine works on it: it does one thing after the other with
 	// a container, and is not stopped in that by the end of who has asked for it.
 	busy time.Time
@@ -92,7 +94,7 @@ const netAspect = otto.SetupNetwork + "test"
 // setupOf is how a container of an instance is made.
 func (r *Runtime) setupOf(inst otto.Instance) map[string]string {
 	setup := map[string]string{"memory limit": "none", "restart policy": inst.Spec.Restart}
-	if inst.Spec.NetworkMode != "host" && inst.Spec.NetworkMode != "none" {
+	if m := inst.Spec.NetworkMode; m != "host" && m != "none" && !strings.HasPrefix(m, otto.ServicePrefix) {
 		setup[netAspect] = inst.Service + " " + inst.Name
 	}
 	if n := inst.Spec.Resources.MemoryBytes; n > 0 && !r.Limitless {
@@ -324,6 +326,9 @@ func (r *Runtime) add(inst otto.Instance, name string) *container {
 		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, ImageID: cmp.Or(inst.ImageID, r.meaning(inst.Spec.Image)), State: otto.ContainerRunning, Started: time.Now(), Mounts: inst.Spec.Mounts,
 	}}
 	c.setup = r.setupOf(inst)
+	for _, service := range inst.Spec.Lenders() {
+		c.Borrows = append(c.Borrows, inst.Lent[service])
+	}
 	r.containers = append(r.containers, c)
 	return c
 }
@@ -340,7 +345,7 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 			return otto.ErrNetworkGone
 		}
 		if !c.lives() {
-			if err := r.bind(c.inst); err != nil {
+			if err := errors.Join(r.bind(c.inst), r.join(c)); err != nil {
 				return err
 			}
 			c.State, c.Started, c.ExitCode, c.OOM, c.Stopped = otto.ContainerRunning, time.Now(), 0, false, false
@@ -578,6 +583,7 @@ func (r *Runtime) trespass(what string) {
 
 // changed tells the observer and the watchers; the caller holds the lock.
 func (r *Runtime) changed() {
+	r.killJoined()
 	for _, c := range r.containers {
 		if runs := c.lives(); runs != c.ran {
 			c.ran = runs

@@ -273,7 +273,7 @@ func (r *Runtime) PowerOn() {
 	defer r.mu.Unlock()
 	r.down = ""
 	for _, c := range r.containers {
-		if c.cut && !c.inst.Spec.Stateful() && c.inst.Spec.Restart != "no" && c.of != otto.Foreign && r.bind(c.inst) == nil {
+		if c.cut && !c.inst.Spec.Stateful() && c.inst.Spec.Restart != "no" && c.of != otto.Foreign && r.bind(c.inst) == nil && r.join(c) == nil {
 			c.State, c.Started = otto.ContainerRunning, time.Now()
 		}
 		c.cut = false
