@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,9 +93,10 @@ func TestBorrowersFollowTheirLender(t *testing.T) {
 func TestBorrowerWaitsForItsLender(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, all := ottotest.NewCluster(t, []string{"a"}, "web"), sidecar()
-		engine, broken := c.Hosts["a"].Runtime, true
+		engine := c.Hosts["a"].Runtime
+		var works atomic.Bool
 		engine.FailStart = func(i otto.Instance) error {
-			if i.Service == "home/vpn" && broken {
+			if i.Service == "home/vpn" && !works.Load() {
 				return errors.New("no tunnel")
 			}
 			return nil
@@ -109,7 +111,7 @@ func TestBorrowerWaitsForItsLender(t *testing.T) {
 		if n := engine.Starts("home/web"); n != 0 {
 			t.Errorf("web was started %d times without a network", n)
 		}
-		broken = false
+		works.Store(true)
 		c.WaitUp(3 * time.Minute)
 	})
 }

@@ -191,9 +191,9 @@ func TestFileThatIsNotTextIsRefused(t *testing.T) {
 		{"nul", "a: \x00", "otto.yaml:1:4: there is a control character here: take it out, or write it as an escape in double quotes"},
 		{"large", strings.Repeat("#", maxBytes+1), "otto.yaml: the file is larger than 1 MiB: is it really an otto.yaml?"},
 		{"alias bomb", bomb, "otto.yaml:5:23: the aliases of this file stand for more than 50000 values: write out less by aliases"},
-		{"nested", strings.Repeat("[", 5000), "otto.yaml:1:101: the file is nested more than 100 levels deep: indent less"},
-		{"nested lists", strings.Repeat("- ", 5000), "otto.yaml:1:201: the file is nested more than 100 levels deep: indent less"},
-		{"many words", strings.Repeat("- a\n", 20000), "otto.yaml:15001:1: the file holds more than 30000 words: divide it into several clusters"},
+		{"nested", strings.Repeat("[", 5000) + strings.Repeat("]", 5000), "otto.yaml:1:102: the file is nested more than 100 levels deep: indent less"},
+		{"nested lists", strings.Repeat("- ", 5000), "otto.yaml:1:203: the file is nested more than 100 levels deep: indent less"},
+		{"many words", strings.Repeat("- a\n", 60000), "otto.yaml:50002:3: the file holds more than 50000 values: divide it into several clusters"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := Parse("otto.yaml", []byte(test.data), "/", noEnv)

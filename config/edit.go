@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/otto-edge/otto"
 )
@@ -70,19 +70,25 @@ func RemoveNode(data []byte, id string) ([]byte, error) {
 
 // nodeItem is a node as lines of YAML, without its indentation.
 func nodeItem(n otto.Node) (string, error) {
-	item := yaml.MapSlice{{Key: "id", Value: n.ID}, {Key: "host", Value: n.Host}}
-	add := func(key string, value any, there bool) {
-		if there {
-			item = append(item, yaml.MapItem{Key: key, Value: value})
-		}
-	}
-	add("user", n.User, n.User != "")
-	add("port", n.Port, n.Port != 0)
-	add("identity_file", n.IdentityFile, n.IdentityFile != "")
-	add("docker_url", n.DockerURL, n.DockerURL != "")
-	add("labels", n.Labels, len(n.Labels) > 0)
-	b, err := yaml.Marshal(item)
-	return string(b), err
+	return asLines(struct {
+		ID           string            `yaml:"id"`
+		Host         string            `yaml:"host"`
+		User         string            `yaml:"user,omitempty"`
+		Port         int               `yaml:"port,omitempty"`
+		IdentityFile string            `yaml:"identity_file,omitempty"`
+		DockerURL    string            `yaml:"docker_url,omitempty"`
+		Labels       map[string]string `yaml:"labels,omitempty"`
+	}{n.ID, n.Host, n.User, n.Port, n.IdentityFile, n.DockerURL, n.Labels})
+}
+
+// asLines is a value as lines of YAML.
+func asLines(v any) (string, error) {
+	var b strings.Builder
+	e := yaml.NewEncoder(&b)
+	e.SetIndent(2)
+	e.CompactSeqIndent()
+	err := errors.Join(e.Encode(v), e.Close())
+	return b.String(), err
 }
 
 // listLines is where the items of a list are in a file.

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/loader"
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v4"
 )
 
 // Stack is an entry under stacks.
@@ -94,17 +94,15 @@ func (list listLines) stack(lines []string, name string) (at *span, of Stack) {
 }
 
 func stackItem(s Stack) (string, error) {
-	item := yaml.MapSlice{{Key: "name", Value: s.Name}}
+	var compose any = s.Compose
 	if len(s.Compose) == 1 {
-		item = append(item, yaml.MapItem{Key: "compose", Value: s.Compose[0]})
-	} else {
-		item = append(item, yaml.MapItem{Key: "compose", Value: s.Compose})
+		compose = s.Compose[0]
 	}
-	if s.Node != "" {
-		item = append(item, yaml.MapItem{Key: "node", Value: s.Node})
-	}
-	b, err := yaml.Marshal(item)
-	return string(b), err
+	return asLines(struct {
+		Name    string `yaml:"name"`
+		Compose any    `yaml:"compose"`
+		Node    string `yaml:"node,omitempty"`
+	}{s.Name, compose, s.Node})
 }
 
 // StackName is the name that Compose gives a project: COMPOSE_PROJECT_NAME, or name in

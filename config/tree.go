@@ -4,8 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/token"
+	"go.yaml.in/yaml/v4"
 )
 
 type kind int
@@ -46,99 +45,76 @@ type field struct {
 // tree turns the parser's nodes into values.
 type tree struct {
 	*reader
-	anchors   map[string]value
+	anchors   map[*yaml.Node]value
 	size      int // of all values so far
 	cost      int // of filling in variables so far
 	exhausted bool
 }
 
-func (t *tree) value(n ast.Node, depth int) value {
+func (t *tree) value(n *yaml.Node, depth int) value {
 	v := t.node(n, depth)
 	if v.size == 0 {
 		v.size = 1
 	}
 	t.size++
+	if n.Anchor != "" {
+		t.anchors[n] = v
+	}
 	return v
 }
 
-func (t *tree) node(n ast.Node, depth int) value {
-	if n == nil {
-		return value{}
-	}
-	at := position(n.GetToken())
-	if depth > 3*maxDepth {
+func (t *tree) node(n *yaml.Node, depth int) value {
+	at := position(n)
+	switch {
+	case t.exhausted:
+		return value{pos: at}
+	case depth > maxDepth:
 		t.exhaust(at, "indent less", "the file is nested more than %d levels deep", maxDepth)
 		return value{pos: at}
-	}
-	switch n := n.(type) {
-	case *ast.NullNode:
+	case t.size > maxValues:
+		t.exhaust(at, "divide it into several clusters", "the file holds more than %d values", maxValues)
 		return value{pos: at}
-	case *ast.MappingNode:
-		return t.mapping(at, n.Values, depth)
-	case *ast.MappingValueNode:
-		return t.mapping(at, []*ast.MappingValueNode{n}, depth)
-	case *ast.SequenceNode:
-		v := value{pos: at, kind: list, size: 1}
-		for _, item := range n.Values {
+	}
+	var v value
+	switch n.Kind {
+	case yaml.MappingNode:
+		v = t.mapping(at, n.Content, depth)
+	case yaml.SequenceNode:
+		v = value{pos: at, kind: list, size: 1}
+		for _, item := range n.Content {
 			child := t.value(item, depth+1)
 			v.items = append(v.items, child)
 			v.size += child.size
 		}
-		return v
-	case *ast.AnchorNode:
-		v := t.value(n.Value, depth+1)
-		if n.Name != nil {
-			t.anchors[n.Name.GetToken().Value] = v
-		}
-		return v
-	case *ast.AliasNode:
+	case yaml.AliasNode:
 		return t.alias(at, n)
-	case *ast.TagNode:
-		return t.tag(at, n, depth)
-	case *ast.LiteralNode:
-		return t.scalar(value{pos: at, kind: scalar, text: n.Value.Value})
-	case *ast.StringNode:
-		return t.scalar(value{pos: at, kind: scalar, text: n.Value, plain: n.Token.Type == token.StringType})
-	case ast.ScalarNode:
-		return t.scalar(value{pos: at, kind: scalar, text: n.GetToken().Value, plain: true})
+	case yaml.ScalarNode:
+		if isNull(n) {
+			return value{pos: at}
+		}
+		const quoted = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
+		v = t.scalar(value{pos: at, kind: scalar, text: n.Value, plain: n.Style&quoted == 0 && (n.Style&yaml.TaggedStyle == 0 || n.Tag != "!!str")})
 	default:
 		t.reject(at, "write a value, a list or a mapping", "this cannot be read here")
 		return value{pos: at}
 	}
+	if n.Style&yaml.TaggedStyle != 0 && !strings.HasPrefix(n.ShortTag(), "!!") {
+		t.reject(at, "take it out", "the tag %.40s means nothing to Otto", n.Tag)
+		v.broken = true
+	}
+	return v
 }
 
-func (t *tree) alias(at pos, n *ast.AliasNode) value {
-	name := ""
-	if n.Value != nil {
-		name = n.Value.GetToken().Value
-	}
-	v, ok := t.anchors[name]
+func (t *tree) alias(at pos, n *yaml.Node) value {
+	v, ok := t.anchors[n.Alias]
 	if !ok {
-		t.reject(at, fmt.Sprintf("write &%s at the value it stands for, further up", name), "alias *%s stands for nothing", name)
+		t.reject(at, fmt.Sprintf("write &%s at the value it stands for, further up", n.Value), "alias *%s stands for nothing", n.Value)
 		return value{pos: at, broken: true}
 	}
 	t.size += v.size
 	if t.size > maxValues {
 		t.exhaust(at, "write out less by aliases", "the aliases of this file stand for more than %d values", maxValues)
 		return value{pos: at}
-	}
-	return v
-}
-
-// tag takes YAML's own tags as a word about quoting: only !!str changes what
-// Otto reads.
-func (t *tree) tag(at pos, n *ast.TagNode, depth int) value {
-	v := t.value(n.Value, depth+1)
-	name := n.Start.Value
-	switch {
-	case name == "!!str":
-		v.plain = false
-		if v.kind == null {
-			v.kind = scalar
-		}
-	case !strings.HasPrefix(name, "!!"):
-		t.reject(at, "take it out", "the tag %.40s means nothing to Otto", name)
-		v.broken = true
 	}
 	return v
 }
@@ -151,26 +127,28 @@ func (t *tree) exhaust(at pos, try, format string, args ...any) {
 	t.exhausted = true
 }
 
-func (t *tree) mapping(at pos, nodes []*ast.MappingValueNode, depth int) value {
+// mapping reads keys and values, which alternate.
+func (t *tree) mapping(at pos, nodes []*yaml.Node, depth int) value {
 	v := value{pos: at, kind: mapping, size: 1}
 	if len(nodes) > 0 {
-		v.pos = position(nodes[0].Key.GetToken())
+		v.pos = position(nodes[0])
 	}
-	seen := make(map[string]int, len(nodes)) // line of each key
+	seen := make(map[string]int, len(nodes)/2) // line of each key
 	var merged []value
-	for _, n := range nodes {
-		child := t.value(n.Value, depth+1)
+	for i := 0; i+1 < len(nodes); i += 2 {
+		key := nodes[i]
+		child := t.value(nodes[i+1], depth+1)
 		v.size += child.size
-		keyAt := position(n.Key.GetToken())
-		if n.Key.IsMergeKey() {
+		keyAt := position(key)
+		if key.Kind == yaml.ScalarNode && key.ShortTag() == "!!merge" {
 			merged = append(merged, child)
 			continue
 		}
-		name, ok := keyText(n.Key)
-		if !ok {
+		if key.Kind != yaml.ScalarNode || key.Anchor != "" || key.Style&yaml.TaggedStyle != 0 {
 			t.reject(keyAt, "write a name", "a key must be a single word")
 			continue
 		}
+		name := key.Value
 		if line, twice := seen[name]; twice {
 			t.reject(keyAt, "keep one of them", "%.60q is here already, in line %d", name, line)
 			continue
@@ -206,26 +184,6 @@ func (t *tree) merge(v *value, from value, seen map[string]int) {
 			return
 		}
 		t.reject(from.pos, "write <<: *name, where &name is at a mapping", "<< merges mappings, not %s", from.kind)
-	}
-}
-
-func keyText(k ast.MapKeyNode) (string, bool) {
-	var n ast.Node = k
-	for {
-		switch k := n.(type) {
-		case *ast.MappingKeyNode:
-			n = k.Value
-		case *ast.StringNode:
-			return k.Value, true
-		case *ast.LiteralNode:
-			return k.Value.Value, true
-		case *ast.AliasNode, *ast.AnchorNode, *ast.TagNode:
-			return "", false
-		case ast.ScalarNode:
-			return k.GetToken().Value, true
-		default:
-			return "", false
-		}
 	}
 }
 

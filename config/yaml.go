@@ -2,24 +2,23 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
-	"slices"
+	"io"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
+	"go.yaml.in/yaml/v4"
 )
 
 // Bounds of a file. They are far above what people write and keep the time to
 // read any file below a second; aliases count with all they stand for.
 const (
 	maxBytes  = 1 << 20
-	maxTokens = 30_000
-	maxDepth  = 100 // levels in flow style, and two columns each in block style
+	maxDepth  = 100
 	maxValues = 50_000
 )
 
@@ -30,27 +29,60 @@ func (r *reader) parse(data []byte) (root value, ok bool) {
 	if !r.readable(data) {
 		return value{}, false
 	}
-	tokens := lexer.Tokenize(string(data))
-	if !r.bounded(tokens) {
-		return value{}, false
-	}
-	file, err := parseTokens(tokens)
+	docs, err := documents(data)
 	if err != nil {
-		r.rejectSyntax(err)
+		r.rejectSyntax(data, err)
 		return value{}, false
 	}
-	docs := slices.DeleteFunc(file.Docs, func(d *ast.DocumentNode) bool { return d.Body == nil || d.Body.Type() == ast.CommentType })
 	switch {
-	case len(docs) == 0 || docs[0].Body.Type() == ast.NullType:
+	case len(docs) == 0:
 		r.reject(pos{}, "`otto cluster init --example` writes a starter", "the file is empty")
 		return value{}, false
 	case len(docs) > 1:
-		r.reject(position(docs[1].Start), "put all of it into one document, with one services:", "a second document begins here")
+		r.reject(r.divided(data), "put all of it into one document, with one services:", "a second document begins here")
 		return value{}, false
 	}
-	t := tree{reader: r, anchors: map[string]value{}}
-	root = t.value(docs[0].Body, 0)
+	t := tree{reader: r, anchors: map[*yaml.Node]value{}}
+	root = t.value(docs[0], 0)
 	return root, !t.exhausted
+}
+
+// documents are those of a file that hold anything. It is read by the library by which
+// Compose reads.
+func documents(data []byte) (docs []*yaml.Node, err error) {
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	for {
+		var doc yaml.Node
+		switch err := d.Decode(&doc); {
+		case errors.Is(err, io.EOF):
+			return docs, nil
+		case err != nil:
+			return nil, err
+		}
+		if len(doc.Content) == 1 && !isNull(doc.Content[0]) {
+			docs = append(docs, doc.Content[0])
+		}
+	}
+}
+
+func isNull(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
+}
+
+// divided is where a second document of a file begins.
+func (r *reader) divided(data []byte) pos {
+	begun := false
+	for i, line := range strings.Split(string(data), "\n") {
+		line = strings.TrimRight(line, "\r")
+		if line == "---" || strings.HasPrefix(line, "--- ") {
+			if begun {
+				return pos{line: i + 1, col: 1}
+			}
+			continue
+		}
+		begun = begun || strings.TrimSpace(line) != "" && line[0] != '#' && line[0] != '%'
+	}
+	return pos{}
 }
 
 // readable reports whether the bytes can be YAML at all.
@@ -81,66 +113,39 @@ func (r *reader) readable(data []byte) bool {
 	return true
 }
 
-// bounded looks for what would cost the parser too much.
-func (r *reader) bounded(tokens token.Tokens) bool {
-	if len(tokens) > maxTokens {
-		r.reject(position(tokens[maxTokens]), "divide it into several clusters", "the file holds more than %d words", maxTokens)
-		return false
-	}
-	flow := 0
-	for _, t := range tokens {
-		deep := false
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			flow++
-			deep = flow > maxDepth
-		case token.SequenceEndType, token.MappingEndType:
-			flow--
-		case token.SequenceEntryType, token.MappingKeyType:
-			deep = flow <= 0 && t.Position.Column > 2*maxDepth
-		case token.MappingValueType:
-			deep = t.Position.IndentNum > 2*maxDepth
-		}
-		if deep {
-			r.reject(position(t), "indent less", "the file is nested more than %d levels deep", maxDepth)
-			return false
-		}
-	}
-	return true
-}
+// errorPlace is how the library says where a mistake is.
+var errorPlace = regexp.MustCompile(`line (\d+)(?:, column (\d+))?`)
 
-// parseTokens turns a panic into an error: the parser has known ones on
-// malformed input.
-func parseTokens(tokens token.Tokens) (file *ast.File, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("parser: %v", p)
+func (r *reader) rejectSyntax(data []byte, err error) {
+	text, at := strings.TrimPrefix(err.Error(), "yaml: "), pos{}
+	if all := errorPlace.FindAllStringSubmatch(text, -1); len(all) > 0 {
+		place := all[len(all)-1]
+		if strings.HasSuffix(text, "end of stream") { // where it began says more than where the file ends
+			place = all[0]
 		}
-	}()
-	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
-}
-
-func (r *reader) rejectSyntax(err error) {
-	var at interface {
-		GetToken() *token.Token
-		GetMessage() string
+		at.line, _ = strconv.Atoi(place[1])
+		at.col, _ = strconv.Atoi(cmp.Or(place[2], "1"))
+		if !strings.HasPrefix(text, "while scanning") && !strings.HasPrefix(text, "line") {
+			at.line++ // its parser counts from 0
+		}
 	}
-	if !errors.As(err, &at) || at.GetToken() == nil {
-		r.reject(pos{}, "check indentation, quotes and brackets", "the file is not valid YAML")
+	message, try := text[strings.LastIndex(text, ": ")+1:], "check indentation, quotes and brackets here and in the line above"
+	message = strings.TrimSpace(message)
+	if strings.HasPrefix(text, "while scanning a quoted scalar") && strings.HasSuffix(text, "end of stream") {
+		message = "the quotes that begin here do not end"
+	}
+	if name, unknown := strings.CutPrefix(message, "unknown anchor '"); unknown {
+		name, _, _ = strings.Cut(name, "'")
+		r.reject(at, fmt.Sprintf("write &%s at the value it stands for, further up", name), "alias *%s stands for nothing", name)
 		return
 	}
-	message, try := at.GetMessage(), "check indentation, quotes and brackets here and in the line above"
-	if strings.Contains(message, "'\t'") {
+	lines := bytes.Split(bytes.TrimRight(data, "\n"), []byte("\n"))
+	at.line = min(at.line, len(lines))
+	if at.line > 0 && at.line <= len(lines) && strings.Contains(message, "cannot start any token") && bytes.Contains(lines[at.line-1], []byte("\t")) {
 		message, try = "there is a tab here", "indent with spaces"
 	}
-	message, _, _ = strings.Cut(message, "\n")
-	r.reject(position(at.GetToken()), try, "not valid YAML: %.120s", message)
+	r.reject(at, try, "not valid YAML: %.120s", message)
 }
 
-// position is where a token begins.
-func position(t *token.Token) pos {
-	if t == nil || t.Position == nil {
-		return pos{}
-	}
-	return pos{line: max(t.Position.Line, 1), col: max(t.Position.Column, 1)}
-}
+// position is where a node begins.
+func position(n *yaml.Node) pos { return pos{line: max(n.Line, 1), col: max(n.Column, 1)} }
