@@ -25,6 +25,7 @@ func (d *document) check(r *reader) {
 	d.checkDependencies(r)
 	d.checkRequirements(r)
 	d.checkPlacement(r)
+	d.warnOfSplits(r)
 }
 
 func (d *document) checkBroker(r *reader) {

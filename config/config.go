@@ -106,6 +106,7 @@ func Parse(name string, data []byte, dir string, env func(string) (string, bool)
 	if !ok {
 		return nil, r.problems.sorted()
 	}
+	r.warnOfDotEnv(env)
 	doc := document{}
 	documentObject().read(r, root, &doc)
 	doc.complete()

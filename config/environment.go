@@ -244,6 +244,7 @@ func (r *reader) readEnvFile(f envFile, lookup func(string) (string, bool)) map[
 		r.reject(f.pos, "name a file that you may read", "%s: %s", f.Path, reason(err))
 		return nil
 	}
+	r.warnOfDollars(f.Path, lookup)
 	vars, problem := parseEnv(f.Path, data, lookup)
 	if problem != nil {
 		r.reject(f.pos, problem.Try, "%s: %s", f.Path, problem.What)

@@ -64,6 +64,9 @@ type reader struct {
 	problems Problems
 	warnings Problems
 	ports    int // published so far
+	stack    bool
+	// dollarsIn are files of variables that have been looked through for what is not set.
+	dollarsIn []string
 }
 
 // reject notes a mistake. Neither try nor the message may hold a value of an

@@ -69,7 +69,7 @@ func readService(r *reader, at pos, v value, o object[service], name string) ser
 }
 
 func (r *reader) validServiceName(at pos, name string) bool {
-	if len(name) == 1 {
+	if len(name) == 1 && !r.stack { // in a stack its containers have longer names
 		r.reject(at, "write at least two characters", "%q is too short for a name of containers", name)
 		return false
 	}

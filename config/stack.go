@@ -99,7 +99,7 @@ func (d *document) load(r *reader, s stack) []service {
 		r.reject(s.pos, problem.Try, "%s", problem.What)
 		return nil
 	}
-	inner := &reader{file: files[0], dir: filepath.Dir(files[0]), env: r.env, ports: r.ports}
+	inner := &reader{file: files[0], dir: filepath.Dir(files[0]), env: r.env, ports: r.ports, stack: true}
 	if p := inner.loadStack(s, files); p != nil {
 		for i := range p.services {
 			d.belong(s, &p.services[i])
@@ -153,6 +153,9 @@ func composeFiles(named []string, env func(string) (string, bool)) ([]string, *P
 	dir := filepath.Dir(path)
 	if info.IsDir() {
 		dir = path
+		if vars, err := DotEnv(dir); err == nil && vars["COMPOSE_FILE"] != "" {
+			return filesOf(dir, vars), nil
+		}
 		i := slices.IndexFunc(usual, func(name string) bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil })
 		if i < 0 {
 			return nil, &Problem{What: "there is no compose.yaml in " + dir, Try: "write the path of a Compose file"}
@@ -173,9 +176,22 @@ func composeFiles(named []string, env func(string) (string, bool)) ([]string, *P
 	return files, nil
 }
 
+// filesOf are those that .env of a folder names as COMPOSE_FILE.
+func filesOf(dir string, vars map[string]string) (files []string) {
+	separator := cmp.Or(vars["COMPOSE_PATH_SEPARATOR"], string(os.PathListSeparator))
+	for _, f := range strings.Split(vars["COMPOSE_FILE"], separator) {
+		if !filepath.IsAbs(f) {
+			f = filepath.Join(dir, f)
+		}
+		files = append(files, f)
+	}
+	return files
+}
+
 // loadStack has Compose's own loader read a project, and reads what it makes of it by
 // the same tables as the services of otto.yaml. It returns nil after a mistake.
 func (r *reader) loadStack(s stack, files []string) *project {
+	r.warnOfDotEnv(r.env)
 	env, err := withDotEnv(r.dir, r.env)
 	if err != nil {
 		r.problems = append(r.problems, err.(Problems)...) //nolint:errorlint // it is nothing else
@@ -201,6 +217,7 @@ func (r *reader) loadStack(s stack, files []string) *project {
 		case "services":
 			for _, sv := range f.fields {
 				if config, enabled := loaded.Services[sv.name]; enabled {
+					r.warnOfEnvFiles(sv.value)
 					p.services = append(p.services, readService(r, sv.pos, resolved(sv.value, config), services, sv.name))
 				}
 			}
@@ -366,7 +383,7 @@ func (r *reader) loadModel(s stack, files []string, source value) (map[string]an
 		return nil, nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(unset)) {
-		r.warn(pos{}, fmt.Sprintf("set it in the environment or in .env, write ${%s:-default}, or $$ if a dollar sign is meant", name),
+		r.warn(pos{}, fmt.Sprintf("write $$ if a dollar sign is meant, as in the hash of a password; or set it in the environment or in .env, or write ${%s:-default}", name),
 			"variable %s is not set, it is taken as blank", name)
 	}
 	return model, loaded

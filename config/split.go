@@ -1,0 +1,51 @@
+package config
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/otto-edge/otto"
+)
+
+// warnOfSplits finds services that look for another one by its name and may be placed on
+// another node, where that name means nothing.
+func (d *document) warnOfSplits(r *reader) {
+	if len(d.nodes) < 2 {
+		return
+	}
+	for i := range d.services {
+		s := &d.services[i]
+		if s.Unit != "" || s.Global() {
+			continue
+		}
+		for _, o := range d.services {
+			if o.Name == s.Name || o.Unit != "" || o.Global() || together(s.Service, o.Service) {
+				continue
+			}
+			if name := looksFor(s.Spec.Environment, o.Name); name != "" {
+				r.warn(s.pos, "write placement: {near: ["+o.Name+"]} there, or the same node at both",
+					"service %s names %s in %s, and may be placed on another node, where that name is not found", s.Name, o.Name, name)
+			}
+		}
+	}
+}
+
+// together reports whether two services are on one node for certain.
+func together(a, b otto.Service) bool {
+	return a.Node != "" && a.Node == b.Node || slices.Contains(a.Placement.Near, b.Name) || slices.Contains(b.Placement.Near, a.Name)
+}
+
+// hostVariable is how variables are called whose value is the name of a host.
+var hostVariable = regexp.MustCompile(`(?i)host|server|addr|url|uri|broker|endpoint`)
+
+// looksFor is the first variable whose value has a service's name as that of a host.
+func looksFor(environment map[string]string, service string) string {
+	within := regexp.MustCompile(`(://|@)` + regexp.QuoteMeta(service) + `([:/,]|$)|(^|,)` + regexp.QuoteMeta(service) + `:[0-9]+([/,]|$)`)
+	for _, name := range slices.Sorted(maps.Keys(environment)) {
+		if val := environment[name]; val == service && hostVariable.MatchString(name) || within.MatchString(val) {
+			return name
+		}
+	}
+	return ""
+}
