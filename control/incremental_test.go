@@ -134,7 +134,7 @@ func (f *fleet) isAsFromNothing(t *rapid.T) {
 	all := plan.Assignments(x, x.Services, is.placement, is.kept, is.held, is.unsure, p.ids(), reports)
 	for id, n := range p.nodes {
 		a := all[id]
-		p.version(a.Instances)
+		p.version(id, a.Instances)
 		a.Peers, a.Watches = p.required.peers, p.required.watches[id]
 		content, err := json.Marshal(a)
 		if err != nil {

@@ -54,11 +54,12 @@ func (p *Plane) noteImages(begun map[string]plan.Rollout) {
 		if r.Images != nil {
 			continue
 		}
-		r.Images = map[string]string{}
+		r.Images = map[string]plan.Ran{}
 		for name := range r.At {
-			said, _ := p.live(p.desired.Placement[name])
+			node := p.desired.Placement[name]
+			said, _ := p.live(node)
 			if i := statusIn(said.Instances, name); i != nil && i.SpecHash == r.Good && i.ImageID != "" {
-				r.Images[name] = i.ImageID
+				r.Images[name] = plan.Ran{Node: node, Image: i.ImageID}
 			}
 		}
 		begun[service] = r

@@ -115,9 +115,9 @@ func (p *Plane) seen(s otto.Service, r plan.Rollout, name string, now time.Time)
 	return at
 }
 
-// version gives each instance the version that it should be, and says how it
+// version gives each instance of a node the version that it should be, and says how it
 // replaces the one before.
-func (p *Plane) version(instances []otto.Instance) {
+func (p *Plane) version(node string, instances []otto.Instance) {
 	for k := range instances {
 		i := &instances[k]
 		i.Restart = p.desired.Restarts[i.Name]
@@ -130,8 +130,8 @@ func (p *Plane) version(instances []otto.Instance) {
 			v := r.Of(s, i.Name)
 			i.Spec, i.Probe = v.Spec, v.Probe
 			i.Pull = refreshing(*i, r)
-			if r.Back && i.Spec.Hash() == r.Good {
-				i.ImageID = r.Images[i.Name]
+			if ran := r.Images[i.Name]; r.Back && ran.Node == node && i.Spec.Hash() == r.Good {
+				i.ImageID = ran.Image
 			}
 			if f := r.Failed; f != nil && f.Version != i.Spec.Hash() {
 				i.Keep = f.Version

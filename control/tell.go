@@ -73,7 +73,7 @@ func (p *Plane) assign(now time.Time) {
 // assignTo publishes a node's assignment if it is not what was published last. An error
 // is the broker's.
 func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) error {
-	p.version(a.Instances)
+	p.version(n.ID, a.Instances)
 	a.Peers, a.Watches = is.peers, is.watches[n.ID]
 	a.Data = is.data.expected(n.ID, a.Instances)
 	content, err := json.Marshal(a)

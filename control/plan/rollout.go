@@ -23,9 +23,9 @@ type Rollout struct {
 	Good string `json:"good"`
 	// Versions are those that instances should be, by hash, beside the wanted one.
 	Versions map[string]Version `json:"versions,omitempty"`
-	// Images are the ids of the images that instances ran in Good: the name of an image may
-	// mean another one by the time when they go back.
-	Images map[string]string `json:"images,omitempty"`
+	// Images are those that instances ran in Good: the name of an image may mean another
+	// one by the time when they go back.
+	Images map[string]Ran `json:"images,omitempty"`
 	// At is the hash of the version that each instance should be.
 	At map[string]string `json:"at"`
 	// Restart are instances that have still to be restarted.
@@ -36,6 +36,13 @@ type Rollout struct {
 	// Back says that it goes back to Good, or has.
 	Back   bool                `json:"back,omitempty"`
 	Failed *otto.UpdateFailure `json:"failed,omitempty"`
+}
+
+// Ran is the id of an image that a node says that an instance has run there. No other
+// node is told it.
+type Ran struct {
+	Node  string `json:"node"`
+	Image string `json:"image"`
 }
 
 // Seen is what a rollout looks at in an instance.
