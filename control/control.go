@@ -265,6 +265,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	defer p.lookout.Wait()
 	defer p.background.Wait()
 	defer close(p.ended)
+	defer p.lastEvents()
 	last := time.Now()
 	for {
 		select {

@@ -59,6 +59,15 @@ func (p *Plane) recount(now time.Time) {
 	}
 }
 
+// lastEvents writes down what was counted when Run ends: nobody is told any more.
+func (p *Plane) lastEvents() {
+	for _, e := range p.repeats.rest() {
+		if _, err := p.Journal.Add(e); err != nil {
+			p.Log.Error("event not kept", "err", err)
+		}
+	}
+}
+
 // Budgets for each node.
 const (
 	eventsAtOnce, eventsAMinute   = 256, 6 // of any kind

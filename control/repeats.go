@@ -59,6 +59,17 @@ func (r repeat) told() []otto.Event {
 	return []otto.Event{e}
 }
 
+// rest returns all that was counted, for the journal of a control plane that ends. Of one
+// that is killed the numbers of the last ten minutes are lost, not that it happened: what
+// nodes tell again it does not know from its journal.
+func (r repeats) rest() (list []otto.Event) {
+	for _, about := range slices.Sorted(maps.Keys(r)) {
+		list = append(list, r[about].told()...)
+	}
+	clear(r)
+	return list
+}
+
 // due returns what has been counted for long enough, and forgets what is long ago.
 func (r repeats) due(now time.Time) (list []otto.Event) {
 	for _, about := range slices.Sorted(maps.Keys(r)) {

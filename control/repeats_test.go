@@ -39,6 +39,13 @@ func TestEventsThatRepeatAreCounted(t *testing.T) {
 	if !slices.Equal(written, want) {
 		t.Errorf("got  %q\nwant %q", written, want)
 	}
+	tell("web", "restarted", "")
+	written = nil
+	write(r.rest())
+	write(r.rest())
+	if want := []string{"36m0s restarted (again)"}; !slices.Equal(written, want) {
+		t.Errorf("at the end: got %q, want %q", written, want)
+	}
 	write(r.due(now.Add(time.Hour)))
 	if len(r) != 0 {
 		t.Errorf("left: %v", r)
