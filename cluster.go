@@ -2,6 +2,7 @@ package otto
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -103,6 +104,30 @@ type Cluster struct {
 	Services     []ServiceStatus `json:"services"`
 	// Snapshots are where sealed backups of the control plane are.
 	Snapshots []Snapshot `json:"snapshots,omitempty"`
+	// Refused is what the broker that Otto serves has refused, what was most often lately
+	// first.
+	Refused []Refused `json:"refused,omitempty"`
+}
+
+// Refused is something that clients of the broker did and may not.
+type Refused struct {
+	What   string    `json:"what"`
+	Total  uint64    `json:"total"`  // since the control plane started
+	Recent uint64    `json:"recent"` // in the last ten minutes
+	Last   time.Time `json:"last"`
+	From   string    `json:"from,omitempty"` // the address, or the network, of the last one
+}
+
+// refusedOften is how often something is refused within ten minutes that somebody should
+// look at: a device that tries again and again comes to that in five.
+const refusedOften = 100
+
+// Often reports whether somebody should look at it.
+func (r Refused) Often() bool { return r.Recent >= refusedOften }
+
+// String says it for people.
+func (r Refused) String() string {
+	return fmt.Sprintf("%s (%d times in the last ten minutes, last from %s)", r.What, r.Recent, cmp.Or(r.From, "an address that is not known"))
 }
 
 // Snapshot is a sealed backup of the control plane on one of its nodes.

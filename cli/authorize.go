@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/config"
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/mqtt/broker"
@@ -72,6 +73,15 @@ func isNeighbour(addr netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// refused is what our broker complains of, as it is in the view.
+func refused(list []broker.Complaint) []otto.Refused {
+	out := make([]otto.Refused, len(list))
+	for i, c := range list {
+		out[i] = otto.Refused{What: c.What, Total: c.Total, Recent: c.Recent, Last: c.Last.UTC(), From: c.From}
+	}
+	return out
 }
 
 // serveMQTT has our broker serve, if there is one: nodes by the cluster's own certificate,

@@ -86,7 +86,7 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 	plane, err := control.New(ctx, control.Options{
 		Name: settings.Name, Version: settings.Version, Store: kept, Create: create, Conn: conn,
 		Reach: fleet{reach, plan.port}, Broker: plan.nodes, Journal: events, Kick: served.Disconnect, Try: knock.Try, Log: log,
-		Files: d.files, Snapshots: snapshots{d, reach}, Ailments: self.ailments, KnownID: remembered.ClusterID,
+		Files: d.files, Snapshots: snapshots{d, reach}, Ailments: self.ailments, Refused: func() []otto.Refused { return refused(served.Complaints()) }, KnownID: remembered.ClusterID,
 	})
 	if err != nil {
 		return explainLost(d, err)

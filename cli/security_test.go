@@ -107,6 +107,7 @@ func guardAs(t *testing.T, who identity) *guarded {
 	conn := &lateConn{}
 	plane, err := control.New(ctx, control.Options{
 		Name: "guarded", Store: kept, Create: who.stored == nil, KnownID: who.clusterID, Conn: conn, Reach: g, Log: log, Broker: control.Broker{Ours: true}, Kick: served.Disconnect,
+		Refused: func() []otto.Refused { return refused(served.Complaints()) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -333,6 +334,37 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 	if err := mqtt.Probe(t.Context(), g.addr, configOf(n1.TLS), "n1", ""); err != nil {
 		t.Errorf("n1 is kept out: %v", err)
 	}
+}
+
+// TestWhatTheBrokerRefusesIsSeen has somebody try passwords.
+func TestWhatTheBrokerRefusesIsSeen(t *testing.T) {
+	g := guard(t, "viewer", "may look")
+	try := func(times int) {
+		var all sync.WaitGroup
+		for range times {
+			all.Go(func() {
+				if err := mqtt.Probe(t.Context(), g.addr, nil, "viewer", "wrong"); !errors.Is(err, mqtt.ErrRefused) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	control := mqtttest.Connected(t, g.target("n1").Options("n1"), nil)
+	seen := func(what string, is func(*otto.Cluster) bool) {
+		mqtttest.WaitUntil(t, what, func() bool {
+			control.Send(t, wire.NodeTopic("n1", wire.KindStatus), 1, false, "news") // makes a new view
+			return is(g.plane.Cluster())
+		})
+	}
+	try(5)
+	seen("counted", func(c *otto.Cluster) bool {
+		return len(c.Refused) == 1 && c.Refused[0].Total == 5 && c.Refused[0].From == "127.0.0.1" && len(c.Warnings) == 0
+	})
+	try(100)
+	seen("warned of", func(c *otto.Cluster) bool {
+		return len(c.Warnings) == 1 && strings.Contains(c.Warnings[0], "a client is not let in (105 times in the last ten minutes, last from 127.0.0.1)")
+	})
 }
 
 func TestForgedWillDoesNotArrive(t *testing.T) {

@@ -98,6 +98,8 @@ type Options struct {
 	Files     func() (map[string]string, error)
 	// Ailments, if set, says at once what is wrong with this process or its directory.
 	Ailments func() []string
+	// Refused, if set, says at once what our broker has refused.
+	Refused func() []otto.Refused
 	// KnownID is the id that the cluster had before its state was lost; empty draws one.
 	KnownID string
 	Log     *slog.Logger

@@ -20,7 +20,10 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 		Interval: w.IntervalOf(), Requirements: w.Requirements, Decisions: w.Decisions, Scheduler: w.Scheduler,
 		Nodes: []otto.NodeStatus{}, Services: p.services(), Snapshots: p.snapshots.view(),
 	}
-	c.Problem, c.Warnings = p.doubts, p.ailments()
+	if p.Refused != nil {
+		c.Refused = p.Refused()
+	}
+	c.Problem, c.Warnings = p.doubts, p.ailments(c.Refused)
 	if p.desired.Restored {
 		c.Problem = "restored from a backup: nothing is decided until `otto cluster start` says what is wanted"
 	}
@@ -47,12 +50,18 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 }
 
 // ailments are what is wrong with the control plane itself.
-func (p *Plane) ailments() (list []string) {
+func (p *Plane) ailments(refused []otto.Refused) (list []string) {
 	if p.Ailments != nil {
 		list = p.Ailments()
 	}
 	if why := p.snapshots.problem; why != "" {
 		list = append(list, "no snapshot of the control plane can be made: "+why)
+	}
+	for _, r := range refused {
+		if r.Often() {
+			list = append(list, fmt.Sprintf("the broker: %s; `otto doctor` says more", r))
+			break // the worst
+		}
 	}
 	return list
 }

@@ -53,6 +53,7 @@ func Machine(h Here) []Finding {
 	if h.Broker != nil {
 		c.hereBroker(*h.Broker)
 	}
+	c.refused(h)
 	c.ports(h)
 	if h.Disk != nil {
 		c.disks([]Disk{*h.Disk})
@@ -98,6 +99,21 @@ func (c *chart) hereBroker(b Broker) {
 		return
 	}
 	c.ok("broker", fmt.Sprintf("the broker answers at %s, %s for a login", b.Address, length(b.Took)))
+}
+
+// refused names what the broker has refused.
+func (c *chart) refused(h Here) {
+	if !h.Running || h.Cluster == nil {
+		return
+	}
+	for _, r := range h.Cluster.Refused {
+		if !r.Often() {
+			c.ok("refused", fmt.Sprintf("%s: %d times since the control plane started", r.What, r.Total))
+			continue
+		}
+		c.add(Warning, "refused", "the broker: "+r.String(), "see what is at that address and in .otto/control.log: a device with an old password, or somebody who should not be in this network; "+
+			"`mqtt: {plain: local}` keeps out who does not speak TLS")
+	}
 }
 
 // ports names what listens further than it must.

@@ -139,6 +139,25 @@ func TestStoppedClusterNeedsNoAgentAndNoBroker(t *testing.T) {
 	}
 }
 
+func TestWhatTheBrokerRefusesIsFound(t *testing.T) {
+	c := &otto.Cluster{Version: "1", Refused: []otto.Refused{
+		{What: "a client is not let in", Total: 900, Recent: 300, From: "10.0.0.7"}, {What: "a will is dropped", Total: 3, Recent: 3},
+	}}
+	var found []string
+	for _, f := range Machine(Here{Version: "1", Running: true, Cluster: c}) {
+		if f.Check == "refused" {
+			found = append(found, string(f.Level)+": "+f.What)
+		}
+	}
+	want := []string{
+		"warning: the broker: a client is not let in (300 times in the last ten minutes, last from 10.0.0.7)",
+		"ok: a will is dropped: 3 times since the control plane started",
+	}
+	if diff := cmp.Diff(want, found); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestMachineFindings(t *testing.T) {
 	fine := func() Here {
 		return Here{

@@ -141,12 +141,12 @@ func (b *Broker) Disconnect(username string, but []byte) {
 	}
 }
 
-// Complaints are how often clients did what they may not, by kind.
-func (b *Broker) Complaints() map[string]uint64 {
+// Complaints are what clients did that they may not, what was most often lately first.
+func (b *Broker) Complaints() []Complaint {
 	if b.gate == nil {
 		return nil
 	}
-	return b.gate.totals()
+	return b.gate.list()
 }
 
 // Close stops the broker, waits for the last write and gives the directory free.

@@ -44,6 +44,9 @@ type gate struct {
 	log       *slog.Logger
 	complaints
 
+	handshakes handshakes
+	closing    chan struct{}
+
 	engine  atomic.Pointer[comqtt.Server]
 	serving sync.WaitGroup
 	numbers atomic.Uint64
@@ -69,8 +72,8 @@ func newGate(ctx context.Context, o Options, log *slog.Logger) (*gate, error) {
 	}
 	g := &gate{
 		listener: listener, tls: o.TLS, plain: o.TLS == nil || o.Plain, authorize: o.Authorize, nodes: o.MaxNodes, log: log,
-		complaints: complaints{log: log},
-		waiting:    newPlaces[net.Conn](256 + o.MaxNodes), stranger: newPlaces[*guest](Stranger.limits().connections),
+		complaints: complaints{log: log}, closing: make(chan struct{}),
+		waiting: newPlaces[net.Conn](256 + o.MaxNodes), stranger: newPlaces[*guest](Stranger.limits().connections),
 		users: map[string]*places[*guest]{}, ids: map[string]*guest{},
 	}
 	if err := g.renew(); err != nil {
@@ -147,6 +150,10 @@ func (g *gate) serve(source netip.Prefix, conn net.Conn) {
 	if err != nil {
 		g.leave(source, conn)
 		var r *refusal
+		if errors.Is(err, errHandshakes) {
+			g.add("TLS is asked for too often from one address; it has to wait", "from", source)
+			return
+		}
 		if !errors.Is(err, io.EOF) || errors.As(err, &r) {
 			g.add("a client is not let in", "from", source, "error", err)
 		}
@@ -212,6 +219,13 @@ func (g *gate) login(source netip.Prefix, conn net.Conn) (*guest, error) {
 	const tlsHandshake = 0x16
 	switch {
 	case first[0] == tlsHandshake && g.tls != nil:
+		if err := g.await(said.From, source); err != nil {
+			return nil, err
+		}
+		now = time.Now()
+		if err := conn.SetDeadline(now.Add(wholeLogin)); err != nil {
+			return nil, err
+		}
 		secure := secureConn{tls.Server(&peeked{conn, r}, g.tls), conn}
 		// The connection has a deadline.
 		if err := secure.HandshakeContext(context.Background()); err != nil {
@@ -245,12 +259,34 @@ func (g *gate) login(source netip.Prefix, conn net.Conn) (*guest, error) {
 		time.Sleep(afterFailure)
 		return nil, g.refuse(transport, c.version, errLogin())
 	}
+	if can.Class == Node && len(said.Key) > 0 || can.Class == Control {
+		g.handshakes.know(said.From, now)
+	}
 	guest := g.guest(source, transport, r, c, can)
 	guest.key = said.Key
 	if err := g.place(guest, conn); err != nil {
 		return nil, err
 	}
 	return guest, conn.SetDeadline(time.Time{})
+}
+
+// await waits until there may be one more TLS handshake with an address.
+func (g *gate) await(from netip.Addr, source netip.Prefix) error {
+	wait, ok := g.handshakes.take(from, source, time.Now())
+	switch {
+	case !ok:
+		return errHandshakes
+	case wait == 0:
+		return nil
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-g.closing:
+		return errClosing
+	}
 }
 
 // refuse tells a client that it is refused.
@@ -380,6 +416,7 @@ func (g *gate) close() error {
 	err := g.listener.Close()
 	g.mu.Lock()
 	g.closed = true
+	close(g.closing)
 	for _, list := range g.waiting.bySource {
 		for _, conn := range list {
 			_ = conn.Close()

@@ -141,4 +141,6 @@ var (
 	errSlow     = errors.New("it does not read what it has subscribed to")
 	errGreedy   = errors.New("too many subscriptions")
 	errClosing  = errors.New("the broker stops")
+
+	errHandshakes = errors.New("too many TLS handshakes with its address")
 )
