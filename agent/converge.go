@@ -56,6 +56,7 @@ type converger struct {
 	devices    devices
 	data       dataWatch
 	waits      waits
+	needs      map[string][]string // the services that instances need, by instance
 }
 
 // work is something under way for an instance.
@@ -88,6 +89,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		devices: devices{exists: a.Exists}, data: dataWatch{without: map[string]run{}},
 	}
 	if c.assignment != nil {
+		c.noteNeeds(*c.assignment)
 		c.expect(*c.assignment)
 		c.measureFor(*c.assignment)
 	}
@@ -155,6 +157,7 @@ func (c *converger) adopt(asg otto.Assignment) {
 	}
 	c.Log.Info("assignment", "revision", asg.Revision.String(), "instances", len(asg.Instances), "stopped", asg.Stopped)
 	c.assignment = &asg
+	c.noteNeeds(asg)
 	maps.DeleteFunc(c.rerun, func(name string, _ bool) bool { return c.wanted(name) == nil })
 	c.devices.look(asg.Devices, time.Now())
 	c.expect(asg)

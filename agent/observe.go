@@ -199,6 +199,7 @@ func (c *converger) situations() map[string]situation {
 		c.hold(*inst, &s)
 		all[inst.Name] = s
 	}
+	c.order(all)
 	return all
 }
 

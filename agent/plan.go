@@ -85,6 +85,7 @@ type situation struct {
 	lost       bool   // blocked, as data that it has run with is not there
 	without    bool   // it still runs without data that is back
 	cutShort   bool   // its container is to run once, and was stopped before it had ended
+	needed     string // the instance that needs it and is to be stopped before
 	after      string // the service whose container it has to follow, as that has been restarted or replaced
 	severed    bool   // likewise: what there is borrows from a container that is gone, and is of no use
 }
@@ -92,6 +93,9 @@ type situation struct {
 // next decides what to do for one instance. It depends on nothing but its
 // arguments, so that an agent killed at any point goes on from what it finds.
 func next(s situation, now time.Time) step {
+	if s.want == nil && s.needed != "" {
+		return step{others: s.containers, reason: "waiting: " + s.needed + " is stopped first"}
+	}
 	if s.want == nil {
 		return patient(step{do: doRetire, others: s.containers}, s, now)
 	}
@@ -101,6 +105,9 @@ func next(s situation, now time.Time) step {
 	switch {
 	case s.fenced && slices.ContainsFunc(s.containers, alive):
 		st.do = doFence
+		return st
+	case s.stopped && s.needed != "":
+		st.reason = "waiting: " + s.needed + " is stopped first"
 		return st
 	case s.stopped:
 		if slices.ContainsFunc(s.containers, alive) {
