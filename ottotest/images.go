@@ -3,6 +3,9 @@ package ottotest
 import (
 	"cmp"
 	"context"
+	"fmt"
+
+	"github.com/otto-edge/otto"
 )
 
 // Retag has an image's name mean other content on the engine's node.
@@ -66,3 +69,49 @@ func (r *Runtime) PruneImages() {
 }
 
 func (r *Runtime) meaning(name string) string { return cmp.Or(r.ids[name], "id-of-"+name) }
+
+// Images implements agent.Runtime.
+func (r *Runtime) Images(context.Context) ([]otto.Image, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []otto.Image
+	for name := range r.images {
+		list = append(list, otto.Image{Name: name + ":latest", Bytes: ImageBytes})
+	}
+	return list, nil
+}
+
+// Pull implements agent.Runtime.
+func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (string, error) {
+	r.mu.Lock()
+	there := r.images[spec.Image]
+	if there && spec.PullPolicy != otto.PullAlways {
+		r.mu.Unlock()
+		return "", nil
+	}
+	r.asked++
+	r.mu.Unlock()
+	if err := pause(ctx, r.PullTime); err != nil {
+		return "", err
+	}
+	if !r.Registry && there {
+		return "no registry answers; the image that is there is used", nil
+	}
+	if !r.Registry {
+		return "", fmt.Errorf("image %s is not there and cannot be pulled", spec.Image)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.images[spec.Image] = true
+	if id := r.published[spec.Image]; id != "" {
+		r.retag(spec.Image, id)
+	}
+	return "", nil
+}
+
+// RemoveImage takes an image away.
+func (r *Runtime) RemoveImage(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.images, name)
+}

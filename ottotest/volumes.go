@@ -1,6 +1,8 @@
 package ottotest
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -135,4 +137,37 @@ func (r *Runtime) CopyVolumes(from *Runtime) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.volumes, r.others = volumes, others
+}
+
+// Volumes implements agent.Runtime.
+func (r *Runtime) Volumes(ctx context.Context) ([]string, error) {
+	if err := r.answer(ctx); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down != "" {
+		return nil, silence(r.down)
+	}
+	var list []string
+	for name := range r.volumes {
+		if r.others[name] == "" {
+			list = append(list, name)
+		}
+	}
+	return list, nil
+}
+
+// Volume implements agent.Runtime.
+func (r *Runtime) Volume(ctx context.Context, name string) (otto.Volume, bool, error) {
+	if err := r.answer(ctx); err != nil {
+		return otto.Volume{}, false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down != "" {
+		return otto.Volume{}, false, errors.New(r.down)
+	}
+	id, there := r.volumes[name]
+	return otto.Volume{Name: name, ID: id, Others: r.others[name]}, there, nil
 }
