@@ -94,6 +94,16 @@ type Instance struct {
 	// Present are host directories that are there when its container is made: no engine
 	// is to make one anew that is missing later. The agent finds them.
 	Present []string `json:"-"`
+	// SpecHash is Spec.Hash(), for whoever asks Hash often; empty if nobody has noted it.
+	SpecHash string `json:"-"`
+}
+
+// Hash is the hash of the instance's spec.
+func (i *Instance) Hash() string {
+	if i.SpecHash != "" {
+		return i.SpecHash
+	}
+	return i.Spec.Hash()
 }
 
 // ContainerName is the name of the instance's container: the one that its spec asks

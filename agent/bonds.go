@@ -116,7 +116,7 @@ func (c *converger) noteBonds() {
 			continue
 		}
 		i := slices.IndexFunc(c.containers, func(o otto.Container) bool {
-			return o.Instance == inst.Name && o.SpecHash == inst.Spec.Hash() && !o.Started.IsZero()
+			return o.Instance == inst.Name && o.SpecHash == inst.Hash() && !o.Started.IsZero()
 		})
 		if i < 0 {
 			continue

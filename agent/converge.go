@@ -156,6 +156,9 @@ func (c *converger) adopt(asg otto.Assignment) {
 		}
 	}
 	c.Log.Info("assignment", "revision", asg.Revision.String(), "instances", len(asg.Instances), "stopped", asg.Stopped)
+	for i := range asg.Instances { // each turn of the loop compares them with what runs
+		asg.Instances[i].SpecHash = asg.Instances[i].Spec.Hash()
+	}
 	c.assignment = &asg
 	c.noteNeeds(asg)
 	maps.DeleteFunc(c.rerun, func(name string, _ bool) bool { return c.wanted(name) == nil })
@@ -166,12 +169,12 @@ func (c *converger) adopt(asg otto.Assignment) {
 		signal(c.beatNow) // only an answer to a heartbeat can be a lease
 	}
 	for name, at := range c.attempts { // what failed in another version says nothing of this one
-		if inst := c.wanted(name); inst != nil && at.hash != "" && at.hash != inst.Spec.Hash() {
+		if inst := c.wanted(name); inst != nil && at.hash != "" && at.hash != inst.Hash() {
 			delete(c.attempts, name)
 		}
 	}
 	for name, w := range c.work { // a pull of what is no longer wanted has no purpose
-		if inst := c.wanted(name); w.pulling && (inst == nil || inst.Spec.Hash() != w.hash) {
+		if inst := c.wanted(name); w.pulling && (inst == nil || inst.Hash() != w.hash) {
 			w.cancel()
 		}
 	}
@@ -293,7 +296,7 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 		if len(followed(*want)) > 0 {
 			c.bonds.begun[name] = c.beside(*want)
 		}
-		w.hash, w.volumes = want.Spec.Hash(), len(want.Spec.Volumes()) > 0
+		w.hash, w.volumes = want.Hash(), len(want.Spec.Volumes()) > 0
 		r.hash = w.hash
 	}
 	c.work[name] = w

@@ -60,7 +60,7 @@ func (j *jobs) take(list []otto.Container, wanted func(string) *otto.Instance) e
 	for i := range list {
 		c := &list[i]
 		inst := wanted(c.Instance)
-		if inst == nil || !once(inst.Spec) || c.SpecHash != inst.Spec.Hash() || c.State == otto.ContainerCreated {
+		if inst == nil || !once(inst.Spec) || c.SpecHash != inst.Hash() || c.State == otto.ContainerCreated {
 			continue
 		}
 		was := j.runs[c.Instance]

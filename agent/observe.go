@@ -105,7 +105,7 @@ func (c *converger) listVolumes(ctx context.Context) {
 // inspect notes why a container does not stay up, and forgets it once it does.
 func (c *converger) inspect(ctx context.Context, ctr otto.Container) {
 	inst := c.wanted(ctr.Instance)
-	if inst == nil || ctr.SpecHash != inst.Spec.Hash() || c.work[ctr.Instance] != nil {
+	if inst == nil || ctr.SpecHash != inst.Hash() || c.work[ctr.Instance] != nil {
 		return
 	}
 	at := c.attempts[ctr.Instance]
@@ -188,7 +188,7 @@ func (c *converger) situations() map[string]situation {
 		s := all[inst.Name]
 		s.want, s.stopped, s.rerun = inst, c.assignment.Stopped, c.rerun[inst.Name]
 		s.attempt = c.attempts[inst.Name]
-		if s.attempt.hash != inst.Spec.Hash() {
+		if s.attempt.hash != inst.Hash() {
 			s.attempt = attempt{}
 		}
 		s.restart = c.asked.due(*inst, s.containers)

@@ -215,7 +215,7 @@ func patient(st step, s situation, now time.Time) step {
 // split finds the container made from the wanted spec among those of an
 // instance; of several, one that runs.
 func split(want otto.Instance, have []otto.Container) (current *otto.Container, others []otto.Container) {
-	hash := want.Spec.Hash()
+	hash := want.Hash()
 	best := -1
 	for i, c := range have {
 		if c.Name == want.ContainerName()+otto.SuffixKept && !alive(c) {
@@ -292,7 +292,7 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 		st.Error = notUp(*current) // an agent before this one knew why
 	}
 	if st.Error != "" && s.blocked == "" {
-		st.Failed, st.WrongPlatform = s.want.Spec.Hash(), s.attempt.alien
+		st.Failed, st.WrongPlatform = s.want.Hash(), s.attempt.alien
 	}
 	shown := current
 	if i := slices.IndexFunc(others, alive); shown != nil && shown.Name == s.want.ContainerName()+suffixNext && i >= 0 {

@@ -78,7 +78,7 @@ func (c *converger) probe(ctx context.Context) {
 	for _, ctr := range c.containers {
 		inst := c.wanted(ctr.Instance)
 		if inst == nil || inst.Probe == nil || c.assignment.Stopped ||
-			ctr.State != otto.ContainerRunning || ctr.SpecHash != inst.Spec.Hash() {
+			ctr.State != otto.ContainerRunning || ctr.SpecHash != inst.Hash() {
 			continue
 		}
 		address := ctr.Address
@@ -145,7 +145,7 @@ func (c *converger) examined(ctr otto.Container) otto.Container {
 		ctr.Health, ctr.Ailment = unknown, "what its health check finds is not known: "+c.engine.Problem
 	}
 	inst := c.wanted(ctr.Instance)
-	if inst == nil || ctr.SpecHash != inst.Spec.Hash() {
+	if inst == nil || ctr.SpecHash != inst.Hash() {
 		return ctr
 	}
 	if unaddressed(ctr, inst.Spec) {

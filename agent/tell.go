@@ -18,7 +18,7 @@ func (c *converger) statuses(all map[string]situation, now time.Time) []otto.Ins
 		inst := &c.assignment.Instances[i]
 		s := all[inst.Name]
 		s.want, s.stopped, s.rerun = inst, c.assignment.Stopped, c.rerun[inst.Name]
-		if s.attempt = c.attempts[inst.Name]; s.attempt.hash != inst.Spec.Hash() {
+		if s.attempt = c.attempts[inst.Name]; s.attempt.hash != inst.Hash() {
 			s.attempt = attempt{}
 		}
 		s.restart = c.asked.due(*inst, s.containers)
