@@ -214,10 +214,10 @@ func (w *world) cut(who, direction string) {
 		if w.Bus.Held(who) > held {
 			w.net.hit(strings.TrimSpace("cut " + direction))
 		}
-		w.reachable(who)
 		if who == "control" {
 			w.Bus.Heal(who)
 		} else {
+			w.reachable(who)
 			w.Heal(who)
 		}
 	})

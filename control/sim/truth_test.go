@@ -25,13 +25,17 @@ type truth struct {
 	services map[string]otto.Service
 	dark     map[string]bool  // hosts without power
 	data     map[string]place // where instances that keep their data ran first, and it is
+	excused  map[string]bool  // containers, by host and id, that run while another one was started in the known gap
 }
 
 // place is where data is: a volume on a host, which has a label of its own.
 type place struct{ host, label string }
 
 func newTruth() *truth {
-	return &truth{began: time.Now(), running: map[string][]string{}, since: map[string]time.Time{}, services: menu(), dark: map[string]bool{}, data: map[string]place{}}
+	return &truth{
+		began: time.Now(), running: map[string][]string{}, since: map[string]time.Time{}, services: menu(), dark: map[string]bool{}, data: map[string]place{},
+		excused: map[string]bool{},
+	}
 }
 
 // tell notes something that happened.
@@ -59,8 +63,9 @@ func (t *truth) breach(what string) {
 }
 
 // observe takes in that a container has begun or ended to run, and reports whether that
-// breaks a promise because of a gap that is known: by what runs on one of some hosts.
-func (t *truth) observe(host string, c ottotest.Observed, excused []string) (gap bool) {
+// breaks a promise because of a gap that is known: by what runs on one of some hosts, lost,
+// or by what runs since such a start on a host where the agent still stands.
+func (t *truth) observe(host string, c ottotest.Observed, lost, stand []string) (gap bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	me := host + " " + c.ID[56:]
@@ -80,6 +85,9 @@ func (t *truth) observe(host string, c ottotest.Observed, excused []string) (gap
 		}
 	}
 	t.running[c.Instance] = list
+	if !runs {
+		delete(t.excused, me)
+	}
 	t.note(fmt.Sprintf("%s %s on %s", c.Instance, c.State, me))
 	s, known := t.services[c.Service]
 	switch {
@@ -87,8 +95,11 @@ func (t *truth) observe(host string, c ottotest.Observed, excused []string) (gap
 		t.breach(fmt.Sprintf("%s was started, which nobody has asked for", c.Instance))
 	case runs && s.Stateful() && len(list) > 1 && !slices.ContainsFunc(list[:len(list)-1], func(o string) bool {
 		on, _, _ := strings.Cut(o, " ")
-		return !slices.Contains(excused, on)
+		return !slices.Contains(lost, on) && !(t.excused[o] && slices.Contains(stand, on))
 	}):
+		for _, o := range list[:len(list)-1] {
+			t.excused[o] = true
+		}
 		t.note("KNOWN GAP: " + c.Instance + " runs twice: " + strings.Join(list, " and "))
 		return true
 	case runs && s.Stateful() && len(list) > 1:

@@ -115,9 +115,9 @@ func (w *world) equip(host string, r *ottotest.Runtime) {
 		w.truth.broken("%s touches what is another cluster's: %s", host, what)
 	}
 	r.Observe = func(c ottotest.Observed) {
-		excused := w.frozenAndCut()
+		lost, stand := w.frozenHosts()
 		w.measureOverlap(host, c)
-		if gap := w.truth.observe(host, c, excused); gap {
+		if gap := w.truth.observe(host, c, lost, stand); gap {
 			w.net.hit("known gap")
 			w.endsSoon(c.Instance)
 		}
@@ -137,24 +137,22 @@ func (w *world) measureOverlap(host string, c ottotest.Observed) {
 	}
 }
 
-// frozenAndCut are the hosts whose agent does not run, or has only just gone on, while
-// the control plane cannot reach them, for its own cable is out as well or not: the
-// known gap of docs/faults.md. The fence is the agent, and nobody else knows of it.
-func (w *world) frozenAndCut() (hosts []string) {
+// frozenHosts are the hosts whose agent does not run, or has only just gone on; and of
+// those the ones that nobody reaches as well: the known gap of docs/faults.md. The fence
+// is the agent, and nobody else knows of it.
+func (w *world) frozenHosts() (lost, stand []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id := range w.Hosts {
-		if (w.unnoticed(id) || w.unnoticed("control")) && w.stands(id) {
-			hosts = append(hosts, id)
+		if !w.stands(id) {
+			continue
+		}
+		stand = append(stand, id)
+		if w.outOfReach(id) || time.Since(w.healed[id]) < noticed {
+			lost = append(lost, id)
 		}
 	}
-	return hosts
-}
-
-// unnoticed reports whether nobody reaches a host, or has done so for long enough; the
-// caller holds the lock.
-func (w *world) unnoticed(host string) bool {
-	return w.outOfReach(host) || time.Since(w.healed[host]) < noticed
+	return lost, stand
 }
 
 // outOfReach reports whether nobody reaches a host; the caller holds the lock.
