@@ -62,6 +62,10 @@ func (p *project) resolveBorrows(r *reader, s *service) {
 		}
 	}
 	for i, d := range s.DependsOn {
+		of := slices.IndexFunc(p.services, func(o service) bool { return o.Name == d.Service })
+		if d.Restart && of >= 0 && p.services[of].Global() && p.stack != "" {
+			r.warn(s.dependsAt[i], "write restart: false", "service %s is on every node, and service %s is not restarted after it", d.Service, s.Name)
+		}
 		if d.Restart && p.stack == "" {
 			r.reject(s.dependsAt[i], "put both into one compose.yaml and name that under stacks",
 				"restart: true is for services that are always on one node, and the services of this file are placed one by one")

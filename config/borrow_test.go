@@ -69,7 +69,12 @@ func TestWhatCannotBeBorrowed(t *testing.T) {
 			t.Errorf("%s\ngot  %v\nwant %s", test.compose, err, test.want)
 		}
 	}
-	f, err := loadFiles(t, map[string]string{"otto.yaml": "stacks: [{name: a, compose: c.yaml}]", "c.yaml": lender + "  web: {image: y, ipc: \"service:vpn\"}"})
+	f, err := loadFiles(t, map[string]string{"otto.yaml": "stacks: [{name: a, compose: c.yaml}]", "c.yaml": "services:\n" +
+		"  vpn: {image: y, deploy: {mode: global}}\n  web: {image: y, depends_on: {vpn: {condition: service_started, restart: true}}}"})
+	if err != nil || len(f.Warnings) != 1 || !strings.Contains(f.Warnings[0].What, "is not restarted after it") {
+		t.Error(err, f)
+	}
+	f, err = loadFiles(t, map[string]string{"otto.yaml": "stacks: [{name: a, compose: c.yaml}]", "c.yaml": lender + "  web: {image: y, ipc: \"service:vpn\"}"})
 	if err != nil || len(f.Warnings) != 1 || !strings.Contains(f.Warnings[0].Try, "ipc: shareable") {
 		t.Error(err, f)
 	}
