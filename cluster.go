@@ -127,7 +127,8 @@ func (r Refused) Often() bool { return r.Recent >= refusedOften }
 
 // String says it for people.
 func (r Refused) String() string {
-	return fmt.Sprintf("%s (%d times in the last ten minutes, last from %s)", r.What, r.Recent, cmp.Or(r.From, "an address that is not known"))
+	return fmt.Sprintf("%s (%d times in the last ten minutes, last from %s)", r.What, r.Recent,
+		cmp.Or(r.From, "an address that is not known"))
 }
 
 // Snapshot is a sealed backup of the control plane on one of its nodes.

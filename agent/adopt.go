@@ -92,7 +92,14 @@ func (c *converger) adoptFormer(ctx context.Context) error {
 		c.Log.Warn("what is adopted is not on disk", "err", err)
 	}
 	if n := len(a.Containers); n > 0 {
-		c.note("adopted", "", fmt.Sprintf("%d containers without the id of a cluster are this one's: builds before this one have made them", n))
+		c.note(
+			"adopted",
+			"",
+			fmt.Sprintf(
+				"%d containers without the id of a cluster are this one's: builds before this one have made them",
+				n,
+			),
+		)
 	}
 	return nil
 }

@@ -22,7 +22,14 @@ var starts = map[string]time.Time{
 func TestClockThatIsSetTouchesNoContainer(t *testing.T) {
 	inst := otto.Instance{Name: "web", Spec: otto.ContainerSpec{Image: "web"}}
 	for name, started := range starts {
-		ctr := otto.Container{Name: "web", Instance: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Started: started, Address: "10.1.2.3"}
+		ctr := otto.Container{
+			Name:     "web",
+			Instance: "web",
+			SpecHash: inst.Spec.Hash(),
+			State:    otto.ContainerRunning,
+			Started:  started,
+			Address:  "10.1.2.3",
+		}
 		s := situation{want: &inst, containers: []otto.Container{ctr}}
 		if st := next(s, time.Now()); st.do != doNothing || st.reason != "" {
 			t.Errorf("%s: %+v", name, st)
@@ -30,7 +37,11 @@ func TestClockThatIsSetTouchesNoContainer(t *testing.T) {
 		if st := status(s, doNothing, false, time.Now()); st.State != otto.InstanceRunning {
 			t.Errorf("%s: it is %s", name, st.State)
 		}
-		c := &converger{Agent: &Agent{jobs: &jobs{}}, assignment: &otto.Assignment{Instances: []otto.Instance{inst}}, attempts: map[string]attempt{"web": {hash: ctr.SpecHash, err: "ended with exit code 1"}}}
+		c := &converger{
+			Agent:      &Agent{jobs: &jobs{}},
+			assignment: &otto.Assignment{Instances: []otto.Instance{inst}},
+			attempts:   map[string]attempt{"web": {hash: ctr.SpecHash, err: "ended with exit code 1"}},
+		}
 		c.inspect(t.Context(), ctr)
 		if at, failed := c.attempts["web"]; failed {
 			t.Errorf("%s: its former failure is not forgotten: %+v", name, at)

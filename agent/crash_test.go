@@ -85,7 +85,10 @@ func (d *dying) Remove(ctx context.Context, id string) error {
 }
 
 func wanted(services ...otto.Service) otto.Wanted {
-	return otto.Wanted{Nodes: []otto.Node{{ID: "a", Host: "a", DockerURL: "unix:///var/run/docker.sock"}}, Services: services}
+	return otto.Wanted{
+		Nodes:    []otto.Node{{ID: "a", Host: "a", DockerURL: "unix:///var/run/docker.sock"}},
+		Services: services,
+	}
 }
 
 func web(user string) otto.Service {
@@ -103,8 +106,21 @@ func TestAgentKilledAtAnyChangeFinishesTheJob(t *testing.T) {
 		changes  int      // at least so many kills must have happened
 	}{
 		{name: "first start", from: wanted(), to: wanted(web("")), want: []string{"web running"}, changes: 2},
-		{name: "update", from: wanted(web("")), to: wanted(web("www")), want: []string{"web running"}, user: "www", changes: 4},
-		{name: "update that fails", from: wanted(web("")), to: wanted(web("nobody")), want: []string{"web running", "web.kept created"}, changes: 5},
+		{
+			name:    "update",
+			from:    wanted(web("")),
+			to:      wanted(web("www")),
+			want:    []string{"web running"},
+			user:    "www",
+			changes: 4,
+		},
+		{
+			name:    "update that fails",
+			from:    wanted(web("")),
+			to:      wanted(web("nobody")),
+			want:    []string{"web running", "web.kept created"},
+			changes: 5,
+		},
 		{name: "removal", from: wanted(web("")), to: wanted(), want: []string{}, changes: 2},
 	}
 	for _, tt := range tests {
@@ -263,7 +279,9 @@ type leftover struct {
 func TestAnyLeftoversConverge(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		instance := rapid.SampledFrom([]string{"web", "db", "gone"})
-		name := rapid.SampledFrom([]string{"web", "db", "gone", "web.next", "web.failed", "db.next", "db.failed", "other"})
+		name := rapid.SampledFrom(
+			[]string{"web", "db", "gone", "web.next", "web.failed", "db.next", "db.failed", "other"},
+		)
 		user := rapid.SampledFrom([]string{"", "www"})
 		left := rapid.SliceOfNDistinct(rapid.Custom(func(r *rapid.T) leftover {
 			return leftover{
@@ -291,7 +309,10 @@ func TestOneFormerContainerRunsBesideAFailedUpdate(t *testing.T) {
 			{instance: "web", name: "web", user: "www", running: running[1]},
 		})
 	}
-	converges(t, []leftover{{instance: "db", name: "db.failed", user: "www"}, {instance: "db", name: "web"}}) // where another one's name is to be free
+	converges(
+		t,
+		[]leftover{{instance: "db", name: "db.failed", user: "www"}, {instance: "db", name: "web"}},
+	) // where another one's name is to be free
 }
 
 // converges fails t unless two services come up from what is left on their node, once
@@ -308,7 +329,8 @@ func converges(t *testing.T, left []leftover) {
 				taken[l.name] = true
 				continue
 			}
-			id, err := runtime.Create(t.Context(), otto.Instance{Name: l.instance, Service: l.instance, Spec: web(l.user).Spec}, l.name)
+			id, err := runtime.Create(t.Context(),
+				otto.Instance{Name: l.instance, Service: l.instance, Spec: web(l.user).Spec}, l.name)
 			if err == nil && l.running {
 				err = runtime.Start(t.Context(), id)
 			}

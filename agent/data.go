@@ -89,8 +89,11 @@ func lostReason(service string, lost []otto.Data) string {
 	for _, d := range lost {
 		texts = append(texts, "its "+d.Lost())
 	}
-	return fmt.Sprintf("waiting: %s: bring it back; if it is lost, or restored by hand, run `otto service accept-data %s`",
-		strings.Join(texts, ", "), service)
+	return fmt.Sprintf(
+		"waiting: %s: bring it back; if it is lost, or restored by hand, run `otto service accept-data %s`",
+		strings.Join(texts, ", "),
+		service,
+	)
 }
 
 // ledger remembers with which data services have run on this node. It is on disk,

@@ -88,7 +88,8 @@ func driftOf(was map[string]string, ctr otto.Container, spec otto.ContainerSpec)
 		case strings.HasPrefix(aspect, otto.SetupPort) && ctr.State != otto.ContainerRunning:
 			continue
 		case there:
-			how = append(how, fmt.Sprintf("%s: %s instead of %s", aspect, cmp.Or(now, "none"), cmp.Or(was[aspect], "none")))
+			how = append(how,
+				fmt.Sprintf("%s: %s instead of %s", aspect, cmp.Or(now, "none"), cmp.Or(was[aspect], "none")))
 		default:
 			how = append(how, aspect+" is gone")
 		}
@@ -105,7 +106,8 @@ func ofNetwork(aspect string) bool { return strings.HasPrefix(aspect, otto.Setup
 
 // unaddressed reports whether a container that should have an address has none.
 func unaddressed(ctr otto.Container, spec otto.ContainerSpec) bool {
-	return ctr.State == otto.ContainerRunning && ctr.Address == "" && (spec.NetworkMode == "" || spec.NetworkMode == "bridge")
+	return ctr.State == otto.ContainerRunning && ctr.Address == "" &&
+		(spec.NetworkMode == "" || spec.NetworkMode == "bridge")
 }
 
 // mends says how a drift is mended: an attachment to the network needs no restart, all
@@ -151,7 +153,8 @@ func (c *converger) compare() {
 }
 
 func (s setup) equal(o setup) bool {
-	return s.Container == o.Container && s.Replace == o.Replace && s.Left == o.Left && maps.Equal(s.Was, o.Was) && maps.Equal(s.Mended, o.Mended)
+	return s.Container == o.Container && s.Replace == o.Replace && s.Left == o.Left && maps.Equal(s.Was, o.Was) &&
+		maps.Equal(s.Mended, o.Mended)
 }
 
 func (c *converger) compareOne(inst otto.Instance, have []otto.Container) {

@@ -18,7 +18,13 @@ func TestWhatHasEndedByItselfIsToldFromWhatWasStopped(t *testing.T) {
 		}
 		return &inst
 	}
-	running := otto.Container{ID: "1", Instance: "job", SpecHash: spec.Hash(), State: otto.ContainerRunning, Started: time.Unix(1000, 0)}
+	running := otto.Container{
+		ID:       "1",
+		Instance: "job",
+		SpecHash: spec.Hash(),
+		State:    otto.ContainerRunning,
+		Started:  time.Unix(1000, 0),
+	}
 	ended := func(code int, stopped bool) otto.Container {
 		c := running
 		c.State, c.ExitCode, c.Stopped = otto.ContainerExited, code, stopped

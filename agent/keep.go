@@ -205,7 +205,8 @@ func (c *converger) ready(ctx context.Context, want wish) (map[string]found, err
 	for _, m := range want.Spec.Kept() {
 		seen[m.Source] = c.lookAt(ctx, m)
 		d, remembered := c.ledger.of(m.Source)
-		if why := seen[m.Source].unclear; why != "" && m.Type == otto.MountVolume && (!remembered || d.Accepted || want.Disposable) {
+		if why := seen[m.Source].unclear; why != "" && m.Type == otto.MountVolume &&
+			(!remembered || d.Accepted || want.Disposable) {
 			return nil, fmt.Errorf("volume %s cannot be looked at, and may be somebody else's: %s", m.Source, why)
 		}
 		if foreign(d, remembered, seen[m.Source]) {

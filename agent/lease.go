@@ -121,7 +121,13 @@ func (l *lease) covers(list []otto.Container) {
 	for i := range list {
 		c := &list[i]
 		runs = append(runs, otto.Container{
-			ID: c.ID, Name: c.Name, Service: c.Service, Instance: c.Instance, SpecHash: c.SpecHash, State: c.State, Pid: c.Pid,
+			ID:       c.ID,
+			Name:     c.Name,
+			Service:  c.Service,
+			Instance: c.Instance,
+			SpecHash: c.SpecHash,
+			State:    c.State,
+			Pid:      c.Pid,
 		})
 	}
 	l.mu.Lock()

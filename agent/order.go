@@ -23,7 +23,8 @@ func (c *converger) noteNeeds(asg otto.Assignment) {
 		c.needs = map[string][]string{}
 	}
 	maps.DeleteFunc(c.needs, func(name string, _ []string) bool {
-		return c.work[name] == nil && !slices.ContainsFunc(c.containers, func(o otto.Container) bool { return o.Instance == name })
+		return c.work[name] == nil &&
+			!slices.ContainsFunc(c.containers, func(o otto.Container) bool { return o.Instance == name })
 	})
 	for _, inst := range asg.Instances {
 		c.needs[inst.Name] = needs(inst)

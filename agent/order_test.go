@@ -57,7 +57,14 @@ func TestDependentsStopFirst(t *testing.T) {
 				w.Nodes = append(w.Nodes, otto.Node{ID: "b", Host: "b", DockerURL: "unix:///var/run/docker.sock"})
 				w.Services = nil
 				for name, on := range map[string]string{"db": "", "app": "db", "proxy": "app", "alone": ""} {
-					s := otto.Service{Name: "home/" + name, Node: "a", Unit: "home", Replicas: 1, Data: otto.DataDisposable, Spec: otto.ContainerSpec{Image: "web", Exclusive: true}}
+					s := otto.Service{
+						Name:     "home/" + name,
+						Node:     "a",
+						Unit:     "home",
+						Replicas: 1,
+						Data:     otto.DataDisposable,
+						Spec:     otto.ContainerSpec{Image: "web", Exclusive: true},
+					}
 					if on != "" {
 						s.DependsOn = []otto.Dependency{{Service: "home/" + on, Condition: otto.ServiceStarted}}
 					}

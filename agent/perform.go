@@ -188,7 +188,8 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 			return warning, err
 		}
 	}
-	former := slices.DeleteFunc(slices.Clone(st.others), func(o otto.Container) bool { return o.Name != want.ContainerName() })
+	former := slices.DeleteFunc(slices.Clone(st.others),
+		func(o otto.Container) bool { return o.Name != want.ContainerName() })
 	first := want.StartFirst && slices.ContainsFunc(st.others, alive)
 	if !first {
 		if err := c.stop(ctx, st.others); err != nil {
@@ -203,10 +204,13 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 		return warning, c.abort(ctx, want, otto.Container{ID: id, State: otto.ContainerRunning}, startErr)
 	}
 	if startErr != nil && !errors.Is(startErr, errNotNow) && len(former) > 0 && ctx.Err() == nil {
-		return warning, fmt.Errorf("the update did not start and the former container was put back: %w", errors.Join(startErr,
-			c.stop(ctx, []otto.Container{{ID: id, State: otto.ContainerRunning}}),
-			c.Runtime.Rename(ctx, id, want.ContainerName()+suffixFailed),
-			c.start(ctx, want, former[0].ID)))
+		return warning, fmt.Errorf(
+			"the update did not start and the former container was put back: %w",
+			errors.Join(startErr,
+				c.stop(ctx, []otto.Container{{ID: id, State: otto.ContainerRunning}}),
+				c.Runtime.Rename(ctx, id, want.ContainerName()+suffixFailed),
+				c.start(ctx, want, former[0].ID)),
+		)
 	}
 	return warning, startErr // the next pass removes the former one and gives its name to the new one
 }
@@ -238,7 +242,8 @@ func (c *converger) staysUp(ctx context.Context, want wish, id string) error {
 		list = nil
 	}
 	i := slices.IndexFunc(list, func(o otto.Container) bool { return o.ID == id })
-	if i < 0 || list[i].State == otto.ContainerPaused || list[i].State == otto.ContainerRunning && list[i].Restarts == 0 {
+	if i < 0 || list[i].State == otto.ContainerPaused ||
+		list[i].State == otto.ContainerRunning && list[i].Restarts == 0 {
 		return nil
 	}
 	if list[i].State == otto.ContainerExited && list[i].ExitCode == 0 && ended(want.Spec, list[i], 0) {
@@ -319,7 +324,8 @@ func (c *converger) pull(ctx context.Context, want *wish) (warning string, err e
 			return "", err
 		}
 		want.ImageID = ""
-		c.Log.Warn("the image of before is gone: what its name means now is taken", "instance", want.Name, "image", want.Spec.Image)
+		c.Log.Warn("the image of before is gone: what its name means now is taken", "instance", want.Name, "image",
+			want.Spec.Image)
 	}
 	c.progress(want.Name, true)
 	defer c.progress(want.Name, false)

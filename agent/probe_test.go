@@ -56,7 +56,8 @@ func TestVerdict(t *testing.T) {
 			if v.health != tt.want || changed.Sub(began) > tt.after {
 				t.Errorf("%s after %s, want %s after %s", v.health, changed.Sub(began), tt.want, tt.after)
 			}
-			if said := "probe tcp :80: connection refused, 3 times"; v.health == unhealthy && v.ailment != said || v.health == healthy && v.ailment != "" {
+			if said := "probe tcp :80: connection refused, 3 times"; v.health == unhealthy && v.ailment != said ||
+				v.health == healthy && v.ailment != "" {
 				t.Errorf("it says %q", v.ailment)
 			}
 		})
@@ -72,8 +73,10 @@ func TestLook(t *testing.T) {
 			w.WriteHeader(http.StatusBadRequest)
 		}
 	})
-	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/broken", http.StatusFound) })
-	mux.HandleFunc("/broken", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	mux.HandleFunc("/login",
+		func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/broken", http.StatusFound) })
+	mux.HandleFunc("/broken",
+		func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	mux.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	mux.HandleFunc("/rude", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	server := httptest.NewServer(mux)
@@ -176,7 +179,8 @@ func TestProbeThatCannotBeDoneProvesNothing(t *testing.T) {
 			}
 			now = now.Add(v.next(now))
 		}
-		if v.health != tt.want || v.health == unknown && v.ailment != "probe tcp :80 cannot be done: too many open files" {
+		if v.health != tt.want ||
+			v.health == unknown && v.ailment != "probe tcp :80 cannot be done: too many open files" {
 			t.Errorf("%s: %s: %s, want %s", name, v.health, v.ailment, tt.want)
 		}
 	}
@@ -195,7 +199,14 @@ func TestGraverHealthHolds(t *testing.T) {
 		{starting, unknown, unknown},
 		{starting, unhealthy, unhealthy},
 	} {
-		ctr := otto.Container{ID: "1", Instance: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Health: tt[0], Address: "10.1.2.3"}
+		ctr := otto.Container{
+			ID:       "1",
+			Instance: "web",
+			SpecHash: inst.Spec.Hash(),
+			State:    otto.ContainerRunning,
+			Health:   tt[0],
+			Address:  "10.1.2.3",
+		}
 		c := &converger{
 			Agent: &Agent{}, assignment: &otto.Assignment{Instances: []otto.Instance{inst}},
 			probes: map[string]*prober{"web": {container: "1", finding: finding{health: tt[1]}}},
@@ -246,13 +257,19 @@ func TestRestartPolicyOfTheUnhealthy(t *testing.T) {
 		for i, count := range []int{0, 2, 3} {
 			inst := otto.Instance{Name: "web", Spec: otto.ContainerSpec{Image: "web", Restart: policy}}
 			ctr := otto.Container{
-				Name: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Health: unhealthy, Ailment: "no answer", Address: "10.1.2.3",
+				Name:     "web",
+				SpecHash: inst.Spec.Hash(),
+				State:    otto.ContainerRunning,
+				Health:   unhealthy,
+				Ailment:  "no answer",
+				Address:  "10.1.2.3",
 			}
 			s := situation{want: &inst, containers: []otto.Container{ctr}, attempt: attempt{count: count}}
 			if got := next(s, time.Now()).do == doRestart; got != want[i] {
 				t.Errorf("restart %q, %d starts: restarted: %t", policy, count, got)
 			}
-			if st := status(s, doNothing, false, time.Now()); st.State != otto.InstanceUnhealthy || st.Error != "no answer" {
+			if st := status(s, doNothing, false, time.Now()); st.State != otto.InstanceUnhealthy ||
+				st.Error != "no answer" {
 				t.Errorf("restart %q: reported %s: %s", policy, st.State, st.Error)
 			}
 			s.blocked = "no lease"

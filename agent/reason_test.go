@@ -12,7 +12,13 @@ import (
 // TestNoStateWithoutAReason goes through everything that can be known of an instance.
 func TestNoStateWithoutAReason(t *testing.T) {
 	states := []otto.ContainerState{
-		otto.ContainerCreated, otto.ContainerRunning, otto.ContainerPaused, otto.ContainerRestarting, otto.ContainerRemoving, otto.ContainerExited, otto.ContainerDead,
+		otto.ContainerCreated,
+		otto.ContainerRunning,
+		otto.ContainerPaused,
+		otto.ContainerRestarting,
+		otto.ContainerRemoving,
+		otto.ContainerExited,
+		otto.ContainerDead,
 	}
 	now := time.Now()
 	seen := map[otto.InstanceState]int{}
@@ -21,7 +27,11 @@ func TestNoStateWithoutAReason(t *testing.T) {
 			for _, health := range []string{"", starting, healthy, unhealthy, unknown} {
 				for flags := range 1 << 7 {
 					is := func(bit int) bool { return flags&(1<<bit) != 0 }
-					inst := otto.Instance{Name: "web", Service: "web", Spec: otto.ContainerSpec{Image: "web", Restart: policy}}
+					inst := otto.Instance{
+						Name:    "web",
+						Service: "web",
+						Spec:    otto.ContainerSpec{Image: "web", Restart: policy},
+					}
 					s := situation{want: &inst, stopped: is(0), rerun: is(1), fenced: is(2), restart: is(3)}
 					if is(4) {
 						s.blocked = "waiting: for db"
@@ -29,7 +39,16 @@ func TestNoStateWithoutAReason(t *testing.T) {
 					if is(5) {
 						s.attempt = attempt{next: now.Add(time.Minute), count: 3}
 					}
-					ctr := otto.Container{ID: "1", Name: "web", Instance: "web", SpecHash: inst.Spec.Hash(), State: state, Health: health, Restarts: 2, Started: now.Add(-time.Hour)}
+					ctr := otto.Container{
+						ID:       "1",
+						Name:     "web",
+						Instance: "web",
+						SpecHash: inst.Spec.Hash(),
+						State:    state,
+						Health:   health,
+						Restarts: 2,
+						Started:  now.Add(-time.Hour),
+					}
 					switch health {
 					case unhealthy, unknown:
 						ctr.Ailment = "no answer"
@@ -44,7 +63,8 @@ func TestNoStateWithoutAReason(t *testing.T) {
 						st := status(s, busy, false, now)
 						seen[st.State]++
 						if !st.Explained() {
-							t.Fatalf("%s without a reason: restart %q, container %s %s, flags %b, busy %q", st.State, policy, state, health, flags, busy)
+							t.Fatalf("%s without a reason: restart %q, container %s %s, flags %b, busy %q", st.State,
+								policy, state, health, flags, busy)
 						}
 					}
 				}
@@ -64,12 +84,25 @@ func TestWhatEndsWellIsAJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inst := otto.Instance{Name: "exit0", Service: "exit0", Spec: otto.ContainerSpec{Image: "bb:1"}}
 		c := &converger{
-			Agent: &Agent{jobs: &jobs{}, Options: Options{Runtime: deaf{}}}, assignment: &otto.Assignment{Instances: []otto.Instance{inst}},
-			attempts: map[string]attempt{}, work: map[string]*work{}, rerun: map[string]bool{},
+			Agent: &Agent{
+				jobs:    &jobs{},
+				Options: Options{Runtime: deaf{}},
+			},
+			assignment: &otto.Assignment{Instances: []otto.Instance{inst}},
+			attempts:   map[string]attempt{},
+			work:       map[string]*work{},
+			rerun:      map[string]bool{},
 		}
 		var st otto.InstanceStatus
 		for n := range 10 {
-			ctr := otto.Container{ID: "1", Name: "exit0", Instance: "exit0", SpecHash: inst.Spec.Hash(), State: otto.ContainerRestarting, Restarts: n}
+			ctr := otto.Container{
+				ID:       "1",
+				Name:     "exit0",
+				Instance: "exit0",
+				SpecHash: inst.Spec.Hash(),
+				State:    otto.ContainerRestarting,
+				Restarts: n,
+			}
 			c.inspect(t.Context(), ctr)
 			s := situation{want: &inst, containers: []otto.Container{ctr}, attempt: c.attempts["exit0"]}
 			st = status(s, doNothing, false, time.Now())
@@ -91,10 +124,23 @@ func TestUpdateThatFailsSaysHowItEndedByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inst := otto.Instance{Name: "web", Service: "web", Spec: otto.ContainerSpec{Image: "web"}}
 		c := &converger{
-			Agent: &Agent{jobs: &jobs{}, Options: Options{Runtime: deaf{}}}, assignment: &otto.Assignment{Instances: []otto.Instance{inst}},
-			attempts: map[string]attempt{}, work: map[string]*work{}, rerun: map[string]bool{},
+			Agent: &Agent{
+				jobs:    &jobs{},
+				Options: Options{Runtime: deaf{}},
+			},
+			assignment: &otto.Assignment{Instances: []otto.Instance{inst}},
+			attempts:   map[string]attempt{},
+			work:       map[string]*work{},
+			rerun:      map[string]bool{},
 		}
-		ctr := otto.Container{ID: "1", Name: "web.next", Instance: "web", SpecHash: inst.Spec.Hash(), State: otto.ContainerRunning, Restarts: 2}
+		ctr := otto.Container{
+			ID:       "1",
+			Name:     "web.next",
+			Instance: "web",
+			SpecHash: inst.Spec.Hash(),
+			State:    otto.ContainerRunning,
+			Restarts: 2,
+		}
 		if why := c.ended(t.Context(), ctr).Error(); why != "it ended and was restarted 2 times" {
 			t.Error(why)
 		}

@@ -14,7 +14,10 @@ func TestWaitIsToldOnceAndNotAtOnce(t *testing.T) {
 	see := func(after time.Duration, state otto.InstanceState, reason string, want int) {
 		t.Helper()
 		now = now.Add(after)
-		list := []otto.InstanceStatus{{Name: "db", State: otto.InstanceRunning, Reason: "x"}, {Name: "web", State: state, Reason: reason}}
+		list := []otto.InstanceStatus{
+			{Name: "db", State: otto.InstanceRunning, Reason: "x"},
+			{Name: "web", State: state, Reason: reason},
+		}
 		if got := w.take(list, now); len(got) != want {
 			t.Errorf("at %s: told of %v, want %d", now.Sub(time.Unix(1000, 0)), got, want)
 		}

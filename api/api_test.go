@@ -107,7 +107,10 @@ func (p *plane) Rekey(ctx context.Context, node string) error {
 }
 
 func (p *plane) Move(ctx context.Context, name, to string, advised bool) (otto.Decision, error) {
-	return otto.Decision{Instance: name, To: to}, p.called("move %s to %q advised=%t by %s", name, to, advised, otto.By(ctx))
+	return otto.Decision{
+		Instance: name,
+		To:       to,
+	}, p.called("move %s to %q advised=%t by %s", name, to, advised, otto.By(ctx))
 }
 
 func (p *plane) ExplainService(_ context.Context, name string) (otto.Explanation, error) {
@@ -227,8 +230,22 @@ func TestClientAndServer(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff([]string{
-		"apply base=7 dry=true", "backup", "stop", "uninstall volumes=true", "uninstall volumes=false",
-		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me", `move web to "pi 1" advised=true by me`, "accept the machine of pi 1", "rekey pi 1 by me", "remove pi-1", "take over", "restart web", "refresh web", "accept data of web", "adopt db of pi 1", "plan",
+		"apply base=7 dry=true",
+		"backup",
+		"stop",
+		"uninstall volumes=true",
+		"uninstall volumes=false",
+		"intend pi-1 {Cordoned:true Draining:false By: Why:} by me",
+		`move web to "pi 1" advised=true by me`,
+		"accept the machine of pi 1",
+		"rekey pi 1 by me",
+		"remove pi-1",
+		"take over",
+		"restart web",
+		"refresh web",
+		"accept data of web",
+		"adopt db of pi 1",
+		"plan",
 	}, p.calls); diff != "" {
 		t.Error(diff)
 	}
@@ -237,17 +254,20 @@ func TestClientAndServer(t *testing.T) {
 func TestExplanationsArrive(t *testing.T) {
 	p := newPlane()
 	c, _ := serve(t, p)
-	if e, err := c.ExplainService(t.Context(), "web"); err != nil || e.Service == nil || e.Service.Name != "web" || e.Node != nil {
+	if e, err := c.ExplainService(t.Context(), "web"); err != nil || e.Service == nil || e.Service.Name != "web" ||
+		e.Node != nil {
 		t.Errorf("got %+v, %v", e, err)
 	}
-	if e, err := c.ExplainNode(t.Context(), "pi-1"); err != nil || e.Node == nil || e.Node.ID != "pi-1" || e.Service != nil {
+	if e, err := c.ExplainNode(t.Context(), "pi-1"); err != nil || e.Node == nil || e.Node.ID != "pi-1" ||
+		e.Service != nil {
 		t.Errorf("got %+v, %v", e, err)
 	}
 	p.err = errors.New("no service \"x\"")
 	if _, err := c.ExplainService(t.Context(), "x"); err == nil || err.Error() != p.err.Error() {
 		t.Errorf("got %v", err)
 	}
-	if diff := cmp.Diff([]string{"explain service web", "explain node pi-1", "explain service x"}, p.calls); diff != "" {
+	if diff := cmp.Diff([]string{"explain service web", "explain node pi-1", "explain service x"},
+		p.calls); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -260,7 +280,9 @@ func TestErrorsArriveAsTheyWereSaid(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	p.err = fmt.Errorf("%w: it is at revision 8 now", otto.ErrConflict)
-	if _, err := c.Apply(t.Context(), otto.Wanted{Nodes: []otto.Node{{}}}, 7, false); !errors.Is(err, otto.ErrConflict) || !strings.Contains(err.Error(), "revision 8") {
+	if _, err := c.Apply(t.Context(), otto.Wanted{Nodes: []otto.Node{{}}}, 7,
+		false); !errors.Is(err, otto.ErrConflict) ||
+		!strings.Contains(err.Error(), "revision 8") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -283,7 +305,12 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		{"GET", "/v1/stop", "", http.StatusMethodNotAllowed},
 		{"GET", "/", "", http.StatusNotFound},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), tt.method, "http://otto"+tt.path, strings.NewReader(tt.body))
+		req, err := http.NewRequestWithContext(
+			t.Context(),
+			tt.method,
+			"http://otto"+tt.path,
+			strings.NewReader(tt.body),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -370,7 +397,8 @@ func TestEventsAreFollowed(t *testing.T) {
 
 func TestNobodyListens(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := NewClient(filepath.Join(dir, "control.sock"), "").Cluster(t.Context()); !errors.Is(err, ErrNotRunning) {
+	if _, err := NewClient(filepath.Join(dir, "control.sock"),
+		"").Cluster(t.Context()); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("no socket: %v", err)
 	}
 	left := filepath.Join(dir, "left.sock") // by a process that was killed
@@ -474,7 +502,8 @@ func TestSocketOfAnotherUserIsNotAsked(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewClient(socket, "me").Cluster(t.Context()); err == nil || !strings.Contains(err.Error(), "others may write") {
+	if _, err := NewClient(socket, "me").Cluster(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "others may write") {
 		t.Errorf("it is asked: %v", err)
 	}
 }

@@ -79,7 +79,9 @@ func (c *Client) Watch(ctx context.Context, f func(*otto.Cluster) bool) error {
 }
 
 // Apply replaces what is wanted and returns the changes; see Plane.
-func (c *Client) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bool) (changes []otto.Change, err error) {
+func (c *Client) Apply(ctx context.Context, w otto.Wanted, base uint64,
+	dryRun bool,
+) (changes []otto.Change, err error) {
 	path := fmt.Sprintf("/v1/wanted?base=%d", base)
 	if dryRun {
 		path += "&dry"
@@ -109,7 +111,8 @@ func (c *Client) AcceptData(ctx context.Context, service string) error {
 
 // AdoptVolume makes a volume of a node the cluster's, whoever made it.
 func (c *Client) AdoptVolume(ctx context.Context, node, volume string) error {
-	return c.do(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/volumes/"+url.PathEscape(volume)+"/adopt", nil, nil)
+	return c.do(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/volumes/"+url.PathEscape(volume)+"/adopt",
+		nil, nil)
 }
 
 // Stop stops all services and agents.

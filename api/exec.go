@@ -34,7 +34,8 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer client.Close()
-	if _, err := fmt.Fprintf(client, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", execProtocol); err != nil {
+	if _, err := fmt.Fprintf(client, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n",
+		execProtocol); err != nil {
 		return
 	}
 	go func() { // it ends with the client's connection, which is closed below
@@ -50,7 +51,8 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 // Exec starts a command in a container. The connection, which shell.Attach takes, ends
 // when it is closed or the control plane ends.
 func (c *Client) Exec(ctx context.Context, q shell.Query) (io.ReadWriteCloser, error) {
-	resp, err := c.send(context.WithoutCancel(ctx), http.MethodPost, "/v1/exec", q, "Connection", "Upgrade", "Upgrade", execProtocol)
+	resp, err := c.send(context.WithoutCancel(ctx), http.MethodPost, "/v1/exec", q, "Connection", "Upgrade", "Upgrade",
+		execProtocol)
 	if err != nil {
 		return nil, err
 	}

@@ -49,10 +49,15 @@ func TestLogsEndWithTheirReader(t *testing.T) {
 	p.logs = []logs.Entry{{Text: "one"}}
 	c, _ := serve(t, p)
 	ctx, cancel := context.WithCancel(t.Context())
-	err := c.Logs(ctx, logs.Query{Name: "web", Filter: logs.Filter{Follow: true}}, func(logs.Entry) error { return nil }, func() error {
-		cancel()
-		return nil
-	})
+	err := c.Logs(
+		ctx,
+		logs.Query{Name: "web", Filter: logs.Filter{Follow: true}},
+		func(logs.Entry) error { return nil },
+		func() error {
+			cancel()
+			return nil
+		},
+	)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}

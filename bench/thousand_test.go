@@ -83,7 +83,8 @@ func BenchmarkThousandNodes(b *testing.B) {
 		b.ReportMetric(peak(b, pid), "peak-MB")
 		b.ReportMetric(up.Seconds(), "start-s")
 		b.ReportMetric(0, "ns/op")
-		if a := p.ask(b); a.Ready != thousandNodes || a.Up != thousandServices*thousandNodes || a.Fresh != a.Up || a.Judged < a.Up {
+		if a := p.ask(b); a.Ready != thousandNodes || a.Up != thousandServices*thousandNodes || a.Fresh != a.Up ||
+			a.Judged < a.Up {
 			b.Fatalf("at the end: %+v", a)
 		}
 		p.stop(b)
@@ -179,10 +180,18 @@ func newPlane(ctx context.Context, dir string, say chan<- line) (*control.Plane,
 		Dir: filepath.Join(dir, "store"), Listen: "127.0.0.1:0", MaxNodes: thousandNodes, Log: log,
 		Authorize: func(l broker.Login) (broker.Permissions, bool) {
 			if l.Username == user {
-				return broker.Permissions{Publish: []string{wire.Root + "/#"}, ReadAll: true, Class: broker.Control}, l.Password == password
+				return broker.Permissions{
+					Publish: []string{wire.Root + "/#"},
+					ReadAll: true,
+					Class:   broker.Control,
+				}, l.Password == password
 			}
 			publish, subscribe := wire.NodePermissions(l.Username)
-			return broker.Permissions{Publish: publish, Subscribe: subscribe, Class: broker.Node}, plane.Authorize(l.Username, l.Password, l.Key)
+			return broker.Permissions{
+				Publish:   publish,
+				Subscribe: subscribe,
+				Class:     broker.Node,
+			}, plane.Authorize(l.Username, l.Password, l.Key)
 		},
 	})
 	if err != nil {
@@ -202,8 +211,15 @@ func newPlane(ctx context.Context, dir string, say chan<- line) (*control.Plane,
 	}
 	conn := &lateConn{}
 	plane, err = control.New(ctx, control.Options{
-		Name: "bench", Version: "bench", Store: kept, Create: true, Conn: conn, Reach: reach{say}, Journal: events, Log: log,
-		Broker: control.Broker{Addresses: []string{served.Addr()}, Description: served.Addr()},
+		Name:    "bench",
+		Version: "bench",
+		Store:   kept,
+		Create:  true,
+		Conn:    conn,
+		Reach:   reach{say},
+		Journal: events,
+		Log:     log,
+		Broker:  control.Broker{Addresses: []string{served.Addr()}, Description: served.Addr()},
 	})
 	if err != nil {
 		return nil, nil, err
@@ -275,21 +291,46 @@ func standing(c *otto.Cluster) *answer {
 func thousand() otto.Wanted {
 	below := func(metric, aggregate string, over time.Duration, action string) otto.Requirement {
 		return otto.Requirement{
-			Metric: metric, Aggregate: aggregate, Over: over, Operator: "<", Limit: 80, Clear: 72, Unit: otto.UnitPercent,
-			For: 30 * time.Second, Severity: otto.SeverityWarning, Action: action,
+			Metric:    metric,
+			Aggregate: aggregate,
+			Over:      over,
+			Operator:  "<",
+			Limit:     80,
+			Clear:     72,
+			Unit:      otto.UnitPercent,
+			For:       30 * time.Second,
+			Severity:  otto.SeverityWarning,
+			Action:    action,
 		}
 	}
-	w := otto.Wanted{Interval: time.Second, Health: otto.Health{Heartbeat: time.Second}, Requirements: []otto.Requirement{
-		below("node.cpu", "avg", 30*time.Second, otto.ActionMigrate),
-		below("cpu", "p95", 30*time.Second, otto.ActionMigrate), below("memory", otto.AggregateLast, 0, otto.ActionEvent),
-	}}
+	w := otto.Wanted{
+		Interval: time.Second,
+		Health:   otto.Health{Heartbeat: time.Second},
+		Requirements: []otto.Requirement{
+			below("node.cpu", "avg", 30*time.Second, otto.ActionMigrate),
+			below("cpu", "p95", 30*time.Second, otto.ActionMigrate),
+			below("memory", otto.AggregateLast, 0, otto.ActionEvent),
+		},
+	}
 	for i := range thousandNodes {
-		w.Nodes = append(w.Nodes, otto.Node{ID: fmt.Sprintf("n%d", i), Host: fmt.Sprintf("n%d.invalid", i), DockerURL: "unix:///var/run/docker.sock"})
+		w.Nodes = append(
+			w.Nodes,
+			otto.Node{
+				ID:        fmt.Sprintf("n%d", i),
+				Host:      fmt.Sprintf("n%d.invalid", i),
+				DockerURL: "unix:///var/run/docker.sock",
+			},
+		)
 	}
 	for i := range thousandServices {
 		w.Services = append(w.Services, otto.Service{
-			Name: fmt.Sprintf("s%d", i), Mode: otto.ModeGlobal,
-			Spec: otto.ContainerSpec{Image: "registry/app:1", Environment: map[string]string{"MODE": "edge"}, Ports: []otto.Port{{Container: 80, Protocol: "tcp"}}},
+			Name: fmt.Sprintf("s%d", i),
+			Mode: otto.ModeGlobal,
+			Spec: otto.ContainerSpec{
+				Image:       "registry/app:1",
+				Environment: map[string]string{"MODE": "edge"},
+				Ports:       []otto.Port{{Container: 80, Protocol: "tcp"}},
+			},
 		})
 	}
 	return w

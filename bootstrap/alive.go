@@ -207,7 +207,12 @@ func (f *Fleet) awaitWord(ctx context.Context, node otto.Node) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w", node.ID, ctx.Err())
 	case <-t.C:
-		return fmt.Errorf("%s accepts connections at %s and says nothing for %s: does the machine hang? If it does, restart it", node.ID, c.hop.addr(), within)
+		return fmt.Errorf(
+			"%s accepts connections at %s and says nothing for %s: does the machine hang? If it does, restart it",
+			node.ID,
+			c.hop.addr(),
+			within,
+		)
 	}
 	return nil
 }
@@ -235,7 +240,11 @@ func (c *contact) ask(ctx context.Context) otto.Sign {
 	case closed(c.spoke):
 		return otto.Sign{Reply: otto.ReplyProgram, Why: "its SSH server answers", Free: true}
 	case closed(c.accepted):
-		return otto.Sign{Reply: otto.ReplyKernel, Why: c.hop.addr() + " accepts connections and says nothing", Free: true}
+		return otto.Sign{
+			Reply: otto.ReplyKernel,
+			Why:   c.hop.addr() + " accepts connections and says nothing",
+			Free:  true,
+		}
 	}
 	return otto.Sign{Why: c.hop.addr() + " does not answer"}
 }
@@ -265,7 +274,10 @@ func (c *contact) last() otto.Sign {
 	case closed(c.spoke):
 		return otto.Sign{Reply: otto.ReplyProgram, Why: "its SSH server answers"}
 	case closed(c.accepted) && errors.Is(err, io.EOF):
-		return otto.Sign{Reply: otto.ReplyProgram, Why: fmt.Sprintf("its SSH server at %s closes connections at once", c.hop.addr())}
+		return otto.Sign{
+			Reply: otto.ReplyProgram,
+			Why:   fmt.Sprintf("its SSH server at %s closes connections at once", c.hop.addr()),
+		}
 	case knock.Refused(err), closed(c.accepted) && errors.Is(err, syscall.ECONNRESET),
 		errors.As(err, &refused) && strings.Contains(refused.Message, "refused"): // by what a jump host says
 		return otto.Sign{Reply: otto.ReplyKernel, Why: c.hop.addr() + " refuses connections", Free: true}

@@ -44,7 +44,8 @@ func TestFrozenServerIsAskedOverOneConnection(t *testing.T) {
 	if s := asks(t, f, m.node); !s.Free {
 		t.Errorf("working: %+v", s)
 	}
-	if n := strings.Count(m.log.String(), "Connection from") - 1; n != 1 { // one is of the test, which waited for it to listen
+	if n := strings.Count(m.log.String(),
+		"Connection from") - 1; n != 1 { // one is of the test, which waited for it to listen
 		t.Errorf("%d connections:\n%s", n, m.log.String())
 	}
 	if h, err := f.connect(t.Context(), m.node); err != nil {
@@ -98,7 +99,8 @@ func TestContactThatBreaksIsMadeAnew(t *testing.T) {
 	node := otto.Node{ID: "cabled", Host: "cabled"}
 	f := w.fleet()
 	for range 3 {
-		eventually(t, "it answers", func() bool { s := asks(t, f, node); return s.Reply == otto.ReplyProgram && s.Free })
+		eventually(t, "it answers",
+			func() bool { s := asks(t, f, node); return s.Reply == otto.ReplyProgram && s.Free })
 		c.cut()
 	}
 	frozen := w.machine("frozen")
@@ -161,7 +163,8 @@ func TestStoppedAgentIsReplaced(t *testing.T) {
 			<-wait.Done()
 			return errors.New("it has not reported")
 		}
-		_, err = f.Ensure(t.Context(), m.node, enrolment(m.node.ID, broker), 0, bringing(func(s string) { steps = append(steps, s) }, verify))
+		_, err = f.Ensure(t.Context(), m.node, enrolment(m.node.ID, broker), 0,
+			bringing(func(s string) { steps = append(steps, s) }, verify))
 		return steps, err
 	}
 	for _, state := range []string{"T", "S"} {
@@ -171,7 +174,8 @@ func TestStoppedAgentIsReplaced(t *testing.T) {
 			}
 		}
 		steps, err := ensure()
-		if said := strings.Join(steps, "; "); err != nil || !strings.Contains(said, otto.StepReplace+" (pid "+strconv.Itoa(before)+", state "+state+")") {
+		if said := strings.Join(steps, "; "); err != nil ||
+			!strings.Contains(said, otto.StepReplace+" (pid "+strconv.Itoa(before)+", state "+state+")") {
 			t.Errorf("%s: %v, %s", state, err, said)
 		}
 		before = m.state(t).Pid
@@ -191,7 +195,8 @@ func TestAgentThatCannotBeStartedAnewIsNotStuck(t *testing.T) {
 	silent := func(context.Context) error { return errors.New("it has not reported") }
 	var steps []string
 	for range 2 {
-		_, err := f.Ensure(t.Context(), m.node, enrolment(m.node.ID, broker), 0, bringing(func(s string) { steps = append(steps, s) }, silent))
+		_, err := f.Ensure(t.Context(), m.node, enrolment(m.node.ID, broker), 0,
+			bringing(func(s string) { steps = append(steps, s) }, silent))
 		if err == nil || errors.Is(err, otto.ErrStuck) || !strings.Contains(err.Error(), "it has not reported") {
 			t.Errorf("%v", err)
 		}

@@ -64,26 +64,40 @@ func decide(r request, f facts, now time.Time) verdict {
 	case f.noexec != "":
 		problem("%s", f.cannotRun(id))
 	case install && !f.writable:
-		problem("user %s cannot write to the home directory %s on %s: is its file system mounted read-only? Try `mount -o remount,rw` there", f.user, f.home, id)
+		problem(
+			"user %s cannot write to the home directory %s on %s: is its file system mounted read-only? Try `mount -o remount,rw` there",
+			f.user,
+			f.home,
+			id,
+		)
 	case v.upload && f.diskFree >= 0 && f.diskFree < r.agent.Size+spareDisk:
-		problem("the disk of %s is full: %s free in %s, the agent needs %s", id, megabytes(f.diskFree), f.home, megabytes(r.agent.Size+spareDisk))
+		problem("the disk of %s is full: %s free in %s, the agent needs %s", id, megabytes(f.diskFree), f.home,
+			megabytes(r.agent.Size+spareDisk))
 	}
-	if err := f.notOurs(r.node, r.enrolment.ClusterID); err != nil && !(r.takeOver && f.ofCluster(r.enrolment.ClusterID)) {
+	if err := f.notOurs(r.node, r.enrolment.ClusterID); err != nil &&
+		!(r.takeOver && f.ofCluster(r.enrolment.ClusterID)) {
 		problem("%s", err)
 	}
 	if p := f.otherUser(r.node); p != "" {
 		problem("%s", p)
 	}
 	if off := f.clock.Sub(now).Abs(); off > clockTolerance {
-		v.warnings = append(v.warnings, fmt.Sprintf("its clock differs by %s: run `timedatectl set-ntp true` there", off.Round(time.Second)))
+		v.warnings = append(v.warnings,
+			fmt.Sprintf("its clock differs by %s: run `timedatectl set-ntp true` there", off.Round(time.Second)))
 	}
 	return v
 }
 
 // cannotRun says why no program of the user's home directory runs, and where else it may be.
 func (f facts) cannotRun(id string) string {
-	return fmt.Sprintf("no program can be run in %s on %s, as %s is mounted noexec: run `sudo mount -o remount,exec %[3]s` there, or have the agent elsewhere: "+
-		"`sudo install -d -o %s /opt/otto && mkdir -p ~/.local/share && ln -s /opt/otto ~/.local/share/otto`", f.home, id, f.noexec, f.user)
+	return fmt.Sprintf(
+		"no program can be run in %s on %s, as %s is mounted noexec: run `sudo mount -o remount,exec %[3]s` there, or have the agent elsewhere: "+
+			"`sudo install -d -o %s /opt/otto && mkdir -p ~/.local/share && ln -s /opt/otto ~/.local/share/otto`",
+		f.home,
+		id,
+		f.noexec,
+		f.user,
+	)
 }
 
 // architecture is the agent's GOARCH for a host, empty if there is none.
@@ -108,11 +122,17 @@ func engineProblem(node otto.Node, f facts) string {
 	case socket == "" || f.socket == socketWritable:
 		return ""
 	case f.socket == socketPresent:
-		return fmt.Sprintf("user %s may not use %s on %s: run `sudo usermod -aG docker %s` there and log in again", f.user, socket, node.ID, f.user)
+		return fmt.Sprintf("user %s may not use %s on %s: run `sudo usermod -aG docker %s` there and log in again",
+			f.user, socket, node.ID, f.user)
 	case f.engine:
-		return fmt.Sprintf("the container engine on %s does not run (there is no %s): run `sudo systemctl start docker` there", node.ID, socket)
+		return fmt.Sprintf(
+			"the container engine on %s does not run (there is no %s): run `sudo systemctl start docker` there",
+			node.ID,
+			socket,
+		)
 	}
-	return fmt.Sprintf("no container engine on %s (there is no %s): run `sudo apt-get install docker.io` there", node.ID, socket)
+	return fmt.Sprintf("no container engine on %s (there is no %s): run `sudo apt-get install docker.io` there",
+		node.ID, socket)
 }
 
 // brokers orders the addresses of the broker: those that the node can reach go

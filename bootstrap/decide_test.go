@@ -22,8 +22,17 @@ var testAgent = Binary{Hash: "0123456789abcdef", Size: 8 << 20}
 
 func bareHost() facts {
 	return facts{
-		kernel: "Linux", machine: "aarch64", bits: 64, user: "pi", home: "/home/pi", dir: "/home/pi/.local/share/otto/home",
-		writable: true, diskFree: 1 << 30, clock: time.Unix(1000, 0), socket: socketWritable, agents: map[string]int64{},
+		kernel:   "Linux",
+		machine:  "aarch64",
+		bits:     64,
+		user:     "pi",
+		home:     "/home/pi",
+		dir:      "/home/pi/.local/share/otto/home",
+		writable: true,
+		diskFree: 1 << 30,
+		clock:    time.Unix(1000, 0),
+		socket:   socketWritable,
+		agents:   map[string]int64{},
 	}
 }
 
@@ -100,7 +109,16 @@ func TestDecide(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := bareHost()
 			tt.change(&f)
-			r := request{node: otto.Node{ID: "rpi-01", Host: "rpi-01.lan", User: "pi", DockerURL: "unix:///var/run/docker.sock"}, enrolment: enrolment("rpi-01", "b:1883"), agent: testAgent}
+			r := request{
+				node: otto.Node{
+					ID:        "rpi-01",
+					Host:      "rpi-01.lan",
+					User:      "pi",
+					DockerURL: "unix:///var/run/docker.sock",
+				},
+				enrolment: enrolment("rpi-01", "b:1883"),
+				agent:     testAgent,
+			}
 			if diff := cmp.Diff(tt.want, decide(r, f, time.Unix(1000, 0)), cmp.AllowUnexported(verdict{})); diff != "" {
 				t.Error(diff)
 			}
@@ -180,10 +198,19 @@ func TestProbeInEveryShell(t *testing.T) {
 			}
 			got := parseFacts(string(out))
 			if got.kernel != "Linux" || got.bits != 32<<(^uint(0)>>63) || got.diskFree <= 0 || time.Since(got.clock).Abs() > time.Minute || got.user == "" ||
-				got.hostname == "" || got.cpus < 1 || got.memory < 1<<20 {
+				got.hostname == "" ||
+				got.cpus < 1 ||
+				got.memory < 1<<20 {
 				t.Errorf("facts %+v", got)
 			}
-			want := facts{home: m.home, dir: m.nodeDir(), writable: true, client: "10.0.0.1", agents: map[string]int64{testAgent.Hash: 0}, enrolment: "{\n}"}
+			want := facts{
+				home:      m.home,
+				dir:       m.nodeDir(),
+				writable:  true,
+				client:    "10.0.0.1",
+				agents:    map[string]int64{testAgent.Hash: 0},
+				enrolment: "{\n}",
+			}
 			got.hostname, got.cpus, got.memory = "", 0, 0
 			got.kernel, got.machine, got.bits, got.user, got.diskFree, got.clock, got.engine = "", "", 0, "", 0, time.Time{}, false
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(facts{}, claim{}, otherAgent{})); diff != "" {
@@ -235,7 +262,9 @@ func TestBuildWithoutAgentsSaysSo(t *testing.T) {
 }
 
 func FuzzFacts(f *testing.F) {
-	f.Add("Welcome to your Pi!\nkernel=Linux\nagent=abc 12\nrunning=/x/agents/abc/otto-agent (deleted)\nenrolment={\n}\n")
+	f.Add(
+		"Welcome to your Pi!\nkernel=Linux\nagent=abc 12\nrunning=/x/agents/abc/otto-agent (deleted)\nenrolment={\n}\n",
+	)
 	f.Add("disk_kb=99999999999999999999\nclock=-1\nbits=x")
 	f.Fuzz(func(t *testing.T, s string) {
 		got := parseFacts(s)

@@ -77,8 +77,14 @@ func (k hostKeys) check(address string, remote net.Addr, key ssh.PublicKey) erro
 			errUnknownKey, k.hop.name, ssh.FingerprintSHA256(key))
 	case errors.As(err, &mismatch):
 		if other := k.holder(remote, key); other != "" {
-			return otherKeyError{fmt.Errorf("the host key of %s (%s) is that of %s: have the two swapped their addresses? Correct their hosts in otto.yaml, or give each its address back",
-				k.hop.name, k.hop.addr(), other)}
+			return otherKeyError{
+				fmt.Errorf(
+					"the host key of %s (%s) is that of %s: have the two swapped their addresses? Correct their hosts in otto.yaml, or give each its address back",
+					k.hop.name,
+					k.hop.addr(),
+					other,
+				),
+			}
 		}
 		return k.changed(mismatch.Want, ssh.FingerprintSHA256(key))
 	}
@@ -97,8 +103,17 @@ func (k hostKeys) holder(remote net.Addr, key ssh.PublicKey) string {
 
 func (k hostKeys) changed(want []xknownhosts.KnownKey, got string) error {
 	slices.SortFunc(want, func(a, b xknownhosts.KnownKey) int { return a.Line - b.Line })
-	return otherKeyError{fmt.Errorf("the host key of %s has CHANGED: %s is not the one in %s:%d. If that machine was installed anew, run `ssh-keygen -f %s -R %s`; if not, somebody may be in between",
-		k.hop.name, got, want[0].Filename, want[0].Line, want[0].Filename, knownhosts.Normalize(k.hop.addr()))}
+	return otherKeyError{
+		fmt.Errorf(
+			"the host key of %s has CHANGED: %s is not the one in %s:%d. If that machine was installed anew, run `ssh-keygen -f %s -R %s`; if not, somebody may be in between",
+			k.hop.name,
+			got,
+			want[0].Filename,
+			want[0].Line,
+			want[0].Filename,
+			knownhosts.Normalize(k.hop.addr()),
+		),
+	}
 }
 
 // accept adds a key to the user's known_hosts.
@@ -131,7 +146,9 @@ func (k hostKeys) accept(key ssh.PublicKey) error {
 // and asks about those that are not known, one after the other. What is accepted
 // is added to known_hosts. A changed key, a refusal to accept one, or an error of
 // ask is an error; a node that cannot be reached is not, as others go on without it.
-func (f *Fleet) Trust(ctx context.Context, nodes []otto.Node, ask func(node otto.Node, fingerprint string) (bool, error)) error {
+func (f *Fleet) Trust(ctx context.Context, nodes []otto.Node,
+	ask func(node otto.Node, fingerprint string) (bool, error),
+) error {
 	config, err := f.sshConfig()
 	if err != nil {
 		return err
@@ -172,7 +189,9 @@ func level(routes [][]hop, depth int) [][]hop {
 	return out
 }
 
-func (f *Fleet) trustLevel(ctx context.Context, routes [][]hop, nodes []otto.Node, ask func(otto.Node, string) (bool, error)) error {
+func (f *Fleet) trustLevel(ctx context.Context, routes [][]hop, nodes []otto.Node,
+	ask func(otto.Node, string) (bool, error),
+) error {
 	keys := make([]ssh.PublicKey, len(routes))
 	errs := make([]error, len(routes))
 	var group errgroup.Group

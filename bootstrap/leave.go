@@ -60,7 +60,9 @@ func (f *Fleet) Uninstall(ctx context.Context, node otto.Node, by wire.Authority
 }
 
 // change connects to a node for something that changes it, and refuses what is not by's.
-func (f *Fleet) change(ctx context.Context, node otto.Node, by wire.Authority, within time.Duration, do func(context.Context, host, facts) error) error {
+func (f *Fleet) change(ctx context.Context, node otto.Node, by wire.Authority, within time.Duration,
+	do func(context.Context, host, facts) error,
+) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	return f.look(ctx, node, by.Cluster, func(h host, found facts) error {

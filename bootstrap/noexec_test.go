@@ -30,10 +30,15 @@ func TestHomeWithoutPrograms(t *testing.T) {
 	f := w.fleet()
 	node := otto.Node{ID: "pi", Host: "localhost", DockerURL: "tcp://127.0.0.1:1"}
 	_, err := f.Ensure(t.Context(), node, enrolment("pi", "127.0.0.1:1"), 0, bringing(func(string) {}, nil))
-	wantError(t, err, "no program can be run in "+home+" on pi", "mounted noexec: run `sudo mount -o remount,exec "+home+"` there, or have the agent elsewhere:", "ln -s /opt/otto")
+	wantError(t, err, "no program can be run in "+home+" on pi",
+		"mounted noexec: run `sudo mount -o remount,exec "+home+"` there, or have the agent elsewhere:",
+		"ln -s /opt/otto")
 	// A former build has left its agent there before it found out.
 	dir := filepath.Join(home, ".local/share/otto", cluster, "agents", testAgent.Hash)
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, agentName), []byte("#!/bin/sh\n"), 0o700)); err != nil { //nolint:gosec // a program
+	if err := errors.Join(
+		os.MkdirAll(dir, 0o700),
+		os.WriteFile(filepath.Join(dir, agentName), []byte("#!/bin/sh\n"), 0o700),
+	); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
 	if err := errors.Join(f.Stop(t.Context(), node, us), f.Uninstall(t.Context(), node, us, true)); err != nil {

@@ -55,10 +55,19 @@ func (f facts) notOurs(node otto.Node, clusterID string) error {
 	case is == (claim{}):
 		return nil
 	case is.clusterID != clusterID:
-		return fmt.Errorf("%s belongs to another cluster named %s (id %s): give this one another name, or if it is that one and its .otto is lost, run `otto cluster restore --from %s`",
-			node.ID, cluster, is.clusterID, SSHTarget(node))
+		return fmt.Errorf(
+			"%s belongs to another cluster named %s (id %s): give this one another name, or if it is that one and its .otto is lost, run `otto cluster restore --from %s`",
+			node.ID,
+			cluster,
+			is.clusterID,
+			SSHTarget(node),
+		)
 	case is.node != node.ID:
-		return fmt.Errorf("%s is the node %s of this cluster already: list each machine once; after a change of the id take %[2]s out first", node.ID, is.node)
+		return fmt.Errorf(
+			"%s is the node %s of this cluster already: list each machine once; after a change of the id take %[2]s out first",
+			node.ID,
+			is.node,
+		)
 	}
 	return nil
 }
@@ -71,7 +80,8 @@ func (f facts) stranger(node otto.Node, a wire.Authority) error {
 	}
 	is, _ := f.owner()
 	if is == (claim{}) && (f.enrolment != "" || f.running != "") {
-		return fmt.Errorf("%s has an agent in %s, and nothing there says of which cluster: it is left alone", node.ID, f.dir)
+		return fmt.Errorf("%s has an agent in %s, and nothing there says of which cluster: it is left alone", node.ID,
+			f.dir)
 	}
 	return nil
 }
@@ -99,8 +109,12 @@ func newer(ctx context.Context, h host, node otto.Node, found facts, a wire.Auth
 		if err != nil || a.Obeys(w) {
 			return nil //nolint:nilerr // a build that wrote none
 		}
-		return fmt.Errorf("%s obeys a newer control plane of this cluster (epoch %d, here %d): this one has been replaced; run the command where that one is, or `otto cluster start --take-over` here first",
-			node.ID, w.Epoch, a.Epoch)
+		return fmt.Errorf(
+			"%s obeys a newer control plane of this cluster (epoch %d, here %d): this one has been replaced; run the command where that one is, or `otto cluster start --take-over` here first",
+			node.ID,
+			w.Epoch,
+			a.Epoch,
+		)
 	}
 	return nil
 }
@@ -115,7 +129,8 @@ func (in *install) claim(ctx context.Context) error {
 	if in.found.claim == mine {
 		return nil
 	}
-	if in.found.claim != (claim{}) && (in.takeOver || in.found.enrolment != "") { // agent.json, which is ours, counts more
+	if in.found.claim != (claim{}) &&
+		(in.takeOver || in.found.enrolment != "") { // agent.json, which is ours, counts more
 		return in.host.put(ctx, path.Join(in.found.dir, ownerFile), 0o600, strings.NewReader(mine.String()+"\n"))
 	}
 	out, err := in.host.run(ctx, claimScript, in.found.dir, mine.String())
@@ -152,8 +167,13 @@ func SSHTarget(n otto.Node) string {
 func (f facts) otherUser(node otto.Node) string {
 	for _, o := range f.others {
 		if path.Base(o.dir) == path.Base(f.dir) && o.dir != f.dir {
-			return fmt.Sprintf("%s has an agent of a cluster named %s of another user already, in %s (pid %d): one machine is one node of one user; take it out there first, with `otto node rm` or `otto cluster uninstall`",
-				node.ID, path.Base(f.dir), o.dir, o.pid)
+			return fmt.Sprintf(
+				"%s has an agent of a cluster named %s of another user already, in %s (pid %d): one machine is one node of one user; take it out there first, with `otto node rm` or `otto cluster uninstall`",
+				node.ID,
+				path.Base(f.dir),
+				o.dir,
+				o.pid,
+			)
 		}
 	}
 	return ""

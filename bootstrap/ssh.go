@@ -99,7 +99,8 @@ func (f *Fleet) dial(ctx context.Context, route []hop, inspect func(hostKeys) ss
 	return r, nil
 }
 
-func (f *Fleet) dialHop(ctx context.Context, via *remote, h hop, inspect func(hostKeys) ssh.HostKeyCallback) (*remote, error) {
+func (f *Fleet) dialHop(ctx context.Context, via *remote, h hop,
+	inspect func(hostKeys) ssh.HostKeyCallback) (*remote, error) {
 	conn, err := f.dialTCP(ctx, via, h)
 	if err != nil {
 		return nil, err
@@ -112,7 +113,8 @@ func (f *Fleet) dialHop(ctx context.Context, via *remote, h hop, inspect func(ho
 }
 
 // login logs in at a server over a connection, which it closes if that fails.
-func (f *Fleet) login(ctx context.Context, conn net.Conn, h hop, inspect func(hostKeys) ssh.HostKeyCallback) (*ssh.Client, error) {
+func (f *Fleet) login(ctx context.Context, conn net.Conn, h hop,
+	inspect func(hostKeys) ssh.HostKeyCallback) (*ssh.Client, error) {
 	keys, err := f.hostKeys(h)
 	if err != nil {
 		conn.Close()
@@ -149,12 +151,19 @@ func (f *Fleet) login(ctx context.Context, conn net.Conn, h hop, inspect func(ho
 	case badKey != nil:
 		return nil, badKey
 	case errors.As(err, &noCommon):
-		err = fmt.Errorf("%s (%s) has no key or cipher that fits: if its host key has changed, run `ssh-keygen -R %s` after you made sure: %w", h.name, h.addr(), h.host, err)
+		err = fmt.Errorf(
+			"%s (%s) has no key or cipher that fits: if its host key has changed, run `ssh-keygen -R %s` after you made sure: %w",
+			h.name,
+			h.addr(),
+			h.host,
+			err,
+		)
 		if noCommon.What == "host key" {
 			err = otherKeyError{err}
 		}
 		return nil, err
-	case strings.Contains(err.Error(), "unable to authenticate"), strings.Contains(err.Error(), "Too many authentication failures"):
+	case strings.Contains(err.Error(), "unable to authenticate"),
+		strings.Contains(err.Error(), "Too many authentication failures"):
 		return nil, creds.refusal(h)
 	}
 	return nil, err
@@ -183,9 +192,18 @@ func (f *Fleet) dialTCP(ctx context.Context, via *remote, h hop) (net.Conn, erro
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%s refuses connections at %s: is an SSH server running there?", h.name, h.addr())
 	case dialCtx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, fmt.Errorf("%s cannot be reached at %s: no answer within %s; is it switched on and in this network?", h.name, h.addr(), within)
+		return nil, fmt.Errorf(
+			"%s cannot be reached at %s: no answer within %s; is it switched on and in this network?",
+			h.name,
+			h.addr(),
+			within,
+		)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return nil, fmt.Errorf("%s cannot be reached at %s: nothing has that address; is it switched on and in this network?", h.name, h.addr())
+		return nil, fmt.Errorf(
+			"%s cannot be reached at %s: nothing has that address; is it switched on and in this network?",
+			h.name,
+			h.addr(),
+		)
 	}
 	return nil, fmt.Errorf("%s cannot be reached at %s: %w", h.name, h.addr(), err)
 }
@@ -207,7 +225,8 @@ func (f *Fleet) handshake(ctx context.Context, conn net.Conn, h hop, config *ssh
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("%s: %w", h.name, ctx.Err())
 	}
-	return nil, fmt.Errorf("%s accepts connections at %s but does not speak SSH within %s: is that its SSH port?", h.name, h.addr(), within)
+	return nil, fmt.Errorf("%s accepts connections at %s but does not speak SSH within %s: is that its SSH port?",
+		h.name, h.addr(), within)
 }
 
 func newRemote(client *ssh.Client, via *remote) *remote {

@@ -230,9 +230,14 @@ func (w *world) stranger(id string, options ...string) machine {
 		w.t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(m.addr)
-	config := fmt.Sprintf("ListenAddress 127.0.0.1\nPort %s\nHostKey %s/hostkey\nAuthorizedKeysFile %[2]s/authorized_keys\n"+
-		"LogLevel VERBOSE\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\nSubsystem sftp internal-sftp\nSetEnv \"HOME=%s\"\n%s\n",
-		port, dir, m.home, strings.Join(options, "\n"))
+	config := fmt.Sprintf(
+		"ListenAddress 127.0.0.1\nPort %s\nHostKey %s/hostkey\nAuthorizedKeysFile %[2]s/authorized_keys\n"+
+			"LogLevel VERBOSE\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\nSubsystem sftp internal-sftp\nSetEnv \"HOME=%s\"\n%s\n",
+		port,
+		dir,
+		m.home,
+		strings.Join(options, "\n"),
+	)
 	if err := os.WriteFile(filepath.Join(dir, "sshd_config"), []byte(config), 0o600); err != nil {
 		w.t.Fatal(err)
 	}

@@ -32,7 +32,9 @@ func (in *install) await(ctx context.Context, ran bool, verify func(context.Cont
 		in.fleet.setAnew(in.node.ID, 0)
 		return nil
 	}
-	if ctx.Err() != nil || !in.found.stopped() && (in.fleet.isAnew(in.node.ID, in.found.pid) || in.request.enrolment.Heartbeat > slowBeat) {
+	if ctx.Err() != nil ||
+		!in.found.stopped() &&
+			(in.fleet.isAnew(in.node.ID, in.found.pid) || in.request.enrolment.Heartbeat > slowBeat) {
 		return err
 	}
 	return in.replace(ctx, err, verify)
@@ -73,7 +75,8 @@ func (in *install) replace(ctx context.Context, cause error, verify func(context
 	}
 	switch {
 	case err != nil && probeErr == nil && after.pid == now.pid && after.waits():
-		return fmt.Errorf("%w (%s, which waits for a disk or a driver): restart the machine: %w", otto.ErrStuck, after.process(), err)
+		return fmt.Errorf("%w (%s, which waits for a disk or a driver): restart the machine: %w", otto.ErrStuck,
+			after.process(), err)
 	case err != nil:
 		return fmt.Errorf("%w; it could not be started anew: %w", cause, err)
 	}

@@ -36,7 +36,8 @@ func TestUnknownHostKeyIsAskedForOnce(t *testing.T) {
 		w.config("HashKnownHosts %s\n", hash)
 		f := w.fleet()
 		_, err := ensure(t, f, m, newBroker(t), nil)
-		wantError(t, err, "unknown host key of rpi-01 ("+ssh.FingerprintSHA256(m.key)+")", "otto cluster start", "--accept-new-host-keys")
+		wantError(t, err, "unknown host key of rpi-01 ("+ssh.FingerprintSHA256(m.key)+")", "otto cluster start",
+			"--accept-new-host-keys")
 		if left := listing(t, m.home); len(left) != 1 {
 			t.Errorf("left behind: %v", left)
 		}
@@ -64,7 +65,8 @@ func TestHostKeyThatIsNotAcceptedIsNotRemembered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	m := w.stranger("rpi-01")
-	err := w.fleet().Trust(t.Context(), []otto.Node{m.node}, func(otto.Node, string) (bool, error) { return false, nil })
+	err := w.fleet().Trust(t.Context(), []otto.Node{m.node},
+		func(otto.Node, string) (bool, error) { return false, nil })
 	wantError(t, err, "the host key of rpi-01 was not accepted")
 	if got := w.knownHosts(); got != "" {
 		t.Errorf("known_hosts is %q", got)
@@ -77,7 +79,13 @@ func TestChangedHostKeyIsAHardError(t *testing.T) {
 	m := w.stranger("rpi-01")
 	w.know("127.0.0.1:1", m.key)
 	w.know(m.addr, w.key)
-	want := []string{"host key of rpi-01 has CHANGED", ssh.FingerprintSHA256(m.key), w.opts.KnownHosts[0] + ":2", "ssh-keygen -f", m.addr[strings.Index(m.addr, ":"):]}
+	want := []string{
+		"host key of rpi-01 has CHANGED",
+		ssh.FingerprintSHA256(m.key),
+		w.opts.KnownHosts[0] + ":2",
+		"ssh-keygen -f",
+		m.addr[strings.Index(m.addr, ":"):],
+	}
 	f := w.fleet()
 	wantError(t, f.Trust(t.Context(), []otto.Node{m.node}, never(t)), want...)
 	_, err := ensure(t, f, m, newBroker(t), nil)
@@ -95,7 +103,8 @@ func TestSwappedAddressesAreNamed(t *testing.T) {
 	w.know(one.addr, three.key)
 	w.know(three.addr, one.key)
 	f := w.fleet()
-	wantError(t, f.Trust(t.Context(), []otto.Node{one.node, three.node}, never(t)), "host key of pi-1 (", ") is that of pi-3: have the two swapped their addresses?")
+	wantError(t, f.Trust(t.Context(), []otto.Node{one.node, three.node}, never(t)), "host key of pi-1 (",
+		") is that of pi-3: have the two swapped their addresses?")
 	again := w.fleet() // a control plane that goes from node to node
 	_, err := ensure(t, again, one, newBroker(t), nil)
 	wantError(t, err, "host key of pi-1 has CHANGED")
@@ -247,7 +256,9 @@ func TestRouteIsWhatSSHWouldTake(t *testing.T) {
 		t.Skip("LEFT OUT: there is no ssh here to compare with")
 	}
 	w := newWorld(t)
-	w.config("Host pi\n  HostName %%h.lan\n  User lolo\n  Port 2222\n  ProxyJump me@gate:2200,inner\nHost gate\n  HostName 10.0.0.1\nHost *\n  User other\n")
+	w.config(
+		"Host pi\n  HostName %%h.lan\n  User lolo\n  Port 2222\n  ProxyJump me@gate:2200,inner\nHost gate\n  HostName 10.0.0.1\nHost *\n  User other\n",
+	)
 	config, err := w.fleet().sshConfig()
 	if err != nil {
 		t.Fatal(err)

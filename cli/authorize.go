@@ -37,12 +37,21 @@ func (a *authorizer) authorize(l broker.Login) (broker.Permissions, bool) {
 		return broker.Permissions{Publish: []string{wire.Root + "/#"}, ReadAll: true, Class: broker.Control},
 			!l.Plain && control.SecretEqual(a.password, l.Password)
 	case l.Username == "" && a.viewer == "" && a.local:
-		return broker.Permissions{Publish: a.plane.MetricTopics(), Subscribe: wire.MetricsFilters(), Class: broker.Person}, may
+		return broker.Permissions{
+			Publish:   a.plane.MetricTopics(),
+			Subscribe: wire.MetricsFilters(),
+			Class:     broker.Person,
+		}, may
 	case l.Username == "" && a.viewer == "":
 		return broker.Permissions{Subscribe: wire.MetricsFilters()}, may
 	case l.Username == a.viewer && l.Username != "":
-		return broker.Permissions{Publish: a.plane.MetricTopics(), Subscribe: wire.PublicFilters(), Class: broker.Person},
-			may && control.SecretEqual(a.viewerPassword, l.Password)
+		return broker.Permissions{
+				Publish:   a.plane.MetricTopics(),
+				Subscribe: wire.PublicFilters(),
+				Class:     broker.Person,
+			},
+			may &&
+				control.SecretEqual(a.viewerPassword, l.Password)
 	}
 	// A node of a former build still comes in the clear, from wherever it is.
 	publish, subscribe := wire.NodePermissions(l.Username)
@@ -102,7 +111,17 @@ func serveMQTT(ctx context.Context, b *broker.Broker, d stateDir, s controlFile,
 		return err
 	}
 	a.plain = cmp.Or(s.MQTT.Plain, plainUnless(s.MQTT.TLS))
-	return b.Serve(ctx, broker.Options{Listen: p.listen, TLS: serverTLS, Plain: true, MaxNodes: s.Nodes, Authorize: a.authorize, Log: a.log})
+	return b.Serve(
+		ctx,
+		broker.Options{
+			Listen:    p.listen,
+			TLS:       serverTLS,
+			Plain:     true,
+			MaxNodes:  s.Nodes,
+			Authorize: a.authorize,
+			Log:       a.log,
+		},
+	)
 }
 
 // plainUnless is the default of mqtt.plain.
@@ -129,7 +148,9 @@ func serverTLS(p *control.Plane, m config.MQTT) (*tls.Config, error) {
 	others := own
 	if m.TLS != nil {
 		if m.TLS.Cert == "" {
-			return nil, errors.New("mqtt.tls: a broker served by Otto needs cert and key: add them, or set mqtt.embedded to false for a broker of your own")
+			return nil, errors.New(
+				"mqtt.tls: a broker served by Otto needs cert and key: add them, or set mqtt.embedded to false for a broker of your own",
+			)
 		}
 		if others, err = tls.X509KeyPair([]byte(m.TLS.Cert), []byte(m.TLS.Key)); err != nil {
 			return nil, fmt.Errorf("mqtt.tls: %w", err)

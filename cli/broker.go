@@ -43,23 +43,42 @@ func planBroker(ctx context.Context, c config.MQTT, remote bool) (brokerPlan, er
 	answer := probe(ctx, addr, client, c)
 	switch {
 	case errors.Is(answer, mqtt.ErrNotMQTT):
-		return brokerPlan{}, fmt.Errorf("%s is taken by something that is not MQTT: set mqtt.port to another port, or stop what listens there", addr)
+		return brokerPlan{}, fmt.Errorf(
+			"%s is taken by something that is not MQTT: set mqtt.port to another port, or stop what listens there",
+			addr,
+		)
 	case errors.Is(answer, mqtt.ErrNoAnswer) && c.Embedded == config.EmbeddedNever:
-		return brokerPlan{}, fmt.Errorf("no broker answers at %s: start it, or leave mqtt.embedded out to have Otto serve MQTT itself", addr)
+		return brokerPlan{}, fmt.Errorf(
+			"no broker answers at %s: start it, or leave mqtt.embedded out to have Otto serve MQTT itself",
+			addr,
+		)
 	case errors.Is(answer, mqtt.ErrNoAnswer) && !local:
-		return brokerPlan{}, fmt.Errorf("no broker answers at %s, and this machine does not have that address: start the broker, or correct mqtt.host", addr)
+		return brokerPlan{}, fmt.Errorf(
+			"no broker answers at %s, and this machine does not have that address: start the broker, or correct mqtt.host",
+			addr,
+		)
 	case errors.Is(answer, mqtt.ErrNoAnswer):
 		return ourBroker(c, remote), nil
 	case c.Embedded == config.EmbeddedAlways, host == "":
-		return brokerPlan{}, fmt.Errorf("another MQTT broker has %s already: set mqtt.host to use it, or mqtt.port to another port", addr)
+		return brokerPlan{}, fmt.Errorf(
+			"another MQTT broker has %s already: set mqtt.host to use it, or mqtt.port to another port",
+			addr,
+		)
 	case errors.Is(answer, mqtt.ErrRefused):
-		return brokerPlan{}, fmt.Errorf("the broker at %s refuses the credentials: correct mqtt.username and mqtt.password", addr)
+		return brokerPlan{}, fmt.Errorf(
+			"the broker at %s refuses the credentials: correct mqtt.username and mqtt.password",
+			addr,
+		)
 	case answer != nil:
 		return brokerPlan{}, fmt.Errorf("broker at %s: %w", addr, answer)
 	}
 	if err := echo(ctx, addr, client, c); errors.Is(err, mqtt.ErrMute) {
-		return brokerPlan{}, fmt.Errorf("the broker at %s passes on no messages of Otto: another cluster's, or one where its user may not; "+
-			"set mqtt.port to a free port to have Otto serve MQTT itself, or mqtt.username to a user who may read and write %s/#", addr, wire.Root)
+		return brokerPlan{}, fmt.Errorf(
+			"the broker at %s passes on no messages of Otto: another cluster's, or one where its user may not; "+
+				"set mqtt.port to a free port to have Otto serve MQTT itself, or mqtt.username to a user who may read and write %s/#",
+			addr,
+			wire.Root,
+		)
 	} else if err != nil {
 		return brokerPlan{}, err
 	}

@@ -25,7 +25,11 @@ func TestBrokerOfAnotherClusterIsNamedAtOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := broker.Start(t.Context(), broker.Options{
-				Dir: t.TempDir(), Listen: "127.0.0.1:0", MaxNodes: 1, Authorize: tc.authorize, Log: slog.New(slog.DiscardHandler),
+				Dir:       t.TempDir(),
+				Listen:    "127.0.0.1:0",
+				MaxNodes:  1,
+				Authorize: tc.authorize,
+				Log:       slog.New(slog.DiscardHandler),
 			})
 			if err != nil {
 				t.Fatal(err)

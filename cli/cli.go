@@ -134,8 +134,10 @@ be told. otto exec has that of the command it has run.`,
 	flags.StringVarP(&a.config, "config", "c", defaultConfig, "file that describes the cluster")
 	flags.StringVarP(&a.output, "output", "o", "text", "how to show things: text or json")
 	flags.StringVar(&a.logLevel, "log-level", "info", "what the control plane logs: debug, info, warn or error")
-	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newStack(a), newCompose(a), newNode(a), newVolume(a))
-	root.AddCommand(newLogs(a), newExec(a), newPortForward(a), newEvents(a), newRequirements(a), newExplain(a), newDoctor(a), newDebug(a))
+	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newStack(a), newCompose(a), newNode(a),
+		newVolume(a))
+	root.AddCommand(newLogs(a), newExec(a), newPortForward(a), newEvents(a), newRequirements(a), newExplain(a),
+		newDoctor(a), newDebug(a))
 	root.AddCommand(newRecord(a), newSimulate(a), newVersion(a), newControlPlane(a))
 	return root
 }

@@ -84,15 +84,36 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 	defer events.Close()
 	conn := &lateConn{}
 	plane, err := control.New(ctx, control.Options{
-		Name: settings.Name, Version: settings.Version, Store: kept, Create: create, Conn: conn,
-		Reach: fleet{reach, plan.port}, Broker: plan.nodes, Journal: events, Kick: served.Disconnect, Try: knock.Try, Log: log,
-		Files: d.files, Snapshots: snapshots{d, reach}, Ailments: self.ailments, Refused: func() []otto.Refused { return refused(served.Complaints()) }, KnownID: remembered.ClusterID,
+		Name:    settings.Name,
+		Version: settings.Version,
+		Store:   kept,
+		Create:  create,
+		Conn:    conn,
+		Reach: fleet{
+			reach,
+			plan.port,
+		},
+		Broker:    plan.nodes,
+		Journal:   events,
+		Kick:      served.Disconnect,
+		Try:       knock.Try,
+		Log:       log,
+		Files:     d.files,
+		Snapshots: snapshots{d, reach},
+		Ailments:  self.ailments,
+		Refused:   func() []otto.Refused { return refused(served.Complaints()) },
+		KnownID:   remembered.ClusterID,
 	})
 	if err != nil {
 		return explainLost(d, err)
 	}
 	auth := &authorizer{
-		plane: plane, log: log, password: rand.Text(), viewer: settings.MQTT.Username, viewerPassword: settings.MQTT.Password, local: isLoopback(plan.listen),
+		plane:          plane,
+		log:            log,
+		password:       rand.Text(),
+		viewer:         settings.MQTT.Username,
+		viewerPassword: settings.MQTT.Password,
+		local:          isLoopback(plan.listen),
 	}
 	if err := serveMQTT(ctx, served, d, settings, plan, auth); err != nil {
 		return err
@@ -143,7 +164,8 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 		cancel()
 		return err
 	})
-	log.Info("control plane is up", "epoch", plane.Epoch(), "broker", plan.nodes.Description, "version", settings.Version)
+	log.Info("control plane is up", "epoch", plane.Epoch(), "broker", plan.nodes.Description, "version",
+		settings.Version)
 	ready()
 	if err := g.Wait(); !errors.Is(err, context.Canceled) {
 		return err
@@ -155,8 +177,14 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 // clientOptions are those of the control plane's own client.
 func clientOptions(p *control.Plane, m config.MQTT, plan brokerPlan, password string) (mqtt.ClientOptions, error) {
 	o := mqtt.ClientOptions{
-		Brokers: []string{plan.dial}, ClientID: "otto-control-" + rand.Text(), Username: controlUser, Password: password,
-		OnConnect: p.Connected, OnDisconnect: p.Disconnected,
+		Brokers: []string{
+			plan.dial,
+		},
+		ClientID:     "otto-control-" + rand.Text(),
+		Username:     controlUser,
+		Password:     password,
+		OnConnect:    p.Connected,
+		OnDisconnect: p.Disconnected,
 	}
 	t := p.BrokerTLS()
 	if plan.listen == "" {
@@ -185,7 +213,11 @@ func explainLost(d stateDir, err error) error {
 	if !errors.Is(err, otto.ErrStateLost) {
 		return err
 	}
-	return fmt.Errorf("%w (%s): nothing was changed and services run on. Move that directory away and run `otto cluster restore`, or run `otto cluster start --new-state` to take otto.yaml as the truth", err, d.path(dirStore))
+	return fmt.Errorf(
+		"%w (%s): nothing was changed and services run on. Move that directory away and run `otto cluster restore`, or run `otto cluster start --new-state` to take otto.yaml as the truth",
+		err,
+		d.path(dirStore),
+	)
 }
 
 // saveView keeps the last view on disk, for a status without a control plane.

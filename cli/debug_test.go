@@ -75,26 +75,70 @@ services:
 		t.Fatal(err)
 	}
 	secrets := []string{
-		"hunter2-outside", "hunter2-comment", "hunter2-viewer", "hunter2-mqtt", "hunter2-anchor", "hunter2-nodelabel", "hunter2-env", "hunter2-url",
-		"hunter2-arg", "hunter2-short", "hunter2-inline", "hunter2-label", "hunter2-health", "hunter2-query", "hunter2-log", "hunter2-envfile",
-		"hunter2-webhook", "hunter2-notify", "hunter2-dotenv", "hunter2-unused", "hunter2-sshkey", "hunter2-registry", "hunter2-tlskey", "hunter2-printed", "hunter2-store", "hunter2-foreign",
+		"hunter2-outside",
+		"hunter2-comment",
+		"hunter2-viewer",
+		"hunter2-mqtt",
+		"hunter2-anchor",
+		"hunter2-nodelabel",
+		"hunter2-env",
+		"hunter2-url",
+		"hunter2-arg",
+		"hunter2-short",
+		"hunter2-inline",
+		"hunter2-label",
+		"hunter2-health",
+		"hunter2-query",
+		"hunter2-log",
+		"hunter2-envfile",
+		"hunter2-webhook",
+		"hunter2-notify",
+		"hunter2-dotenv",
+		"hunter2-unused",
+		"hunter2-sshkey",
+		"hunter2-registry",
+		"hunter2-tlskey",
+		"hunter2-printed",
+		"hunter2-store",
+		"hunter2-foreign",
 	}
 	// What is in logs of what Otto knows, and of what it does not.
 	said := strings.Join([]string{
-		"hunter2-outside", "hunter2-mqtt", "hunter2-anchor", "hunter2-env", "hunter2-url", "hunter2-arg", "hunter2-short", "hunter2-inline", "hunter2-label",
-		"hunter2-health", "hunter2-query", "hunter2-log", "hunter2-envfile", "hunter2-dotenv", "hunter2-nodelabel", "https://hooks.example/hunter2-webhook", "hunter2-notify",
-		"password=hunter2-foreign", "http://u:hunter2-foreign@x", "Bearer hunter2-foreign",
+		"hunter2-outside",
+		"hunter2-mqtt",
+		"hunter2-anchor",
+		"hunter2-env",
+		"hunter2-url",
+		"hunter2-arg",
+		"hunter2-short",
+		"hunter2-inline",
+		"hunter2-label",
+		"hunter2-health",
+		"hunter2-query",
+		"hunter2-log",
+		"hunter2-envfile",
+		"hunter2-dotenv",
+		"hunter2-nodelabel",
+		"https://hooks.example/hunter2-webhook",
+		"hunter2-notify",
+		"password=hunter2-foreign",
+		"http://u:hunter2-foreign@x",
+		"Bearer hunter2-foreign",
 	}, " ")
 	now := time.Now()
-	putJSON(".otto/cluster.json", clusterFile{ConfigPath: f.Path, ClusterName: "home", InitializedAt: now, StartedAt: now})
+	putJSON(".otto/cluster.json",
+		clusterFile{ConfigPath: f.Path, ClusterName: "home", InitializedAt: now, StartedAt: now})
 	withKey := f.MQTT
 	withKey.TLS = &wire.TLS{Key: "-----BEGIN PRIVATE KEY-----\nhunter2-tlskey\n-----END PRIVATE KEY-----"}
 	putJSON(".otto/control.json", controlFile{Name: "home", MQTT: withKey})
 	putJSON(".otto/view.json", otto.Cluster{
 		Name: "home", Nodes: []otto.NodeStatus{{Node: f.Wanted.Nodes[0], Problem: said}},
-		Services: []otto.ServiceStatus{{Service: f.Wanted.Services[0], Instances: []otto.PlacedInstance{{
-			Node: "pi", InstanceStatus: otto.InstanceStatus{Name: "web", Error: said, LogTail: []string{"hunter2-printed"}},
-		}}}},
+		Services: []otto.ServiceStatus{{Service: f.Wanted.Services[0], Instances: []otto.PlacedInstance{
+			{
+				Node:           "pi",
+				InstanceStatus: otto.InstanceStatus{Name: "web", Error: said, LogTail: []string{"hunter2-printed"}},
+			},
+		}}},
 	})
 	event, _ := json.Marshal(otto.Event{Seq: 1, Time: now, Kind: "service-failed", Message: said})
 	put(".otto/events.jsonl", string(event)+"\n")
@@ -104,7 +148,8 @@ services:
 
 	path := filepath.Join(home, "b.tar.gz")
 	var out, errOut bytes.Buffer
-	if code := Main("test", []string{"-c", filepath.Join(home, "otto.yaml"), "debug", "bundle", path}, strings.NewReader(""), &out, &errOut); code != exitOK {
+	if code := Main("test", []string{"-c", filepath.Join(home, "otto.yaml"), "debug", "bundle", path},
+		strings.NewReader(""), &out, &errOut); code != exitOK {
 		t.Fatalf("code %d: %s", code, errOut.String())
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {

@@ -36,7 +36,8 @@ plane is there as well, at the time it happened.`,
 	}
 	f := c.Flags()
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on with events as they happen")
-	f.StringVar(&o.since, "since", "", "leave out what is older: a duration such as 90m or 36h, or a time such as 2025-06-01 or 2025-06-01T12:00:00Z")
+	f.StringVar(&o.since, "since", "",
+		"leave out what is older: a duration such as 90m or 36h, or a time such as 2025-06-01 or 2025-06-01T12:00:00Z")
 	f.StringVar(&o.node, "node", "", "only those of a node")
 	f.StringVar(&o.service, "service", "", "only those of a service")
 	return c
@@ -110,5 +111,6 @@ func parseTime(flag, text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%w: %s %s: write a duration such as 90m, or a time such as 2025-06-01T12:00:00Z", errUsage, flag, text)
+	return time.Time{}, fmt.Errorf("%w: %s %s: write a duration such as 90m, or a time such as 2025-06-01T12:00:00Z",
+		errUsage, flag, text)
 }

@@ -25,7 +25,8 @@ func (a *asked) Exec(_ context.Context, q shell.Query) (io.ReadWriteCloser, erro
 }
 
 func TestExecSaysThatNothingRuns(t *testing.T) {
-	err := (&app{in: strings.NewReader("")}).exec(t.Context(), &asked{err: api.ErrNotRunning}, shell.Query{Name: "web"}, false)
+	err := (&app{in: strings.NewReader("")}).exec(t.Context(), &asked{err: api.ErrNotRunning}, shell.Query{Name: "web"},
+		false)
 	if err == nil || err.Error() != "the control plane is not running: run `otto cluster start`" {
 		t.Error(err)
 	}
@@ -34,7 +35,8 @@ func TestExecSaysThatNothingRuns(t *testing.T) {
 // TestExecGivesNoTerminalToAPipe: what it writes would have other line ends there.
 func TestExecGivesNoTerminalToAPipe(t *testing.T) {
 	control := &asked{err: errors.New("enough")}
-	_ = (&app{in: strings.NewReader("")}).exec(t.Context(), control, shell.Query{Name: "web", Command: shell.Command{Args: []string{"cat"}}}, false)
+	_ = (&app{in: strings.NewReader("")}).exec(t.Context(), control,
+		shell.Query{Name: "web", Command: shell.Command{Args: []string{"cat"}}}, false)
 	want := shell.Query{Name: "web", Command: shell.Command{Args: []string{"cat"}, In: true}}
 	if diff := cmp.Diff(want, control.q); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

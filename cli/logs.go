@@ -54,7 +54,8 @@ say is on standard error then. With --output json each line is an object.`,
   otto logs web --no-prefix >web.log`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fmt.Errorf("%w: %s needs one service, instance or node: %s", errUsage, c.CommandPath(), c.UseLine())
+				return fmt.Errorf("%w: %s needs one service, instance or node: %s", errUsage, c.CommandPath(),
+					c.UseLine())
 			}
 			return nil
 		},
@@ -72,7 +73,8 @@ say is on standard error then. With --output json each line is an object.`,
 	}
 	f := c.Flags()
 	f.BoolVarP(&o.query.Follow, "follow", "f", false, "go on with what comes, until Ctrl-C")
-	f.StringVar(&o.since, "since", "", "leave out what is older: a duration such as 90m or 36h, or a time such as 2025-06-01 or 2025-06-01T12:00:00Z")
+	f.StringVar(&o.since, "since", "",
+		"leave out what is older: a duration such as 90m or 36h, or a time such as 2025-06-01 or 2025-06-01T12:00:00Z")
 	f.StringVar(&o.until, "until", "", "leave out what is newer, likewise")
 	f.StringVarP(&o.tail, "tail", "n", "", "only so many lines of each container, the last ones; or all")
 	f.StringVarP(&o.query.Grep, "grep", "g", "", "only lines that this regular expression matches")
@@ -116,7 +118,13 @@ type logReader interface {
 func (a *app) logs(ctx context.Context, control logReader, o logsOptions) error {
 	out := bufio.NewWriter(a.out)
 	p := show.Printer{
-		Out: out, Marks: a.err, Terminal: isTerminal(a.out), Colour: a.colour(), JSON: a.json(), Bare: o.bare, Times: o.stamped,
+		Out:      out,
+		Marks:    a.err,
+		Terminal: isTerminal(a.out),
+		Colour:   a.colour(),
+		JSON:     a.json(),
+		Bare:     o.bare,
+		Times:    o.stamped,
 	}
 	q := o.query
 	q.After = logs.Positions{}
@@ -142,7 +150,11 @@ func (a *app) logs(ctx context.Context, control logReader, o logsOptions) error 
 		}
 		if connected {
 			connected = false
-			away := logs.Entry{Time: time.Now().UTC(), Mark: logs.MarkTrouble, Text: "the control plane is away; it goes on when that is back"}
+			away := logs.Entry{
+				Time: time.Now().UTC(),
+				Mark: logs.MarkTrouble,
+				Text: "the control plane is away; it goes on when that is back",
+			}
 			if err := errors.Join(p.Print(away), out.Flush()); err != nil {
 				return err
 			}

@@ -31,15 +31,22 @@ func (a *app) lost(ctx context.Context, d stateDir, f *config.File) error {
 	fleet := bootstrap.New(bootstrap.Options{Log: slog.New(slog.DiscardHandler)})
 	defer fleet.Close()
 	owners := owners(ctx, fleet, f.Wanted.Nodes, f.Name)
-	if len(owners) == 0 || slices.ContainsFunc(owners, func(o nodeOwner) bool { return o.id != owners[0].id }) || owners[0].id == "" {
+	if len(owners) == 0 || slices.ContainsFunc(owners, func(o nodeOwner) bool { return o.id != owners[0].id }) ||
+		owners[0].id == "" {
 		return nil // each node tells what is wrong with it
 	}
 	var ids []string
 	for _, o := range owners {
 		ids = append(ids, o.node.ID)
 	}
-	return fmt.Errorf("%s: there is a cluster named %s already (id %s), and no state of it is in %s: if it is this one, bring it back with `otto cluster restore --from %s`; if not, give this one another name",
-		strings.Join(ids, ", "), f.Name, owners[0].id, d, bootstrap.SSHTarget(owners[0].node))
+	return fmt.Errorf(
+		"%s: there is a cluster named %s already (id %s), and no state of it is in %s: if it is this one, bring it back with `otto cluster restore --from %s`; if not, give this one another name",
+		strings.Join(ids, ", "),
+		f.Name,
+		owners[0].id,
+		d,
+		bootstrap.SSHTarget(owners[0].node),
+	)
 }
 
 // nodeOwner is the id of the cluster that a node belongs to; empty for none.

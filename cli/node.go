@@ -208,7 +208,8 @@ service is restarted. A node that SSH does not reach now gets its key when it do
 			if err := d.client().Rekey(c.Context(), args[0]); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "%s gets a new key; the former one ends when it has logged in with that.\n", args[0])
+			_, err = fmt.Fprintf(a.out, "%s gets a new key; the former one ends when it has logged in with that.\n",
+				args[0])
 			return err
 		},
 	}
@@ -321,7 +322,8 @@ func drainOf(c *otto.Cluster, node string, there []string) (now drained, going b
 			continue
 		}
 		if !going { // nothing else says what is waited for
-			now.Left = append(now.Left, stay{n.ID, "it has not said yet that all else is stopped: it is " + whyNotReady(n)})
+			now.Left = append(now.Left,
+				stay{n.ID, "it has not said yet that all else is stopped: it is " + whyNotReady(n)})
 		}
 		going = true
 	}
@@ -351,7 +353,8 @@ func newNodeAdd(a *app) *cobra.Command {
 	f.StringVar(&n.IdentityFile, "identity-file", "", "private key for SSH")
 	f.StringVar(&n.DockerURL, "docker-url", "", "the engine's address on the node, if it is not the usual one")
 	f.StringToStringVar(&labels, "label", nil, "label as key=value; may be repeated")
-	f.BoolVar(&o.acceptHostKeys, "accept-new-host-keys", false, "accept an SSH host key that is not known yet without asking")
+	f.BoolVar(&o.acceptHostKeys, "accept-new-host-keys", false,
+		"accept an SSH host key that is not known yet without asking")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long to wait for the node")
 	return c
 }
@@ -392,7 +395,8 @@ cannot leave it, is not removed: drain names what stays.`,
 			if err := a.edit(without); err != nil {
 				return fmt.Errorf("%s is cut off, but still in the file: %w", id, err)
 			}
-			_, err = fmt.Fprintf(a.out, "%s is cut off and out of %s; Otto is being taken off it: `otto events --node %s`.\n", id, a.config, id)
+			_, err = fmt.Fprintf(a.out,
+				"%s is cut off and out of %s; Otto is being taken off it: `otto events --node %s`.\n", id, a.config, id)
 			return err
 		},
 	}

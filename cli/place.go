@@ -57,8 +57,11 @@ func (d stateDir) mayTakeDown() error {
 	if err != nil || !c.Place.copied(now) {
 		return err
 	}
-	return fmt.Errorf("%s is a copy of %s, from where the cluster was started last: stop it there, or run `otto cluster start` here first if this is the one that counts",
-		d, c.Place.Path)
+	return fmt.Errorf(
+		"%s is a copy of %s, from where the cluster was started last: stop it there, or run `otto cluster start` here first if this is the one that counts",
+		d,
+		c.Place.Path,
+	)
 }
 
 // holders are the processes that have the locks of the directory open: those of its
@@ -116,8 +119,11 @@ func (d stateDir) orphaned() error {
 		return nil
 	}
 	slices.Sort(pids)
-	return fmt.Errorf("a control plane still runs here (%s) although its %s was removed or moved away: end it, then put that directory back or run `otto cluster restore`; services run on",
-		pidList(slices.Compact(pids)), d)
+	return fmt.Errorf(
+		"a control plane still runs here (%s) although its %s was removed or moved away: end it, then put that directory back or run `otto cluster restore`; services run on",
+		pidList(slices.Compact(pids)),
+		d,
+	)
 }
 
 func pidList(pids []int) string {

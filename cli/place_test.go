@@ -104,7 +104,8 @@ func TestControlPlaneNoticesThatItsDirectoryHasGone(t *testing.T) {
 	}
 	s.parent++
 	got := strings.Join(s.ailments(), "\n")
-	if !strings.Contains(got, "supervisor of the control plane is gone") || !strings.Contains(got, "was moved or removed") {
+	if !strings.Contains(got, "supervisor of the control plane is gone") ||
+		!strings.Contains(got, "was moved or removed") {
 		t.Error(got)
 	}
 }
@@ -121,7 +122,8 @@ func TestBackupOfANamesakeIsRestoredElsewhere(t *testing.T) {
 	if err := d.sameCluster("home", "c1"); err != nil {
 		t.Error(err)
 	}
-	if err := d.sameCluster("home", "c2"); err == nil || !strings.Contains(err.Error(), "the id c1, and the backup is of one with the id c2") {
+	if err := d.sameCluster("home", "c2"); err == nil ||
+		!strings.Contains(err.Error(), "the id c1, and the backup is of one with the id c2") {
 		t.Errorf("a namesake's: %v", err)
 	}
 }

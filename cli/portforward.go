@@ -32,7 +32,8 @@ LOCAL is the port here: without it the same one, with 0 any that is free.`,
   otto port-forward web 8080:80`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return fmt.Errorf("%w: %s needs a service or an instance, and a port: %s", errUsage, c.CommandPath(), c.UseLine())
+				return fmt.Errorf("%w: %s needs a service or an instance, and a port: %s", errUsage, c.CommandPath(),
+					c.UseLine())
 			}
 			return nil
 		},

@@ -42,9 +42,16 @@ func (a *app) colour() bool { return isTerminal(a.out) && os.Getenv("NO_COLOR") 
 
 func stateColour(state string) string {
 	switch state {
-	case string(otto.NodeReady), string(otto.InstanceRunning), string(otto.InstanceCompleted), string(otto.RequirementOK):
+	case string(otto.NodeReady),
+		string(otto.InstanceRunning),
+		string(otto.InstanceCompleted),
+		string(otto.RequirementOK):
 		return green
-	case string(otto.NodeLost), string(otto.NodeUnresponsive), string(otto.InstanceFailed), string(otto.InstanceUnhealthy), string(otto.RequirementViolated):
+	case string(otto.NodeLost),
+		string(otto.NodeUnresponsive),
+		string(otto.InstanceFailed),
+		string(otto.InstanceUnhealthy),
+		string(otto.RequirementViolated):
 		return red
 	default:
 		return yellow

@@ -14,7 +14,11 @@ func TestProgress(t *testing.T) {
 	first := &otto.Cluster{
 		Nodes: []otto.NodeStatus{
 			{Node: otto.Node{ID: "pi"}, State: otto.NodeJoining, Step: "uploading the agent"},
-			{Node: otto.Node{ID: "laptop"}, State: otto.NodeReady, Facts: otto.NodeFacts{Arch: "amd64", Engine: otto.Engine{Name: "docker", Version: "20.10"}}},
+			{
+				Node:  otto.Node{ID: "laptop"},
+				State: otto.NodeReady,
+				Facts: otto.NodeFacts{Arch: "amd64", Engine: otto.Engine{Name: "docker", Version: "20.10"}},
+			},
 		},
 		Services: []otto.ServiceStatus{{Instances: []otto.PlacedInstance{
 			{Node: "pi", InstanceStatus: otto.InstanceStatus{Name: "web", State: otto.InstanceUnknown}},
@@ -23,7 +27,15 @@ func TestProgress(t *testing.T) {
 	second := &otto.Cluster{
 		Nodes: append([]otto.NodeStatus{{Node: otto.Node{ID: "pi"}, State: otto.NodeReady}}, first.Nodes[1]),
 		Services: []otto.ServiceStatus{{Instances: []otto.PlacedInstance{
-			{Node: "pi", InstanceStatus: otto.InstanceStatus{Name: "web", State: otto.InstanceFailed, Error: "it ends at once, with exit code 7", LogTail: []string{"no such file"}}},
+			{
+				Node: "pi",
+				InstanceStatus: otto.InstanceStatus{
+					Name:    "web",
+					State:   otto.InstanceFailed,
+					Error:   "it ends at once, with exit code 7",
+					LogTail: []string{"no such file"},
+				},
+			},
 		}}},
 	}
 	tests := map[string]struct {
@@ -51,7 +63,13 @@ node pi                  ready
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
-			p := &progress{w: &out, live: test.live, colour: test.colour, seen: map[string]string{}, width: func() int { return 46 }}
+			p := &progress{
+				w:      &out,
+				live:   test.live,
+				colour: test.colour,
+				seen:   map[string]string{},
+				width:  func() int { return 46 },
+			}
 			p.show(first)
 			p.show(first)
 			if test.live {
@@ -92,14 +110,21 @@ func TestStartDoesNotWaitForADrainedNode(t *testing.T) {
 
 // TestWhatANodeHoldsUpIsSaid, at once and not when the time is over.
 func TestWhatANodeHoldsUpIsSaid(t *testing.T) {
-	joining := otto.NodeStatus{Node: otto.Node{ID: "pi"}, State: otto.NodeJoining, Reason: "its agent has not reported yet"}
+	joining := otto.NodeStatus{
+		Node:   otto.Node{ID: "pi"},
+		State:  otto.NodeJoining,
+		Reason: "its agent has not reported yet",
+	}
 	web := otto.ServiceStatus{
-		Service:   otto.Service{Name: "web"},
-		Rollout:   &otto.UpdateStatus{State: otto.UpdateGoing, Left: 1},
-		Instances: []otto.PlacedInstance{{Node: "pi", InstanceStatus: otto.InstanceStatus{Name: "web", State: otto.InstanceUnknown}}},
+		Service: otto.Service{Name: "web"},
+		Rollout: &otto.UpdateStatus{State: otto.UpdateGoing, Left: 1},
+		Instances: []otto.PlacedInstance{
+			{Node: "pi", InstanceStatus: otto.InstanceStatus{Name: "web", State: otto.InstanceUnknown}},
+		},
 	}
 	c := &otto.Cluster{Nodes: []otto.NodeStatus{joining}, Services: []otto.ServiceStatus{web}}
-	if diff := cmp.Diff([]string{"web waits for node pi, which is joining: its agent has not reported yet"}, awaited(c, web)); diff != "" {
+	if diff := cmp.Diff([]string{"web waits for node pi, which is joining: its agent has not reported yet"},
+		awaited(c, web)); diff != "" {
 		t.Errorf("restart (-want +got):\n%s", diff)
 	}
 	c.Nodes[0].Step = "connecting"
@@ -108,7 +133,10 @@ func TestWhatANodeHoldsUpIsSaid(t *testing.T) {
 	}
 
 	c.Services = nil
-	want := drained{Node: "pi", Left: []stay{{"pi", "it has not said yet that all else is stopped: it is joining: connecting"}}}
+	want := drained{
+		Node: "pi",
+		Left: []stay{{"pi", "it has not said yet that all else is stopped: it is joining: connecting"}},
+	}
 	if now, going := drainOf(c, "pi", nil); !going || !cmp.Equal(want, now) {
 		t.Errorf("drain of an empty node: going %t, %s", going, cmp.Diff(want, now))
 	}

@@ -67,8 +67,10 @@ that is there is what counts, and is left as it is.`,
 	f.StringVar(&o.from, "from", "", "[user@]host of a node that has a snapshot, instead of a file")
 	f.StringVar(&o.cluster, "cluster", "", "name of the cluster, if that node has snapshots of several")
 	f.StringVar(&o.identityFile, "identity-file", "", "SSH key for --from, if your SSH configuration does not say it")
-	f.StringVar(&o.recoveryKeyFile, "recovery-key-file", "", "file with the recovery key, instead of being asked for it")
-	f.BoolVar(&o.acceptHostKeys, "accept-new-host-keys", false, "accept SSH host keys that are not known yet without asking")
+	f.StringVar(&o.recoveryKeyFile, "recovery-key-file", "",
+		"file with the recovery key, instead of being asked for it")
+	f.BoolVar(&o.acceptHostKeys, "accept-new-host-keys", false,
+		"accept SSH host keys that are not known yet without asking")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only show what was found and what would follow; change nothing anywhere")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&o.startEmpty, "start-empty", false, "let services whose data is not there start on empty data")
@@ -161,7 +163,9 @@ func (d stateDir) lockForRestore() (unlock func(), err error) {
 	return func() { second(); first() }, nil
 }
 
-var errRestoreRuns = errors.New("a control plane of this directory runs, so nothing is lost here: restore in another directory, or end it first")
+var errRestoreRuns = errors.New(
+	"a control plane of this directory runs, so nothing is lost here: restore in another directory, or end it first",
+)
 
 // mayRestore says why nothing may be restored here.
 func (d stateDir) mayRestore(ctx context.Context) error {
@@ -169,7 +173,8 @@ func (d stateDir) mayRestore(ctx context.Context) error {
 		return errRestoreRuns
 	}
 	if d.hasStore() {
-		return fmt.Errorf("there is a state here already: to put a backup in its place, move %s away first", d.path(dirStore))
+		return fmt.Errorf("there is a state here already: to put a backup in its place, move %s away first",
+			d.path(dirStore))
 	}
 	return nil
 }
@@ -184,15 +189,25 @@ func (d stateDir) sameCluster(name, id string) error {
 	case err != nil:
 		return err
 	case c.ClusterID != "" && c.ClusterID != id:
-		return fmt.Errorf("this is the directory of a cluster %s with the id %s, and the backup is of one with the id %s: restore it in another directory", c.ClusterName, c.ClusterID, id)
+		return fmt.Errorf(
+			"this is the directory of a cluster %s with the id %s, and the backup is of one with the id %s: restore it in another directory",
+			c.ClusterName,
+			c.ClusterID,
+			id,
+		)
 	case c.ClusterName != "" && c.ClusterName != name:
-		return fmt.Errorf("this is the directory of the cluster %s, and the backup is of %s: restore it in another directory", c.ClusterName, name)
+		return fmt.Errorf(
+			"this is the directory of the cluster %s, and the backup is of %s: restore it in another directory",
+			c.ClusterName,
+			name,
+		)
 	}
 	return nil
 }
 
 // findBackup reads the backup from its file or from a node.
-func (a *app) findBackup(ctx context.Context, d stateDir, fleet *bootstrap.Fleet, file string, o restoreOptions) (backup.Backup, error) {
+func (a *app) findBackup(ctx context.Context, d stateDir, fleet *bootstrap.Fleet, file string,
+	o restoreOptions) (backup.Backup, error) {
 	if file == "" {
 		return a.fetchBackup(ctx, d, fleet, o)
 	}
@@ -217,7 +232,8 @@ func (a *app) findBackup(ctx context.Context, d stateDir, fleet *bootstrap.Fleet
 }
 
 // fetchBackup takes the newest whole snapshot from a node.
-func (a *app) fetchBackup(ctx context.Context, d stateDir, fleet *bootstrap.Fleet, o restoreOptions) (b backup.Backup, err error) {
+func (a *app) fetchBackup(ctx context.Context, d stateDir, fleet *bootstrap.Fleet,
+	o restoreOptions) (b backup.Backup, err error) {
 	node, err := bootstrap.Target(o.from)
 	if err != nil {
 		return b, err
@@ -263,7 +279,9 @@ func (a *app) askRecoveryKey(d stateDir, o restoreOptions) (backup.Key, error) {
 		return k, err
 	}
 	if !isTerminal(a.in) {
-		return backup.Key{}, errors.New("the snapshot is sealed: run this in a terminal to be asked for the recovery key, or pass --recovery-key-file")
+		return backup.Key{}, errors.New(
+			"the snapshot is sealed: run this in a terminal to be asked for the recovery key, or pass --recovery-key-file",
+		)
 	}
 	fmt.Fprint(a.err, "Recovery key: ")
 	line, err := bufio.NewReader(a.in).ReadString('\n')
@@ -283,7 +301,8 @@ func (a *app) wantedFor(b backup.Backup) (*otto.Wanted, error) {
 		return nil, err
 	}
 	if f.Name != b.Cluster {
-		return nil, fmt.Errorf("%s is of the cluster %s, and the backup is of %s: restore it in another directory", a.config, f.Name, b.Cluster)
+		return nil, fmt.Errorf("%s is of the cluster %s, and the backup is of %s: restore it in another directory",
+			a.config, f.Name, b.Cluster)
 	}
 	return &f.Wanted, nil
 }
@@ -309,9 +328,12 @@ func lookAt(ctx context.Context, fleet *bootstrap.Fleet, nodes []otto.Node, clus
 
 func (a *app) showRestore(b backup.Backup, r control.Restored, o restoreOptions) error {
 	if a.json() {
-		return a.printJSON(map[string]any{"cluster": b.Cluster, "made": b.Made, "dry_run": o.dryRun, "findings": r.Findings})
+		return a.printJSON(
+			map[string]any{"cluster": b.Cluster, "made": b.Made, "dry_run": o.dryRun, "findings": r.Findings},
+		)
 	}
-	fmt.Fprintf(a.out, "Backup of %s of %s, %s ago, by otto %s.\n\n", b.Cluster, b.Made.Local().Format(time.DateTime), age(time.Now(), b.Made), b.By)
+	fmt.Fprintf(a.out, "Backup of %s of %s, %s ago, by otto %s.\n\n", b.Cluster, b.Made.Local().Format(time.DateTime),
+		age(time.Now(), b.Made), b.By)
 	rows := [][]string{{"NODE", "SERVICE", "THEN", "WHY"}}
 	for _, f := range r.Findings {
 		rows = append(rows, []string{dash(f.Node), dash(f.Instance), verdictText(f.Verdict), f.Reason})
@@ -348,7 +370,10 @@ func lacking(findings []control.Finding, o restoreOptions) error {
 	if len(names) == 0 || o.startEmpty {
 		return nil
 	}
-	return fmt.Errorf("%s would start on empty data: bring the data back to its node, correct the node in otto.yaml, or pass --start-empty", strings.Join(names, ", "))
+	return fmt.Errorf(
+		"%s would start on empty data: bring the data back to its node, correct the node in otto.yaml, or pass --start-empty",
+		strings.Join(names, ", "),
+	)
 }
 
 // leaveConfig writes the otto.yaml of a backup that could not be restored, for a
@@ -430,7 +455,8 @@ func (a *app) writeRestored(ctx context.Context, d stateDir, b backup.Backup, r 
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(os.RemoveAll(d.path(dirStore)), os.Rename(fresh, d.path(dirStore)), os.Remove(fresh+".lock")); err != nil {
+	if err := errors.Join(os.RemoveAll(d.path(dirStore)), os.Rename(fresh, d.path(dirStore)),
+		os.Remove(fresh+".lock")); err != nil {
 		return err
 	}
 	dir, err := os.Open(string(d))
@@ -441,7 +467,13 @@ func (a *app) writeRestored(ctx context.Context, d stateDir, b backup.Backup, r 
 }
 
 func restoredEvent(b backup.Backup) otto.Event {
-	e := otto.Event{Seq: 1, Time: time.Now().UTC(), Kind: "restored", By: whoami(), Message: "restored from a backup of " + b.Made.Format(time.RFC3339)}
+	e := otto.Event{
+		Seq:     1,
+		Time:    time.Now().UTC(),
+		Kind:    "restored",
+		By:      whoami(),
+		Message: "restored from a backup of " + b.Made.Format(time.RFC3339),
+	}
 	if n := len(b.Events); n > 0 {
 		e.Seq = b.Events[n-1].Seq + 1
 	}

@@ -106,14 +106,29 @@ func guardAs(t *testing.T, who identity) *guarded {
 	}
 	conn := &lateConn{}
 	plane, err := control.New(ctx, control.Options{
-		Name: "guarded", Store: kept, Create: who.stored == nil, KnownID: who.clusterID, Conn: conn, Reach: g, Log: log, Broker: control.Broker{Ours: true}, Kick: served.Disconnect,
+		Name:    "guarded",
+		Store:   kept,
+		Create:  who.stored == nil,
+		KnownID: who.clusterID,
+		Conn:    conn,
+		Reach:   g,
+		Log:     log,
+		Broker:  control.Broker{Ours: true},
+		Kick:    served.Disconnect,
 		Refused: func() []otto.Refused { return refused(served.Complaints()) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	g.plane = plane
-	auth := &authorizer{plane: plane, log: log, password: g.password, viewer: who.viewer, viewerPassword: who.viewerPassword, local: who.local}
+	auth := &authorizer{
+		plane:          plane,
+		log:            log,
+		password:       g.password,
+		viewer:         who.viewer,
+		viewerPassword: who.viewerPassword,
+		local:          who.local,
+	}
 	settings := controlFile{MQTT: config.MQTT{Plain: who.plain}}
 	if err := serveMQTT(ctx, served, g.dir, settings, brokerPlan{listen: "127.0.0.1:0"}, auth); err != nil {
 		t.Fatal(err)
@@ -129,8 +144,16 @@ func guardAs(t *testing.T, who identity) *guarded {
 	running.Go(func() { _ = conn.Run(ctx) })
 	running.Go(func() { _ = plane.Run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait() })
-	queue := otto.Requirement{Metric: "mqtt:shop/queue", Aggregate: otto.AggregateLast, Operator: "<", Limit: 9, Action: otto.ActionEvent}
-	w := otto.Wanted{Nodes: []otto.Node{{ID: "n1", Host: "n1", Requirements: []otto.Requirement{queue}}, {ID: "n2", Host: "n2"}}}
+	queue := otto.Requirement{
+		Metric:    "mqtt:shop/queue",
+		Aggregate: otto.AggregateLast,
+		Operator:  "<",
+		Limit:     9,
+		Action:    otto.ActionEvent,
+	}
+	w := otto.Wanted{
+		Nodes: []otto.Node{{ID: "n1", Host: "n1", Requirements: []otto.Requirement{queue}}, {ID: "n2", Host: "n2"}},
+	}
 	if _, err := plane.Apply(t.Context(), w, 0, false); err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +169,12 @@ func (g *guarded) target(who string) mqtttest.Target {
 	case ok:
 		return mqtttest.Target{Addr: g.addr, TLS: configOf(e.TLS), Username: e.Username, Password: e.Password}
 	case who == "control":
-		return mqtttest.Target{Addr: g.addr, TLS: configOf(g.plane.BrokerTLS()), Username: controlUser, Password: g.password}
+		return mqtttest.Target{
+			Addr:     g.addr,
+			TLS:      configOf(g.plane.BrokerTLS()),
+			Username: controlUser,
+			Password: g.password,
+		}
 	case who == "viewer":
 		return mqtttest.Target{Addr: g.addr, Username: "viewer", Password: "may look"}
 	}
@@ -164,7 +192,15 @@ func configOf(t *wire.TLS) *tls.Config {
 // topics are all that there are, for two nodes, one service, and an application
 // of which one number is required.
 func topics() []string {
-	list := []string{wire.TopicControlStatus, wire.TopicEvents, wire.ServiceTopic("web"), wire.RequirementTopic("web", ""), wire.RequirementTopic("", "n1"), "shop/queue", "shop/other"}
+	list := []string{
+		wire.TopicControlStatus,
+		wire.TopicEvents,
+		wire.ServiceTopic("web"),
+		wire.RequirementTopic("web", ""),
+		wire.RequirementTopic("", "n1"),
+		"shop/queue",
+		"shop/other",
+	}
 	for _, node := range []string{"n1", "n2"} {
 		for _, k := range append(wire.ReportKinds(), wire.OrderKinds()...) {
 			list = append(list, wire.NodeTopic(node, k))
@@ -179,18 +215,29 @@ func topics() []string {
 func TestWhoMayPublishAndReadWhat(t *testing.T) {
 	reports := func(node string) []string {
 		return []string{
-			"otto/nodes/" + node + "/answer", "otto/nodes/" + node + "/events", "otto/nodes/" + node + "/heartbeat", "otto/nodes/" + node + "/instances",
-			"otto/nodes/" + node + "/metrics/containers", "otto/nodes/" + node + "/metrics/node", "otto/nodes/" + node + "/status",
+			"otto/nodes/" + node + "/answer",
+			"otto/nodes/" + node + "/events",
+			"otto/nodes/" + node + "/heartbeat",
+			"otto/nodes/" + node + "/instances",
+			"otto/nodes/" + node + "/metrics/containers",
+			"otto/nodes/" + node + "/metrics/node",
+			"otto/nodes/" + node + "/status",
 		}
 	}
 	orders := func(node string) []string {
-		return []string{"otto/control/status", "otto/nodes/" + node + "/assignment", "otto/nodes/" + node + "/lease", "otto/nodes/" + node + "/question"}
+		return []string{
+			"otto/control/status",
+			"otto/nodes/" + node + "/assignment",
+			"otto/nodes/" + node + "/lease",
+			"otto/nodes/" + node + "/question",
+		}
 	}
 	metrics := []string{
 		"otto/nodes/n1/metrics/containers", "otto/nodes/n1/metrics/node",
 		"otto/nodes/n2/metrics/containers", "otto/nodes/n2/metrics/node",
 	}
-	public := slices.Concat([]string{"otto/control/status", "otto/events"}, reports("n1")[1:], reports("n2")[1:], []string{"otto/requirements/nodes/n1", "otto/requirements/services/web", "otto/services/web"})
+	public := slices.Concat([]string{"otto/control/status", "otto/events"}, reports("n1")[1:], reports("n2")[1:],
+		[]string{"otto/requirements/nodes/n1", "otto/requirements/services/web", "otto/services/web"})
 	queue := []string{"shop/queue"}
 	ours := slices.DeleteFunc(topics(), func(t string) bool { return !strings.HasPrefix(t, "otto/") })
 	tests := []struct {
@@ -326,7 +373,8 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 		{"a path as a name", configOf(n1.TLS), "n1/status", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := mqtt.Probe(t.Context(), g.addr, tt.over, tt.username, tt.password); !errors.Is(err, mqtt.ErrRefused) {
+			if err := mqtt.Probe(t.Context(), g.addr, tt.over, tt.username,
+				tt.password); !errors.Is(err, mqtt.ErrRefused) {
 				t.Errorf("let in: %v", err)
 			}
 		})
@@ -359,11 +407,14 @@ func TestWhatTheBrokerRefusesIsSeen(t *testing.T) {
 	}
 	try(5)
 	seen("counted", func(c *otto.Cluster) bool {
-		return len(c.Refused) == 1 && c.Refused[0].Total == 5 && c.Refused[0].From == "127.0.0.1" && len(c.Warnings) == 0
+		return len(c.Refused) == 1 && c.Refused[0].Total == 5 && c.Refused[0].From == "127.0.0.1" &&
+			len(c.Warnings) == 0
 	})
 	try(100)
 	seen("warned of", func(c *otto.Cluster) bool {
-		return len(c.Warnings) == 1 && strings.Contains(c.Warnings[0], "a client is not let in (105 times in the last ten minutes, last from 127.0.0.1)")
+		return len(c.Warnings) == 1 &&
+			strings.Contains(c.Warnings[0],
+				"a client is not let in (105 times in the last ten minutes, last from 127.0.0.1)")
 	})
 }
 
@@ -371,7 +422,10 @@ func TestForgedWillDoesNotArrive(t *testing.T) {
 	g := guard(t, "", "")
 	control, seen := mqtttest.Subscribed(t, g.target("control").Options("observer"), "otto/nodes/+/status")
 	for _, victim := range []string{"n1", "n2"} {
-		will := &mqtt.Message{Topic: wire.NodeTopic(victim, wire.KindStatus), Payload: []byte("will of n2 for " + victim)}
+		will := &mqtt.Message{
+			Topic:   wire.NodeTopic(victim, wire.KindStatus),
+			Payload: []byte("will of n2 for " + victim),
+		}
 		_ = mqtttest.RawConnect(t, g.target("n2"), "n2-raw", will).Close()
 	}
 	// n2's own will shows that wills do arrive, and that the other had its time.

@@ -32,10 +32,18 @@ func (s self) there() bool {
 // ailments are what is wrong with this process or its directory.
 func (s self) ailments() (list []string) {
 	if s.parent != 0 && os.Getppid() != s.parent {
-		list = append(list, "the supervisor of the control plane is gone: nothing starts it again if it dies; run `otto cluster start`")
+		list = append(list,
+			"the supervisor of the control plane is gone: nothing starts it again if it dies; run `otto cluster start`")
 	}
 	if !s.there() {
-		list = append(list, fmt.Sprintf("%s was moved or removed while the control plane runs (pid %d): put it back, or run `otto cluster start` where it is now", s.dir, os.Getpid()))
+		list = append(
+			list,
+			fmt.Sprintf(
+				"%s was moved or removed while the control plane runs (pid %d): put it back, or run `otto cluster start` where it is now",
+				s.dir,
+				os.Getpid(),
+			),
+		)
 	}
 	return list
 }

@@ -17,8 +17,14 @@ import (
 )
 
 func newService(a *app) *cobra.Command {
-	c := &cobra.Command{Use: "service", Short: "Look at services, move, scale, restart and remove them", Args: noArgs, RunE: help}
-	c.AddCommand(newServiceList(a), newServiceShow(a), newMove(a), newServiceScale(a), newServiceRestart(a), newServiceUpdate(a), newAcceptData(a), newServiceRemove(a))
+	c := &cobra.Command{
+		Use:   "service",
+		Short: "Look at services, move, scale, restart and remove them",
+		Args:  noArgs,
+		RunE:  help,
+	}
+	c.AddCommand(newServiceList(a), newServiceShow(a), newMove(a), newServiceScale(a), newServiceRestart(a),
+		newServiceUpdate(a), newAcceptData(a), newServiceRemove(a))
 	return c
 }
 
@@ -43,7 +49,16 @@ func newServiceList(a *app) *cobra.Command {
 					}
 					nodes = append(nodes, dash(i.Node))
 				}
-				rows = append(rows, []string{s.Name, fmt.Sprintf("%d/%d", up, len(s.Instances)), dash(strings.Join(nodes, ",")), s.Spec.Image, dash(updateText(s.Rollout))})
+				rows = append(
+					rows,
+					[]string{
+						s.Name,
+						fmt.Sprintf("%d/%d", up, len(s.Instances)),
+						dash(strings.Join(nodes, ",")),
+						s.Spec.Image,
+						dash(updateText(s.Rollout)),
+					},
+				)
 			}
 			table(a.out, false, 0, rows)
 			return nil
@@ -133,7 +148,8 @@ more than the cluster knows already: look at otto plan then.`,
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			n, _ := strconv.Atoi(args[1]) // checked before
-			return a.editAndApply(c.Context(), o.startOptions, func(data []byte) ([]byte, error) { return config.SetReplicas(data, args[0], n) },
+			return a.editAndApply(c.Context(), o.startOptions,
+				func(data []byte) ([]byte, error) { return config.SetReplicas(data, args[0], n) },
 				fmt.Sprintf("%s has %s of %s now.", a.config, count(n, "replica"), args[0]))
 		},
 	}
@@ -151,7 +167,8 @@ containers. Named volumes stay on their nodes. It refuses if the file says more
 than the cluster knows already: look at otto plan then.`,
 		Args: one("service"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.editAndApply(c.Context(), o.startOptions, func(data []byte) ([]byte, error) { return config.RemoveService(data, args[0]) },
+			return a.editAndApply(c.Context(), o.startOptions,
+				func(data []byte) ([]byte, error) { return config.RemoveService(data, args[0]) },
 				fmt.Sprintf("%s is out of %s.", args[0], a.config))
 		},
 	}
@@ -161,13 +178,17 @@ than the cluster knows already: look at otto plan then.`,
 
 // editAndApply changes otto.yaml and applies it, if the change is all that it
 // changes: what else somebody has edited is not for this command to apply.
-func (a *app) editAndApply(ctx context.Context, o startOptions, change func([]byte) ([]byte, error), said string) error {
+func (a *app) editAndApply(ctx context.Context, o startOptions, change func([]byte) ([]byte, error),
+	said string) error {
 	before, _, err := a.plan(ctx)
 	if err != nil {
 		return err
 	}
 	if len(before.Changes) > 0 {
-		return fmt.Errorf("%s has changes that are not applied yet: look at `otto plan`, and `otto apply` or undo them first", a.config)
+		return fmt.Errorf(
+			"%s has changes that are not applied yet: look at `otto plan`, and `otto apply` or undo them first",
+			a.config,
+		)
 	}
 	data, err := a.edited(change)
 	if err != nil {
@@ -249,7 +270,8 @@ all services that run another image than its name means on their nodes.`,
 				}
 			}
 			for _, service := range args {
-				if err := a.inTurn(c.Context(), d.client(), service, turn{timeout, (*api.Client).Refresh, "updated"}); err != nil {
+				if err := a.inTurn(c.Context(), d.client(), service,
+					turn{timeout, (*api.Client).Refresh, "updated"}); err != nil {
 					return err
 				}
 			}
@@ -273,7 +295,8 @@ func otherImages(v *otto.Cluster) (names []string) {
 
 func (a *app) nothingToPull() error {
 	if !a.json() {
-		fmt.Fprintln(a.out, "All services run what their images are on their nodes; name a SERVICE to ask its registry.")
+		fmt.Fprintln(a.out,
+			"All services run what their images are on their nodes; name a SERVICE to ask its registry.")
 	}
 	return nil
 }

@@ -37,7 +37,16 @@ func (d stateDir) withSettings(p otto.Plan, f *config.File) (otto.Plan, error) {
 		p.Refused = append(p.Refused, renamed.Error())
 	}
 	if changes != "" {
-		p.Changes = append([]otto.Change{{Kind: "change", Noun: "mqtt", Name: "broker", Detail: changes + "; the control plane is started again for it, and all nodes are told"}}, p.Changes...)
+		p.Changes = append(
+			[]otto.Change{
+				{
+					Kind:   "change",
+					Noun:   "mqtt",
+					Name:   "broker",
+					Detail: changes + "; the control plane is started again for it, and all nodes are told",
+				},
+			},
+			p.Changes...)
 	}
 	b, err := json.Marshal([]any{p.ID, p.Changes, p.Refused})
 	if err != nil {
@@ -53,8 +62,12 @@ func (c clusterFile) renamed(f *config.File) error {
 	if c.ClusterName == "" || c.ClusterName == f.Name || c.StartedAt.IsZero() {
 		return nil
 	}
-	return fmt.Errorf("the cluster here is %q and has been started; %s calls it %q now: put the name back, or run `otto cluster uninstall` first",
-		c.ClusterName, filepath.Base(f.Path), f.Name)
+	return fmt.Errorf(
+		"the cluster here is %q and has been started; %s calls it %q now: put the name back, or run `otto cluster uninstall` first",
+		c.ClusterName,
+		filepath.Base(f.Path),
+		f.Name,
+	)
 }
 
 // mqttChanges lists what differs of the broker, without a password or a key.
@@ -68,7 +81,8 @@ func mqttChanges(was, now config.MQTT) string {
 		{"username", was.Username, now.Username},
 	} {
 		if part.was != part.now {
-			parts = append(parts, fmt.Sprintf("%s: %s -> %s", part.name, cmpOr(part.was, "none"), cmpOr(part.now, "none")))
+			parts = append(parts,
+				fmt.Sprintf("%s: %s -> %s", part.name, cmpOr(part.was, "none"), cmpOr(part.now, "none")))
 		}
 	}
 	if was.Password != now.Password {

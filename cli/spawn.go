@@ -174,7 +174,10 @@ func (a *app) work(ctx context.Context) error {
 		}
 		return heard
 	}
-	log := slog.New(slog.NewJSONHandler(newLogFile(os.Stderr, d.path(fileLog), maxLog), &slog.HandlerOptions{Level: settings.LogLevel}))
+	log := slog.New(
+		slog.NewJSONHandler(newLogFile(os.Stderr, d.path(fileLog), maxLog),
+			&slog.HandlerOptions{Level: settings.LogLevel}),
+	)
 	self, err := newSelf(d, true)
 	if err != nil {
 		return err
@@ -187,7 +190,8 @@ func (a *app) work(ctx context.Context) error {
 }
 
 // startForeground is start with the control plane in this process.
-func (a *app) startForeground(ctx context.Context, d stateDir, want controlFile, f *config.File, timeout time.Duration) error {
+func (a *app) startForeground(ctx context.Context, d stateDir, want controlFile, f *config.File,
+	timeout time.Duration) error {
 	if _, err := d.client().Cluster(ctx); err == nil {
 		return errors.New("the control plane runs in the background already: run `otto cluster stop` first")
 	}

@@ -18,7 +18,12 @@ import (
 )
 
 func newStack(a *app) *cobra.Command {
-	c := &cobra.Command{Use: "stack", Short: "Look at Compose projects that run, and remove them", Args: noArgs, RunE: help}
+	c := &cobra.Command{
+		Use:   "stack",
+		Short: "Look at Compose projects that run, and remove them",
+		Args:  noArgs,
+		RunE:  help,
+	}
 	c.AddCommand(newStackList(a), newStackShow(a), newStackRemove(a))
 	return c
 }
@@ -37,7 +42,15 @@ func newStackList(a *app) *cobra.Command {
 			}
 			rows := [][]string{{"STACK", "UP", "NODES", "SERVICES"}}
 			for _, s := range list {
-				rows = append(rows, []string{s.Name, fmt.Sprintf("%d/%d", s.Up, s.Instances), dash(strings.Join(s.Nodes, ",")), strings.Join(s.Services, ",")})
+				rows = append(
+					rows,
+					[]string{
+						s.Name,
+						fmt.Sprintf("%d/%d", s.Up, s.Instances),
+						dash(strings.Join(s.Nodes, ",")),
+						strings.Join(s.Services, ","),
+					},
+				)
 			}
 			table(a.out, false, 0, rows)
 			return nil
@@ -89,7 +102,8 @@ func newStackShow(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			services := slices.DeleteFunc(slices.Clone(v.Services), func(s otto.ServiceStatus) bool { return !strings.HasPrefix(s.Name, args[0]+"/") })
+			services := slices.DeleteFunc(slices.Clone(v.Services),
+				func(s otto.ServiceStatus) bool { return !strings.HasPrefix(s.Name, args[0]+"/") })
 			if len(services) == 0 {
 				return fmt.Errorf("no stack %q: see otto stack ls", args[0])
 			}
@@ -117,7 +131,8 @@ containers and networks. Its Compose file and its volumes stay. It refuses if th
 file says more than the cluster knows already: look at otto plan then.`,
 		Args: one("stack"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.editAndApply(c.Context(), o, func(data []byte) ([]byte, error) { return config.RemoveStack(data, args[0]) },
+			return a.editAndApply(c.Context(), o,
+				func(data []byte) ([]byte, error) { return config.RemoveStack(data, args[0]) },
 				fmt.Sprintf("%s is out of %s.", args[0], a.config))
 		},
 	}
@@ -204,7 +219,10 @@ func (a *app) findUpward(compose string) error {
 			}
 		}
 	}
-	return fmt.Errorf("no otto.yaml is here, above, or above %s: run `otto cluster init --example`, or name one with --config", compose)
+	return fmt.Errorf(
+		"no otto.yaml is here, above, or above %s: run `otto cluster init --example`, or name one with --config",
+		compose,
+	)
 }
 
 // besideConfig is a path as it stands in otto.yaml: relative to that if it is below it.

@@ -54,11 +54,15 @@ otto.yaml it shows what changes and applies it. What does not come up within
 		},
 	}
 	f := c.Flags()
-	f.BoolVar(&o.acceptHostKeys, "accept-new-host-keys", false, "accept SSH host keys that are not known yet without asking; a changed one is an error all the same")
+	f.BoolVar(&o.acceptHostKeys, "accept-new-host-keys", false,
+		"accept SSH host keys that are not known yet without asking; a changed one is an error all the same")
 	f.BoolVar(&o.foreground, "foreground", false, "keep the control plane attached; Ctrl-C ends it, services run on")
-	f.BoolVar(&o.newState, "new-state", false, "the stored state is lost: set what is left of it aside and take otto.yaml as the truth")
-	f.StringVar(&o.clusterID, "cluster-id", "", "with --new-state, where all of .otto is lost: the id of the cluster that its nodes belong to")
-	f.BoolVar(&o.takeOver, "take-over", false, "this control plane has stepped down for a newer one: make it decide again, and the other one step down")
+	f.BoolVar(&o.newState, "new-state", false,
+		"the stored state is lost: set what is left of it aside and take otto.yaml as the truth")
+	f.StringVar(&o.clusterID, "cluster-id", "",
+		"with --new-state, where all of .otto is lost: the id of the cluster that its nodes belong to")
+	f.BoolVar(&o.takeOver, "take-over", false,
+		"this control plane has stepped down for a newer one: make it decide again, and the other one step down")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long to wait for nodes and services")
 	return c
 }
@@ -107,8 +111,13 @@ func (a *app) bringUp(ctx context.Context, f *config.File, o startOptions) error
 	}
 	remote := slices.ContainsFunc(f.Wanted.Nodes, func(n otto.Node) bool { return !n.IsLocal() })
 	settings := controlFile{
-		Version: a.version, Name: f.Name, MQTT: f.MQTT, Nodes: len(f.Wanted.Nodes), TakeOver: o.newState, LogLevel: level,
-		Remote: remote,
+		Version:  a.version,
+		Name:     f.Name,
+		MQTT:     f.MQTT,
+		Nodes:    len(f.Wanted.Nodes),
+		TakeOver: o.newState,
+		LogLevel: level,
+		Remote:   remote,
 	}
 	if o.foreground {
 		return a.startForeground(ctx, d, settings, f, o.timeout)
@@ -138,9 +147,14 @@ func (a *app) trust(ctx context.Context, nodes []otto.Node, accept bool) error {
 			return true, nil
 		}
 		if !isTerminal(a.in) {
-			return false, fmt.Errorf("the host key of %s (%s) is not known: run this in a terminal to be asked, or pass --accept-new-host-keys", n.ID, fingerprint)
+			return false, fmt.Errorf(
+				"the host key of %s (%s) is not known: run this in a terminal to be asked, or pass --accept-new-host-keys",
+				n.ID,
+				fingerprint,
+			)
 		}
-		fmt.Fprintf(a.err, "The host key of %s (%s) is not known yet: %s\nIs it the right one? [y/N] ", n.ID, n.Host, fingerprint)
+		fmt.Fprintf(a.err, "The host key of %s (%s) is not known yet: %s\nIs it the right one? [y/N] ", n.ID, n.Host,
+			fingerprint)
 		line, err := answers.ReadString('\n')
 		if err != nil {
 			return false, err
@@ -204,7 +218,8 @@ func (a *app) ensureControlPlane(ctx context.Context, d stateDir, want controlFi
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("%w (%s), and does not answer: see %s", errControlPlaneRuns, pidList(d.holders(false)), d.path(fileLog))
+			return fmt.Errorf("%w (%s), and does not answer: see %s", errControlPlaneRuns, pidList(d.holders(false)),
+				d.path(fileLog))
 		}
 	}
 }
@@ -265,7 +280,8 @@ func (a *app) apply(ctx context.Context, c *api.Client, w otto.Wanted, o startOp
 	missing := missing(last)
 	if len(missing) == 0 {
 		if !a.json() {
-			fmt.Fprintf(a.out, "%s is up: %s, %s.\n", last.Name, count(len(last.Nodes), "node"), count(len(last.Services), "service"))
+			fmt.Fprintf(a.out, "%s is up: %s, %s.\n", last.Name, count(len(last.Nodes), "node"),
+				count(len(last.Services), "service"))
 		}
 		return nil
 	}
@@ -332,7 +348,8 @@ func missing(c *otto.Cluster) []string {
 	var failed []string
 	for _, s := range c.Services {
 		if going(s) && len(s.Instances) > 0 {
-			failed = append(failed, fmt.Sprintf("the update of service %s is not over: %s", s.Name, updateText(s.Rollout)))
+			failed = append(failed,
+				fmt.Sprintf("the update of service %s is not over: %s", s.Name, updateText(s.Rollout)))
 		}
 		for _, i := range s.Instances {
 			switch {

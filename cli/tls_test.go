@@ -88,9 +88,17 @@ func TestTapSeesNothingOfANode(t *testing.T) {
 	target.Addr = wire1.addr
 	agent, orders := mqtttest.Subscribed(t, target.Options(e.ClientID), wire.NodeTopic("n1", wire.KindAssignment))
 
-	w := otto.Wanted{Nodes: []otto.Node{{ID: "n1", Host: "n1"}, {ID: "n2", Host: "n2"}}, Services: []otto.Service{{
-		Name: "vault", Node: "n1", Replicas: 1, Spec: otto.ContainerSpec{Image: "vault:1", Environment: map[string]string{"TOKEN": "hunter2-environment"}},
-	}}}
+	w := otto.Wanted{Nodes: []otto.Node{{ID: "n1", Host: "n1"}, {ID: "n2", Host: "n2"}}, Services: []otto.Service{
+		{
+			Name:     "vault",
+			Node:     "n1",
+			Replicas: 1,
+			Spec: otto.ContainerSpec{
+				Image:       "vault:1",
+				Environment: map[string]string{"TOKEN": "hunter2-environment"},
+			},
+		},
+	}}
 	if _, err := g.plane.Apply(t.Context(), w, g.plane.Cluster().Revision, false); err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +162,13 @@ func TestNoClockLocksANodeOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clocks := []time.Time{time.Unix(0, 0), time.Unix(0, 0).AddDate(-30, 0, 0), time.Now(), time.Now().AddDate(40, 0, 0), time.Now().AddDate(9000, 0, 0)}
+	clocks := []time.Time{
+		time.Unix(0, 0),
+		time.Unix(0, 0).AddDate(-30, 0, 0),
+		time.Now(),
+		time.Now().AddDate(40, 0, 0),
+		time.Now().AddDate(9000, 0, 0),
+	}
 	for _, node := range clocks {
 		for _, plane := range clocks {
 			here, there := net.Pipe()
@@ -245,7 +259,9 @@ func TestWhoMaySpeakInTheClear(t *testing.T) {
 	if err := mqtt.Probe(t.Context(), g.addr, nil, people.Username, people.Password); !errors.Is(err, mqtt.ErrRefused) {
 		t.Errorf("in the clear, where that is off: %v", err)
 	}
-	people.TLS = configOf(&wire.TLS{CA: g.plane.BrokerTLS().CA, ServerName: "localhost"}) // as mosquitto_sub --cafile verifies
+	people.TLS = configOf(
+		&wire.TLS{CA: g.plane.BrokerTLS().CA, ServerName: "localhost"},
+	) // as mosquitto_sub --cafile verifies
 	if err := mqtt.Probe(t.Context(), g.addr, people.TLS, people.Username, people.Password); err != nil {
 		t.Errorf("over TLS: %v", err)
 	}
@@ -267,7 +283,8 @@ func TestRekeyShutsACopyOut(t *testing.T) {
 	if err := mqtt.Probe(t.Context(), g.addr, former.TLS, "n1", ""); err != nil {
 		t.Errorf("a node that has not got its new key is kept out: %v", err)
 	}
-	if err := g.plane.Rekey(t.Context(), "n1"); err == nil || !strings.Contains(err.Error(), "has not logged in with its last new key yet") {
+	if err := g.plane.Rekey(t.Context(), "n1"); err == nil ||
+		!strings.Contains(err.Error(), "has not logged in with its last new key yet") {
 		t.Errorf("a second new key before the first is used: %v", err)
 	}
 	agent := mqtttest.Connected(t, g.target("n1").Options(was.ClientID), nil)

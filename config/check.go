@@ -13,7 +13,8 @@ import (
 // check judges what concerns several nodes or services.
 func (d *document) check(r *reader) {
 	if h := d.health; h.SuspectMin != 0 && h.SuspectMax != 0 && h.SuspectMin > h.SuspectMax {
-		r.reject(d.healthAt, "write a suspect_max that is not shorter", "health.suspect_min is longer than health.suspect_max")
+		r.reject(d.healthAt, "write a suspect_max that is not shorter",
+			"health.suspect_min is longer than health.suspect_max")
 	}
 	d.checkBroker(r)
 	d.checkNodes(r)
@@ -31,7 +32,8 @@ func (d *document) check(r *reader) {
 func (d *document) checkBroker(r *reader) {
 	m := d.mqtt
 	if m.Embedded == EmbeddedNever && m.Host == "" {
-		r.reject(m.pos, "write mqtt.host, the address of the broker", "Otto shall not serve MQTT, but no broker is named")
+		r.reject(m.pos, "write mqtt.host, the address of the broker",
+			"Otto shall not serve MQTT, but no broker is named")
 	}
 	if m.Password != "" && m.Username == "" {
 		r.reject(m.pos, "write mqtt.username", "MQTT has no password without a user")
@@ -69,9 +71,11 @@ func (d *document) checkNames(r *reader) {
 				owners[name] = s
 				continue
 			case owner.Name == s.Name:
-				r.reject(s.pos, "give each service a name of its own", "service %s is here already, in line %d", s.Name, owner.line)
+				r.reject(s.pos, "give each service a name of its own", "service %s is here already, in line %d", s.Name,
+					owner.line)
 			default:
-				r.reject(s.pos, "rename one of them", "container %s is of service %s in line %d and of service %s", name, owner.Name, owner.line, s.Name)
+				r.reject(s.pos, "rename one of them", "container %s is of service %s in line %d and of service %s",
+					name, owner.Name, owner.line, s.Name)
 			}
 			break
 		}
@@ -83,16 +87,21 @@ func (d *document) checkService(r *reader, s *service) {
 		d.rejectNode(r, s.nodeAt, s.Node)
 	}
 	if s.Spec.ContainerName != "" && (s.Replicas > 1 || s.Global()) {
-		r.reject(s.containerNameAt, "take container_name out; the containers are called "+s.Name+", "+s.Name+"-2 and so on", "containers of service %s cannot all have one name", s.Name)
+		r.reject(s.containerNameAt,
+			"take container_name out; the containers are called "+s.Name+", "+s.Name+"-2 and so on",
+			"containers of service %s cannot all have one name", s.Name)
 	}
 	if s.Replicas > 1 && s.Stateful() && !s.leased {
-		r.reject(s.pos, "write replicas: 1, or mount its data read-only", "service %s keeps data, so that there can be only one of it", s.Name)
+		r.reject(s.pos, "write replicas: 1, or mount its data read-only",
+			"service %s keeps data, so that there can be only one of it", s.Name)
 	}
 	if s.statelessAt != nil && s.Stateful() {
-		r.reject(*s.statelessAt, "take it out, or mount its volumes read-only", "service %s keeps data in its volumes, so that it is stateful", s.Name)
+		r.reject(*s.statelessAt, "take it out, or mount its volumes read-only",
+			"service %s keeps data in its volumes, so that it is stateful", s.Name)
 	}
 	if order, why := s.UpdateOrder(); s.orderAt != nil && order != otto.StartFirst {
-		r.warn(*s.orderAt, "write stop-first, or leave it to Otto", "service %s cannot be updated start-first: %s", s.Name, why)
+		r.warn(*s.orderAt, "write stop-first, or leave it to Otto", "service %s cannot be updated start-first: %s",
+			s.Name, why)
 	}
 	if s.Rejoin != "" && s.Node == "" {
 		r.reject(s.pos, "write node: ID, or take rejoin out", "service %s has no home to go back to", s.Name)
@@ -101,8 +110,11 @@ func (d *document) checkService(r *reader, s *service) {
 		r.reject(s.pos, "write data: disposable if it may start without its data, or take failover out",
 			"service %s keeps data on its node and cannot be started on another one when that is lost", s.Name)
 	}
-	if p := s.Probe; p != nil && (s.Spec.NetworkMode == "none" || strings.HasPrefix(s.Spec.NetworkMode, "container:")) && len(p.Exec) == 0 {
-		r.reject(s.probeAt, "write an exec probe, or take network_mode out", "service %s has no network on which its probe could reach it", s.Name)
+	if p := s.Probe; p != nil &&
+		(s.Spec.NetworkMode == "none" || strings.HasPrefix(s.Spec.NetworkMode, "container:")) &&
+		len(p.Exec) == 0 {
+		r.reject(s.probeAt, "write an exec probe, or take network_mode out",
+			"service %s has no network on which its probe could reach it", s.Name)
 	}
 	if s.Spec.NetworkMode == "host" && len(s.Spec.Ports) > 0 {
 		r.warn(s.portsAt[0], "take ports out", "ports mean nothing with network_mode: host")
@@ -142,8 +154,13 @@ func (d *document) checkMounts(r *reader, s *service) {
 			if s.Node != "" {
 				where = "node " + s.Node
 			}
-			r.reject(at, "copy it there and write the absolute path it has there, or write the node that is this machine as node",
-				"%.60q is of this machine and not on %s", m.Source, where)
+			r.reject(
+				at,
+				"copy it there and write the absolute path it has there, or write the node that is this machine as node",
+				"%.60q is of this machine and not on %s",
+				m.Source,
+				where,
+			)
 		}
 	}
 }
@@ -201,8 +218,10 @@ func (d *document) checkDependency(r *reader, at pos, dep otto.Dependency, on *s
 		r.reject(at, try, "there is no service %.60q", dep.Service)
 		return
 	}
-	if restart := on.Spec.Restart; dep.Condition == otto.ServiceCompleted && restart != "no" && !strings.HasPrefix(restart, "on-failure") {
-		r.warn(at, `write restart: "no" there`, "service %s is started again whenever it completes, so that this waits forever", on.Name)
+	if restart := on.Spec.Restart; dep.Condition == otto.ServiceCompleted && restart != "no" &&
+		!strings.HasPrefix(restart, "on-failure") {
+		r.warn(at, `write restart: "no" there`,
+			"service %s is started again whenever it completes, so that this waits forever", on.Name)
 	}
 }
 
@@ -264,19 +283,23 @@ func (d *document) checkPort(r *reader, all []hostPort) {
 	for i, p := range all {
 		what := fmt.Sprintf("port %d/%s", p.Host, p.Protocol)
 		if i > 0 && all[i-1].pos == p.pos && all[i-1].service == p.service {
-			r.reject(p.pos, "give each container port a host port of its own", "%s is published twice by one line", what)
+			r.reject(p.pos, "give each container port a host port of its own", "%s is published twice by one line",
+				what)
 			continue
 		}
-		if d.mqtt.Embedded == EmbeddedAlways && p.Protocol == "tcp" && int(p.Host) == d.mqtt.Port && d.onlyLocal(p.Node) {
+		if d.mqtt.Embedded == EmbeddedAlways && p.Protocol == "tcp" && int(p.Host) == d.mqtt.Port &&
+			d.onlyLocal(p.Node) {
 			r.reject(p.pos, "write another host port, or another mqtt.port", "%s is where Otto serves MQTT", what)
 		}
 		switch {
 		case p.Replicas < 2:
 		case p.Node != "":
-			r.reject(p.pos, "leave the host port out, or node", "%s of node %s cannot be had by %d replicas of %s", what, p.Node, p.Replicas, p.Name)
+			r.reject(p.pos, "leave the host port out, or node", "%s of node %s cannot be had by %d replicas of %s",
+				what, p.Node, p.Replicas, p.Name)
 			continue
 		case p.Unit != "":
-			r.reject(p.pos, "leave the host port out", "%s of one node cannot be had by %d replicas of %s", what, p.Replicas, p.Name)
+			r.reject(p.pos, "leave the host port out", "%s of one node cannot be had by %d replicas of %s", what,
+				p.Replicas, p.Name)
 			continue
 		}
 		before := all[:i]
@@ -286,7 +309,8 @@ func (d *document) checkPort(r *reader, all []hostPort) {
 			continue
 		}
 		if free := d.freeNodes(before, p); p.Node == "" && !p.Global() && p.Replicas > free {
-			r.reject(p.pos, "leave the host port out, or ask for fewer replicas", "%s is free on %d nodes, too few for %d of %s", what, free, p.Replicas, p.Name)
+			r.reject(p.pos, "leave the host port out, or ask for fewer replicas",
+				"%s is free on %d nodes, too few for %d of %s", what, free, p.Replicas, p.Name)
 		}
 	}
 }

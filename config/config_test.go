@@ -223,8 +223,22 @@ func TestNodeKeys(t *testing.T) {
   - {id: v6, host: "fd00::7", labels: {rack: 1}, identity_file: ~/.ssh/id}
 `, "HOME", "/home/me").Wanted.Nodes
 	want := []otto.Node{
-		{ID: "rpi-01", Host: "rpi.local", User: "pi", Port: 2222, DockerURL: "tcp://127.0.0.1:2375", Labels: map[string]string{"disk": "ssd"}, IdentityFile: "/home/me/lab/keys/id"},
-		{ID: "v6", Host: "fd00::7", DockerURL: "unix:///var/run/docker.sock", Labels: map[string]string{"rack": "1"}, IdentityFile: "/home/me/.ssh/id"},
+		{
+			ID:           "rpi-01",
+			Host:         "rpi.local",
+			User:         "pi",
+			Port:         2222,
+			DockerURL:    "tcp://127.0.0.1:2375",
+			Labels:       map[string]string{"disk": "ssd"},
+			IdentityFile: "/home/me/lab/keys/id",
+		},
+		{
+			ID:           "v6",
+			Host:         "fd00::7",
+			DockerURL:    "unix:///var/run/docker.sock",
+			Labels:       map[string]string{"rack": "1"},
+			IdentityFile: "/home/me/.ssh/id",
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -280,8 +294,10 @@ func largeFile() []byte {
 	}
 	b.WriteString("services:\n")
 	for i := range 200 {
-		b.WriteString("  - name: service-" + strconv.Itoa(i) + "\n    image: nginx:alpine\n    node: n" + strconv.Itoa(i%20) +
-			"\n    ports: [\"" + strconv.Itoa(8000+i) + ":80\"]\n    environment: {A: one, B: \"two\", C: \"${C:-three}\"}\n    volumes: [data-" + strconv.Itoa(i) + ":/data]\n")
+		b.WriteString(
+			"  - name: service-" + strconv.Itoa(i) + "\n    image: nginx:alpine\n    node: n" + strconv.Itoa(i%20) +
+				"\n    ports: [\"" + strconv.Itoa(8000+i) + ":80\"]\n    environment: {A: one, B: \"two\", C: \"${C:-three}\"}\n    volumes: [data-" + strconv.Itoa(i) + ":/data]\n",
+		)
 	}
 	return b.Bytes()
 }

@@ -26,7 +26,11 @@ func command() form[[]string] {
 		}
 		out, ok := split(v.text)
 		if !ok {
-			r.reject(v.pos, "quote it, or write a list such as [sh, -c, \"...\"]", "this command cannot be split into words: there is an open quote, or a sign that means something to a shell")
+			r.reject(
+				v.pos,
+				"quote it, or write a list such as [sh, -c, \"...\"]",
+				"this command cannot be split into words: there is an open quote, or a sign that means something to a shell",
+			)
 			return nil, false
 		}
 		return trimmed(out), true
@@ -66,13 +70,18 @@ func healthcheck() form[*otto.Healthcheck] {
 	}
 	often := duration(time.Millisecond, 24*time.Hour)
 	o := object[check]{noun: "healthcheck", keys: map[string]key[check]{
-		"test":           as("Command, or a list that begins with CMD, CMD-SHELL or NONE.", healthTest(), func(c *check) *[]string { return &c.Test }),
-		"interval":       as("Time between two checks.", often, func(c *check) *time.Duration { return &c.Interval }),
-		"timeout":        as("How long one check may take.", often, func(c *check) *time.Duration { return &c.Timeout }),
-		"start_period":   as("Time in which failures do not count.", duration(0, 24*time.Hour), func(c *check) *time.Duration { return &c.StartPeriod }),
-		"start_interval": as("Time between two checks during start_period.", often, func(c *check) *time.Duration { return &c.StartInterval }),
-		"retries":        as("Failures in a row that make it unhealthy.", integer(0, math.MaxInt32), func(c *check) *int { return &c.Retries }),
-		"disable":        as("Whether to switch off the image's own check.", boolean(), func(c *check) *bool { return &c.disable }),
+		"test": as("Command, or a list that begins with CMD, CMD-SHELL or NONE.", healthTest(),
+			func(c *check) *[]string { return &c.Test }),
+		"interval": as("Time between two checks.", often, func(c *check) *time.Duration { return &c.Interval }),
+		"timeout":  as("How long one check may take.", often, func(c *check) *time.Duration { return &c.Timeout }),
+		"start_period": as("Time in which failures do not count.", duration(0, 24*time.Hour),
+			func(c *check) *time.Duration { return &c.StartPeriod }),
+		"start_interval": as("Time between two checks during start_period.", often,
+			func(c *check) *time.Duration { return &c.StartInterval }),
+		"retries": as("Failures in a row that make it unhealthy.", integer(0, math.MaxInt32),
+			func(c *check) *int { return &c.Retries }),
+		"disable": as("Whether to switch off the image's own check.", boolean(),
+			func(c *check) *bool { return &c.disable }),
 	}}
 	return form[*otto.Healthcheck]{o.schema(), func(r *reader, v value) (*otto.Healthcheck, bool) {
 		var c check
@@ -95,18 +104,23 @@ func healthTest() form[[]string] {
 		}
 		test, _ := words.read(r, v)
 		switch {
-		case len(test) == 1 && test[0] == "NONE", len(test) == 2 && test[0] == "CMD-SHELL", len(test) > 1 && test[0] == "CMD":
+		case len(test) == 1 && test[0] == "NONE",
+			len(test) == 2 && test[0] == "CMD-SHELL",
+			len(test) > 1 && test[0] == "CMD":
 			return test, true
 		}
-		r.reject(v.pos, `write [CMD, program, argument] or [CMD-SHELL, "one line"]`, "a list as test begins with CMD, CMD-SHELL or NONE, and the command follows")
+		r.reject(v.pos, `write [CMD, program, argument] or [CMD-SHELL, "one line"]`,
+			"a list as test begins with CMD, CMD-SHELL or NONE, and the command follows")
 		return nil, false
 	}}
 }
 
 func logging() form[*otto.Logging] {
 	o := object[otto.Logging]{noun: "logging", keys: map[string]key[otto.Logging]{
-		"driver":  as("The engine's log driver.", checked("a driver such as json-file", isWord), func(l *otto.Logging) *string { return &l.Driver }),
-		"options": as("Options of the driver.", pairs(), func(l *otto.Logging) *map[string]string { return &l.Options }),
+		"driver": as("The engine's log driver.", checked("a driver such as json-file", isWord),
+			func(l *otto.Logging) *string { return &l.Driver }),
+		"options": as("Options of the driver.", pairs(),
+			func(l *otto.Logging) *map[string]string { return &l.Options }),
 	}}
 	return form[*otto.Logging]{o.schema(), func(r *reader, v value) (*otto.Logging, bool) {
 		var l otto.Logging
@@ -118,12 +132,20 @@ func logging() form[*otto.Logging] {
 func isolationKeys() map[string]key[service] {
 	capability := checked("a capability such as NET_ADMIN", isCapability)
 	return map[string]key[service]{
-		"devices":      as("Devices of the node.", listOf(device()), func(s *service) *[]otto.Device { return &s.Spec.Devices }),
-		"cap_add":      as("Capabilities to add.", listOf(capability), func(s *service) *[]string { return &s.Spec.CapAdd }),
-		"cap_drop":     as("Capabilities to take away.", listOf(capability), func(s *service) *[]string { return &s.Spec.CapDrop }),
-		"read_only":    as("Whether the container's own file system is read-only.", boolean(), func(s *service) *bool { return &s.Spec.ReadOnly }),
-		"network_mode": {"bridge, host or none instead of the cluster's network; in a stack also service:NAME for that of another service.", schema{"type": "string"}, readNetworkMode},
-		"extra_hosts":  as("Names and their addresses for /etc/hosts.", extraHosts(), func(s *service) *[]string { return &s.Spec.ExtraHosts }),
+		"devices": as("Devices of the node.", listOf(device()),
+			func(s *service) *[]otto.Device { return &s.Spec.Devices }),
+		"cap_add": as("Capabilities to add.", listOf(capability), func(s *service) *[]string { return &s.Spec.CapAdd }),
+		"cap_drop": as("Capabilities to take away.", listOf(capability),
+			func(s *service) *[]string { return &s.Spec.CapDrop }),
+		"read_only": as("Whether the container's own file system is read-only.", boolean(),
+			func(s *service) *bool { return &s.Spec.ReadOnly }),
+		"network_mode": {
+			"bridge, host or none instead of the cluster's network; in a stack also service:NAME for that of another service.",
+			schema{"type": "string"},
+			readNetworkMode,
+		},
+		"extra_hosts": as("Names and their addresses for /etc/hosts.", extraHosts(),
+			func(s *service) *[]string { return &s.Spec.ExtraHosts }),
 	}
 }
 
@@ -136,11 +158,14 @@ func readNetworkMode(r *reader, v value, s *service) {
 	mode, ok := text("bridge, host or none").read(r, v)
 	switch {
 	case !ok:
-	case slices.Contains(modes, mode), strings.HasPrefix(mode, "container:") && mode != "container:", strings.HasPrefix(mode, otto.ServicePrefix):
+	case slices.Contains(modes, mode),
+		strings.HasPrefix(mode, "container:") && mode != "container:",
+		strings.HasPrefix(mode, otto.ServicePrefix):
 		s.Spec.NetworkMode = mode
 		s.lends(v.pos, "network_mode", mode)
 	default:
-		r.reject(v.pos, "write bridge, host or none, or leave it out for the cluster's network", "network_mode %.60q is not supported yet", mode)
+		r.reject(v.pos, "write bridge, host or none, or leave it out for the cluster's network",
+			"network_mode %.60q is not supported yet", mode)
 	}
 }
 
@@ -148,9 +173,12 @@ func device() form[otto.Device] {
 	o := object[otto.Device]{
 		noun: "a device",
 		keys: map[string]key[otto.Device]{
-			"source":      as("Path on the node.", checked("a path such as /dev/ttyUSB0", isAbs), func(d *otto.Device) *string { return &d.Host }),
-			"target":      as("Path in the container.", checked("a path such as /dev/ttyUSB0", isAbs), func(d *otto.Device) *string { return &d.Container }),
-			"permissions": as("Of r, w and m.", checked("rwm", isPermissions), func(d *otto.Device) *string { return &d.Permissions }),
+			"source": as("Path on the node.", checked("a path such as /dev/ttyUSB0", isAbs),
+				func(d *otto.Device) *string { return &d.Host }),
+			"target": as("Path in the container.", checked("a path such as /dev/ttyUSB0", isAbs),
+				func(d *otto.Device) *string { return &d.Container }),
+			"permissions": as("Of r, w and m.", checked("rwm", isPermissions),
+				func(d *otto.Device) *string { return &d.Permissions }),
 		},
 		required: map[string]string{"source": "source: /dev/ttyUSB0"},
 	}
@@ -166,7 +194,8 @@ func device() form[otto.Device] {
 				return d, false
 			}
 			if d, ok = parseDevice(t); !ok {
-				r.reject(v.pos, "write /dev/ttyUSB0, /dev/ttyUSB0:/dev/ttyUSB0 or /dev/ttyUSB0:/dev/ttyUSB0:rwm", "%.60q is not a device", t)
+				r.reject(v.pos, "write /dev/ttyUSB0, /dev/ttyUSB0:/dev/ttyUSB0 or /dev/ttyUSB0:/dev/ttyUSB0:rwm",
+					"%.60q is not a device", t)
 				return d, false
 			}
 		}
@@ -209,7 +238,8 @@ func extraHosts() form[[]string] {
 			hosts, err := types.NewHostsList([]string{entry})
 			lines := hosts.AsList(":")
 			if err != nil || slices.ContainsFunc(lines, isNoHostLine) {
-				r.reject(at, "write name:address such as gateway:192.0.2.1", "%.60q is not a host and its address", entry)
+				r.reject(at, "write name:address such as gateway:192.0.2.1", "%.60q is not a host and its address",
+					entry)
 				return
 			}
 			out = append(out, lines...)

@@ -31,18 +31,24 @@ func documentObject() object[document] {
 	return object[document]{
 		noun: "the file",
 		keys: map[string]key[document]{
-			"cluster":   clusterKey(),
-			"name":      given("Name of the cluster, as Compose names a project.", id("home-cluster"), func(d *document) *string { return &d.name }),
-			"version":   as("Compose's; it has no meaning any more.", text("nothing"), func(*document) *string { return new(string) }),
-			"mqtt":      as("The broker that the cluster meets at.", mqttObject().one(), func(d *document) *mqtt { return &d.mqtt }),
+			"cluster": clusterKey(),
+			"name": given("Name of the cluster, as Compose names a project.", id("home-cluster"),
+				func(d *document) *string { return &d.name }),
+			"version": as("Compose's; it has no meaning any more.", text("nothing"),
+				func(*document) *string { return new(string) }),
+			"mqtt": as("The broker that the cluster meets at.", mqttObject().one(),
+				func(d *document) *mqtt { return &d.mqtt }),
 			"metrics":   metricsKey(),
 			"health":    healthKey(),
 			"scheduler": schedulerKey(),
 			"decisions": decisionsKey(),
 			"nodes":     nodesKey(),
 			"services":  within(servicesKey(), file),
-			"requirements": requirementsKey("What must hold for each service or on each node, whichever its metric is of.", ofAll,
-				func(d *document) *[]requirement { return &d.requirements }),
+			"requirements": requirementsKey(
+				"What must hold for each service or on each node, whichever its metric is of.",
+				ofAll,
+				func(d *document) *[]requirement { return &d.requirements },
+			),
 			"volumes":  within(volumesKey(), file),
 			"networks": within(networksKey(), file),
 			"stacks":   stacksKey(),
@@ -58,7 +64,11 @@ func clusterKey() key[document] {
 			"name": given("Name of the cluster.", id("home-cluster"), func(d *document) *string { return &d.name }),
 		},
 	}
-	return key[document]{"The cluster itself.", cluster.schema(), func(r *reader, v value, d *document) { cluster.read(r, v, d) }}
+	return key[document]{
+		"The cluster itself.",
+		cluster.schema(),
+		func(r *reader, v value, d *document) { cluster.read(r, v, d) },
+	}
 }
 
 func metricsKey() key[document] {
@@ -69,20 +79,29 @@ func metricsKey() key[document] {
 				duration(500*time.Millisecond, time.Hour), func(d *document) *time.Duration { return &d.interval }),
 		},
 	}
-	return key[document]{"What agents measure.", metrics.schema(), func(r *reader, v value, d *document) { metrics.read(r, v, d) }}
+	return key[document]{
+		"What agents measure.",
+		metrics.schema(),
+		func(r *reader, v value, d *document) { metrics.read(r, v, d) },
+	}
 }
 
 func healthKey() key[document] {
 	health := object[otto.Health]{
 		noun: "health",
 		keys: map[string]key[otto.Health]{
-			"heartbeat": as("Time between two heartbeats of a node, 500ms by default.", heartbeat(), func(h *otto.Health) *time.Duration { return &h.Heartbeat }),
+			"heartbeat": as("Time between two heartbeats of a node, 500ms by default.", heartbeat(),
+				func(h *otto.Health) *time.Duration { return &h.Heartbeat }),
 			"suspect_min": as("Silence that never makes a node suspect, 1s by default.",
-				duration(200*time.Millisecond, time.Hour), func(h *otto.Health) *time.Duration { return &h.SuspectMin }),
+				duration(200*time.Millisecond, time.Hour),
+				func(h *otto.Health) *time.Duration { return &h.SuspectMin }),
 			"suspect_max": as("Silence that makes a node suspect on any link, 20s by default.",
 				duration(time.Second, time.Hour), func(h *otto.Health) *time.Duration { return &h.SuspectMax }),
-			"lease": as("How long a node that is cut off may run a stateful service that can be started elsewhere, 10s by default.",
-				duration(5*time.Second, time.Hour), func(h *otto.Health) *time.Duration { return &h.Lease }),
+			"lease": as(
+				"How long a node that is cut off may run a stateful service that can be started elsewhere, 10s by default.",
+				duration(5*time.Second, time.Hour),
+				func(h *otto.Health) *time.Duration { return &h.Lease },
+			),
 		},
 	}
 	return key[document]{"How the nodes are watched.", health.schema(), func(r *reader, v value, d *document) {
@@ -100,20 +119,24 @@ func within[T, U any](k key[U], of func(*T) *U) key[T] {
 
 func servicesKey() key[project] {
 	named, unnamed := serviceObject(true), serviceObject(false)
-	return key[project]{"What should run: a list, or a mapping by name as in Compose.", servicesSchema(), func(r *reader, v value, d *project) {
-		switch v.kind {
-		case list:
-			for _, item := range v.items {
-				d.services = append(d.services, readService(r, item.pos, item, named, ""))
+	return key[project]{
+		"What should run: a list, or a mapping by name as in Compose.",
+		servicesSchema(),
+		func(r *reader, v value, d *project) {
+			switch v.kind {
+			case list:
+				for _, item := range v.items {
+					d.services = append(d.services, readService(r, item.pos, item, named, ""))
+				}
+			case mapping:
+				for _, f := range v.fields {
+					d.services = append(d.services, readService(r, f.pos, f.value, unnamed, f.name))
+				}
+			default:
+				r.wants(v, list, "one service an item, beginning with `- name: `")
 			}
-		case mapping:
-			for _, f := range v.fields {
-				d.services = append(d.services, readService(r, f.pos, f.value, unnamed, f.name))
-			}
-		default:
-			r.wants(v, list, "one service an item, beginning with `- name: `")
-		}
-	}}
+		},
+	}
 }
 
 // complete fills in what the file leaves to Otto.
@@ -137,7 +160,14 @@ func (d *document) complete() {
 }
 
 func (d *document) wanted() otto.Wanted {
-	w := otto.Wanted{Nodes: []otto.Node{}, Services: []otto.Service{}, Interval: d.interval, Health: d.health, Scheduler: otto.Scheduler{Weights: d.weights}, Decisions: d.decisions}
+	w := otto.Wanted{
+		Nodes:     []otto.Node{},
+		Services:  []otto.Service{},
+		Interval:  d.interval,
+		Health:    d.health,
+		Scheduler: otto.Scheduler{Weights: d.weights},
+		Decisions: d.decisions,
+	}
 	w.Requirements = plainly(d.requirements)
 	for _, n := range d.nodes {
 		n.Requirements = plainly(n.requirements)

@@ -41,8 +41,15 @@ func (r *reader) warnOfDollars(path string, lookup func(string) (string, bool)) 
 				break
 			}
 		}
-		r.warn(at, fmt.Sprintf("write '...' around the value, or $$, if a dollar sign is meant, as in the hash of a password; else ${%s:-default}", name),
-			"variable %s is not set, it is taken as blank", name)
+		r.warn(
+			at,
+			fmt.Sprintf(
+				"write '...' around the value, or $$, if a dollar sign is meant, as in the hash of a password; else ${%s:-default}",
+				name,
+			),
+			"variable %s is not set, it is taken as blank",
+			name,
+		)
 	}
 }
 

@@ -32,7 +32,9 @@ func AddStack(data []byte, s Stack) ([]byte, error) {
 		if text != "" && !strings.HasSuffix(text, "\n") {
 			text += "\n"
 		}
-		return []byte(text + "stacks:\n  - " + strings.ReplaceAll(strings.TrimSuffix(item, "\n"), "\n", "\n    ") + "\n"), nil
+		return []byte(
+			text + "stacks:\n  - " + strings.ReplaceAll(strings.TrimSuffix(item, "\n"), "\n", "\n    ") + "\n",
+		), nil
 	}
 	list, err := findList(lines, "stacks")
 	if err != nil {
@@ -40,7 +42,12 @@ func AddStack(data []byte, s Stack) ([]byte, error) {
 	}
 	if there, of := list.stack(lines, s.Name); there != nil {
 		if !slices.Equal(of.Compose, s.Compose) || s.Node != "" && s.Node != of.Node {
-			return nil, fmt.Errorf("stack %s is here already, in line %d, from %s: give this one another name with --stack, or change that line", s.Name, there.start+1, strings.Join(of.Compose, ", "))
+			return nil, fmt.Errorf(
+				"stack %s is here already, in line %d, from %s: give this one another name with --stack, or change that line",
+				s.Name,
+				there.start+1,
+				strings.Join(of.Compose, ", "),
+			)
 		}
 		return data, nil
 	}
@@ -76,7 +83,8 @@ func (list listLines) stack(lines []string, name string) (at *span, of Stack) {
 			Compose any
 			Node    string
 		}
-		if yaml.Unmarshal([]byte(strings.Join(lines[i.start:i.end], "")), &items) != nil || len(items) != 1 || items[0].Name != name {
+		if yaml.Unmarshal([]byte(strings.Join(lines[i.start:i.end], "")), &items) != nil || len(items) != 1 ||
+			items[0].Name != name {
 			continue
 		}
 		of = Stack{Name: name, Node: items[0].Node}
@@ -117,7 +125,8 @@ func StackName(compose []string, env func(string) (string, bool)) string {
 	}
 	for _, f := range slices.Backward(files) {
 		var top struct{ Name string }
-		if data, err := os.ReadFile(f); err == nil && yaml.Unmarshal(data, &top) == nil && top.Name != "" && !strings.Contains(top.Name, "$") {
+		if data, err := os.ReadFile(f); err == nil && yaml.Unmarshal(data, &top) == nil && top.Name != "" &&
+			!strings.Contains(top.Name, "$") {
 			return loader.NormalizeProjectName(top.Name)
 		}
 	}

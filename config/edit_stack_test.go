@@ -14,11 +14,15 @@ func TestStacksAreAddedAndRemovedLineByLine(t *testing.T) {
 	two := Stack{Name: "two", Compose: []string{"a.yaml", "b.yaml"}, Node: "nas"}
 	const before = "name: home # ours\nservices:\n  - {name: web, image: nginx}"
 	one, err := AddStack([]byte(before), shop)
-	if diff := cmp.Diff(before+"\nstacks:\n  - name: shop\n    compose: shop/compose.yaml\n", string(one)); diff != "" || err != nil {
+	if diff := cmp.Diff(before+"\nstacks:\n  - name: shop\n    compose: shop/compose.yaml\n",
+		string(one)); diff != "" ||
+		err != nil {
 		t.Fatal(err, diff)
 	}
 	both, err := AddStack(one, two)
-	if diff := cmp.Diff(string(one)+"  - name: two\n    compose:\n    - a.yaml\n    - b.yaml\n    node: nas\n", string(both)); diff != "" || err != nil {
+	if diff := cmp.Diff(string(one)+"  - name: two\n    compose:\n    - a.yaml\n    - b.yaml\n    node: nas\n",
+		string(both)); diff != "" ||
+		err != nil {
 		t.Fatal(err, diff)
 	}
 	for _, s := range []Stack{shop, two} { // once more
@@ -26,7 +30,8 @@ func TestStacksAreAddedAndRemovedLineByLine(t *testing.T) {
 			t.Errorf("%v: %s", err, same)
 		}
 	}
-	if out, err := AddStack(both, Stack{Name: "shop", Compose: []string{"other.yaml"}}); err == nil || !strings.Contains(err.Error(), "stack shop is here already, in line 5, from shop/compose.yaml") {
+	if out, err := AddStack(both, Stack{Name: "shop", Compose: []string{"other.yaml"}}); err == nil ||
+		!strings.Contains(err.Error(), "stack shop is here already, in line 5, from shop/compose.yaml") {
 		t.Errorf("%v: %s", err, out)
 	}
 	back, err := RemoveStack(both, "two")
@@ -71,7 +76,8 @@ func TestStackHasComposesName(t *testing.T) {
 	if got := StackName([]string{file}, none); got != "named" {
 		t.Errorf("in the file: %q", got)
 	}
-	if got := StackName([]string{file}, func(name string) (string, bool) { return "env", name == "COMPOSE_PROJECT_NAME" }); got != "env" {
+	if got := StackName([]string{file},
+		func(name string) (string, bool) { return "env", name == "COMPOSE_PROJECT_NAME" }); got != "env" {
 		t.Errorf("of the environment: %q", got)
 	}
 }

@@ -22,63 +22,118 @@ func engineKeys() map[string]key[service] {
 	port := checked("a port such as 80, 53/udp or 3000-3005", isExposed)
 	path := checked("a path such as /dev/sda", isAbs)
 	return map[string]key[service]{
-		"container_name": {"Name of the container instead of the service's.", schema{"type": "string"}, func(r *reader, v value, s *service) {
-			s.containerNameAt = v.pos
-			s.Spec.ContainerName, _ = checked("a name of letters, digits, _ . and -", isVolumeName).read(r, v)
-		}},
-		"expose": {"Ports for other containers, which they reach anyway.", oneOrMore(port).schema, func(r *reader, v value, s *service) {
-			list, _ := oneOrMore(port).read(r, v)
-			s.Spec.Expose = exposed(list)
-		}},
+		"container_name": {
+			"Name of the container instead of the service's.",
+			schema{"type": "string"},
+			func(r *reader, v value, s *service) {
+				s.containerNameAt = v.pos
+				s.Spec.ContainerName, _ = checked("a name of letters, digits, _ . and -", isVolumeName).read(r, v)
+			},
+		},
+		"expose": {
+			"Ports for other containers, which they reach anyway.",
+			oneOrMore(port).schema,
+			func(r *reader, v value, s *service) {
+				list, _ := oneOrMore(port).read(r, v)
+				s.Spec.Expose = exposed(list)
+			},
+		},
 
-		"hostname":    option("Name of the host inside the container.", text("a name"), func(o *otto.Options) *string { return &o.Hostname }),
-		"domainname":  option("Domain of the host inside the container.", text("a domain"), func(o *otto.Options) *string { return &o.Domainname }),
-		"mac_address": option("Address of its network card.", checked("02:42:ac:11:65:43", isMAC), func(o *otto.Options) *string { return &o.MACAddress }),
-		"tty":         option("Whether it has a terminal.", boolean(), func(o *otto.Options) *bool { return &o.TTY }),
-		"stdin_open":  option("Whether its input stays open.", boolean(), func(o *otto.Options) *bool { return &o.StdinOpen }),
+		"hostname": option("Name of the host inside the container.", text("a name"),
+			func(o *otto.Options) *string { return &o.Hostname }),
+		"domainname": option("Domain of the host inside the container.", text("a domain"),
+			func(o *otto.Options) *string { return &o.Domainname }),
+		"mac_address": option("Address of its network card.", checked("02:42:ac:11:65:43", isMAC),
+			func(o *otto.Options) *string { return &o.MACAddress }),
+		"tty": option("Whether it has a terminal.", boolean(), func(o *otto.Options) *bool { return &o.TTY }),
+		"stdin_open": option("Whether its input stays open.", boolean(),
+			func(o *otto.Options) *bool { return &o.StdinOpen }),
 
-		"privileged":   option("Whether it may do everything on its node.", boolean(), func(o *otto.Options) *bool { return &o.Privileged }),
+		"privileged": option("Whether it may do everything on its node.", boolean(),
+			func(o *otto.Options) *bool { return &o.Privileged }),
 		"security_opt": {"Options such as no-new-privileges:true.", listOf(text("")).schema, readSecurityOpt},
-		"group_add":    option("Further groups of its user.", listOf(text("a group")), func(o *otto.Options) *[]string { return &o.GroupAdd }),
-		"userns_mode":  option("User namespace: host for the node's.", text("host"), func(o *otto.Options) *string { return &o.UsernsMode }),
-		"pid":          {"Process namespace: host for the node's.", schema{"type": "string"}, namespaceOf("pid", func(o *otto.Options) *string { return &o.PIDMode })},
-		"ipc":          {"IPC namespace: host, private, shareable or none.", schema{"type": "string"}, namespaceOf("ipc", func(o *otto.Options) *string { return &o.IPCMode })},
-		"uts":          option("UTS namespace: host for the node's.", text("host"), func(o *otto.Options) *string { return &o.UTSMode }),
-		"cgroup":       option("Cgroup namespace: host or private.", choice("host", "private"), func(o *otto.Options) *string { return &o.Cgroup }),
+		"group_add": option("Further groups of its user.", listOf(text("a group")),
+			func(o *otto.Options) *[]string { return &o.GroupAdd }),
+		"userns_mode": option("User namespace: host for the node's.", text("host"),
+			func(o *otto.Options) *string { return &o.UsernsMode }),
+		"pid": {
+			"Process namespace: host for the node's.",
+			schema{"type": "string"},
+			namespaceOf("pid", func(o *otto.Options) *string { return &o.PIDMode }),
+		},
+		"ipc": {
+			"IPC namespace: host, private, shareable or none.",
+			schema{"type": "string"},
+			namespaceOf("ipc", func(o *otto.Options) *string { return &o.IPCMode }),
+		},
+		"uts": option("UTS namespace: host for the node's.", text("host"),
+			func(o *otto.Options) *string { return &o.UTSMode }),
+		"cgroup": option("Cgroup namespace: host or private.", choice("host", "private"),
+			func(o *otto.Options) *string { return &o.Cgroup }),
 		"cgroup_parent": option("Cgroup to be in.", text("a cgroup"), func(o *otto.Options) *string {
 			return &o.CgroupParent
 		}),
-		"runtime":     option("Runtime of the engine, such as nvidia.", text("a runtime"), func(o *otto.Options) *string { return &o.Runtime }),
-		"isolation":   option("Windows' isolation.", text("default"), func(o *otto.Options) *string { return &o.Isolation }),
-		"init":        option("Whether an init runs first in it.", pointer(boolean()), func(o *otto.Options) **bool { return &o.Init }),
-		"umask":       option("Permissions that new files do not get, in octal.", pointer(umask()), func(o *otto.Options) **uint32 { return &o.Umask }),
-		"sysctls":     option("Parameters of the kernel.", pairs(), func(o *otto.Options) *map[string]string { return &o.Sysctls }),
-		"storage_opt": option("Options of the storage driver.", pairs(), func(o *otto.Options) *map[string]string { return &o.StorageOpt }),
-		"annotations": option("Annotations for the runtime.", pairs(), func(o *otto.Options) *map[string]string { return &o.Annotations }),
-		"dns":         option("Name servers.", oneOrMore(checked("an address such as 192.0.2.53", isAddress)), func(o *otto.Options) *[]string { return &o.DNS }),
-		"dns_search":  option("Domains in which names are looked for.", oneOrMore(text("a domain")), func(o *otto.Options) *[]string { return &o.DNSSearch }),
-		"dns_opt":     option("Options of resolv.conf.", listOf(text("an option")), func(o *otto.Options) *[]string { return &o.DNSOptions }),
+		"runtime": option("Runtime of the engine, such as nvidia.", text("a runtime"),
+			func(o *otto.Options) *string { return &o.Runtime }),
+		"isolation": option("Windows' isolation.", text("default"),
+			func(o *otto.Options) *string { return &o.Isolation }),
+		"init": option("Whether an init runs first in it.", pointer(boolean()),
+			func(o *otto.Options) **bool { return &o.Init }),
+		"umask": option("Permissions that new files do not get, in octal.", pointer(umask()),
+			func(o *otto.Options) **uint32 { return &o.Umask }),
+		"sysctls": option("Parameters of the kernel.", pairs(),
+			func(o *otto.Options) *map[string]string { return &o.Sysctls }),
+		"storage_opt": option("Options of the storage driver.", pairs(),
+			func(o *otto.Options) *map[string]string { return &o.StorageOpt }),
+		"annotations": option("Annotations for the runtime.", pairs(),
+			func(o *otto.Options) *map[string]string { return &o.Annotations }),
+		"dns": option("Name servers.", oneOrMore(checked("an address such as 192.0.2.53", isAddress)),
+			func(o *otto.Options) *[]string { return &o.DNS }),
+		"dns_search": option("Domains in which names are looked for.", oneOrMore(text("a domain")),
+			func(o *otto.Options) *[]string { return &o.DNSSearch }),
+		"dns_opt": option("Options of resolv.conf.", listOf(text("an option")),
+			func(o *otto.Options) *[]string { return &o.DNSOptions }),
 
-		"cpu_shares":       option("Weight for the processor, 1024 by default.", integer64(0, math.MaxInt64), func(o *otto.Options) *int64 { return &o.CPUShares }),
-		"cpu_period":       option("Period of the processor's quota, in microseconds.", micros(), func(o *otto.Options) *int64 { return &o.CPUPeriod }),
-		"cpu_quota":        option("Quota in each period, in microseconds.", micros(), func(o *otto.Options) *int64 { return &o.CPUQuota }),
-		"cpu_rt_period":    option("Real-time period, in microseconds.", micros(), func(o *otto.Options) *int64 { return &o.CPURealtimePeriod }),
-		"cpu_rt_runtime":   option("Real-time runtime, in microseconds.", micros(), func(o *otto.Options) *int64 { return &o.CPURealtimeRuntime }),
-		"cpuset":           option("Processors to run on, such as 0-2.", text("0-2 or 0,1"), func(o *otto.Options) *string { return &o.CPUSet }),
-		"cpu_count":        option("Windows' number of processors.", integer64(0, math.MaxInt64), func(o *otto.Options) *int64 { return &o.CPUCount }),
-		"cpu_percent":      option("Windows' share of the processors.", integer64(0, 100), func(o *otto.Options) *int64 { return &o.CPUPercent }),
-		"mem_reservation":  option("Memory it should keep to when the node runs short.", size(0), func(o *otto.Options) *int64 { return &o.MemoryReservation }),
-		"memswap_limit":    option("Memory and swap together; -1 means no limit.", sizeOrNone(), func(o *otto.Options) *int64 { return &o.MemorySwap }),
-		"mem_swappiness":   option("How readily it is swapped, from 0 to 100.", pointer(integer64(0, 100)), func(o *otto.Options) **int64 { return &o.MemorySwappiness }),
-		"oom_kill_disable": option("Whether it is not killed for want of memory.", boolean(), func(o *otto.Options) *bool { return &o.OOMKillDisable }),
-		"oom_score_adj":    option("How likely it is killed for want of memory.", integer(-1000, 1000), func(o *otto.Options) *int { return &o.OOMScoreAdj }),
-		"pids_limit":       pidsLimitKey(),
-		"shm_size":         option("Size of /dev/shm, such as 256m.", size(0), func(o *otto.Options) *int64 { return &o.ShmBytes }),
-		"ulimits":          option("Limits of its processes, such as nofile.", ulimits(), func(o *otto.Options) *[]otto.Ulimit { return &o.Ulimits }),
-		"blkio_config":     option("Weights and limits of block devices.", blockIO(path), func(o *otto.Options) **otto.BlockIO { return &o.BlockIO }),
-		"device_cgroup_rules": option("Rules of devices, such as c 188:* rmw.", listOf(text("a rule")), func(o *otto.Options) *[]string {
-			return &o.DeviceCgroupRules
-		}),
+		"cpu_shares": option("Weight for the processor, 1024 by default.", integer64(0, math.MaxInt64),
+			func(o *otto.Options) *int64 { return &o.CPUShares }),
+		"cpu_period": option("Period of the processor's quota, in microseconds.", micros(),
+			func(o *otto.Options) *int64 { return &o.CPUPeriod }),
+		"cpu_quota": option("Quota in each period, in microseconds.", micros(),
+			func(o *otto.Options) *int64 { return &o.CPUQuota }),
+		"cpu_rt_period": option("Real-time period, in microseconds.", micros(),
+			func(o *otto.Options) *int64 { return &o.CPURealtimePeriod }),
+		"cpu_rt_runtime": option("Real-time runtime, in microseconds.", micros(),
+			func(o *otto.Options) *int64 { return &o.CPURealtimeRuntime }),
+		"cpuset": option("Processors to run on, such as 0-2.", text("0-2 or 0,1"),
+			func(o *otto.Options) *string { return &o.CPUSet }),
+		"cpu_count": option("Windows' number of processors.", integer64(0, math.MaxInt64),
+			func(o *otto.Options) *int64 { return &o.CPUCount }),
+		"cpu_percent": option("Windows' share of the processors.", integer64(0, 100),
+			func(o *otto.Options) *int64 { return &o.CPUPercent }),
+		"mem_reservation": option("Memory it should keep to when the node runs short.", size(0),
+			func(o *otto.Options) *int64 { return &o.MemoryReservation }),
+		"memswap_limit": option("Memory and swap together; -1 means no limit.", sizeOrNone(),
+			func(o *otto.Options) *int64 { return &o.MemorySwap }),
+		"mem_swappiness": option("How readily it is swapped, from 0 to 100.", pointer(integer64(0, 100)),
+			func(o *otto.Options) **int64 { return &o.MemorySwappiness }),
+		"oom_kill_disable": option("Whether it is not killed for want of memory.", boolean(),
+			func(o *otto.Options) *bool { return &o.OOMKillDisable }),
+		"oom_score_adj": option("How likely it is killed for want of memory.", integer(-1000, 1000),
+			func(o *otto.Options) *int { return &o.OOMScoreAdj }),
+		"pids_limit": pidsLimitKey(),
+		"shm_size": option("Size of /dev/shm, such as 256m.", size(0),
+			func(o *otto.Options) *int64 { return &o.ShmBytes }),
+		"ulimits": option("Limits of its processes, such as nofile.", ulimits(),
+			func(o *otto.Options) *[]otto.Ulimit { return &o.Ulimits }),
+		"blkio_config": option("Weights and limits of block devices.", blockIO(path),
+			func(o *otto.Options) **otto.BlockIO { return &o.BlockIO }),
+		"device_cgroup_rules": option(
+			"Rules of devices, such as c 188:* rmw.",
+			listOf(text("a rule")),
+			func(o *otto.Options) *[]string {
+				return &o.DeviceCgroupRules
+			},
+		),
 		"gpus": {"GPUs: all, or a list of requests.", oneOf(schema{"const": "all"}, deviceRequests().schema), readGPUs},
 	}
 }
@@ -89,7 +144,8 @@ func option[V any](doc string, f form[V], of func(*otto.Options) *V) key[service
 }
 
 func pidsLimitKey() key[service] {
-	return given("Processes at most; -1 means no limit.", integer64(-1, math.MaxInt32), func(s *service) *int64 { return &s.engine.PIDsLimit })
+	return given("Processes at most; -1 means no limit.", integer64(-1, math.MaxInt32),
+		func(s *service) *int64 { return &s.engine.PIDsLimit })
 }
 
 // setOptions keeps the engine's options of a service that has any. Lists and
@@ -194,7 +250,8 @@ func readSecurityOpt(r *reader, v value, s *service) {
 				err = json.Compact(&compact, data)
 			}
 			if err != nil {
-				r.reject(v.pos, "name a profile in JSON, relative to this file", "seccomp profile %.60q: %s", profile, reason(err))
+				r.reject(v.pos, "name a profile in JSON, relative to this file", "seccomp profile %.60q: %s", profile,
+					reason(err))
 				continue
 			}
 			opt = "seccomp=" + compact.String()
@@ -263,9 +320,11 @@ func blockIO(path form[string]) form[*otto.BlockIO] {
 			n, _ := weight.read(r, v)
 			b.Weight = uint16(n)
 		}},
-		"weight_device":     as("Weights by device.", rate("weight", weight), func(b *block) *rates { return &b.WeightDevices }),
-		"device_read_bps":   as("Bytes read a second.", rate("rate", bytes), func(b *block) *rates { return &b.ReadBps }),
-		"device_write_bps":  as("Bytes written a second.", rate("rate", bytes), func(b *block) *rates { return &b.WriteBps }),
+		"weight_device": as("Weights by device.", rate("weight", weight),
+			func(b *block) *rates { return &b.WeightDevices }),
+		"device_read_bps": as("Bytes read a second.", rate("rate", bytes), func(b *block) *rates { return &b.ReadBps }),
+		"device_write_bps": as("Bytes written a second.", rate("rate", bytes),
+			func(b *block) *rates { return &b.WriteBps }),
 		"device_read_iops":  as("Reads a second.", rate("rate", count), func(b *block) *rates { return &b.ReadIOps }),
 		"device_write_iops": as("Writes a second.", rate("rate", count), func(b *block) *rates { return &b.WriteIOps }),
 	}}
@@ -277,19 +336,24 @@ func blockIO(path form[string]) form[*otto.BlockIO] {
 func deviceRequests() form[[]otto.DeviceRequest] {
 	type request = otto.DeviceRequest
 	words := listOf(text("a word"))
-	o := object[request]{noun: "a request for devices", later: composeKeys[types.DeviceRequest](), keys: map[string]key[request]{
-		"driver": as("Driver, such as nvidia.", text("nvidia"), func(d *request) *string { return &d.Driver }),
-		"count": {"How many, or all.", oneOfKinds("integer", "string"), func(r *reader, v value, d *request) {
-			if v.kind == scalar && strings.EqualFold(v.text, "all") {
-				d.Count = -1
-				return
-			}
-			d.Count, _ = integer(-1, math.MaxInt32).read(r, v)
-		}},
-		"device_ids":   as("Which ones.", words, func(d *request) *[]string { return &d.IDs }),
-		"capabilities": as("What they must be able to do, such as gpu.", words, func(d *request) *[]string { return &d.Capabilities }),
-		"options":      as("Options of the driver.", pairs(), func(d *request) *map[string]string { return &d.Options }),
-	}}
+	o := object[request]{
+		noun:  "a request for devices",
+		later: composeKeys[types.DeviceRequest](),
+		keys: map[string]key[request]{
+			"driver": as("Driver, such as nvidia.", text("nvidia"), func(d *request) *string { return &d.Driver }),
+			"count": {"How many, or all.", oneOfKinds("integer", "string"), func(r *reader, v value, d *request) {
+				if v.kind == scalar && strings.EqualFold(v.text, "all") {
+					d.Count = -1
+					return
+				}
+				d.Count, _ = integer(-1, math.MaxInt32).read(r, v)
+			}},
+			"device_ids": as("Which ones.", words, func(d *request) *[]string { return &d.IDs }),
+			"capabilities": as("What they must be able to do, such as gpu.", words,
+				func(d *request) *[]string { return &d.Capabilities }),
+			"options": as("Options of the driver.", pairs(), func(d *request) *map[string]string { return &d.Options }),
+		},
+	}
 	one := form[request]{o.schema(), func(r *reader, v value) (request, bool) {
 		var d request
 		ok := o.read(r, v, &d)

@@ -85,10 +85,12 @@ func TestEngineKeysMeanWhatComposeMeans(t *testing.T) {
 
 func TestSeccompProfileIsReadWhereTheFileIs(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "p.json"), []byte("{\n  \"defaultAction\": \"SCMP_ACT_ALLOW\"\n}\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "p.json"), []byte("{\n  \"defaultAction\": \"SCMP_ACT_ALLOW\"\n}\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := Parse("otto.yaml", []byte("services: {web: {image: nginx, security_opt: ['seccomp:p.json', 'seccomp=unconfined']}}"), dir, noEnv)
+	f, err := Parse("otto.yaml",
+		[]byte("services: {web: {image: nginx, security_opt: ['seccomp:p.json', 'seccomp=unconfined']}}"), dir, noEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +98,8 @@ func TestSeccompProfileIsReadWhereTheFileIs(t *testing.T) {
 	if diff := cmp.Diff(want, f.Wanted.Services[0].Spec.Engine.SecurityOpt); diff != "" {
 		t.Error(diff)
 	}
-	if _, err = Parse("otto.yaml", []byte("services: {web: {image: nginx, security_opt: ['seccomp:none.json']}}"), dir, noEnv); err == nil {
+	if _, err = Parse("otto.yaml", []byte("services: {web: {image: nginx, security_opt: ['seccomp:none.json']}}"), dir,
+		noEnv); err == nil {
 		t.Error("a profile that is not there was accepted")
 	}
 }
@@ -124,12 +127,25 @@ volumes:
 		"db": {
 			ContainerName: "app_db",
 			Networks: []otto.Network{
-				{Name: "home_back", Aliases: []string{"sql"}, IPv4: "172.28.0.5", Internal: true, IPAM: &otto.IPAM{Pools: []otto.IPPool{{Subnet: "172.28.0.0/16"}}}},
+				{
+					Name:     "home_back",
+					Aliases:  []string{"sql"},
+					IPv4:     "172.28.0.5",
+					Internal: true,
+					IPAM:     &otto.IPAM{Pools: []otto.IPPool{{Subnet: "172.28.0.0/16"}}},
+				},
 				{},
 			},
 			Mounts: []otto.Mount{
 				{Type: "volume", Source: "home_data", Target: "/d", External: true},
-				{Type: "volume", Source: "films", Target: "/f", ReadOnly: true, DriverOpts: map[string]string{"type": "nfs", "o": "addr=192.0.2.5,ro", "device": ":/films"}, Labels: map[string]string{"a": "b"}},
+				{
+					Type:       "volume",
+					Source:     "films",
+					Target:     "/f",
+					ReadOnly:   true,
+					DriverOpts: map[string]string{"type": "nfs", "o": "addr=192.0.2.5,ro", "device": ":/films"},
+					Labels:     map[string]string{"a": "b"},
+				},
 				{Type: "volume", Source: "own", Target: "/o"},
 			},
 		},
@@ -139,7 +155,8 @@ volumes:
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]otto.Dependency{{Service: "db", Condition: "service_started"}}, f.Wanted.Services[1].DependsOn); diff != "" {
+	if diff := cmp.Diff([]otto.Dependency{{Service: "db", Condition: "service_started"}},
+		f.Wanted.Services[1].DependsOn); diff != "" {
 		t.Error("a link starts nothing before:", diff)
 	}
 }
@@ -147,7 +164,8 @@ volumes:
 func TestServicesOfProfilesAreLeftOut(t *testing.T) {
 	const text = "services:\n  web: {image: nginx}\n  debug: {image: busybox, profiles: [debug, all]}\n"
 	for profiles, want := range map[string]string{"": "web", "x,debug": "web debug", "*": "web debug"} {
-		f, err := Parse("otto.yaml", []byte(text), "/", func(name string) (string, bool) { return profiles, name == "COMPOSE_PROFILES" })
+		f, err := Parse("otto.yaml", []byte(text), "/",
+			func(name string) (string, bool) { return profiles, name == "COMPOSE_PROFILES" })
 		if err != nil {
 			t.Fatal(err)
 		}

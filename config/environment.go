@@ -59,7 +59,8 @@ func (r *reader) pairs(v value) (map[string]*string, bool) {
 			case f.kind != scalar:
 				r.reject(f.value.pos, "write one value", "%.60q is %s", f.name, f.kind)
 			case f.plain && ambiguous(f.text) != "":
-				r.reject(f.value.pos, `write it in quotes, "..."`, "some readers of YAML take the value of %.60q for %s", f.name, ambiguous(f.text))
+				r.reject(f.value.pos, `write it in quotes, "..."`,
+					"some readers of YAML take the value of %.60q for %s", f.name, ambiguous(f.text))
 			case validPair(r, f.pos, f.name):
 				out[f.name] = &f.text
 			}
@@ -134,20 +135,25 @@ func roundTrips(s string) bool {
 }
 
 func environmentKey() key[service] {
-	return key[service]{"Variables of the container; one without a value is taken from where otto runs.", pairsSchema(), func(r *reader, v value, s *service) {
-		s.environment, _ = r.pairs(v)
-		for name, val := range s.environment {
-			if val != nil {
-				continue
+	return key[service]{
+		"Variables of the container; one without a value is taken from where otto runs.",
+		pairsSchema(),
+		func(r *reader, v value, s *service) {
+			s.environment, _ = r.pairs(v)
+			for name, val := range s.environment {
+				if val != nil {
+					continue
+				}
+				got, ok := r.env(name)
+				if !ok {
+					r.warn(v.pos, "set it in the environment or in .env, or write its value",
+						"variable %.60q is not set, containers will not have it", name)
+					continue
+				}
+				s.environment[name] = &got
 			}
-			got, ok := r.env(name)
-			if !ok {
-				r.warn(v.pos, "set it in the environment or in .env, or write its value", "variable %.60q is not set, containers will not have it", name)
-				continue
-			}
-			s.environment[name] = &got
-		}
-	}}
+		},
+	}
 }
 
 type envFile struct {
@@ -156,7 +162,8 @@ type envFile struct {
 }
 
 func envFileKey() key[service] {
-	return as("Files with variables of the container.", oneOrMore(fileOfVariables()), func(s *service) *[]envFile { return &s.envFiles })
+	return as("Files with variables of the container.", oneOrMore(fileOfVariables()),
+		func(s *service) *[]envFile { return &s.envFiles })
 }
 
 func fileOfVariables() form[envFile] {
@@ -167,10 +174,14 @@ func fileOfVariables() form[envFile] {
 				e.pos = v.pos
 				e.Path, _ = localPath().read(r, v)
 			}},
-			"required": {"Whether it must be there, true by default.", boolean().schema, func(r *reader, v value, e *envFile) {
-				required, ok := boolean().read(r, v)
-				e.Required = types.OptOut(required || !ok)
-			}},
+			"required": {
+				"Whether it must be there, true by default.",
+				boolean().schema,
+				func(r *reader, v value, e *envFile) {
+					required, ok := boolean().read(r, v)
+					e.Required = types.OptOut(required || !ok)
+				},
+			},
 		},
 		required: map[string]string{"path": "path: web.env"},
 		later:    composeKeys[types.EnvFile](),

@@ -79,12 +79,15 @@ func (o object[T]) read(r *reader, v value, into *T) bool {
 // instead reports whether another key makes up for one that is required: that one is
 // refused already.
 func (o object[T]) instead(name string, v value) bool {
-	return name == "image" && slices.ContainsFunc(v.fields, func(f field) bool { return f.name == "build" && slices.Contains(o.later, f.name) })
+	return name == "image" &&
+		slices.ContainsFunc(v.fields,
+			func(f field) bool { return f.name == "build" && slices.Contains(o.later, f.name) })
 }
 
 // asksForNothing reports whether a value is what a key means that is not there.
 func asksForNothing(v value) bool {
-	return !v.broken && len(v.items) == 0 && len(v.fields) == 0 && (v.kind != scalar || v.text == "false" || v.filled && v.text == "")
+	return !v.broken && len(v.items) == 0 && len(v.fields) == 0 &&
+		(v.kind != scalar || v.text == "false" || v.filled && v.text == "")
 }
 
 func (r *reader) rejectKey(at pos, name, noun string, known []string) {
@@ -182,7 +185,8 @@ func integer(least, most int) form[int] {
 		}
 		n, err := strconv.Atoi(v.text)
 		if err != nil || n < least || n > most {
-			r.reject(v.pos, "write a whole number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most), "%.60q is out of range", v.text)
+			r.reject(v.pos, "write a whole number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most),
+				"%.60q is out of range", v.text)
 			return 0, false
 		}
 		return n, true
@@ -197,12 +201,14 @@ func duration(least, most time.Duration) form[time.Duration] {
 		}
 		var parsed types.Duration
 		if err := parsed.DecodeMapstructure(v.text); err != nil {
-			r.reject(v.pos, "write a number and its unit, such as 500ms, 10s or 1m30s", "%.60q is not a duration", v.text)
+			r.reject(v.pos, "write a number and its unit, such as 500ms, 10s or 1m30s", "%.60q is not a duration",
+				v.text)
 			return 0, false
 		}
 		d := time.Duration(parsed)
 		if d < least || d > most {
-			r.reject(v.pos, "write a duration from "+least.String()+" to "+most.String(), "%.60q is out of range", v.text)
+			r.reject(v.pos, "write a duration from "+least.String()+" to "+most.String(), "%.60q is out of range",
+				v.text)
 			return 0, false
 		}
 		return d, true
@@ -221,7 +227,8 @@ func size(least int64) form[int64] {
 			return 0, false
 		}
 		if int64(n) < least {
-			r.reject(v.pos, "write a size such as 256m", "%.60q is less than the %d bytes that Docker needs", v.text, least)
+			r.reject(v.pos, "write a size such as 256m", "%.60q is less than the %d bytes that Docker needs", v.text,
+				least)
 			return 0, false
 		}
 		return int64(n), true

@@ -87,12 +87,14 @@ func TestServiceKeysMeanWhatComposeMeans(t *testing.T) {
 }
 
 func TestListAndMapFormsOfServicesMeanTheSame(t *testing.T) {
-	a := parse(t, "services:\n  - {name: web, image: nginx, replicas: 2, depends_on: [db]}\n  - {name: db, image: redis}\n")
+	a := parse(t,
+		"services:\n  - {name: web, image: nginx, replicas: 2, depends_on: [db]}\n  - {name: db, image: redis}\n")
 	b := parse(t, "services:\n  web: {image: nginx, scale: 2, depends_on: {db: }}\n  db: {image: redis}\n")
 	if diff := cmp.Diff(a.Wanted, b.Wanted); diff != "" {
 		t.Error(diff)
 	}
-	if got := a.Wanted.Services[0].DependsOn; len(got) != 1 || got[0] != (otto.Dependency{Service: "db", Condition: otto.ServiceStarted}) {
+	if got := a.Wanted.Services[0].DependsOn; len(got) != 1 ||
+		got[0] != (otto.Dependency{Service: "db", Condition: otto.ServiceStarted}) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -167,7 +169,8 @@ func TestUnquotedValuesAreTakenAsTheyStandOrRefused(t *testing.T) {
 		"12:30:45": false, "2024-01-31": false, "2024-01-31T10:00:00Z": false, ".inf": false, ".NaN": false,
 		"123456789012345678901234567890": false,
 	} {
-		f, err := Parse("otto.yaml", []byte("services:\n  web:\n    image: nginx\n    environment:\n      KEY: "+value+"\n"), "/", noEnv)
+		f, err := Parse("otto.yaml",
+			[]byte("services:\n  web:\n    image: nginx\n    environment:\n      KEY: "+value+"\n"), "/", noEnv)
 		switch {
 		case (err == nil) != ok:
 			t.Errorf("%s: got %v, want accepted: %v", value, err, ok)
@@ -217,7 +220,8 @@ func TestTLSFilesAreReadAndChecked(t *testing.T) {
 		"{cert: ca.crt}":              "of cert and key there is only one",
 		"{cert: ca.crt, key: ca.crt}": "cert and key do not fit",
 	} {
-		if _, err := Parse("otto.yaml", []byte("mqtt: {host: b, tls: "+text+"}"), dir, noEnv); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Parse("otto.yaml", []byte("mqtt: {host: b, tls: "+text+"}"), dir, noEnv); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", text, err, want)
 		}
 	}

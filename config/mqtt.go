@@ -18,11 +18,16 @@ func mqttObject() object[mqtt] {
 	return object[mqtt]{
 		noun: "mqtt",
 		keys: map[string]key[mqtt]{
-			"host": {"Address of the broker as the nodes reach it.", schema{"type": "string"}, func(r *reader, v value, m *mqtt) {
-				m.pos = v.pos
-				m.Host, _ = host("192.0.2.3 or broker.local").read(r, v)
-			}},
-			"port": as("Port of the broker, 1883 by default, 8883 with TLS.", integer(1, 65535), func(m *mqtt) *int { return &m.Port }),
+			"host": {
+				"Address of the broker as the nodes reach it.",
+				schema{"type": "string"},
+				func(r *reader, v value, m *mqtt) {
+					m.pos = v.pos
+					m.Host, _ = host("192.0.2.3 or broker.local").read(r, v)
+				},
+			},
+			"port": as("Port of the broker, 1883 by default, 8883 with TLS.", integer(1, 65535),
+				func(m *mqtt) *int { return &m.Port }),
 			"embedded": {
 				"Whether Otto itself is the broker; auto: if none answers there.",
 				schema{"enum": []any{"auto", true, false}},
@@ -35,12 +40,16 @@ func mqttObject() object[mqtt] {
 				},
 			},
 			"username": as("User at the broker.", text("a name"), func(m *mqtt) *string { return &m.Username }),
-			"password": {"Password at the broker; better ${MQTT_PASSWORD}, from .env.", oneOfKinds("string", "number"), func(r *reader, v value, m *mqtt) {
-				m.Password, _ = word().read(r, v)
-				if m.pos == (pos{}) {
-					m.pos = v.pos
-				}
-			}},
+			"password": {
+				"Password at the broker; better ${MQTT_PASSWORD}, from .env.",
+				oneOfKinds("string", "number"),
+				func(r *reader, v value, m *mqtt) {
+					m.Password, _ = word().read(r, v)
+					if m.pos == (pos{}) {
+						m.pos = v.pos
+					}
+				},
+			},
 			"tls": tlsKey(),
 			"plain": {
 				"From where people's tools may come without TLS to the broker that Otto serves: lan, local for this machine alone, or off; lan by default, off with tls. Nodes always use TLS.",
@@ -69,21 +78,28 @@ func tlsKey() key[mqtt] {
 	o := object[tlsFiles]{
 		noun: "tls",
 		keys: map[string]key[tlsFiles]{
-			"ca":          as("PEM file of the authorities to trust, the system's by default.", pemPath(), func(t *tlsFiles) *pathAt { return &t.ca }),
-			"cert":        as("PEM file of the client's certificate.", pemPath(), func(t *tlsFiles) *pathAt { return &t.cert }),
-			"key":         as("PEM file of the client's key.", pemPath(), func(t *tlsFiles) *pathAt { return &t.key }),
-			"server_name": as("Name in the broker's certificate, if it is not the host.", host("broker.local"), func(t *tlsFiles) *string { return &t.serverName }),
+			"ca": as("PEM file of the authorities to trust, the system's by default.", pemPath(),
+				func(t *tlsFiles) *pathAt { return &t.ca }),
+			"cert": as("PEM file of the client's certificate.", pemPath(),
+				func(t *tlsFiles) *pathAt { return &t.cert }),
+			"key": as("PEM file of the client's key.", pemPath(), func(t *tlsFiles) *pathAt { return &t.key }),
+			"server_name": as("Name in the broker's certificate, if it is not the host.", host("broker.local"),
+				func(t *tlsFiles) *string { return &t.serverName }),
 		},
 	}
-	return key[mqtt]{"TLS to the broker: true, or its files.", oneOf(schema{"type": "boolean"}, o.schema()), func(r *reader, v value, m *mqtt) {
-		var files tlsFiles
-		if v.kind == mapping {
-			o.read(r, v, &files)
-		} else if on, ok := boolean().read(r, v); !ok || !on {
-			return
-		}
-		m.TLS = files.load(r, v.pos)
-	}}
+	return key[mqtt]{
+		"TLS to the broker: true, or its files.",
+		oneOf(schema{"type": "boolean"}, o.schema()),
+		func(r *reader, v value, m *mqtt) {
+			var files tlsFiles
+			if v.kind == mapping {
+				o.read(r, v, &files)
+			} else if on, ok := boolean().read(r, v); !ok || !on {
+				return
+			}
+			m.TLS = files.load(r, v.pos)
+		},
+	}
 }
 
 func pemPath() form[pathAt] {

@@ -49,44 +49,57 @@ const defaultNetwork = "default"
 
 func networkKeys() map[string]key[service] {
 	a := attachmentObject()
-	s := oneOf(listOf(text("")).schema, schema{"type": "object", "additionalProperties": oneOf(a.schema(), schema{"type": "null"})})
+	s := oneOf(listOf(text("")).schema,
+		schema{"type": "object", "additionalProperties": oneOf(a.schema(), schema{"type": "null"})})
 	return map[string]key[service]{
-		"networks": {"Networks to be attached to, instead of the usual one.", s, func(r *reader, v value, into *service) {
-			switch v.kind {
-			case list:
-				for _, item := range v.items {
-					if name, ok := text("the name of a network").read(r, item); ok {
-						into.attach(attachment{pos: item.pos, name: name})
+		"networks": {
+			"Networks to be attached to, instead of the usual one.",
+			s,
+			func(r *reader, v value, into *service) {
+				switch v.kind {
+				case list:
+					for _, item := range v.items {
+						if name, ok := text("the name of a network").read(r, item); ok {
+							into.attach(attachment{pos: item.pos, name: name})
+						}
 					}
-				}
-			case mapping:
-				for _, f := range v.fields {
-					n := attachment{pos: f.pos, name: f.name}
-					if f.kind == null || a.read(r, f.value, &n) {
-						into.attach(n)
+				case mapping:
+					for _, f := range v.fields {
+						n := attachment{pos: f.pos, name: f.name}
+						if f.kind == null || a.read(r, f.value, &n) {
+							into.attach(n)
+						}
 					}
+				default:
+					r.wants(v, list, "one network an item, after a dash")
 				}
-			default:
-				r.wants(v, list, "one network an item, after a dash")
-			}
-		}},
-		"links": {"Services under names of its own, such as db:database.", listOf(text("")).schema, func(r *reader, v value, into *service) {
-			list, _ := listOf(text("the name of a service, or service:name")).read(r, v)
-			for _, entry := range list {
-				name, alias, _ := strings.Cut(entry, ":")
-				into.links = append(into.links, link{v.pos, name, alias})
-			}
-		}},
-		"external_links": {"Containers of the node under other names.", listOf(text("")).schema, func(r *reader, v value, into *service) {
-			list, _ := listOf(text("the name of a container, or container:name")).read(r, v)
-			for _, entry := range list {
-				name, alias, given := strings.Cut(entry, ":")
-				if !given {
-					alias = name
+			},
+		},
+		"links": {
+			"Services under names of its own, such as db:database.",
+			listOf(text("")).schema,
+			func(r *reader, v value, into *service) {
+				list, _ := listOf(text("the name of a service, or service:name")).read(r, v)
+				for _, entry := range list {
+					name, alias, _ := strings.Cut(entry, ":")
+					into.links = append(into.links, link{v.pos, name, alias})
 				}
-				into.Spec.Links = append(into.Spec.Links, name+":"+alias)
-			}
-		}},
+			},
+		},
+		"external_links": {
+			"Containers of the node under other names.",
+			listOf(text("")).schema,
+			func(r *reader, v value, into *service) {
+				list, _ := listOf(text("the name of a container, or container:name")).read(r, v)
+				for _, entry := range list {
+					name, alias, given := strings.Cut(entry, ":")
+					if !given {
+						alias = name
+					}
+					into.Spec.Links = append(into.Spec.Links, name+":"+alias)
+				}
+			},
+		},
 	}
 }
 
@@ -98,44 +111,66 @@ func (s *service) attach(n attachment) {
 
 func attachmentObject() object[attachment] {
 	type to = attachment
-	return object[to]{noun: "a network of a service", later: composeKeys[types.ServiceNetworkConfig](), keys: map[string]key[to]{
-		"aliases":      as("Further names of the service there.", listOf(text("a name")), func(n *to) *[]string { return &n.Aliases }),
-		"ipv4_address": as("Its address there.", checked("172.20.0.5", isAddress), func(n *to) *string { return &n.IPv4 }),
-		"ipv6_address": as("Its IPv6 address there.", checked("fd00::5", isAddress), func(n *to) *string { return &n.IPv6 }),
-		"link_local_ips": as("Its link-local addresses there.", listOf(checked("169.254.8.8", isAddress)), func(n *to) *[]string {
-			return &n.LinkLocal
-		}),
-		"mac_address": as("Its network card's address there.", checked("02:42:ac:11:65:43", isMAC), func(n *to) *string { return &n.MACAddress }),
-		"gw_priority": as("The network with the highest one has the default route.", integer(-1<<31, 1<<31-1), func(n *to) *int { return &n.GatewayPriority }),
-		"priority":    as("The network with the highest one is attached first.", integer(-1<<31, 1<<31-1), func(n *to) *int { return &n.priority }),
-		"driver_opts": as("Options of the driver for it.", pairs(), func(n *to) *map[string]string { return &n.EndpointOpts }),
-	}}
+	return object[to]{
+		noun:  "a network of a service",
+		later: composeKeys[types.ServiceNetworkConfig](),
+		keys: map[string]key[to]{
+			"aliases": as("Further names of the service there.", listOf(text("a name")),
+				func(n *to) *[]string { return &n.Aliases }),
+			"ipv4_address": as("Its address there.", checked("172.20.0.5", isAddress),
+				func(n *to) *string { return &n.IPv4 }),
+			"ipv6_address": as("Its IPv6 address there.", checked("fd00::5", isAddress),
+				func(n *to) *string { return &n.IPv6 }),
+			"link_local_ips": as(
+				"Its link-local addresses there.",
+				listOf(checked("169.254.8.8", isAddress)),
+				func(n *to) *[]string {
+					return &n.LinkLocal
+				},
+			),
+			"mac_address": as("Its network card's address there.", checked("02:42:ac:11:65:43", isMAC),
+				func(n *to) *string { return &n.MACAddress }),
+			"gw_priority": as("The network with the highest one has the default route.", integer(-1<<31, 1<<31-1),
+				func(n *to) *int { return &n.GatewayPriority }),
+			"priority": as("The network with the highest one is attached first.", integer(-1<<31, 1<<31-1),
+				func(n *to) *int { return &n.priority }),
+			"driver_opts": as("Options of the driver for it.", pairs(),
+				func(n *to) *map[string]string { return &n.EndpointOpts }),
+		},
+	}
 }
 
 // networksKey reads the networks that the file defines.
 func networksKey() key[project] {
 	o := networkObject()
 	s := schema{"type": "object", "additionalProperties": oneOf(o.schema(), schema{"type": "null"})}
-	return key[project]{"Networks of the node for services to be attached to.", s, func(r *reader, v value, p *project) {
-		if !r.wants(v, mapping, "one name a line, each with a colon after it") {
-			return
-		}
-		p.networks = map[string]network{}
-		for _, f := range v.fields {
-			n := network{pos: f.pos}
-			if f.kind == null || o.read(r, f.value, &n) {
-				p.networks[f.name] = n
+	return key[project]{
+		"Networks of the node for services to be attached to.",
+		s,
+		func(r *reader, v value, p *project) {
+			if !r.wants(v, mapping, "one name a line, each with a colon after it") {
+				return
 			}
-		}
-	}}
+			p.networks = map[string]network{}
+			for _, f := range v.fields {
+				n := network{pos: f.pos}
+				if f.kind == null || o.read(r, f.value, &n) {
+					p.networks[f.name] = n
+				}
+			}
+		},
+	}
 }
 
 func networkObject() object[network] {
 	type pool = otto.IPPool
 	one := object[pool]{noun: "a range of addresses", later: composeKeys[types.IPAMPool](), keys: map[string]key[pool]{
-		"subnet":        as("Addresses of the network, such as 172.28.0.0/16.", checked("172.28.0.0/16", isPrefix), func(p *pool) *string { return &p.Subnet }),
-		"ip_range":      as("Those that containers get.", checked("172.28.5.0/24", isPrefix), func(p *pool) *string { return &p.Range }),
-		"gateway":       as("Address of the gateway.", checked("172.28.0.1", isAddress), func(p *pool) *string { return &p.Gateway }),
+		"subnet": as("Addresses of the network, such as 172.28.0.0/16.", checked("172.28.0.0/16", isPrefix),
+			func(p *pool) *string { return &p.Subnet }),
+		"ip_range": as("Those that containers get.", checked("172.28.5.0/24", isPrefix),
+			func(p *pool) *string { return &p.Range }),
+		"gateway": as("Address of the gateway.", checked("172.28.0.1", isAddress),
+			func(p *pool) *string { return &p.Gateway }),
 		"aux_addresses": as("Addresses that are taken.", pairs(), func(p *pool) *map[string]string { return &p.Aux }),
 	}}
 	ipam := object[otto.IPAM]{noun: "ipam", later: composeKeys[types.IPAMConfig](), keys: map[string]key[otto.IPAM]{
@@ -144,18 +179,29 @@ func networkObject() object[network] {
 		"options": as("Options of that driver.", pairs(), func(i *otto.IPAM) *map[string]string { return &i.Options }),
 	}}
 	return object[network]{noun: "a network", later: composeKeys[types.NetworkConfig](), keys: map[string]key[network]{
-		"name": as("Its name in the engine.", checked("a name of letters, digits, _ . and -", isVolumeName), func(n *network) *string { return &n.Name }),
-		"external": {"Whether it is there already, and not Otto's.", externalSchema(), func(r *reader, v value, n *network) {
-			n.External = readExternal(r, v, &n.Name)
-		}},
-		"driver":      as("Driver, bridge by default.", checked("a driver such as bridge or macvlan", isWord), func(n *network) *string { return &n.Driver }),
-		"driver_opts": as("Options of the driver.", pairs(), func(n *network) *map[string]string { return &n.DriverOpts }),
-		"internal":    as("Whether nothing outside of it can be reached.", boolean(), func(n *network) *bool { return &n.Internal }),
-		"attachable":  as("Whether other containers may join; of Swarm.", boolean(), func(n *network) *bool { return &n.Attachable }),
-		"enable_ipv4": as("Whether it has IPv4 addresses.", pointer(boolean()), func(n *network) **bool { return &n.EnableIPv4 }),
-		"enable_ipv6": as("Whether it has IPv6 addresses.", pointer(boolean()), func(n *network) **bool { return &n.EnableIPv6 }),
-		"ipam":        as("Which addresses it has.", pointer(ipam.one()), func(n *network) **otto.IPAM { return &n.IPAM }),
-		"labels":      as("Labels of the network.", labels(), func(n *network) *map[string]string { return &n.Labels }),
+		"name": as("Its name in the engine.", checked("a name of letters, digits, _ . and -", isVolumeName),
+			func(n *network) *string { return &n.Name }),
+		"external": {
+			"Whether it is there already, and not Otto's.",
+			externalSchema(),
+			func(r *reader, v value, n *network) {
+				n.External = readExternal(r, v, &n.Name)
+			},
+		},
+		"driver": as("Driver, bridge by default.", checked("a driver such as bridge or macvlan", isWord),
+			func(n *network) *string { return &n.Driver }),
+		"driver_opts": as("Options of the driver.", pairs(),
+			func(n *network) *map[string]string { return &n.DriverOpts }),
+		"internal": as("Whether nothing outside of it can be reached.", boolean(),
+			func(n *network) *bool { return &n.Internal }),
+		"attachable": as("Whether other containers may join; of Swarm.", boolean(),
+			func(n *network) *bool { return &n.Attachable }),
+		"enable_ipv4": as("Whether it has IPv4 addresses.", pointer(boolean()),
+			func(n *network) **bool { return &n.EnableIPv4 }),
+		"enable_ipv6": as("Whether it has IPv6 addresses.", pointer(boolean()),
+			func(n *network) **bool { return &n.EnableIPv6 }),
+		"ipam":   as("Which addresses it has.", pointer(ipam.one()), func(n *network) **otto.IPAM { return &n.IPAM }),
+		"labels": as("Labels of the network.", labels(), func(n *network) *map[string]string { return &n.Labels }),
 	}}
 }
 
@@ -165,13 +211,17 @@ func isPrefix(s string) bool {
 }
 
 func externalSchema() schema {
-	return oneOf(schema{"type": "boolean"}, schema{"type": "object", "properties": schema{"name": schema{"type": "string"}}})
+	return oneOf(schema{"type": "boolean"},
+		schema{"type": "object", "properties": schema{"name": schema{"type": "string"}}})
 }
 
 // readExternal reads true or false, or Compose's older form that holds the name.
 func readExternal(r *reader, v value, name *string) bool {
 	if v.kind == mapping {
-		o := object[string]{noun: "external", keys: map[string]key[string]{"name": as("Its name.", text("a name"), func(n *string) *string { return n })}}
+		o := object[string]{
+			noun: "external",
+			keys: map[string]key[string]{"name": as("Its name.", text("a name"), func(n *string) *string { return n })},
+		}
 		return o.read(r, v, name)
 	}
 	external, _ := boolean().read(r, v)
@@ -181,13 +231,19 @@ func readExternal(r *reader, v value, name *string) bool {
 // volumesKey reads the volumes that the file defines.
 func volumesKey() key[project] {
 	o := object[volume]{noun: "a volume", later: composeKeys[types.VolumeConfig](), keys: map[string]key[volume]{
-		"name": as("Its name in the engine.", checked("a name of letters, digits, _ . and -", isVolumeName), func(d *volume) *string { return &d.name }),
-		"external": {"Whether it is there already, and not Otto's.", externalSchema(), func(r *reader, v value, d *volume) {
-			d.external = readExternal(r, v, &d.name)
-		}},
-		"driver":      as("Driver, local by default.", text("local"), func(d *volume) *string { return &d.driver }),
-		"driver_opts": as("Options of the driver.", pairs(), func(d *volume) *map[string]string { return &d.driverOpts }),
-		"labels":      as("Labels of the volume.", labels(), func(d *volume) *map[string]string { return &d.labels }),
+		"name": as("Its name in the engine.", checked("a name of letters, digits, _ . and -", isVolumeName),
+			func(d *volume) *string { return &d.name }),
+		"external": {
+			"Whether it is there already, and not Otto's.",
+			externalSchema(),
+			func(r *reader, v value, d *volume) {
+				d.external = readExternal(r, v, &d.name)
+			},
+		},
+		"driver": as("Driver, local by default.", text("local"), func(d *volume) *string { return &d.driver }),
+		"driver_opts": as("Options of the driver.", pairs(),
+			func(d *volume) *map[string]string { return &d.driverOpts }),
+		"labels": as("Labels of the volume.", labels(), func(d *volume) *map[string]string { return &d.labels }),
 	}}
 	s := schema{"type": "object", "additionalProperties": oneOf(o.schema(), schema{"type": "null"})}
 	return key[project]{"Named volumes. They need not be listed.", s, func(r *reader, v value, p *project) {
@@ -235,7 +291,8 @@ func (p *project) resolveNetworks(r *reader, s *service) {
 		r.reject(s.networks[0].pos, "keep one of them", "network_mode and networks exclude each other")
 		return
 	}
-	usual := len(s.networks) == 1 && s.networks[0].name == defaultNetwork && !redefined && p.stack == "" && plainlyAttached(s.networks[0])
+	usual := len(s.networks) == 1 && s.networks[0].name == defaultNetwork && !redefined && p.stack == "" &&
+		plainlyAttached(s.networks[0])
 	if usual {
 		return
 	}
@@ -256,7 +313,9 @@ func (p *project) resolveNetworks(r *reader, s *service) {
 }
 
 func plainlyAttached(a attachment) bool {
-	return len(a.Aliases) == 0 && a.IPv4 == "" && a.IPv6 == "" && len(a.LinkLocal) == 0 && a.MACAddress == "" && a.GatewayPriority == 0 && len(a.EndpointOpts) == 0
+	return len(a.Aliases) == 0 && a.IPv4 == "" && a.IPv6 == "" && len(a.LinkLocal) == 0 && a.MACAddress == "" &&
+		a.GatewayPriority == 0 &&
+		len(a.EndpointOpts) == 0
 }
 
 // network is an attachment to a network as it is defined.
@@ -296,7 +355,10 @@ func (p *project) resolveVolumes(r *reader, s *service) {
 				s.Implied = map[string]otto.ImpliedVolume{}
 			}
 			at := s.mountsAt[i]
-			s.Implied[m.Source] = otto.ImpliedVolume{Key: key, At: fmt.Sprintf("%s:%d:%d", cmp.Or(at.file, r.file), at.line, at.col)}
+			s.Implied[m.Source] = otto.ImpliedVolume{
+				Key: key,
+				At:  fmt.Sprintf("%s:%d:%d", cmp.Or(at.file, r.file), at.line, at.col),
+			}
 		}
 		m.External, m.Driver, m.DriverOpts = def.external, def.driver, def.driverOpts
 		if m.Driver == "local" {

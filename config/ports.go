@@ -36,11 +36,13 @@ func portsKey() key[service] {
 				ports = readShortPort(r, item)
 			}
 			if len(into.Spec.Ports)+len(ports) > maxPorts {
-				r.reject(item.pos, "use network_mode: host for so many", "a service can publish at most %d ports", maxPorts)
+				r.reject(item.pos, "use network_mode: host for so many", "a service can publish at most %d ports",
+					maxPorts)
 				return
 			}
 			if r.ports += len(ports); r.ports > maxAllPorts {
-				r.reject(item.pos, "use network_mode: host for so many", "a file can publish at most %d ports", maxAllPorts)
+				r.reject(item.pos, "use network_mode: host for so many", "a file can publish at most %d ports",
+					maxAllPorts)
 				return
 			}
 			for _, p := range ports {
@@ -131,12 +133,17 @@ func portObject() object[types.ServicePortConfig] {
 				n, _ := integer(1, 65535).read(r, v)
 				p.Target = uint32(n)
 			}},
-			"published":    as("Port of the node; without it the engine chooses.", text("a port such as 8080"), func(p *port) *string { return &p.Published }),
-			"host_ip":      as("Address of the node to listen on, all by default.", text("an address such as 127.0.0.1"), func(p *port) *string { return &p.HostIP }),
-			"protocol":     as("tcp by default.", lower(choice("tcp", "udp", "sctp")), func(p *port) *string { return &p.Protocol }),
-			"mode":         as("host or ingress; both publish on the service's node.", choice("host", "ingress"), func(p *port) *string { return &p.Mode }),
-			"name":         as("For people.", text("a name"), func(p *port) *string { return &p.Name }),
-			"app_protocol": as("For people.", text("a protocol such as http"), func(p *port) *string { return &p.AppProtocol }),
+			"published": as("Port of the node; without it the engine chooses.", text("a port such as 8080"),
+				func(p *port) *string { return &p.Published }),
+			"host_ip": as("Address of the node to listen on, all by default.", text("an address such as 127.0.0.1"),
+				func(p *port) *string { return &p.HostIP }),
+			"protocol": as("tcp by default.", lower(choice("tcp", "udp", "sctp")),
+				func(p *port) *string { return &p.Protocol }),
+			"mode": as("host or ingress; both publish on the service's node.", choice("host", "ingress"),
+				func(p *port) *string { return &p.Mode }),
+			"name": as("For people.", text("a name"), func(p *port) *string { return &p.Name }),
+			"app_protocol": as("For people.", text("a protocol such as http"),
+				func(p *port) *string { return &p.AppProtocol }),
 		},
 		required: map[string]string{"target": "target: 80"},
 	}

@@ -81,7 +81,13 @@ func (r *reader) warn(at pos, try, format string, args ...any) {
 }
 
 func (r *reader) problem(at pos, try, format string, args ...any) Problem {
-	return Problem{File: cmp.Or(at.file, r.file), Line: at.line, Col: at.col, What: fmt.Sprintf(format, args...), Try: try}
+	return Problem{
+		File: cmp.Or(at.file, r.file),
+		Line: at.line,
+		Col:  at.col,
+		What: fmt.Sprintf(format, args...),
+		Try:  try,
+	}
 }
 
 // nearest returns the candidate that s is most likely a misspelling of, or "".

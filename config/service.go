@@ -92,13 +92,17 @@ func serviceObject(named bool) object[service] {
 	maps.Copy(o.keys, networkKeys())
 	if named {
 		o.required["name"] = "name: web"
-		o.keys["name"] = key[service]{"Name of the service and of its containers.", id("web").schema, func(r *reader, v value, s *service) {
-			s.pos = v.pos
-			if name, ok := text("a name such as web").read(r, v); ok {
-				r.validServiceName(v.pos, name)
-				s.Name = name // also an invalid one, so that others find it
-			}
-		}}
+		o.keys["name"] = key[service]{
+			"Name of the service and of its containers.",
+			id("web").schema,
+			func(r *reader, v value, s *service) {
+				s.pos = v.pos
+				if name, ok := text("a name such as web").read(r, v); ok {
+					r.validServiceName(v.pos, name)
+					s.Name = name // also an invalid one, so that others find it
+				}
+			},
+		}
 	}
 	return o
 }
@@ -113,38 +117,66 @@ func wholeKeys() map[string]key[service] {
 	resources := object[service]{noun: "resources", keys: map[string]key[service]{
 		"cpu":    given("Processor cores at most.", noneOr(cores()), cpu),
 		"memory": given("Memory at most, such as 256m.", limit(), memory),
-		"reserve": nested("What a node must have free for each container.", object[service]{noun: "reserve", keys: map[string]key[service]{
-			"cpu":    given("Processor cores, such as 0.5.", cores(), reserveCPU),
-			"memory": given("Memory, such as 256m.", size(1), reserveMemory),
-		}}),
+		"reserve": nested(
+			"What a node must have free for each container.",
+			object[service]{noun: "reserve", keys: map[string]key[service]{
+				"cpu":    given("Processor cores, such as 0.5.", cores(), reserveCPU),
+				"memory": given("Memory, such as 256m.", size(1), reserveMemory),
+			}},
+		),
 	}}
 	limits := object[service]{noun: "limits", later: composeKeys[types.Resource](), keys: map[string]key[service]{
 		"cpus":   given("Processor cores at most.", noneOr(cores()), cpu),
 		"memory": given("Memory at most, such as 256m.", limit(), memory),
 		"pids":   pidsLimitKey(),
 	}}
-	reservations := object[service]{noun: "reservations", later: composeKeys[types.Resource](), keys: map[string]key[service]{
-		"cpus":    given("Processor cores, such as 0.5.", noneOr(cores()), reserveCPU),
-		"memory":  given("Memory, such as 256m.", size(0), reserveMemory),
-		"devices": as("Devices of a driver, such as GPUs.", deviceRequests(), func(s *service) *[]otto.DeviceRequest { return &s.engine.DeviceRequests }),
-	}}
-	deployResources := object[service]{noun: "resources", later: composeKeys[types.Resources](), keys: map[string]key[service]{
-		"limits":       nested("Limits of each container.", limits),
-		"reservations": nested("What a node must have free for each container.", reservations),
-	}}
-	deploy := object[service]{noun: "deploy", later: composeKeys[types.DeployConfig](), idle: []string{"labels", "endpoint_mode", "rollback_config"}, keys: map[string]key[service]{
-		"mode":           modeKey(),
-		"placement":      deployPlacementKey(),
-		"restart_policy": deployRestartKey(),
-		"update_config":  nested("As update, in Compose's form.", object[service]{noun: "update_config", later: composeKeys[types.UpdateConfig](), keys: updateKeys("failure_action")}),
-		"replicas":       replicasKey("Number of containers."),
-		"resources":      nested("As resources, in Compose's form.", deployResources),
-	}}
+	reservations := object[service]{
+		noun:  "reservations",
+		later: composeKeys[types.Resource](),
+		keys: map[string]key[service]{
+			"cpus":   given("Processor cores, such as 0.5.", noneOr(cores()), reserveCPU),
+			"memory": given("Memory, such as 256m.", size(0), reserveMemory),
+			"devices": as("Devices of a driver, such as GPUs.", deviceRequests(),
+				func(s *service) *[]otto.DeviceRequest { return &s.engine.DeviceRequests }),
+		},
+	}
+	deployResources := object[service]{
+		noun:  "resources",
+		later: composeKeys[types.Resources](),
+		keys: map[string]key[service]{
+			"limits":       nested("Limits of each container.", limits),
+			"reservations": nested("What a node must have free for each container.", reservations),
+		},
+	}
+	deploy := object[service]{
+		noun:  "deploy",
+		later: composeKeys[types.DeployConfig](),
+		idle:  []string{"labels", "endpoint_mode", "rollback_config"},
+		keys: map[string]key[service]{
+			"mode":           modeKey(),
+			"placement":      deployPlacementKey(),
+			"restart_policy": deployRestartKey(),
+			"update_config": nested(
+				"As update, in Compose's form.",
+				object[service]{
+					noun:  "update_config",
+					later: composeKeys[types.UpdateConfig](),
+					keys:  updateKeys("failure_action"),
+				},
+			),
+			"replicas":  replicasKey("Number of containers."),
+			"resources": nested("As resources, in Compose's form.", deployResources),
+		},
+	}
 	return map[string]key[service]{
-		"node": {"Id of the node that is its home; without it Otto chooses.", schema{"type": "string"}, func(r *reader, v value, s *service) {
-			s.nodeAt = v.pos
-			s.Node, _ = text("the id of a node").read(r, v)
-		}},
+		"node": {
+			"Id of the node that is its home; without it Otto chooses.",
+			schema{"type": "string"},
+			func(r *reader, v value, s *service) {
+				s.nodeAt = v.pos
+				s.Node, _ = text("the id of a node").read(r, v)
+			},
+		},
 		"replicas":   replicasKey("Number of containers, 1 by default."),
 		"scale":      replicasKey("As replicas, in Compose's form."),
 		"depends_on": dependsOnKey(),
@@ -154,16 +186,23 @@ func wholeKeys() map[string]key[service] {
 			choice(otto.RejoinKeep, otto.RejoinHome), func(s *service) *string { return &s.Rejoin }),
 		"data": as("disposable: it may start anew on another node without its data.",
 			choice(otto.DataDisposable), func(s *service) *string { return &s.Data }),
-		"stateful": {"Whether there must never be two of it; a service with volumes always is.", schema{"type": "boolean"}, func(r *reader, v value, s *service) {
-			var ok bool
-			if s.Spec.Exclusive, ok = boolean().read(r, v); ok && !s.Spec.Exclusive {
-				s.statelessAt = &v.pos
-			}
-		}},
+		"stateful": {
+			"Whether there must never be two of it; a service with volumes always is.",
+			schema{"type": "boolean"},
+			func(r *reader, v value, s *service) {
+				var ok bool
+				if s.Spec.Exclusive, ok = boolean().read(r, v); ok && !s.Spec.Exclusive {
+					s.statelessAt = &v.pos
+				}
+			},
+		},
 		"probe":  probeKey(),
 		"update": nested("How a new version comes.", object[service]{noun: "update", keys: updateKeys("on_failure")}),
-		"requirements": requirementsKey("What must hold while it runs, such as latency p95 < 150ms over 30s -> migrate.", ofService,
-			func(s *service) *[]requirement { return &s.requirements }),
+		"requirements": requirementsKey(
+			"What must hold while it runs, such as latency p95 < 150ms over 30s -> migrate.",
+			ofService,
+			func(s *service) *[]requirement { return &s.requirements },
+		),
 		"decisions": decisionsOf(),
 		"resources": nested("Limits of each container.", resources),
 		"cpus":      given("As resources.cpu, in Compose's form.", noneOr(cores()), cpu),
@@ -210,10 +249,16 @@ func deployRestartKey() key[service] {
 		condition string
 		attempts  int
 	}
-	o := object[policy]{noun: "restart_policy", later: composeKeys[types.RestartPolicy](), idle: []string{"delay", "window"}, keys: map[string]key[policy]{
-		"condition":    as("none, on-failure or any.", choice("none", "on-failure", "any"), func(p *policy) *string { return &p.condition }),
-		"max_attempts": as("Starts at most.", integer(0, 999_999), func(p *policy) *int { return &p.attempts }),
-	}}
+	o := object[policy]{
+		noun:  "restart_policy",
+		later: composeKeys[types.RestartPolicy](),
+		idle:  []string{"delay", "window"},
+		keys: map[string]key[policy]{
+			"condition": as("none, on-failure or any.", choice("none", "on-failure", "any"),
+				func(p *policy) *string { return &p.condition }),
+			"max_attempts": as("Starts at most.", integer(0, 999_999), func(p *policy) *int { return &p.attempts }),
+		},
+	}
 	return key[service]{"As restart, in Compose's form.", o.schema(), func(r *reader, v value, s *service) {
 		p := policy{condition: "any"}
 		if !o.read(r, v, &p) {
@@ -234,34 +279,56 @@ func nested[T any](doc string, o object[T]) key[T] {
 // containerKeys are those that say what runs in a container.
 func containerKeys() map[string]key[service] {
 	return map[string]key[service]{
-		"image":       as("Image to run.", image(), func(s *service) *string { return &s.Spec.Image }),
-		"pull_policy": {"When to pull: missing (default), always or never.", schema{"enum": []string{"missing", "always", "never", "if_not_present"}}, readPullPolicy},
-		"command":     as("Command instead of the image's.", command(), func(s *service) *[]string { return &s.Spec.Command }),
-		"entrypoint": {"Entrypoint instead of the image's; an empty one takes it away.", command().schema, func(r *reader, v value, s *service) {
-			words, ok := command().read(r, v)
-			s.Spec.Entrypoint, s.Spec.NoEntrypoint = words, ok && len(words) == 0
-		}},
-		"label_file":   as("Files with labels of the container.", oneOrMore(fileOfVariables()), func(s *service) *[]envFile { return &s.labelFiles }),
-		"profiles":     as("Names of which one must be in COMPOSE_PROFILES for the service to be there.", listOf(text("a name")), func(s *service) *[]string { return &s.profiles }),
-		"environment":  environmentKey(),
-		"env_file":     envFileKey(),
-		"labels":       as("Labels of the containers.", labels(), func(s *service) *map[string]string { return &s.Spec.Labels }),
+		"image": as("Image to run.", image(), func(s *service) *string { return &s.Spec.Image }),
+		"pull_policy": {
+			"When to pull: missing (default), always or never.",
+			schema{"enum": []string{"missing", "always", "never", "if_not_present"}},
+			readPullPolicy,
+		},
+		"command": as("Command instead of the image's.", command(),
+			func(s *service) *[]string { return &s.Spec.Command }),
+		"entrypoint": {
+			"Entrypoint instead of the image's; an empty one takes it away.",
+			command().schema,
+			func(r *reader, v value, s *service) {
+				words, ok := command().read(r, v)
+				s.Spec.Entrypoint, s.Spec.NoEntrypoint = words, ok && len(words) == 0
+			},
+		},
+		"label_file": as("Files with labels of the container.", oneOrMore(fileOfVariables()),
+			func(s *service) *[]envFile { return &s.labelFiles }),
+		"profiles": as("Names of which one must be in COMPOSE_PROFILES for the service to be there.",
+			listOf(text("a name")), func(s *service) *[]string { return &s.profiles }),
+		"environment": environmentKey(),
+		"env_file":    envFileKey(),
+		"labels": as("Labels of the containers.", labels(),
+			func(s *service) *map[string]string { return &s.Spec.Labels }),
 		"ports":        portsKey(),
 		"volumes":      volumeMountsKey(),
 		"volumes_from": volumesFromKey(),
 		"tmpfs":        as("Directories in memory.", oneOrMore(tmpfs()), func(s *service) *[]string { return &s.Spec.Tmpfs }),
 		"restart": as("no, always, on-failure[:N] or unless-stopped (default).",
-			checked(`"no", always, on-failure, on-failure:5 or unless-stopped`, isRestart), func(s *service) *string { return &s.Spec.Restart }),
-		"healthcheck": as("How the engine finds out whether a container works.", healthcheck(), func(s *service) **otto.Healthcheck { return &s.Spec.Healthcheck }),
-		"logging":     as("Where the output goes, json-file with 3 files of 10 MB by default.", logging(), func(s *service) **otto.Logging { return &s.Spec.Logging }),
-		"stop_grace_period": {"How long a container may take to stop, 10s by default; 0s kills it at once.", schema{"type": "string"}, func(r *reader, v value, s *service) {
-			var ok bool
-			s.Spec.StopGrace, ok = duration(0, 24*time.Hour).read(r, v)
-			s.Spec.StopAtOnce = ok && s.Spec.StopGrace == 0
-		}},
-		"stop_signal": as("Signal that asks a container to stop.", checked("a signal such as SIGINT", isSignal), func(s *service) *string { return &s.Spec.StopSignal }),
-		"user":        as("User in the container, as name, uid or uid:gid.", text(`a user such as "1000:1000"`), func(s *service) *string { return &s.Spec.User }),
-		"working_dir": as("Directory to start in.", checked("an absolute path such as /app", isAbs), func(s *service) *string { return &s.Spec.WorkingDir }),
+			checked(`"no", always, on-failure, on-failure:5 or unless-stopped`, isRestart),
+			func(s *service) *string { return &s.Spec.Restart }),
+		"healthcheck": as("How the engine finds out whether a container works.", healthcheck(),
+			func(s *service) **otto.Healthcheck { return &s.Spec.Healthcheck }),
+		"logging": as("Where the output goes, json-file with 3 files of 10 MB by default.", logging(),
+			func(s *service) **otto.Logging { return &s.Spec.Logging }),
+		"stop_grace_period": {
+			"How long a container may take to stop, 10s by default; 0s kills it at once.",
+			schema{"type": "string"},
+			func(r *reader, v value, s *service) {
+				var ok bool
+				s.Spec.StopGrace, ok = duration(0, 24*time.Hour).read(r, v)
+				s.Spec.StopAtOnce = ok && s.Spec.StopGrace == 0
+			},
+		},
+		"stop_signal": as("Signal that asks a container to stop.", checked("a signal such as SIGINT", isSignal),
+			func(s *service) *string { return &s.Spec.StopSignal }),
+		"user": as("User in the container, as name, uid or uid:gid.", text(`a user such as "1000:1000"`),
+			func(s *service) *string { return &s.Spec.User }),
+		"working_dir": as("Directory to start in.", checked("an absolute path such as /app", isAbs),
+			func(s *service) *string { return &s.Spec.WorkingDir }),
 	}
 }
 
@@ -273,7 +340,8 @@ func image() form[string] {
 			return "", false
 		}
 		if _, err := reference.ParseNormalizedNamed(name); err != nil {
-			why := strings.TrimPrefix(strings.TrimPrefix(err.Error(), reference.ErrReferenceInvalidFormat.Error()), ": ")
+			why := strings.TrimPrefix(strings.TrimPrefix(err.Error(), reference.ErrReferenceInvalidFormat.Error()),
+				": ")
 			if why != "" {
 				why = ", " + why
 			}
@@ -290,7 +358,11 @@ func readPullPolicy(r *reader, v value, s *service) {
 		case p == types.PullPolicyIfNotPresent:
 			s.Spec.PullPolicy = otto.PullMissing
 			return
-		case p == types.PullPolicyBuild, p == types.PullPolicyRefresh, p == "daily", p == "weekly", strings.HasPrefix(p, "every_"):
+		case p == types.PullPolicyBuild,
+			p == types.PullPolicyRefresh,
+			p == "daily",
+			p == "weekly",
+			strings.HasPrefix(p, "every_"):
 			r.reject(v.pos, "write missing, always or never", "Compose's pull_policy %.40s is not supported yet", p)
 			return
 		}
@@ -310,18 +382,28 @@ func isAbs(p string) bool { return strings.HasPrefix(p, "/") }
 
 func dependsOnKey() key[service] {
 	condition := choice(otto.ServiceStarted, otto.ServiceHealthy, otto.ServiceCompleted)
-	required := key[otto.Dependency]{"Whether to wait for it even if it has failed, true by default; false: it need not be there, either.", boolean().schema, func(r *reader, v value, d *otto.Dependency) {
-		needed, ok := boolean().read(r, v)
-		d.Optional = ok && !needed
-	}}
+	required := key[otto.Dependency]{
+		"Whether to wait for it even if it has failed, true by default; false: it need not be there, either.",
+		boolean().schema,
+		func(r *reader, v value, d *otto.Dependency) {
+			needed, ok := boolean().read(r, v)
+			d.Optional = ok && !needed
+		},
+	}
 	o := object[otto.Dependency]{noun: "a dependency", keys: map[string]key[otto.Dependency]{
-		"condition": as("What it must have reached.", condition, func(d *otto.Dependency) *string { return &d.Condition }),
-		"restart": as("In a stack: whether it is restarted after Otto has restarted or replaced the other one.", boolean(), func(d *otto.Dependency) *bool {
-			return &d.Restart
-		}),
+		"condition": as("What it must have reached.", condition,
+			func(d *otto.Dependency) *string { return &d.Condition }),
+		"restart": as(
+			"In a stack: whether it is restarted after Otto has restarted or replaced the other one.",
+			boolean(),
+			func(d *otto.Dependency) *bool {
+				return &d.Restart
+			},
+		),
 		"required": required,
 	}}
-	s := oneOf(listOf(text("")).schema, schema{"type": "object", "additionalProperties": oneOf(o.schema(), schema{"type": "null"})})
+	s := oneOf(listOf(text("")).schema,
+		schema{"type": "object", "additionalProperties": oneOf(o.schema(), schema{"type": "null"})})
 	return key[service]{"Services that start before this one.", s, func(r *reader, v value, into *service) {
 		add := func(at pos, d otto.Dependency) {
 			if slices.ContainsFunc(into.DependsOn, func(o otto.Dependency) bool { return o.Service == d.Service }) {

@@ -26,7 +26,8 @@ func (d *document) warnOfSplits(r *reader) {
 			}
 			if name := looksFor(s.Spec.Environment, o.Name); name != "" {
 				r.warn(s.pos, "write placement: {near: ["+o.Name+"]} there, or the same node at both",
-					"service %s names %s in %s, and may be placed on another node, where that name is not found", s.Name, o.Name, name)
+					"service %s names %s in %s, and may be placed on another node, where that name is not found",
+					s.Name, o.Name, name)
 			}
 		}
 	}
@@ -74,7 +75,8 @@ func outside(spec otto.ContainerSpec) (names []string) {
 
 // together reports whether two services are on one node for certain.
 func together(a, b otto.Service) bool {
-	return a.Node != "" && a.Node == b.Node || slices.Contains(a.Placement.Near, b.Name) || slices.Contains(b.Placement.Near, a.Name)
+	return a.Node != "" && a.Node == b.Node || slices.Contains(a.Placement.Near, b.Name) ||
+		slices.Contains(b.Placement.Near, a.Name)
 }
 
 // hostVariable is how variables are called whose value is the name of a host.
@@ -82,7 +84,9 @@ var hostVariable = regexp.MustCompile(`(?i)host|server|addr|url|uri|broker|endpo
 
 // looksFor is the first variable whose value has a service's name as that of a host.
 func looksFor(environment map[string]string, service string) string {
-	within := regexp.MustCompile(`(://|@)` + regexp.QuoteMeta(service) + `([:/,]|$)|(^|,)` + regexp.QuoteMeta(service) + `:[0-9]+([/,]|$)`)
+	within := regexp.MustCompile(
+		`(://|@)` + regexp.QuoteMeta(service) + `([:/,]|$)|(^|,)` + regexp.QuoteMeta(service) + `:[0-9]+([/,]|$)`,
+	)
 	for _, name := range slices.Sorted(maps.Keys(environment)) {
 		if val := environment[name]; val == service && hostVariable.MatchString(name) || within.MatchString(val) {
 			return name

@@ -93,7 +93,14 @@ func (t *tree) node(n *yaml.Node, depth int) value {
 			return value{pos: at}
 		}
 		const quoted = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
-		v = t.scalar(value{pos: at, kind: scalar, text: n.Value, plain: n.Style&quoted == 0 && (n.Style&yaml.TaggedStyle == 0 || n.Tag != "!!str")})
+		v = t.scalar(
+			value{
+				pos:   at,
+				kind:  scalar,
+				text:  n.Value,
+				plain: n.Style&quoted == 0 && (n.Style&yaml.TaggedStyle == 0 || n.Tag != "!!str"),
+			},
+		)
 	default:
 		t.reject(at, "write a value, a list or a mapping", "this cannot be read here")
 		return value{pos: at}
@@ -108,7 +115,8 @@ func (t *tree) node(n *yaml.Node, depth int) value {
 func (t *tree) alias(at pos, n *yaml.Node) value {
 	v, ok := t.anchors[n.Alias]
 	if !ok {
-		t.reject(at, fmt.Sprintf("write &%s at the value it stands for, further up", n.Value), "alias *%s stands for nothing", n.Value)
+		t.reject(at, fmt.Sprintf("write &%s at the value it stands for, further up", n.Value),
+			"alias *%s stands for nothing", n.Value)
 		return value{pos: at, broken: true}
 	}
 	t.size += v.size

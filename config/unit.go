@@ -52,7 +52,8 @@ func (d *document) checkTogether(r *reader, st stack, members []*service) {
 			platform = s
 		case platform.Arch() != s.Arch():
 			r.reject(s.placed.platformAt, "write node: at the stack, or another platform here",
-				"stack %s is placed on one node, and service %s is for %s, service %s in line %d for %s", st.name, s.Name, s.Platform, platform.Name, platform.placed.platformAt.line, platform.Platform)
+				"stack %s is placed on one node, and service %s is for %s, service %s in line %d for %s", st.name,
+				s.Name, s.Platform, platform.Name, platform.placed.platformAt.line, platform.Platform)
 		}
 	}
 	meets := func(n node, list ...required) bool {
@@ -64,14 +65,24 @@ func (d *document) checkTogether(r *reader, st stack, members []*service) {
 	for i, b := range all {
 		for _, a := range all[:i] {
 			if a.of != b.of && some(a) && some(b) && !some(a, b) {
-				r.reject(b.at, "require less, or give a node both labels", "stack %s is placed on one node, and none meets %.80q of service %s and %.80q of service %s in line %d",
-					st.name, b.e, b.of.Name, a.e, a.of.Name, a.at.line)
+				r.reject(
+					b.at,
+					"require less, or give a node both labels",
+					"stack %s is placed on one node, and none meets %.80q of service %s and %.80q of service %s in line %d",
+					st.name,
+					b.e,
+					b.of.Name,
+					a.e,
+					a.of.Name,
+					a.at.line,
+				)
 				return
 			}
 		}
 	}
 	if len(all) > 0 && !some(all...) && !slices.ContainsFunc(all, func(q required) bool { return !some(q) }) {
 		last := all[len(all)-1]
-		r.reject(last.at, "require less, or give a node all labels", "stack %s is placed on one node, and none meets all that its services require", st.name)
+		r.reject(last.at, "require less, or give a node all labels",
+			"stack %s is placed on one node, and none meets all that its services require", st.name)
 	}
 }

@@ -46,8 +46,15 @@ func (r *reader) substitute(at pos, text string) (string, bool) {
 		r.reject(at, "write ${NAME}, or $$ for a dollar sign", "this is not a variable")
 	}
 	for _, name := range slices.Sorted(maps.Keys(unset)) {
-		r.warn(at, fmt.Sprintf("write $$ if a dollar sign is meant, as in the hash of a password; or set it in the environment or in .env, or write ${%s:-default}", name),
-			"variable %s is not set, it is taken as blank", name)
+		r.warn(
+			at,
+			fmt.Sprintf(
+				"write $$ if a dollar sign is meant, as in the hash of a password; or set it in the environment or in .env, or write ${%s:-default}",
+				name,
+			),
+			"variable %s is not set, it is taken as blank",
+			name,
+		)
 	}
 	return out, err == nil
 }
@@ -59,7 +66,8 @@ func bare(text, name string) bool {
 		return true
 	}
 	for _, rest := range strings.Split(text, "$"+name)[1:] {
-		if rest == "" || !strings.ContainsAny(rest[:1], "_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") {
+		if rest == "" ||
+			!strings.ContainsAny(rest[:1], "_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") {
 			return true
 		}
 	}

@@ -39,7 +39,8 @@ func (r *reader) parse(data []byte) (root value, ok bool) {
 		r.reject(pos{}, "`otto cluster init --example` writes a starter", "the file is empty")
 		return value{}, false
 	case len(docs) > 1:
-		r.reject(r.divided(data), "put all of it into one document, with one services:", "a second document begins here")
+		r.reject(r.divided(data), "put all of it into one document, with one services:",
+			"a second document begins here")
 		return value{}, false
 	}
 	t := tree{reader: r, anchors: map[*yaml.Node]value{}}
@@ -104,7 +105,8 @@ func (r *reader) readable(data []byte) bool {
 				r.reject(at, "save the file as UTF-8", "this byte is not UTF-8")
 				return false
 			case c < ' ' && c != '\t' && c != '\r':
-				r.reject(at, "take it out, or write it as an escape in double quotes", "there is a control character here")
+				r.reject(at, "take it out, or write it as an escape in double quotes",
+					"there is a control character here")
 				return false
 			}
 			text = text[size:]
@@ -136,12 +138,14 @@ func (r *reader) rejectSyntax(data []byte, err error) {
 	}
 	if name, unknown := strings.CutPrefix(message, "unknown anchor '"); unknown {
 		name, _, _ = strings.Cut(name, "'")
-		r.reject(at, fmt.Sprintf("write &%s at the value it stands for, further up", name), "alias *%s stands for nothing", name)
+		r.reject(at, fmt.Sprintf("write &%s at the value it stands for, further up", name),
+			"alias *%s stands for nothing", name)
 		return
 	}
 	lines := bytes.Split(bytes.TrimRight(data, "\n"), []byte("\n"))
 	at.line = min(at.line, len(lines))
-	if at.line > 0 && at.line <= len(lines) && strings.Contains(message, "cannot start any token") && bytes.Contains(lines[at.line-1], []byte("\t")) {
+	if at.line > 0 && at.line <= len(lines) && strings.Contains(message, "cannot start any token") &&
+		bytes.Contains(lines[at.line-1], []byte("\t")) {
 		message, try = "there is a tab here", "indent with spaces"
 	}
 	r.reject(at, try, "not valid YAML: %.120s", message)

@@ -13,7 +13,8 @@ func TestFileIsReadAsComposeReadsIt(t *testing.T) {
 		{"an anchor", "&who root", "root"},
 		{"a tag", "!!str 1", "1"},
 	} {
-		f, err := Parse("otto.yaml", []byte("services:\n  web:\n    image: nginx\n    user: "+test.user+"\n"), "/", noEnv)
+		f, err := Parse("otto.yaml", []byte("services:\n  web:\n    image: nginx\n    user: "+test.user+"\n"), "/",
+			noEnv)
 		if err != nil || f.Wanted.Services[0].Spec.User != test.want {
 			t.Errorf("%s: %v, %+v", test.name, err, f)
 		}

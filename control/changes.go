@@ -43,9 +43,20 @@ type nodeBasis struct {
 
 func (p *Plane) basis(now time.Time) basis {
 	b := basis{
-		index: p.index(), stopped: p.desired.Wanted.Stopped, placement: p.desired.Placement, kept: p.keptAt(now), held: p.held, unsure: p.unsure(now), waiting: p.waiting,
-		restarts: p.desired.Restarts, rollouts: p.desired.Rollouts, acts: p.desired.Memory.Acts, nodes: make(map[string]nodeBasis, len(p.nodes)),
-		peers: p.required.peers, watches: p.required.watches, data: p.data,
+		index:     p.index(),
+		stopped:   p.desired.Wanted.Stopped,
+		placement: p.desired.Placement,
+		kept:      p.keptAt(now),
+		held:      p.held,
+		unsure:    p.unsure(now),
+		waiting:   p.waiting,
+		restarts:  p.desired.Restarts,
+		rollouts:  p.desired.Rollouts,
+		acts:      p.desired.Memory.Acts,
+		nodes:     make(map[string]nodeBasis, len(p.nodes)),
+		peers:     p.required.peers,
+		watches:   p.required.watches,
+		data:      p.data,
 	}
 	for id, n := range p.nodes {
 		b.nodes[id] = nodeBasis{n.state, n.report, n.revision, n.bootID, p.isLive(n)}
@@ -125,11 +136,13 @@ func (b basis) toAssign(was basis) map[string]bool {
 			nodes[at] = true
 		}
 	}
-	all := was.index == nil || was.stopped != b.stopped || !slices.Equal(was.index.Devices, b.index.Devices) || !slices.Equal(was.peers, b.peers)
+	all := was.index == nil || was.stopped != b.stopped || !slices.Equal(was.index.Devices, b.index.Devices) ||
+		!slices.Equal(was.peers, b.peers)
 	otherData := !plan.Identical(was.data, b.data)
 	for id := range b.nodes {
 		_, known := was.nodes[id]
-		if all || otherData && !slices.Equal(was.data[id], b.data[id]) || !known || !reflect.DeepEqual(was.watches[id], b.watches[id]) {
+		if all || otherData && !slices.Equal(was.data[id], b.data[id]) || !known ||
+			!reflect.DeepEqual(was.watches[id], b.watches[id]) {
 			nodes[id] = true
 		}
 	}

@@ -69,7 +69,8 @@ func TestDiskInAnotherMachineWaitsForAPersonsWord(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Wait(30*time.Second, "it is said what to do", func(v *otto.Cluster) bool {
-			return strings.Contains(v.Nodes[0].Problem, "pet may still run on the former one") && strings.Contains(v.Nodes[0].Problem, "otto node accept-machine a")
+			return strings.Contains(v.Nodes[0].Problem, "pet may still run on the former one") &&
+				strings.Contains(v.Nodes[0].Problem, "otto node accept-machine a")
 		})
 		c.KillPlane()
 		c.StartPlane()
@@ -81,12 +82,14 @@ func TestDiskInAnotherMachineWaitsForAPersonsWord(t *testing.T) {
 		if err := c.Plane.AcceptMachine(ctx, "a"); err != nil {
 			t.Fatal(err)
 		}
-		c.Wait(30*time.Second, "that machine is the node", func(v *otto.Cluster) bool { return !strings.Contains(v.Nodes[0].Problem, "accept-machine") })
+		c.Wait(30*time.Second, "that machine is the node",
+			func(v *otto.Cluster) bool { return !strings.Contains(v.Nodes[0].Problem, "accept-machine") })
 		time.Sleep(5 * time.Second)
 		if err := c.Plane.AcceptData(ctx, "pet"); err != nil { // the disk of this test has no volumes
 			t.Fatal(err)
 		}
-		c.Wait(30*time.Second, "pet runs on the machine that was accepted", func(*otto.Cluster) bool { return slices.Equal(c.Running("pet"), []string{"spare"}) })
+		c.Wait(30*time.Second, "pet runs on the machine that was accepted",
+			func(*otto.Cluster) bool { return slices.Equal(c.Running("pet"), []string{"spare"}) })
 	})
 }
 

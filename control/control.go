@@ -196,9 +196,23 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 		}
 	}
 	p := &Plane{
-		Options: o, inbox: make(chan func(), inboxSize), ended: make(chan struct{}), watch: make(chan struct{}),
-		nodes: map[string]*node{}, lookout: lookout.New(o.Try), troubles: map[string]trouble{}, unbuilt: map[build]evidence{}, watched: map[string]watched{}, dismissed: map[string]time.Time{}, summaries: map[string]string{}, told: map[string]string{}, standIns: map[string]standIn{}, keyed: map[string]bool{}, started: time.Now(),
-		notices: make(chan struct{}, maxNotices), repeats: repeats{},
+		Options:   o,
+		inbox:     make(chan func(), inboxSize),
+		ended:     make(chan struct{}),
+		watch:     make(chan struct{}),
+		nodes:     map[string]*node{},
+		lookout:   lookout.New(o.Try),
+		troubles:  map[string]trouble{},
+		unbuilt:   map[build]evidence{},
+		watched:   map[string]watched{},
+		dismissed: map[string]time.Time{},
+		summaries: map[string]string{},
+		told:      map[string]string{},
+		standIns:  map[string]standIn{},
+		keyed:     map[string]bool{},
+		started:   time.Now(),
+		notices:   make(chan struct{}, maxNotices),
+		repeats:   repeats{},
 	}
 	p.stored = &noting{Store: o.Store}
 	p.Store = p.stored
@@ -310,7 +324,15 @@ func (p *Plane) slept(last, now time.Time) {
 	for _, n := range p.nodes {
 		n.check, n.unreachable, n.reached, n.mute, n.muteAsked = nil, "", "", "", 0
 	}
-	p.event("asleep", "", "", fmt.Sprintf("the control plane did not run for %s, or its clock was set: nobody is judged by his silence in that time", gap.Round(time.Second)))
+	p.event(
+		"asleep",
+		"",
+		"",
+		fmt.Sprintf(
+			"the control plane did not run for %s, or its clock was set: nobody is judged by his silence in that time",
+			gap.Round(time.Second),
+		),
+	)
 }
 
 // overslept reports whether two looks are too far apart, by the clock that nobody
@@ -387,7 +409,8 @@ func (p *Plane) birth() {
 	if p.deposed.By > 0 {
 		return
 	}
-	err := p.publish(wire.TopicControlStatus, 1, true, wire.ControlStatus{ClusterID: p.identity.ClusterID, Online: true, Epoch: p.epoch, Warrant: p.warrant})
+	err := p.publish(wire.TopicControlStatus, 1, true,
+		wire.ControlStatus{ClusterID: p.identity.ClusterID, Online: true, Epoch: p.epoch, Warrant: p.warrant})
 	if err != nil {
 		p.Log.Warn("birth not published", "err", err)
 	}

@@ -44,8 +44,12 @@ func template(name string) *x509.Certificate {
 	from, to := validity()
 	serial := new(big.Int).SetBytes([]byte(rand.Text()[:16]))
 	return &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: from, NotAfter: to, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature,
+		SerialNumber:          serial,
+		Subject:               pkix.Name{CommonName: name},
+		NotBefore:             from,
+		NotAfter:              to,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature,
 	}
 }
 
@@ -188,9 +192,14 @@ func (p *Plane) Rekey(ctx context.Context, id string) error {
 		}
 		switch s := p.enrolled[id]; {
 		case !p.Broker.Ours:
-			return errors.New("nodes have keys for the broker that Otto serves; at a broker of your own, change mqtt.username and mqtt.password")
+			return errors.New(
+				"nodes have keys for the broker that Otto serves; at a broker of your own, change mqtt.username and mqtt.password",
+			)
 		case s.former():
-			return fmt.Errorf("node %s has not logged in with its last new key yet: Otto brings it there as soon as SSH reaches the node", id)
+			return fmt.Errorf(
+				"node %s has not logged in with its last new key yet: Otto brings it there as soon as SSH reaches the node",
+				id,
+			)
 		}
 		err := p.changeSecrets([]string{id}, func(node string, s secrets) (secrets, error) {
 			s.Key, s.FormerKey = nil, s.Key
@@ -267,7 +276,8 @@ func (s secrets) complete(node string, ours bool) (secrets, error) {
 }
 
 func (s secrets) equal(other secrets) bool {
-	return s.ClientID == other.ClientID && s.Password == other.Password && bytes.Equal(s.Key, other.Key) && bytes.Equal(s.FormerKey, other.FormerKey) &&
+	return s.ClientID == other.ClientID && s.Password == other.Password && bytes.Equal(s.Key, other.Key) &&
+		bytes.Equal(s.FormerKey, other.FormerKey) &&
 		s.Machine == other.Machine
 }
 

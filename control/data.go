@@ -176,12 +176,14 @@ func (p *Plane) AcceptData(ctx context.Context, service string) error {
 				sources, names = append(sources, d.Source), append(names, d.String())
 			}
 			next = next.with(n.ID, accepted(learned(next[n.ID], n.report.Data), sources))
-			e := asked(ctx, "data-accepted", n.ID, fmt.Sprintf("%s goes on with what is there now of %s", name, strings.Join(names, ", ")))
+			e := asked(ctx, "data-accepted", n.ID,
+				fmt.Sprintf("%s goes on with what is there now of %s", name, strings.Join(names, ", ")))
 			e.Service = service
 			events = append(events, e)
 		}
 		if len(events) == 0 {
-			return fmt.Errorf("service %s does not wait for data: nothing that it has run with is known to be gone", service)
+			return fmt.Errorf("service %s does not wait for data: nothing that it has run with is known to be gone",
+				service)
 		}
 		if err := p.putData(next); err != nil {
 			return err

@@ -158,7 +158,8 @@ func TestNodeAloneWaitsForItsData(t *testing.T) {
 // TestLostDataIsAccepted lets a service begin anew, and go on with what was restored.
 func TestLostDataIsAccepted(t *testing.T) {
 	inThree(t, []otto.Service{keeper("db", "data", "b")}, func(t *testing.T, c *ottotest.Cluster) {
-		if err := c.Plane.AcceptData(me(t), "db"); err == nil || !strings.Contains(err.Error(), "does not wait for data") {
+		if err := c.Plane.AcceptData(me(t), "db"); err == nil ||
+			!strings.Contains(err.Error(), "does not wait for data") {
 			t.Errorf("accepted without a loss: %v", err)
 		}
 		first, _ := c.Hosts["b"].Runtime.VolumeLabel("data")
@@ -186,7 +187,8 @@ func TestLostDataIsAccepted(t *testing.T) {
 		if label, _ := c.Hosts["b"].Runtime.VolumeLabel("data"); label != "" {
 			t.Errorf("it runs with %q", label)
 		}
-		if k := kinds(c.Plane, "data-accepted"); !slices.Equal(k, []string{"data-accepted b me", "data-accepted b me"}) {
+		if k := kinds(c.Plane,
+			"data-accepted"); !slices.Equal(k, []string{"data-accepted b me", "data-accepted b me"}) {
 			t.Errorf("events: %v", k)
 		}
 		reboot(t, c, "b", func() { c.Hosts["b"].Runtime.LoseDisk() }) // what was accepted is remembered in turn
@@ -243,7 +245,8 @@ func TestUpgradeRemembersWhatRuns(t *testing.T) {
 		c.StartPlane()
 		c.WaitUp(20 * time.Second)
 		time.Sleep(time.Minute)
-		if now := r.List(); !slices.EqualFunc(now, before, func(a, b otto.Container) bool { return a.ID == b.ID && a.Started.Equal(b.Started) }) {
+		if now := r.List(); !slices.EqualFunc(now, before,
+			func(a, b otto.Container) bool { return a.ID == b.ID && a.Started.Equal(b.Started) }) {
 			t.Errorf("containers were %v and are %v", before, now)
 		}
 		if k := kinds(c.Plane, "data-missing"); len(k) != 0 {
@@ -299,7 +302,8 @@ func TestVolumeOfOthersIsAnErrorOfThatServiceAlone(t *testing.T) {
 			t.Helper()
 			c.Wait(time.Minute, service+" fails", func(now *otto.Cluster) bool {
 				i := slices.IndexFunc(now.Services, func(s otto.ServiceStatus) bool { return s.Name == service })
-				return i >= 0 && now.Services[i].Instances[0].State == otto.InstanceFailed && strings.Contains(now.Services[i].Instances[0].Error, text)
+				return i >= 0 && now.Services[i].Instances[0].State == otto.InstanceFailed &&
+					strings.Contains(now.Services[i].Instances[0].Error, text)
 			})
 		}
 		failed("db", "volume theirs on this node is not this cluster's (it is of another cluster, named hb)")

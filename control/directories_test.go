@@ -68,7 +68,8 @@ func TestDirectoryThatIsGoneIsMissingAndNotNew(t *testing.T) {
 				quiet(t, c, 10*time.Minute)
 				for _, was := range before {
 					for _, now := range r.List() {
-						if was.Instance == "web" && now.Instance == "web" && (now.ID != was.ID || !now.Started.Equal(was.Started)) {
+						if was.Instance == "web" && now.Instance == "web" &&
+							(now.ID != was.ID || !now.Started.Equal(was.Started)) {
 							t.Error("web was restarted")
 						}
 					}
@@ -163,7 +164,8 @@ func TestDirectoriesOfAFormerBuildAreRememberedAsTheyAre(t *testing.T) {
 		c.StartPlane()
 		c.WaitUp(time.Minute)
 		quiet(t, c, 10*time.Minute)
-		if now := r.List(); !slices.EqualFunc(now, before, func(a, b otto.Container) bool { return a.ID == b.ID && a.Started.Equal(b.Started) }) {
+		if now := r.List(); !slices.EqualFunc(now, before,
+			func(a, b otto.Container) bool { return a.ID == b.ID && a.Started.Equal(b.Started) }) {
 			t.Errorf("containers were %v and are %v", before, now)
 		}
 		reboot(t, c, "b", func() { r.SetDirectory(usb, onRoot) })

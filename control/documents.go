@@ -162,9 +162,17 @@ func (p *Plane) load(ctx context.Context) error {
 	case p.identity.newer() != nil:
 		return p.identity.newer()
 	case p.identity.Name != p.Name:
-		return fmt.Errorf("the stored state is of cluster %q, not of %q: put the name back, or stop and uninstall that cluster first", p.identity.Name, p.Name)
+		return fmt.Errorf(
+			"the stored state is of cluster %q, not of %q: put the name back, or stop and uninstall that cluster first",
+			p.identity.Name,
+			p.Name,
+		)
 	case p.KnownID != "" && p.identity.ClusterID != p.KnownID:
-		return fmt.Errorf("the stored state is of another cluster (id %s) than cluster.json says (id %s): put together what belongs together", p.identity.ClusterID, p.KnownID)
+		return fmt.Errorf(
+			"the stored state is of another cluster (id %s) than cluster.json says (id %s): put together what belongs together",
+			p.identity.ClusterID,
+			p.KnownID,
+		)
 	case len(p.identity.Key) != ed25519.PrivateKeySize:
 		return fmt.Errorf("%w: the signing key is unusable", otto.ErrStateLost)
 	}
@@ -225,7 +233,8 @@ func (p *Plane) missing(ctx context.Context, key string, empty any) error {
 
 // enroll makes the secrets that the nodes lack.
 func (p *Plane) enroll(nodes ...string) error {
-	return p.changeSecrets(nodes, func(node string, s secrets) (secrets, error) { return s.complete(node, p.Broker.Ours) })
+	return p.changeSecrets(nodes,
+		func(node string, s secrets) (secrets, error) { return s.complete(node, p.Broker.Ours) })
 }
 
 // changeSecrets changes those of several nodes in one write.

@@ -48,7 +48,8 @@ func TestDisconnectedIsAttachedAgain(t *testing.T) {
 				engine.Disconnect("web")
 				c.Wait(5*time.Second, "attached", attached)
 				c.WaitUp(15 * time.Second)
-				if said := events(c, "instance-drifted"); len(said) != 1 || !strings.Contains(said[0], "attached to its network again") {
+				if said := events(c, "instance-drifted"); len(said) != 1 ||
+					!strings.Contains(said[0], "attached to its network again") {
 					t.Errorf("events: %q", said)
 				}
 				// Somebody attaches it without its names, while no agent is there.
@@ -58,7 +59,8 @@ func TestDisconnectedIsAttachedAgain(t *testing.T) {
 				time.Sleep(time.Hour)
 				c.KillAgent("a")
 				engine.Alter("web", otto.SetupNetwork+"test", "")
-				c.Wait(time.Minute, "its names", func(*otto.Cluster) bool { return only(t, engine).Setup[otto.SetupNetwork+"test"] == "web web" })
+				c.Wait(time.Minute, "its names",
+					func(*otto.Cluster) bool { return only(t, engine).Setup[otto.SetupNetwork+"test"] == "web web" })
 				c.WaitUp(15 * time.Second)
 				if now := only(t, engine); now.ID != first.ID || !now.Started.Equal(first.Started) {
 					t.Error("it is another container, or was restarted")
@@ -77,8 +79,10 @@ func TestWhoeverDisconnectsAgainIsNotFought(t *testing.T) {
 		c.Wait(5*time.Second, "attached", func(*otto.Cluster) bool { return only(t, engine).Address != "" })
 		time.Sleep(5 * time.Minute)
 		engine.Disconnect("web")
-		v := c.Wait(10*time.Second, "said", func(v *otto.Cluster) bool { return v.Services[0].Instances[0].State == otto.InstanceUnhealthy })
-		if i := v.Services[0].Instances[0]; !strings.Contains(i.Error, "no address") || !strings.Contains(i.Warning, "network test is gone") {
+		v := c.Wait(10*time.Second, "said",
+			func(v *otto.Cluster) bool { return v.Services[0].Instances[0].State == otto.InstanceUnhealthy })
+		if i := v.Services[0].Instances[0]; !strings.Contains(i.Error, "no address") ||
+			!strings.Contains(i.Warning, "network test is gone") {
 			t.Errorf("error %q, warning %q", i.Error, i.Warning)
 		}
 		runsOn(t, c, "web", "b", 3*time.Minute)
@@ -210,8 +214,10 @@ func TestAttachmentThatFailsIsSaidAndTriedAgain(t *testing.T) {
 		h.Wrap(func(r agent.Runtime) agent.Runtime { return unattachable{r} })
 		c.WaitUp(time.Minute)
 		h.Runtime.Disconnect("web")
-		v := c.Wait(10*time.Second, "said", func(v *otto.Cluster) bool { return v.Services[0].Instances[0].State == otto.InstanceUnhealthy })
-		if i := v.Services[0].Instances[0]; !strings.Contains(i.Error, "no address") || len(events(c, "instance-not-up")) == 0 {
+		v := c.Wait(10*time.Second, "said",
+			func(v *otto.Cluster) bool { return v.Services[0].Instances[0].State == otto.InstanceUnhealthy })
+		if i := v.Services[0].Instances[0]; !strings.Contains(i.Error, "no address") ||
+			len(events(c, "instance-not-up")) == 0 {
 			t.Errorf("error %q, events %q", i.Error, events(c, "instance-not-up"))
 		}
 		time.Sleep(10 * time.Minute)
@@ -234,7 +240,8 @@ func TestNetworkOfWhatIsStoppedIsRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		engine.LoseNetwork()
-		c.Wait(time.Minute, "up again", func(v *otto.Cluster) bool { return only(t, engine).State == otto.ContainerRunning && ottotest.AllUp(v) })
+		c.Wait(time.Minute, "up again",
+			func(v *otto.Cluster) bool { return only(t, engine).State == otto.ContainerRunning && ottotest.AllUp(v) })
 		if now := only(t, engine); now.ID != first.ID || len(events(c, "instance-not-up")) > 0 {
 			t.Errorf("%v, %q", now.ID == first.ID, events(c, "instance-not-up"))
 		}

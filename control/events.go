@@ -149,7 +149,12 @@ func (p *Plane) notice(n *node) {
 			service = ""
 		}
 		p.record(otto.Event{
-			Time: n.at(e.UpMS).UTC(), Kind: e.Kind, Node: n.ID, Service: service, Message: cut(e.Message, maxNotice), Source: last.String(),
+			Time:    n.at(e.UpMS).UTC(),
+			Kind:    e.Kind,
+			Node:    n.ID,
+			Service: service,
+			Message: cut(e.Message, maxNotice),
+			Source:  last.String(),
 		})
 	}
 }
@@ -159,7 +164,8 @@ func (p *Plane) notice(n *node) {
 func noticeable(kind string) bool {
 	about, what, ok := strings.Cut(kind, "-")
 	odd := func(r rune) bool { return r != '-' && (r < 'a' || r > 'z') }
-	return ok && (about == "instance" || about == "engine" || about == "data") && len(what) < 32 && !strings.ContainsFunc(what, odd)
+	return ok && (about == "instance" || about == "engine" || about == "data") && len(what) < 32 &&
+		!strings.ContainsFunc(what, odd)
 }
 
 // at is when the agent that was heard last had run for upMS, by our clock.

@@ -56,7 +56,8 @@ func TestFrozenHostIsStoodInForUntilItIsThawed(t *testing.T) {
 		answersElsewhere(t, c, "web", 10*time.Second)
 		nowhereElse(t, c, 5*time.Minute, "db", "pet")
 		v := c.Plane.Cluster()
-		if n := v.Nodes[0]; n.State != otto.NodeUnresponsive || !strings.Contains(n.Reason, "accepts connections and says nothing") {
+		if n := v.Nodes[0]; n.State != otto.NodeUnresponsive ||
+			!strings.Contains(n.Reason, "accepts connections and says nothing") {
 			t.Errorf("node is %s: %s", n.State, n.Reason)
 		}
 		for _, s := range v.Services[1:] {
@@ -70,7 +71,8 @@ func TestFrozenHostIsStoodInForUntilItIsThawed(t *testing.T) {
 		if diff := cmp.Diff(before[0].ID, c.Hosts["a"].Runtime.List()[0].ID); diff != "" {
 			t.Errorf("the containers of a: %s", diff)
 		}
-		if diff := cmp.Diff([]string{"service-stand-in b", "service-kept a"}, kinds(c.Plane, "service-stand-in", "service-moved", "service-kept")); diff != "" {
+		if diff := cmp.Diff([]string{"service-stand-in b", "service-kept a"},
+			kinds(c.Plane, "service-stand-in", "service-moved", "service-kept")); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -84,7 +86,8 @@ func TestKilledHostGivesUpWhatItHasOnlyWhenItIsLost(t *testing.T) {
 		answersElsewhere(t, c, "web", 10*time.Second)
 		time.Sleep(time.Minute)
 		nowhereElse(t, c, time.Minute, "db", "pet")
-		if n := c.Plane.Cluster().Nodes[0]; n.State != otto.NodeUnresponsive || !strings.Contains(n.Reason, "refuses connections") {
+		if n := c.Plane.Cluster().Nodes[0]; n.State != otto.NodeUnresponsive ||
+			!strings.Contains(n.Reason, "refuses connections") {
 			t.Errorf("node is %s: %s", n.State, n.Reason)
 		}
 		c.PowerOff("a")
@@ -154,6 +157,7 @@ func TestFrozenHostThatVanishesIsLost(t *testing.T) {
 		c.Cut("a") // and the cable is pulled
 		c.Wait(10*time.Second, "a is lost", func(v *otto.Cluster) bool { return v.Nodes[0].State == otto.NodeLost })
 		c.Heal("a")
-		c.Wait(10*time.Second, "a is unresponsive", func(v *otto.Cluster) bool { return v.Nodes[0].State == otto.NodeUnresponsive })
+		c.Wait(10*time.Second, "a is unresponsive",
+			func(v *otto.Cluster) bool { return v.Nodes[0].State == otto.NodeUnresponsive })
 	})
 }

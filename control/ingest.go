@@ -134,7 +134,13 @@ func (n *node) failing(now time.Time) map[string]float64 {
 }
 
 func newNode(n otto.Node) *node {
-	return &node{Node: n, state: otto.NodeJoining, reason: "its agent has not reported yet", since: time.Now(), firstMsg: make(chan struct{})}
+	return &node{
+		Node:     n,
+		state:    otto.NodeJoining,
+		reason:   "its agent has not reported yet",
+		since:    time.Now(),
+		firstMsg: make(chan struct{}),
+	}
 }
 
 // maxSkew is how far a node's clock may be off before it is worth a warning.

@@ -24,7 +24,8 @@ func TestJobRunsOnce(t *testing.T) {
 		w := wanted(once("init"), once("bad"), once("web", "init"))
 		apply(t, c, w)
 		a := c.Hosts["a"].Runtime
-		c.Wait(time.Minute, "the job runs", func(*otto.Cluster) bool { return len(c.Running("shop/init")) == 1 && len(c.Running("shop/bad")) == 1 })
+		c.Wait(time.Minute, "the job runs",
+			func(*otto.Cluster) bool { return len(c.Running("shop/init")) == 1 && len(c.Running("shop/bad")) == 1 })
 		if n := a.Starts("shop/web"); n != 0 {
 			t.Errorf("web was started %d times before its job has completed", n)
 		}
@@ -46,7 +47,8 @@ func TestJobRunsOnce(t *testing.T) {
 					t.Errorf("%s: it is not said how bad has ended: %+v", when, s.Instances[0])
 				}
 			}
-			if states["shop/init"] != otto.InstanceCompleted || states["shop/bad"] != otto.InstanceFailed || states["shop/web"] != otto.InstanceRunning {
+			if states["shop/init"] != otto.InstanceCompleted || states["shop/bad"] != otto.InstanceFailed ||
+				states["shop/web"] != otto.InstanceRunning {
 				t.Errorf("%s: %v", when, states)
 			}
 		}

@@ -64,9 +64,19 @@ func (p *Plane) judge(now time.Time) (next time.Duration) {
 		patience := p.patience(n)
 		p.check(n, patience, now)
 		state, reason := health.Judge(health.Evidence{
-			Was: n.state, Watching: p.watching, Heard: n.heard, Goodbye: n.goodbye, Patience: patience,
-			Unreachable: n.unreachable, Reached: n.reached, Mute: n.mute, Asked: n.muteAsked, Stuck: n.stuck, Doubt: p.doubts,
-			Draining: n.leaving || p.desired.Intents[id].Draining, Stopped: p.desired.Wanted.Stopped && !n.leaving,
+			Was:         n.state,
+			Watching:    p.watching,
+			Heard:       n.heard,
+			Goodbye:     n.goodbye,
+			Patience:    patience,
+			Unreachable: n.unreachable,
+			Reached:     n.reached,
+			Mute:        n.mute,
+			Asked:       n.muteAsked,
+			Stuck:       n.stuck,
+			Doubt:       p.doubts,
+			Draining:    n.leaving || p.desired.Intents[id].Draining,
+			Stopped:     p.desired.Wanted.Stopped && !n.leaving,
 		}, p.limits(), now)
 		if n.leaving && state == otto.NodeDraining {
 			reason = "taken out of the cluster"
@@ -253,7 +263,11 @@ func (p *Plane) conclude(n *node, c *check, now time.Time) {
 // others as well.
 func (p *Plane) begin(n *node, within time.Duration, now time.Time) {
 	p.checks++
-	c := &check{id: fmt.Sprintf("%d-%d", p.epoch, p.checks), ends: now.Add(within + within/4), answers: map[string]wire.Answer{}}
+	c := &check{
+		id:      fmt.Sprintf("%d-%d", p.epoch, p.checks),
+		ends:    now.Add(within + within/4),
+		answers: map[string]wire.Answer{},
+	}
 	n.check = c
 	spec := n.Node
 	p.background.Go(func() {
@@ -268,7 +282,8 @@ func (p *Plane) begin(n *node, within time.Duration, now time.Time) {
 		return
 	}
 	for _, id := range p.peers(n) {
-		q, err := wire.SignQuestion(p.identity.Key, wire.Question{ClusterID: p.identity.ClusterID, Node: id, ID: c.id, Address: address, Within: within})
+		q, err := wire.SignQuestion(p.identity.Key,
+			wire.Question{ClusterID: p.identity.ClusterID, Node: id, ID: c.id, Address: address, Within: within})
 		if err == nil && p.publish(wire.NodeTopic(id, wire.KindQuestion), 0, false, q) == nil {
 			c.asked = append(c.asked, id)
 		}

@@ -31,7 +31,8 @@ const sameAgain = 3 * time.Second
 // renew answers a node's heartbeat with a lease, if it holds what it was told to
 // run and its engine works.
 func (p *Plane) renew(n *node, h wire.Heartbeat, now time.Time) {
-	if p.deciding() != nil || !p.isNode(n, h.Machine) || p.desired.Wanted.Stopped || n.published == "" || !p.holdsAll(n) {
+	if p.deciding() != nil || !p.isNode(n, h.Machine) || p.desired.Wanted.Stopped || n.published == "" ||
+		!p.holdsAll(n) {
 		return
 	}
 	if r := n.report; r != nil && r.BootID == h.BootID && r.Engine.Problem != "" {
@@ -48,7 +49,12 @@ func (p *Plane) renew(n *node, h wire.Heartbeat, now time.Time) {
 		return
 	}
 	signed, err := wire.SignLease(p.identity.Key, wire.Lease{
-		ClusterID: p.identity.ClusterID, Node: n.ID, Revision: n.revision, BootID: h.BootID, Seq: h.Seq, Duration: duration,
+		ClusterID: p.identity.ClusterID,
+		Node:      n.ID,
+		Revision:  n.revision,
+		BootID:    h.BootID,
+		Seq:       h.Seq,
+		Duration:  duration,
 	})
 	if err != nil {
 		p.Log.Error("lease", "node", n.ID, "err", err)
@@ -133,8 +139,11 @@ func (p *Plane) heldBy(node string) (list []string) {
 // anotherMachine says what is wrong with a node whose disk, or a copy of it, runs in
 // another machine than before.
 func (p *Plane) anotherMachine(node string) string {
-	return fmt.Sprintf("its disk or a copy of it runs in another machine, and %s may still run on the former one: if that is off for good, say so with `otto node accept-machine %s`",
-		strings.Join(p.heldBy(node), ", "), node)
+	return fmt.Sprintf(
+		"its disk or a copy of it runs in another machine, and %s may still run on the former one: if that is off for good, say so with `otto node accept-machine %s`",
+		strings.Join(p.heldBy(node), ", "),
+		node,
+	)
 }
 
 // AcceptMachine takes a person's word that the machine that a node was is off for good.
@@ -217,8 +226,11 @@ func (p *Plane) untilLeaseEnd(now time.Time) time.Duration {
 // and says for each instance that may not run at its place yet what it waits for.
 // again says that placement has found everything as it was the last time. If then each
 // instance was held where it is, it is so again, whatever nodes have said.
-func (p *Plane) hold(placed map[string]string, again bool, now time.Time) (holders map[string]string, bound map[string]bool, waiting map[string]string) {
-	if again && plan.Identical(p.holding.holders, p.desired.Holders) && plan.Identical(p.holding.bound, p.desired.Bound) && p.holding.steady {
+func (p *Plane) hold(placed map[string]string, again bool,
+	now time.Time) (holders map[string]string, bound map[string]bool, waiting map[string]string) {
+	if again && plan.Identical(p.holding.holders, p.desired.Holders) &&
+		plan.Identical(p.holding.bound, p.desired.Bound) &&
+		p.holding.steady {
 		return p.desired.Holders, p.desired.Bound, nil
 	}
 	p.holding = holding{holders: p.desired.Holders, bound: p.desired.Bound}
@@ -253,7 +265,8 @@ func (p *Plane) hold(placed map[string]string, again bool, now time.Time) (holde
 			}
 		}
 	}
-	p.holding.steady = len(waiting) == 0 && stay == len(holders) && same(holders, p.desired.Holders) && same(bound, p.desired.Bound)
+	p.holding.steady = len(waiting) == 0 && stay == len(holders) && same(holders, p.desired.Holders) &&
+		same(bound, p.desired.Bound)
 	return holders, bound, waiting
 }
 
@@ -289,7 +302,10 @@ func (p *Plane) unreleased(instance, holder string, now time.Time) why {
 	over := n.leaseOver(now)
 	if n.state == otto.NodeLost {
 		if p.desired.Bound[instance] {
-			return why{"it may still run on NODE, which is lost and would not stop it: bring NODE back, or take it out with `otto node rm NODE`", holder}
+			return why{
+				"it may still run on NODE, which is lost and would not stop it: bring NODE back, or take it out with `otto node rm NODE`",
+				holder,
+			}
 		}
 		if over {
 			return why{}

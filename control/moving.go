@@ -44,7 +44,8 @@ func (p *Plane) advance(now time.Time) {
 		service, wanted := p.owner(a.Instance)
 		switch {
 		case !wanted || p.desired.Placement[a.Instance] != a.To || p.nodes[a.To] == nil:
-			p.end(a, now, decide.HelpedUnknown, "service-move-ended", fmt.Sprintf("the %s of %s has been overtaken by something else", noun(a), a.Instance))
+			p.end(a, now, decide.HelpedUnknown, "service-move-ended",
+				fmt.Sprintf("the %s of %s has been overtaken by something else", noun(a), a.Instance))
 		case p.up(service, a.Instance, a.To):
 			p.arrive(a, service, now)
 		default:
@@ -69,7 +70,8 @@ func (p *Plane) follow(a decide.Act, now time.Time) {
 		return // begun by another run of the control plane, which has not told
 	}
 	service, _ := p.owner(a.Instance)
-	runs := p.up(service, a.Instance, a.To) || a.From != a.To && p.serves(a.Instance, a.From) || a.From == a.To && p.serves(a.Instance, a.To)
+	runs := p.up(service, a.Instance, a.To) || a.From != a.To && p.serves(a.Instance, a.From) ||
+		a.From == a.To && p.serves(a.Instance, a.To)
 	switch {
 	case runs && !m.down.IsZero():
 		m.outage, m.down = m.outage+now.Sub(m.down), time.Time{}
@@ -104,7 +106,9 @@ func (p *Plane) status(instance, id string) (s otto.InstanceStatus, ok bool) {
 // what it was to do.
 func (p *Plane) up(service otto.Service, instance, id string) bool {
 	s, ok := p.status(instance, id)
-	return ok && (s.State == otto.InstanceRunning || s.Completed()) && s.SpecHash == p.desired.Rollouts[service.Name].Of(service, instance).Spec.Hash() && s.Restart == p.desired.Restarts[instance]
+	return ok && (s.State == otto.InstanceRunning || s.Completed()) &&
+		s.SpecHash == p.desired.Rollouts[service.Name].Of(service, instance).Spec.Hash() &&
+		s.Restart == p.desired.Restarts[instance]
 }
 
 // arrive ends an act that is done.
@@ -120,9 +124,11 @@ func (p *Plane) arrive(a decide.Act, service otto.Service, now time.Time) {
 	if a.Requirement == "" {
 		helped = decide.HelpedUnknown
 	}
-	kind, message := "service-moved", fmt.Sprintf("%s has moved from %s to %s in %s; outage: %s", a.Instance, a.From, a.To, about(took), outage)
+	kind, message := "service-moved", fmt.Sprintf("%s has moved from %s to %s in %s; outage: %s", a.Instance, a.From,
+		a.To, about(took), outage)
 	if a.Action == otto.ActionRestart {
-		kind, message = "service-restarted", fmt.Sprintf("%s has been restarted in %s; outage: %s", a.Instance, about(took), outage)
+		kind, message = "service-restarted", fmt.Sprintf("%s has been restarted in %s; outage: %s", a.Instance,
+			about(took), outage)
 	}
 	if a.Requirement != "" {
 		message += fmt.Sprintf(" (required: %s)", a.Requirement)
@@ -177,8 +183,10 @@ func (p *Plane) hopeless(a decide.Act, now time.Time) string {
 // goBack gives an instance its former place again.
 func (p *Plane) goBack(a decide.Act, why string, now time.Time) {
 	from := p.nodes[a.From]
-	if a.Action == otto.ActionRestart || from == nil || from.state == otto.NodeLost || from.state == otto.NodeUnresponsive {
-		p.end(a, now, decide.HelpedFailed, "service-move-failed", fmt.Sprintf("the %s of %s has failed: %s", noun(a), a.Instance, why))
+	if a.Action == otto.ActionRestart || from == nil || from.state == otto.NodeLost ||
+		from.state == otto.NodeUnresponsive {
+		p.end(a, now, decide.HelpedFailed, "service-move-failed",
+			fmt.Sprintf("the %s of %s has failed: %s", noun(a), a.Instance, why))
 		return
 	}
 	next := p.desired
@@ -198,7 +206,8 @@ func (p *Plane) keptByMoves(kept map[string]string, now time.Time) {
 	for _, a := range p.desired.Memory.Acts {
 		left := a.Ended.IsZero() || a.Verdict != decide.HelpedFailed && now.Sub(a.Ended) < handover
 		service, wanted := p.owner(a.Instance)
-		if a.Action == otto.ActionMigrate && left && wanted && decide.StartsFirst(service) && p.desired.Placement[a.Instance] == a.To {
+		if a.Action == otto.ActionMigrate && left && wanted && decide.StartsFirst(service) &&
+			p.desired.Placement[a.Instance] == a.To {
 			kept[a.Instance] = a.From
 		}
 	}
@@ -209,7 +218,8 @@ func (p *Plane) keptByMoves(kept map[string]string, now time.Time) {
 func (p *Plane) servedAt(service *plan.Service, instance string) (id, going string) {
 	id = p.desired.Placement[instance]
 	a, ok := p.desired.Memory.UnderWay(instance)
-	if ok && a.Action == otto.ActionMigrate && a.To == id && decide.StartsFirst(service.Service) && p.serves(instance, a.From) {
+	if ok && a.Action == otto.ActionMigrate && a.To == id && decide.StartsFirst(service.Service) &&
+		p.serves(instance, a.From) {
 		return a.From, id
 	}
 	return id, ""

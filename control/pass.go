@@ -108,7 +108,8 @@ func (p *Plane) place(now time.Time) {
 				placed.Waiting[name] = "waiting for all nodes to be ready"
 			}
 		}
-		placed.Moves = slices.DeleteFunc(placed.Moves, func(m plan.Move) bool { return placed.Placement[m.Instance] == "" })
+		placed.Moves = slices.DeleteFunc(placed.Moves,
+			func(m plan.Move) bool { return placed.Placement[m.Instance] == "" })
 	}
 	holders, bound, waiting := p.hold(placed.Placement, again, now)
 	for i, why := range placed.Waiting {
@@ -117,7 +118,9 @@ func (p *Plane) place(now time.Time) {
 		}
 	}
 	given := p.give(placed.Placement)
-	if !same(placed.Placement, p.desired.Placement) || !same(holders, p.desired.Holders) || !same(bound, p.desired.Bound) || !plan.Identical(given, p.desired.Given) {
+	if !same(placed.Placement, p.desired.Placement) || !same(holders, p.desired.Holders) ||
+		!same(bound, p.desired.Bound) ||
+		!plan.Identical(given, p.desired.Given) {
 		next := p.desired
 		next.Placement, next.Holders, next.Bound, next.Given = placed.Placement, holders, bound, given
 		if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
@@ -158,8 +161,13 @@ func (p *Plane) planned(n *node, now time.Time) plan.Node {
 	_, member := p.desired.Machines[n.ID] // one that was never heard has nothing of the cluster's
 	machine.Untold = member && n.volumes == nil
 	out := plan.Node{
-		ID: n.ID, Memory: n.facts.MemoryBytes, Failures: n.failing(now), Machine: machine, Left: p.away(n.ID, now),
-		Stable: n.state == otto.NodeReady && now.Sub(n.since) > stableAfter && sick == "" && !intent.Cordoned && !n.flaps.Suppressed(now),
+		ID:       n.ID,
+		Memory:   n.facts.MemoryBytes,
+		Failures: n.failing(now),
+		Machine:  machine,
+		Left:     p.away(n.ID, now),
+		Stable: n.state == otto.NodeReady && now.Sub(n.since) > stableAfter && sick == "" && !intent.Cordoned &&
+			!n.flaps.Suppressed(now),
 	}
 	switch {
 	case n.state != otto.NodeReady:
@@ -201,7 +209,9 @@ func (p *Plane) troubled(now time.Time) map[string]string {
 		if !t.well.IsZero() && now.Sub(t.well) > wellAfter {
 			delete(p.troubles, instance)
 		}
-		if n := p.nodes[t.node]; n != nil && n.state == otto.NodeReady && p.desired.Placement[instance] == t.node && t.well.IsZero() && (t.hopeless || now.Sub(t.since) > troubleAfter) {
+		if n := p.nodes[t.node]; n != nil && n.state == otto.NodeReady && p.desired.Placement[instance] == t.node &&
+			t.well.IsZero() &&
+			(t.hopeless || now.Sub(t.since) > troubleAfter) {
 			if list == nil {
 				list = map[string]string{}
 			}
@@ -233,7 +243,12 @@ func (p *Plane) noteTroubles(n *node, now time.Time) {
 		t, known := p.troubles[i.Name]
 		switch {
 		case failing && (!known || t.node != n.ID || !t.well.IsZero() && now.Sub(t.well) > wellAfter):
-			p.troubles[i.Name] = trouble{node: n.ID, why: string(i.State) + ": " + i.Error, since: now, hopeless: i.WrongPlatform}
+			p.troubles[i.Name] = trouble{
+				node:     n.ID,
+				why:      string(i.State) + ": " + i.Error,
+				since:    now,
+				hopeless: i.WrongPlatform,
+			}
 		case failing:
 			t.well, t.hopeless = time.Time{}, t.hopeless || i.WrongPlatform
 			p.troubles[i.Name] = t
@@ -266,7 +281,8 @@ func (p *Plane) tellMove(m plan.Move, now time.Time) {
 		p.nodes[m.From].fail(m.Service, now)
 		delete(p.troubles, m.Instance)
 	}
-	p.event("service-moved", m.To, m.Service, fmt.Sprintf("%s moves from %s to %s: %s", m.Instance, m.From, m.To, m.Reason))
+	p.event("service-moved", m.To, m.Service,
+		fmt.Sprintf("%s moves from %s to %s: %s", m.Instance, m.From, m.To, m.Reason))
 }
 
 // tellWaiting makes an event of an instance that has to wait, once for each reason,
@@ -292,7 +308,9 @@ func (p *Plane) part() {
 		if !n.leaving || n.step != "" {
 			continue
 		}
-		done := n.removed || n.report != nil && n.report.Settled && !n.revision.Before(otto.Revision{Epoch: p.epoch}) && n.report.Revision == n.revision
+		done := n.removed ||
+			n.report != nil && n.report.Settled && !n.revision.Before(otto.Revision{Epoch: p.epoch}) &&
+				n.report.Revision == n.revision
 		if !done && time.Since(n.since) < leaveWithin {
 			continue
 		}
@@ -326,7 +344,8 @@ func (p *Plane) sayGoodbye(n *node, by wire.Authority) {
 
 // departed makes next what is desired, and forgets nodes that Otto has been taken off.
 func (p *Plane) departed(next desired, nodes ...string) error {
-	next.Leaving = slices.DeleteFunc(slices.Clone(next.Leaving), func(n otto.Node) bool { return slices.Contains(nodes, n.ID) })
+	next.Leaving = slices.DeleteFunc(slices.Clone(next.Leaving),
+		func(n otto.Node) bool { return slices.Contains(nodes, n.ID) })
 	if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
 		return err
 	}

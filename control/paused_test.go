@@ -59,7 +59,8 @@ func TestPausedIsLeftAloneForAWhile(t *testing.T) {
 				}
 				c.Wait(3*time.Minute, "restarted", func(*otto.Cluster) bool { return engine.Starts("web") == 2 })
 				c.WaitUp(time.Minute)
-				if said := events(c, "instance-unhealthy"); len(said) != 1 || !strings.Contains(said[0], "paused for 15m") {
+				if said := events(c, "instance-unhealthy"); len(said) != 1 ||
+					!strings.Contains(said[0], "paused for 15m") {
 					t.Errorf("events: %q", said)
 				}
 			})
@@ -102,8 +103,15 @@ func TestPausedIsNotAvailable(t *testing.T) {
 	for _, from := range []string{"", otto.FromControl, "b"} {
 		web := asked(movable("web", "a"))
 		r := otto.Requirement{
-			Metric: otto.MetricAvailability, Aggregate: "avg", Over: 30 * time.Second, Operator: ">", Limit: 90, Clear: 95,
-			Action: otto.ActionMigrate, Severity: otto.SeverityWarning, Unit: otto.UnitPercent,
+			Metric:    otto.MetricAvailability,
+			Aggregate: "avg",
+			Over:      30 * time.Second,
+			Operator:  ">",
+			Limit:     90,
+			Clear:     95,
+			Action:    otto.ActionMigrate,
+			Severity:  otto.SeverityWarning,
+			Unit:      otto.UnitPercent,
 		}
 		if from != "" {
 			r.Metric += "." + from
@@ -113,7 +121,8 @@ func TestPausedIsNotAvailable(t *testing.T) {
 			verdict := func(v *otto.Cluster) otto.RequirementState { return v.Services[0].Verdicts[0].State }
 			c.Wait(time.Minute, "available", func(v *otto.Cluster) bool { return verdict(v) == otto.RequirementOK })
 			c.Hosts["a"].Runtime.Pause("web", true)
-			c.Wait(2*time.Minute, "not available", func(v *otto.Cluster) bool { return verdict(v) == otto.RequirementViolated })
+			c.Wait(2*time.Minute, "not available",
+				func(v *otto.Cluster) bool { return verdict(v) == otto.RequirementViolated })
 			time.Sleep(5 * time.Minute)
 			if i := status(c); i.Node != "a" || i.State != otto.InstancePaused {
 				t.Errorf("from %q: it is %s on %s", from, i.State, i.Node)
@@ -160,7 +169,8 @@ func TestCheckThatCannotBeDoneIsNotPassed(t *testing.T) {
 				v := c.Wait(time.Minute, "unknown", func(v *otto.Cluster) bool {
 					return v.Services[0].Instances[0].State == otto.InstanceUnknown
 				})
-				if i := v.Services[0].Instances[0]; i.Up() || i.Health != "unknown" || !strings.Contains(i.Reason, "not") {
+				if i := v.Services[0].Instances[0]; i.Up() || i.Health != "unknown" ||
+					!strings.Contains(i.Reason, "not") {
 					t.Errorf("up: %t, health %q, because %q", i.Up(), i.Health, i.Reason)
 				}
 				engine.SetDown("")

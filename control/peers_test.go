@@ -27,7 +27,8 @@ func TestHostThatProvesItselfThroughAPeerIsNotLost(t *testing.T) {
 	inThree(t, []otto.Service{movable("web", "a")}, func(t *testing.T, c *ottotest.Cluster) {
 		apart(c, "a")
 		quiet(t, c, 5*time.Minute)
-		if n := c.Plane.Cluster().Nodes[0]; n.State != otto.NodeSuspect || !strings.Contains(n.Reason, "has proven through node b") {
+		if n := c.Plane.Cluster().Nodes[0]; n.State != otto.NodeSuspect ||
+			!strings.Contains(n.Reason, "has proven through node b") {
 			t.Errorf("node is %s: %s", n.State, n.Reason)
 		}
 	})
@@ -64,7 +65,8 @@ func TestClaimWithoutProofHoldsForHalfAMinute(t *testing.T) {
 					nowhereElse(t, c, 25*time.Second, "web")
 				}
 				answersElsewhere(t, c, "web", 20*time.Second)
-				v := c.Wait(30*time.Second, "a is lost", func(v *otto.Cluster) bool { return v.Nodes[0].State == otto.NodeLost })
+				v := c.Wait(30*time.Second, "a is lost",
+					func(v *otto.Cluster) bool { return v.Nodes[0].State == otto.NodeLost })
 				if r := v.Nodes[0].Reason; !strings.Contains(r, "has not proven it") {
 					t.Errorf("lost: %s", r)
 				}

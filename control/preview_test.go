@@ -26,7 +26,8 @@ func TestPlanSaysWhatApplyDoes(t *testing.T) {
 		}
 		says := func(p otto.Plan) (lines []string) {
 			for _, i := range p.Instances {
-				lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s %s<%s %s", i.Name, i.Action, i.Node, i.From, i.Order)))
+				lines = append(lines,
+					strings.TrimSpace(fmt.Sprintf("%s %s %s<%s %s", i.Name, i.Action, i.Node, i.From, i.Order)))
 			}
 			return lines
 		}
@@ -44,7 +45,10 @@ func TestPlanSaysWhatApplyDoes(t *testing.T) {
 		db.Spec.User = "www"
 		now := wanted(web, db, other)
 		first := plan(now)
-		if diff := cmp.Diff([]string{"web move b<a stop-first", "db update b< stop-first", "new add a<", "old remove <a"}, says(first)); diff != "" {
+		if diff := cmp.Diff(
+			[]string{"web move b<a stop-first", "db update b< stop-first", "new add a<", "old remove <a"},
+			says(first),
+		); diff != "" {
 			t.Error(diff)
 		}
 		if strings.Contains(fmt.Sprint(first), "secret") {
@@ -59,7 +63,8 @@ func TestPlanSaysWhatApplyDoes(t *testing.T) {
 		}
 		moved := db
 		moved.Node = "a"
-		if p := plan(wanted(web, moved)); len(p.Refused) != 1 || !strings.Contains(p.Refused[0], "keeps its data on node b") {
+		if p := plan(wanted(web, moved)); len(p.Refused) != 1 ||
+			!strings.Contains(p.Refused[0], "keeps its data on node b") {
 			t.Errorf("what cannot be: %q", p.Refused)
 		}
 		apply(t, c, now)
@@ -95,7 +100,8 @@ func TestRenamedStackTouchesNothing(t *testing.T) {
 		if err != nil || len(p.Refused) != 1 || !strings.HasPrefix(p.Refused[0], want) {
 			t.Errorf("plan: %v, %q", err, p.Refused)
 		}
-		if _, err := c.Plane.Apply(t.Context(), wanted(db), 1, false); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := c.Plane.Apply(t.Context(), wanted(db), 1, false); err == nil ||
+			!strings.HasPrefix(err.Error(), want) {
 			t.Errorf("apply: %v", err)
 		}
 		if now := c.Plane.Cluster(); now.Revision != 1 {

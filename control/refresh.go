@@ -82,8 +82,16 @@ func (p *Plane) otherImages(w otto.Wanted) (notes []string) {
 				continue
 			}
 			if i := statusIn(said.Instances, name); i != nil && i.ImageNow != "" && i.Image == s.Spec.Image {
-				notes = append(notes, fmt.Sprintf("%s runs another image than %s is on %s now: `otto service update --pull %s` takes that",
-					name, s.Spec.Image, at, s.Name))
+				notes = append(
+					notes,
+					fmt.Sprintf(
+						"%s runs another image than %s is on %s now: `otto service update --pull %s` takes that",
+						name,
+						s.Spec.Image,
+						at,
+						s.Name,
+					),
+				)
 			}
 		}
 	}

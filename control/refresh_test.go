@@ -49,9 +49,12 @@ func TestSameNameOtherContent(t *testing.T) {
 		r.Retag(image, "second")
 		c.Wait(10*time.Second, "it is said", func(now *otto.Cluster) bool {
 			i := now.Services[0].Instances[0]
-			return i.Up() && i.ImageNow == "second" && strings.Contains(i.Warning, "image "+image+" is another one on this node now")
+			return i.Up() && i.ImageNow == "second" &&
+				strings.Contains(i.Warning, "image "+image+" is another one on this node now")
 		})
-		if notes := noted(t, c, file); len(notes) != 1 || !strings.HasPrefix(notes[0], "web runs another image than "+image+" is on b now: `otto service update --pull web`") {
+		if notes := noted(t, c, file); len(notes) != 1 ||
+			!strings.HasPrefix(notes[0],
+				"web runs another image than "+image+" is on b now: `otto service update --pull web`") {
 			t.Errorf("notes: %v", notes)
 		}
 		apply(t, c, file)
@@ -82,8 +85,10 @@ func TestSameNameOtherContent(t *testing.T) {
 		c.WaitUp(20 * time.Second)
 		c.KillAgent("b")
 		quiet(t, c, 10*time.Minute)
-		if got := imagesOf(c, "b", "web"); !slices.Equal(got, []string{"third"}) || r.Asked() != asked+1 || r.Starts("web") != starts+1 {
-			t.Errorf("it runs %v, %d starts, and a registry was asked %d times", got, r.Starts("web")-starts, r.Asked()-asked)
+		if got := imagesOf(c, "b", "web"); !slices.Equal(got, []string{"third"}) || r.Asked() != asked+1 ||
+			r.Starts("web") != starts+1 {
+			t.Errorf("it runs %v, %d starts, and a registry was asked %d times", got, r.Starts("web")-starts,
+				r.Asked()-asked)
 		}
 		if n := r.Starts("other"); n != 1 {
 			t.Errorf("another service was started %d times", n)
@@ -167,7 +172,8 @@ func TestRefreshThatFailsGoesBackToTheFormerImage(t *testing.T) {
 				c.Wait(2*time.Minute, "all have gone back", func(now *otto.Cluster) bool {
 					s := now.Services[0]
 					old := func(i otto.PlacedInstance) bool { return i.ImageID == former && i.ImageNow == "second" }
-					return s.Rollout != nil && s.Rollout.State == otto.UpdateReverted && (pruned || !slices.ContainsFunc(s.Instances, func(i otto.PlacedInstance) bool { return !old(i) }))
+					return s.Rollout != nil && s.Rollout.State == otto.UpdateReverted &&
+						(pruned || !slices.ContainsFunc(s.Instances, func(i otto.PlacedInstance) bool { return !old(i) }))
 				})
 				quiet(t, c, time.Minute)
 				want := []string{former, former, former}

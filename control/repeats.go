@@ -30,7 +30,8 @@ type repeat struct {
 func (r repeats) take(e otto.Event, now time.Time) []otto.Event {
 	about := cmp.Or(e.Service, "node "+e.Node)
 	was, known := r[about]
-	same := known && e.By == "" && was.last.By == "" && was.last.Kind == e.Kind && was.last.Node == e.Node && was.last.Message == e.Message
+	same := known && e.By == "" && was.last.By == "" && was.last.Kind == e.Kind && was.last.Node == e.Node &&
+		was.last.Message == e.Message
 	if same && now.Sub(was.seen) < repeatWithin {
 		if was.count == 0 {
 			was.first = now

@@ -20,7 +20,9 @@ func TestEventsThatRepeatAreCounted(t *testing.T) {
 		}
 	}
 	tell := func(service, message, by string) {
-		write(r.take(otto.Event{Kind: "instance-unhealthy", Node: "n1", Service: service, Message: message, By: by}, now))
+		write(
+			r.take(otto.Event{Kind: "instance-unhealthy", Node: "n1", Service: service, Message: message, By: by}, now),
+		)
 	}
 	for range 15 {
 		tell("web", "restarted", "")
@@ -35,7 +37,14 @@ func TestEventsThatRepeatAreCounted(t *testing.T) {
 	now = now.Add(2 * repeatWithin)
 	tell("web", "restarted", "") // that is another time
 	written = slices.DeleteFunc(written, func(s string) bool { return strings.HasSuffix(s, "asked for") })
-	want := []string{"0s restarted", "11m0s restarted (again, 10 times)", "15m0s restarted (again, 5 times)", "15m0s up", "16m0s restarted", "36m0s restarted"}
+	want := []string{
+		"0s restarted",
+		"11m0s restarted (again, 10 times)",
+		"15m0s restarted (again, 5 times)",
+		"15m0s up",
+		"16m0s restarted",
+		"36m0s restarted",
+	}
 	if !slices.Equal(written, want) {
 		t.Errorf("got  %q\nwant %q", written, want)
 	}

@@ -205,7 +205,10 @@ func (r *reconciling) adopt(w otto.Wanted) desired {
 	if d.Holders == nil {
 		d.Holders = map[string]string{}
 	}
-	all := otto.Wanted{Nodes: slices.Concat(d.Wanted.Nodes, w.Nodes), Services: slices.Concat(d.Wanted.Services, w.Services)}
+	all := otto.Wanted{
+		Nodes:    slices.Concat(d.Wanted.Nodes, w.Nodes),
+		Services: slices.Concat(d.Wanted.Services, w.Services),
+	}
 	for _, s := range all.Services {
 		for _, name := range all.InstanceNames(s) {
 			at, running := r.whereabouts(name)
@@ -247,7 +250,8 @@ func (r *reconciling) whereabouts(instance string) (node string, running bool) {
 	for _, id := range slices.Sorted(maps.Keys(r.sights)) {
 		s := r.sights[id]
 		t := trace{node: id, running: s.runs(instance) != nil, former: r.was.desired.Placement[instance] == id}
-		if s.assignment != nil && slices.ContainsFunc(s.assignment.Instances, func(i otto.Instance) bool { return i.Name == instance }) {
+		if s.assignment != nil &&
+			slices.ContainsFunc(s.assignment.Instances, func(i otto.Instance) bool { return i.Name == instance }) {
 			t.told = s.assignment.Revision
 		}
 		if !t.running && t.told.Epoch < r.was.epoch {
@@ -287,7 +291,10 @@ func compareRevision(a, b otto.Revision) int {
 func (r *reconciling) tell(d desired, nodes []otto.Node) []Finding {
 	var candidates []plan.Node
 	for _, n := range d.Wanted.Nodes {
-		c := plan.Node{ID: n.ID, Machine: scheduler.Machine{Labels: n.PlacementLabels(otto.NodeFacts{}), Volumes: r.sights[n.ID].volumes}}
+		c := plan.Node{
+			ID:      n.ID,
+			Machine: scheduler.Machine{Labels: n.PlacementLabels(otto.NodeFacts{}), Volumes: r.sights[n.ID].volumes},
+		}
 		switch intent := d.Intents[n.ID]; {
 		case !r.known(n.ID) || r.sights[n.ID].why != "":
 			c.Refuse = "it could not be looked at"
@@ -319,11 +326,20 @@ func (r *reconciling) aboutNodes(d desired, nodes []otto.Node) (findings []Findi
 		s, known := r.sights[n.ID]
 		switch {
 		case !known || s.why != "":
-			findings = append(findings, Finding{Unseen, n.ID, "", cmp.Or(s.why, "it was not looked at") + ": what is there is neither moved nor taken for dead"})
+			findings = append(
+				findings,
+				Finding{
+					Unseen,
+					n.ID,
+					"",
+					cmp.Or(s.why, "it was not looked at") + ": what is there is neither moved nor taken for dead",
+				},
+			)
 		case !hasNode(d.Wanted.Nodes, n.ID):
 			findings = append(findings, Finding{Leaves, n.ID, "", "it is not wanted any more: Otto is taken off it"})
 		case s.bare:
-			findings = append(findings, Finding{Joins, n.ID, "", "no agent of this cluster is there: it is brought there"})
+			findings = append(findings,
+				Finding{Joins, n.ID, "", "no agent of this cluster is there: it is brought there"})
 		}
 	}
 	return findings
@@ -338,7 +354,8 @@ func (r *reconciling) aboutInstance(s otto.Service, name, at string) Finding {
 	case !known || here.why != "":
 		f.Verdict, f.Reason = Unseen, "it keeps its place"
 	case running != nil && running.SpecHash != s.Spec.Hash():
-		f.Verdict, f.Reason = Changes, fmt.Sprintf("it runs in another version (%s) than is wanted (%s)", running.Image, s.Spec.Image)
+		f.Verdict, f.Reason = Changes, fmt.Sprintf("it runs in another version (%s) than is wanted (%s)", running.Image,
+			s.Spec.Image)
 	case running != nil && was == at:
 		f.Verdict = Keeps
 	case running != nil:
@@ -412,7 +429,8 @@ func (r *Restored) StartEmpty() error {
 	}
 	w := d.desired.Wanted
 	for _, f := range r.Findings {
-		i := slices.IndexFunc(w.Services, func(s otto.Service) bool { return slices.Contains(w.InstanceNames(s), f.Instance) })
+		i := slices.IndexFunc(w.Services,
+			func(s otto.Service) bool { return slices.Contains(w.InstanceNames(s), f.Instance) })
 		if f.Verdict != Lacks || i < 0 {
 			continue
 		}

@@ -35,7 +35,8 @@ func (n *node) ofInstances(list []otto.ContainerSample) []otto.ContainerSample {
 	list = slices.Clone(list)
 	for i := range list {
 		s := &list[i]
-		if k := slices.IndexFunc(n.report.Instances, func(o otto.InstanceStatus) bool { return o.ContainerID == s.ID }); k >= 0 {
+		if k := slices.IndexFunc(n.report.Instances,
+			func(o otto.InstanceStatus) bool { return o.ContainerID == s.ID }); k >= 0 {
 			s.Name = n.report.Instances[k].Name
 		}
 	}

@@ -25,14 +25,26 @@ func TestServicesOfAStackRunUnderComposesNames(t *testing.T) {
 			slices.Sort(list)
 			return list
 		}
-		if got, want := names(), []string{"db", "edge", "shop-db-1", "shop-web-1", "shop-web-2"}; !slices.Equal(got, want) {
+		if got, want := names(), []string{
+			"db",
+			"edge",
+			"shop-db-1",
+			"shop-web-1",
+			"shop-web-2",
+		}; !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 		named.Spec.ContainerName = "front"
 		apply(t, c, wanted(db, web, named, service("db", "a")))
 		time.Sleep(20 * time.Second)
 		c.WaitUp(20 * time.Second)
-		if got, want := names(), []string{"db", "front", "shop-db-1", "shop-web-1", "shop-web-2"}; !slices.Equal(got, want) {
+		if got, want := names(), []string{
+			"db",
+			"front",
+			"shop-db-1",
+			"shop-web-1",
+			"shop-web-2",
+		}; !slices.Equal(got, want) {
 			t.Errorf("after another container_name: got %v, want %v", got, want)
 		}
 		if n := a.Starts("shop/db"); n != 1 {

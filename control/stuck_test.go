@@ -21,7 +21,8 @@ func TestFrozenAgentIsReplacedAndNothingMoves(t *testing.T) {
 		if n := c.Hosts["a"].Boots() - boots; n != 1 {
 			t.Errorf("its agent was started %d times", n)
 		}
-		if diff := cmp.Diff([]string{"agent-replaced a"}, kinds(c.Plane, "agent-replaced", "node-problem", "service-stand-in")); diff != "" {
+		if diff := cmp.Diff([]string{"agent-replaced a"},
+			kinds(c.Plane, "agent-replaced", "node-problem", "service-stand-in")); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -34,7 +35,8 @@ func TestAgentThatCannotBeEnded(t *testing.T) {
 		c.FreezeAgent("a")
 		answersElsewhere(t, c, "web", 20*time.Second)
 		nowhereElse(t, c, 10*time.Minute, "db", "pet")
-		if n := c.Plane.Cluster().Nodes[0]; n.State != otto.NodeUnresponsive || !strings.Contains(n.Reason, "cannot be ended") {
+		if n := c.Plane.Cluster().Nodes[0]; n.State != otto.NodeUnresponsive ||
+			!strings.Contains(n.Reason, "cannot be ended") {
 			t.Errorf("node is %s: %s", n.State, n.Reason)
 		}
 		if list := kinds(c.Plane, "node-problem"); len(list) != 1 {

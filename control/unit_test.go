@@ -65,7 +65,8 @@ func TestStackGoesTogether(t *testing.T) {
 		if err := c.Plane.Intend(t.Context(), second, otto.Intent{Cordoned: true, Draining: true}); err != nil {
 			t.Fatal(err)
 		}
-		third := waitStack(c, shop, "the stack on a node that is not drained", func(at string) bool { return at != second })
+		third := waitStack(c, shop, "the stack on a node that is not drained",
+			func(at string) bool { return at != second })
 		if err := c.Plane.Intend(t.Context(), second, otto.Intent{}); err != nil {
 			t.Fatal(err)
 		}
@@ -74,10 +75,12 @@ func TestStackGoesTogether(t *testing.T) {
 		cpuIs(c, map[string]float64{third: 95})
 		fourth := waitStack(c, shop, "the stack on a calm node", func(at string) bool { return at != third })
 		begun := happened(c, "service-moving")
-		if len(begun) != 1 || !strings.Contains(begun[0], "shop/web goes from "+third+" to "+fourth) || !strings.Contains(begun[0], "all of its stack goes with it: shop/db, shop/web") {
+		if len(begun) != 1 || !strings.Contains(begun[0], "shop/web goes from "+third+" to "+fourth) ||
+			!strings.Contains(begun[0], "all of its stack goes with it: shop/db, shop/web") {
 			t.Errorf("told as %q", begun)
 		}
-		c.Wait(3*time.Minute, "found to have helped", func(*otto.Cluster) bool { return len(happened(c, "decision-helped")) == 1 })
+		c.Wait(3*time.Minute, "found to have helped",
+			func(*otto.Cluster) bool { return len(happened(c, "decision-helped")) == 1 })
 		time.Sleep(time.Hour)
 		if at := stackAt(c, shop); at != fourth {
 			t.Errorf("an hour later it is on %q, not %s", at, fourth)
@@ -95,7 +98,8 @@ func TestStackUnderALeaseGoesTogether(t *testing.T) {
 	inThree(t, shop, func(t *testing.T, c *ottotest.Cluster) {
 		first := stackAt(c, shop)
 		c.Cut(first)
-		c.Wait(time.Minute, "elsewhere", func(*otto.Cluster) bool { return stackAt(c, shop) != first && stackAt(c, shop) != "" })
+		c.Wait(time.Minute, "elsewhere",
+			func(*otto.Cluster) bool { return stackAt(c, shop) != first && stackAt(c, shop) != "" })
 		c.Heal(first)
 		quiet(t, c, time.Minute)
 	})
@@ -119,9 +123,11 @@ func TestMoveOfAStackGoesBackTogether(t *testing.T) {
 		if _, err := c.Plane.Move(t.Context(), "shop/db", to, false); err != nil {
 			t.Fatal(err)
 		}
-		c.Wait(5*time.Minute, "given up", func(*otto.Cluster) bool { return len(happened(c, "service-move-failed")) > 0 })
+		c.Wait(5*time.Minute, "given up",
+			func(*otto.Cluster) bool { return len(happened(c, "service-move-failed")) > 0 })
 		waitStack(c, shop, "the stack where it was", func(at string) bool { return at == first })
-		if failed := happened(c, "service-move-failed"); len(failed) != 1 || !strings.Contains(failed[0], "shop/web stays on "+first) {
+		if failed := happened(c, "service-move-failed"); len(failed) != 1 ||
+			!strings.Contains(failed[0], "shop/web stays on "+first) {
 			t.Errorf("told as %q", failed)
 		}
 		time.Sleep(10 * time.Minute)

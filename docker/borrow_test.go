@@ -12,8 +12,10 @@ func TestBorrowersAreMadeWithTheContainerOfTheirLender(t *testing.T) {
 	inst := otto.Instance{
 		Name: "a/web", Service: "a/web", Lent: map[string]string{"a/vpn": "11", "a/db": "22"},
 		Spec: otto.ContainerSpec{
-			Image: "web", NetworkMode: "service:a/vpn", VolumesFrom: []string{"service:a/db", "service:a/vpn:ro", "container:other:rw"},
-			Engine: &otto.Options{PIDMode: "service:a/vpn", IPCMode: "service:a/db"},
+			Image:       "web",
+			NetworkMode: "service:a/vpn",
+			VolumesFrom: []string{"service:a/db", "service:a/vpn:ro", "container:other:rw"},
+			Engine:      &otto.Options{PIDMode: "service:a/vpn", IPCMode: "service:a/db"},
 		},
 	}
 	hash := inst.Spec.Hash()

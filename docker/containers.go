@@ -85,14 +85,17 @@ func containerOf(in container.InspectResponse) otto.Container {
 	for _, m := range in.Mounts {
 		switch {
 		case m.Type == mount.TypeVolume && !anonymous(m.Name):
-			c.Mounts = append(c.Mounts, otto.Mount{Type: otto.MountVolume, Source: m.Name, Target: m.Destination, ReadOnly: !m.RW})
+			c.Mounts = append(c.Mounts,
+				otto.Mount{Type: otto.MountVolume, Source: m.Name, Target: m.Destination, ReadOnly: !m.RW})
 		case m.Type == mount.TypeBind:
-			c.Mounts = append(c.Mounts, otto.Mount{Type: otto.MountBind, Source: m.Source, Target: m.Destination, ReadOnly: !m.RW})
+			c.Mounts = append(c.Mounts,
+				otto.Mount{Type: otto.MountBind, Source: m.Source, Target: m.Destination, ReadOnly: !m.RW})
 		}
 	}
 	if n := in.NetworkSettings; n != nil {
 		c.Address = address(n.Networks)
-		if in.Config != nil && c.State == otto.ContainerCreated && in.Config.Labels[labelNetworks] != "" && in.Config.Labels[labelNetworks] != strconv.Itoa(len(n.Networks)) {
+		if in.Config != nil && c.State == otto.ContainerCreated && in.Config.Labels[labelNetworks] != "" &&
+			in.Config.Labels[labelNetworks] != strconv.Itoa(len(n.Networks)) {
 			c.SpecHash = "" // the agent ended before all its networks were connected: it is no container to start
 		}
 	}
@@ -169,10 +172,11 @@ func (r *Runtime) Running(ctx context.Context) ([]otto.RunningContainer, error) 
 			}
 			pids[item.ID] = pid
 			running = append(running, otto.RunningContainer{
-				ID:          item.ID,
-				Name:        nameOf(item.Names),
-				Pid:         pid,
-				HostNetwork: item.HostConfig.NetworkMode == "host" || strings.HasPrefix(item.HostConfig.NetworkMode, "container:"),
+				ID:   item.ID,
+				Name: nameOf(item.Names),
+				Pid:  pid,
+				HostNetwork: item.HostConfig.NetworkMode == "host" ||
+					strings.HasPrefix(item.HostConfig.NetworkMode, "container:"),
 			})
 		}
 		r.pids.end(generation, pids)

@@ -82,7 +82,11 @@ func TestDamagedImageIsFetchedAnewOnce(t *testing.T) {
 				f.handlers["GET /distribution/r.invalid/x/json"] = tc.registry
 			}
 			r := fake(t, f)
-			inst := otto.Instance{Name: "x", Service: "x", Spec: otto.ContainerSpec{Image: "r.invalid/x", PullPolicy: tc.policy}}
+			inst := otto.Instance{
+				Name:    "x",
+				Service: "x",
+				Spec:    otto.ContainerSpec{Image: "r.invalid/x", PullPolicy: tc.policy},
+			}
 			expect := func(what, want string, err error) {
 				t.Helper()
 				if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {
@@ -92,7 +96,9 @@ func TestDamagedImageIsFetchedAnewOnce(t *testing.T) {
 			pull := func() error { _, err := r.Pull(t.Context(), inst.Spec); return err }
 			create := func() error { _, err := r.Create(t.Context(), inst, "x"); return err }
 			expect("pull", "", pull())
-			expect("create", "image r.invalid/x is damaged on this node and is fetched anew at the next try: create x: "+broken, create())
+			expect("create",
+				"image r.invalid/x is damaged on this node and is fetched anew at the next try: create x: "+broken,
+				create())
 			for range 3 {
 				expect("pull again", "", pull())
 				expect("create again", tc.again, create())
@@ -154,7 +160,8 @@ func TestPullGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 	} {
 		free = tc.free << 20
 		err := pull()
-		if pulled != tc.pulled || (tc.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tc.want) {
+		if pulled != tc.pulled || (tc.want == "") != (err == nil) ||
+			err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%d MB free: pulled %v, %v", tc.free, pulled, err)
 		}
 	}
@@ -197,7 +204,8 @@ func halfExtracted(t *testing.T, r *Runtime) {
 		if err := r.Kill(t.Context(), inspect(t, r, id), 0); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, "the engine knows that it has ended", func() bool { return inspect(t, r, id).State != otto.ContainerRunning })
+		waitFor(t, "the engine knows that it has ended",
+			func() bool { return inspect(t, r, id).State != otto.ContainerRunning })
 		if err := r.Remove(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +236,8 @@ func halfExtracted(t *testing.T, r *Runtime) {
 	runs()
 
 	breakImage()
-	if _, err := r.Create(t.Context(), inst, "half"); err == nil || !strings.Contains(err.Error(), "the image store of this node is broken") {
+	if _, err := r.Create(t.Context(), inst, "half"); err == nil ||
+		!strings.Contains(err.Error(), "the image store of this node is broken") {
 		t.Fatalf("the third time: %v", err)
 	}
 	start(t, r, instance("unaffected", "true")) // of another image
@@ -248,17 +257,28 @@ func serveRegistry(t *testing.T, r *Runtime) (stop func()) {
 	}
 	var layer, zipped bytes.Buffer
 	w := tar.NewWriter(&layer)
-	err = errors.Join(w.WriteHeader(&tar.Header{Name: "bin/busybox", Mode: 0o755, Size: int64(len(busybox))}), second(w.Write(busybox)), w.Close())
+	err = errors.Join(w.WriteHeader(&tar.Header{Name: "bin/busybox", Mode: 0o755, Size: int64(len(busybox))}),
+		second(w.Write(busybox)), w.Close())
 	z := gzip.NewWriter(&zipped)
 	if err = errors.Join(err, second(z.Write(layer.Bytes())), z.Close()); err != nil {
 		t.Fatal(err)
 	}
 	digest := func(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
-	config := fmt.Appendf(nil, `{"architecture": %q, "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [%q]}}`, runtime.GOARCH, digest(layer.Bytes()))
+	config := fmt.Appendf(nil,
+		`{"architecture": %q, "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [%q]}}`,
+		runtime.GOARCH, digest(layer.Bytes()))
 	const docker = "application/vnd.docker."
-	manifest := fmt.Appendf(nil, `{"schemaVersion": 2, "mediaType": %q, "config": {"mediaType": %q, "size": %d, "digest": %q}, "layers": [{"mediaType": %q, "size": %d, "digest": %q}]}`,
-		docker+"distribution.manifest.v2+json", docker+"container.image.v1+json", len(config), digest(config),
-		docker+"image.rootfs.diff.tar.gzip", zipped.Len(), digest(zipped.Bytes()))
+	manifest := fmt.Appendf(
+		nil,
+		`{"schemaVersion": 2, "mediaType": %q, "config": {"mediaType": %q, "size": %d, "digest": %q}, "layers": [{"mediaType": %q, "size": %d, "digest": %q}]}`,
+		docker+"distribution.manifest.v2+json",
+		docker+"container.image.v1+json",
+		len(config),
+		digest(config),
+		docker+"image.rootfs.diff.tar.gzip",
+		zipped.Len(),
+		digest(zipped.Bytes()),
+	)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v2/", func(http.ResponseWriter, *http.Request) {})
 	for path, b := range map[string][]byte{"manifests/1": manifest, "manifests/" + digest(manifest): manifest, "blobs/" + digest(config): config, "blobs/" + digest(zipped.Bytes()): zipped.Bytes()} {

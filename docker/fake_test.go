@@ -185,7 +185,8 @@ func TestHangingEngine(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
 			err := call(ctx)
-			if err == nil || !strings.Contains(err.Error(), "does not answer in time") || name != "engine" && !errors.Is(err, otto.ErrNoAnswer) {
+			if err == nil || !strings.Contains(err.Error(), "does not answer in time") ||
+				name != "engine" && !errors.Is(err, otto.ErrNoAnswer) {
 				t.Errorf("%s: %v", name, err)
 			}
 		})
@@ -203,10 +204,14 @@ func TestHangingEngine(t *testing.T) {
 
 func TestImagesHaveTheirSizes(t *testing.T) {
 	f := &fakeEngine{handlers: map[string]http.HandlerFunc{
-		"GET /images/json": says(`[{"RepoTags": ["web:1", "web:latest"], "Size": 1000}, {"RepoTags": null, "Size": 7}, {"RepoTags": ["odd:1"], "Size": -1}]`),
+		"GET /images/json": says(
+			`[{"RepoTags": ["web:1", "web:latest"], "Size": 1000}, {"RepoTags": null, "Size": 7}, {"RepoTags": ["odd:1"], "Size": -1}]`,
+		),
 	}}
 	got, err := fake(t, f).Images(t.Context())
-	if diff := cmp.Diff([]otto.Image{{Name: "web:1", Bytes: 1000}, {Name: "web:latest", Bytes: 1000}, {Name: "odd:1"}}, got); err != nil || diff != "" {
+	if diff := cmp.Diff([]otto.Image{{Name: "web:1", Bytes: 1000}, {Name: "web:latest", Bytes: 1000}, {Name: "odd:1"}},
+		got); err != nil ||
+		diff != "" {
 		t.Error(err, diff)
 	}
 }
@@ -215,19 +220,29 @@ func TestImagesHaveTheirSizes(t *testing.T) {
 // that a killed agent has left behind.
 func TestVolumesOfTheCluster(t *testing.T) {
 	unnamed := strings.Repeat("0a", 32)
-	f := &fakeEngine{handlers: map[string]http.HandlerFunc{"GET /volumes": func(w http.ResponseWriter, _ *http.Request) {
-		ours := `"Labels": {"otto.cluster": "home", "otto.cluster-id": "c1"}`
-		fmt.Fprintf(w, `{"Volumes": [{"Name": "data", %s}, {"Name": "others"}, {"Name": %q, %s}, {"Name": "facade", %s},
+	f := &fakeEngine{
+		handlers: map[string]http.HandlerFunc{"GET /volumes": func(w http.ResponseWriter, _ *http.Request) {
+			ours := `"Labels": {"otto.cluster": "home", "otto.cluster-id": "c1"}`
+			fmt.Fprintf(
+				w,
+				`{"Volumes": [{"Name": "data", %s}, {"Name": "others"}, {"Name": %q, %s}, {"Name": "facade", %s},
 			{"Name": "namesakes", "Labels": {"otto.cluster": "home", "otto.cluster-id": "c2"}},
-			{"Name": "nobodys", "Labels": {"otto.cluster": "home"}}]}`, ours, unnamed, ours, ours)
-	}}}
+			{"Name": "nobodys", "Labels": {"otto.cluster": "home"}}]}`,
+				ours,
+				unnamed,
+				ours,
+				ours,
+			)
+		}},
+	}
 	r := fake(t, f)
 	got, err := r.Volumes(t.Context())
 	if diff := cmp.Diff([]string{"data", "facade"}, got); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
 	got, err = r.AllVolumes(t.Context())
-	if diff := cmp.Diff([]string{"data", "others", unnamed, "facade", "namesakes", "nobodys"}, got); err != nil || diff != "" {
+	if diff := cmp.Diff([]string{"data", "others", unnamed, "facade", "namesakes", "nobodys"}, got); err != nil ||
+		diff != "" {
 		t.Error(err, diff)
 	}
 }
@@ -269,7 +284,11 @@ func TestNamesakesContainersAreNotOurs(t *testing.T) {
 		t.Error("a network that is nobody's was removed", err)
 	}
 	found, err := r.Unproven(t.Context())
-	want := otto.Adopted{Containers: []string{"former", "nobodys"}, Networks: []string{"net"}, Volumes: []string{"data"}}
+	want := otto.Adopted{
+		Containers: []string{"former", "nobodys"},
+		Networks:   []string{"net"},
+		Volumes:    []string{"data"},
+	}
 	if diff := cmp.Diff(want, found); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
@@ -384,8 +403,10 @@ func TestPull(t *testing.T) {
 			if tc.image != "" {
 				f.handlers["GET /images/r.invalid/x/json"] = says(tc.image)
 			}
-			warning, err := fake(t, f).Pull(t.Context(), otto.ContainerSpec{Image: "r.invalid/x", PullPolicy: tc.policy})
-			if tc.error == "" && err != nil || tc.error != "" && (err == nil || !strings.Contains(err.Error(), tc.error)) {
+			warning, err := fake(t,
+				f).Pull(t.Context(), otto.ContainerSpec{Image: "r.invalid/x", PullPolicy: tc.policy})
+			if tc.error == "" && err != nil ||
+				tc.error != "" && (err == nil || !strings.Contains(err.Error(), tc.error)) {
 				t.Errorf("error %v, want %q", err, tc.error)
 			}
 			if errors.Is(err, otto.ErrPlatform) != tc.platform {
@@ -440,10 +461,13 @@ func waitFor(t *testing.T, what string, met func() bool) {
 
 func TestEngineTellsHowItIsSetUp(t *testing.T) {
 	f := &fakeEngine{handlers: map[string]http.HandlerFunc{
-		"GET /info": says(`{"Driver": "overlay2", "LoggingDriver": "json-file", "DockerRootDir": "/data", "MemoryLimit": true}`),
+		"GET /info": says(
+			`{"Driver": "overlay2", "LoggingDriver": "json-file", "DockerRootDir": "/data", "MemoryLimit": true}`,
+		),
 	}}
 	got, err := fake(t, f).Details(t.Context())
-	if want := (Details{Storage: "overlay2", LogDriver: "json-file", RootDir: "/data", MemoryLimit: true}); err != nil || got != want {
+	if want := (Details{Storage: "overlay2", LogDriver: "json-file", RootDir: "/data", MemoryLimit: true}); err != nil ||
+		got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

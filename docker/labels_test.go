@@ -20,7 +20,8 @@ func volumesHaveLabels(t *testing.T, r *Runtime) {
 		_, err := c.VolumeCreate(t.Context(), client.VolumeCreateOptions{Name: "by-hand"})
 		return err
 	})
-	if v, there, err := r.Volume(t.Context(), "by-hand"); !there || v.ID != "" || v.Others != "nobody knows whose" || err != nil {
+	if v, there, err := r.Volume(t.Context(), "by-hand"); !there || v.ID != "" || v.Others != "nobody knows whose" ||
+		err != nil {
 		t.Errorf("one made by hand is %+v, %v", v, err)
 	}
 	engine(t, r, func(c *client.Client) error {
@@ -30,7 +31,10 @@ func volumesHaveLabels(t *testing.T, r *Runtime) {
 	other := newRuntime(t, r.url)
 	other.owner = otto.Owner{Cluster: "elsewhere", ClusterID: "other", Node: "n1"}
 	inst := instance("labelled", "true")
-	inst.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "labelled", Target: "/bin"}, {Type: otto.MountVolume, Target: "/cache"}}
+	inst.Spec.Mounts = []otto.Mount{
+		{Type: otto.MountVolume, Source: "labelled", Target: "/bin"},
+		{Type: otto.MountVolume, Target: "/cache"},
+	}
 	inst.Spec.Command = []string{"sh", "-c", "exit 0"} // it is copied into the volume with all of /bin
 	made := func() string {
 		id := start(t, r, inst)
@@ -39,14 +43,17 @@ func volumesHaveLabels(t *testing.T, r *Runtime) {
 		if c.ExitCode != 0 {
 			t.Errorf("the volume is not filled with what the image has: %+v", c)
 		}
-		if diff := cmp.Diff([]otto.Mount{{Type: otto.MountVolume, Source: "labelled", Target: "/bin"}}, c.Mounts); diff != "" {
+		if diff := cmp.Diff([]otto.Mount{{Type: otto.MountVolume, Source: "labelled", Target: "/bin"}},
+			c.Mounts); diff != "" {
 			t.Error(diff)
 		}
 		v, there, err := r.Volume(t.Context(), "labelled")
 		if !there || v.ID == "" || v.Others != "" || err != nil {
 			t.Errorf("it is %+v, %v", v, err)
 		}
-		if v, there, err := other.Volume(t.Context(), "labelled"); !there || !strings.Contains(v.Others, "another cluster, named home") || err != nil {
+		if v, there, err := other.Volume(t.Context(),
+			"labelled"); !there || !strings.Contains(v.Others, "another cluster, named home") ||
+			err != nil {
 			t.Errorf("for another cluster of the engine it is %+v, %v", v, err)
 		}
 		if err := r.Remove(t.Context(), id); err != nil {

@@ -193,7 +193,8 @@ func signalProcess(pid int, signal syscall.Signal) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	out, failed := exec.CommandContext(ctx, "sudo", "-n", "kill", "-"+strings.TrimPrefix(unix.SignalName(signal), "SIG"), strconv.Itoa(pid)).CombinedOutput()
+	out, failed := exec.CommandContext(ctx, "sudo", "-n", "kill",
+		"-"+strings.TrimPrefix(unix.SignalName(signal), "SIG"), strconv.Itoa(pid)).CombinedOutput()
 	if failed != nil {
 		return fmt.Errorf("%w; by sudo: %w: %s", err, failed, strings.TrimSpace(string(out)))
 	}

@@ -148,8 +148,12 @@ func (r *Runtime) ensureNetwork(ctx context.Context, c *client.Client, n otto.Ne
 		return nil
 	case there:
 		// It goes only if nothing uses it, which the engine itself sees to.
-		if _, err := c.NetworkRemove(ctx, found.Network.ID, client.NetworkRemoveOptions{}); err != nil && !cerrdefs.IsNotFound(err) {
-			return fmt.Errorf("network %s is in use as it was and cannot be made anew as the file has it now: give its services replicas: 0, apply, and put them back", n.Name)
+		if _, err := c.NetworkRemove(ctx, found.Network.ID, client.NetworkRemoveOptions{}); err != nil &&
+			!cerrdefs.IsNotFound(err) {
+			return fmt.Errorf(
+				"network %s is in use as it was and cannot be made anew as the file has it now: give its services replicas: 0, apply, and put them back",
+				n.Name,
+			)
 		}
 	}
 	options, err := r.networkOptions(n)
@@ -157,8 +161,11 @@ func (r *Runtime) ensureNetwork(ctx context.Context, c *client.Client, n otto.Ne
 		return err
 	}
 	if _, err = c.NetworkCreate(ctx, n.Name, options); err != nil && strings.Contains(err.Error(), "non-overlapping") {
-		return fmt.Errorf("the engine has no addresses left for network %s: remove networks that nothing uses (docker network prune), "+
-			"or give the engine more (default-address-pools in daemon.json)", n.Name)
+		return fmt.Errorf(
+			"the engine has no addresses left for network %s: remove networks that nothing uses (docker network prune), "+
+				"or give the engine more (default-address-pools in daemon.json)",
+			n.Name,
+		)
 	}
 	return err
 }
@@ -252,7 +259,8 @@ func (r *Runtime) connectOthers(ctx context.Context, c *client.Client, id string
 			return err
 		}
 		name := cmp.Or(n.Name, r.owner.Cluster)
-		if _, err := c.NetworkConnect(ctx, name, client.NetworkConnectOptions{Container: id, EndpointConfig: end}); err != nil {
+		if _, err := c.NetworkConnect(ctx, name,
+			client.NetworkConnectOptions{Container: id, EndpointConfig: end}); err != nil {
 			return fmt.Errorf("network %s: %w", name, err)
 		}
 	}
@@ -262,20 +270,25 @@ func (r *Runtime) connectOthers(ctx context.Context, c *client.Client, id string
 // RemoveNetwork removes the networks of the cluster, once nothing uses them any more.
 // Those that are not this cluster's are left alone.
 func (r *Runtime) RemoveNetwork(ctx context.Context) error {
-	return r.call(ctx, shortCall, "remove the networks of "+r.owner.Cluster, func(ctx context.Context, c *client.Client) error {
-		list, err := c.NetworkList(ctx, client.NetworkListOptions{})
-		if err != nil {
-			return err
-		}
-		var errs []error
-		for _, n := range list.Items {
-			if !r.ownsNetwork(n.ID, n.Labels) {
-				continue
+	return r.call(
+		ctx,
+		shortCall,
+		"remove the networks of "+r.owner.Cluster,
+		func(ctx context.Context, c *client.Client) error {
+			list, err := c.NetworkList(ctx, client.NetworkListOptions{})
+			if err != nil {
+				return err
 			}
-			if _, err := c.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); !cerrdefs.IsNotFound(err) {
-				errs = append(errs, err)
+			var errs []error
+			for _, n := range list.Items {
+				if !r.ownsNetwork(n.ID, n.Labels) {
+					continue
+				}
+				if _, err := c.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); !cerrdefs.IsNotFound(err) {
+					errs = append(errs, err)
+				}
 			}
-		}
-		return errors.Join(errs...)
-	})
+			return errors.Join(errs...)
+		},
+	)
 }

@@ -63,13 +63,18 @@ func pass(o otto.Options, config *container.Config, host *container.HostConfig) 
 	host.DeviceCgroupRules = o.DeviceCgroupRules
 	for _, d := range o.DeviceRequests {
 		host.DeviceRequests = append(host.DeviceRequests, container.DeviceRequest{
-			Driver: d.Driver, Count: d.Count, DeviceIDs: d.IDs, Capabilities: [][]string{d.Capabilities}, Options: d.Options,
+			Driver:       d.Driver,
+			Count:        d.Count,
+			DeviceIDs:    d.IDs,
+			Capabilities: [][]string{d.Capabilities},
+			Options:      d.Options,
 		})
 	}
 	if b := o.BlockIO; b != nil {
 		host.BlkioWeight = b.Weight
 		for _, w := range b.WeightDevices {
-			host.BlkioWeightDevice = append(host.BlkioWeightDevice, &blkiodev.WeightDevice{Path: w.Path, Weight: uint16(w.Rate)})
+			host.BlkioWeightDevice = append(host.BlkioWeightDevice,
+				&blkiodev.WeightDevice{Path: w.Path, Weight: uint16(w.Rate)})
 		}
 		host.BlkioDeviceReadBps, host.BlkioDeviceWriteBps = throttles(b.ReadBps), throttles(b.WriteBps)
 		host.BlkioDeviceReadIOps, host.BlkioDeviceWriteIOps = throttles(b.ReadIOps), throttles(b.WriteIOps)
@@ -80,7 +85,8 @@ func pass(o otto.Options, config *container.Config, host *container.HostConfig) 
 // securityOptions are Docker's, and what systempaths=unconfined means, which the
 // engine itself does not know.
 func securityOptions(wanted []string) (options, masked, readonly []string) {
-	if i := slices.IndexFunc(wanted, func(o string) bool { return strings.Replace(o, ":", "=", 1) == "systempaths=unconfined" }); i >= 0 {
+	if i := slices.IndexFunc(wanted,
+		func(o string) bool { return strings.Replace(o, ":", "=", 1) == "systempaths=unconfined" }); i >= 0 {
 		return slices.Delete(slices.Clone(wanted), i, i+1), []string{}, []string{}
 	}
 	return wanted, nil, nil

@@ -21,23 +21,78 @@ import (
 
 func TestOptionsOfTheEngineArePassedAsComposePassesThem(t *testing.T) {
 	inst := otto.Instance{Name: "web", Service: "web", Spec: otto.ContainerSpec{
-		Image: "nginx", Expose: []string{"80/tcp"}, NoEntrypoint: true, StopAtOnce: true, Links: []string{"db:database"},
+		Image:        "nginx",
+		Expose:       []string{"80/tcp"},
+		NoEntrypoint: true,
+		StopAtOnce:   true,
+		Links:        []string{"db:database"},
 		Mounts: []otto.Mount{
 			{Type: otto.MountBind, Source: "/a", Target: "/a", SELinux: "z"},
 			{Type: otto.MountBind, Source: "/b", Target: "/b", Recursive: "disabled"},
-			{Type: otto.MountVolume, Source: "nfs", Target: "/nfs", DriverOpts: map[string]string{"type": "nfs"}, Subpath: "x"},
+			{
+				Type:       otto.MountVolume,
+				Source:     "nfs",
+				Target:     "/nfs",
+				DriverOpts: map[string]string{"type": "nfs"},
+				Subpath:    "x",
+			},
 			{Type: otto.MountImage, Source: "alpine", Target: "/i", Subpath: "etc"},
 		},
 		Engine: &otto.Options{
-			Hostname: "h", Domainname: "d", MACAddress: "02:42:ac:11:65:43", TTY: true, StdinOpen: true, Privileged: true,
-			SecurityOpt: []string{"no-new-privileges:true", "systempaths=unconfined"}, GroupAdd: []string{"44"}, UsernsMode: "host", PIDMode: "host",
-			IPCMode: "shareable", UTSMode: "host", Cgroup: "private", CgroupParent: "m", Runtime: "nvidia", Isolation: "default", Init: new(false),
-			Umask: new(uint32(0o27)), Sysctls: map[string]string{"a": "1"}, StorageOpt: map[string]string{"size": "1G"}, Annotations: map[string]string{"b": "2"},
-			DNS: []string{"9.9.9.9"}, DNSSearch: []string{"lan"}, DNSOptions: []string{"use-vc"}, CPUShares: 1, CPUPeriod: 2, CPUQuota: 3,
-			CPURealtimePeriod: 4, CPURealtimeRuntime: 5, CPUSet: "0", CPUCount: 6, CPUPercent: 7, MemoryReservation: 8, MemorySwap: -1,
-			MemorySwappiness: new(int64(0)), OOMKillDisable: true, OOMScoreAdj: -5, PIDsLimit: 9, ShmBytes: 10, Ulimits: []otto.Ulimit{{Name: "nofile", Soft: 1, Hard: 2}},
-			BlockIO:           &otto.BlockIO{Weight: 300, WeightDevices: []otto.DeviceRate{{Path: "/dev/a", Rate: 11}}, WriteIOps: []otto.DeviceRate{{Path: "/dev/b", Rate: 12}}},
-			DeviceCgroupRules: []string{"c 188:* rmw"}, DeviceRequests: []otto.DeviceRequest{{Driver: "nvidia", Count: -1, Capabilities: []string{"gpu"}}},
+			Hostname:   "h",
+			Domainname: "d",
+			MACAddress: "02:42:ac:11:65:43",
+			TTY:        true,
+			StdinOpen:  true,
+			Privileged: true,
+			SecurityOpt: []string{
+				"no-new-privileges:true",
+				"systempaths=unconfined",
+			},
+			GroupAdd:     []string{"44"},
+			UsernsMode:   "host",
+			PIDMode:      "host",
+			IPCMode:      "shareable",
+			UTSMode:      "host",
+			Cgroup:       "private",
+			CgroupParent: "m",
+			Runtime:      "nvidia",
+			Isolation:    "default",
+			Init:         new(false),
+			Umask:        new(uint32(0o27)),
+			Sysctls:      map[string]string{"a": "1"},
+			StorageOpt:   map[string]string{"size": "1G"},
+			Annotations:  map[string]string{"b": "2"},
+			DNS: []string{
+				"9.9.9.9",
+			},
+			DNSSearch:          []string{"lan"},
+			DNSOptions:         []string{"use-vc"},
+			CPUShares:          1,
+			CPUPeriod:          2,
+			CPUQuota:           3,
+			CPURealtimePeriod:  4,
+			CPURealtimeRuntime: 5,
+			CPUSet:             "0",
+			CPUCount:           6,
+			CPUPercent:         7,
+			MemoryReservation:  8,
+			MemorySwap:         -1,
+			MemorySwappiness:   new(int64(0)),
+			OOMKillDisable:     true,
+			OOMScoreAdj:        -5,
+			PIDsLimit:          9,
+			ShmBytes:           10,
+			Ulimits:            []otto.Ulimit{{Name: "nofile", Soft: 1, Hard: 2}},
+			BlockIO: &otto.BlockIO{
+				Weight:        300,
+				WeightDevices: []otto.DeviceRate{{Path: "/dev/a", Rate: 11}},
+				WriteIOps:     []otto.DeviceRate{{Path: "/dev/b", Rate: 12}},
+			},
+			DeviceCgroupRules: []string{
+				"c 188:* rmw",
+			},
+			DeviceRequests: []otto.DeviceRequest{{Driver: "nvidia", Count: -1, Capabilities: []string{"gpu"}}},
 		},
 	}}
 	got, err := createOptions(home, inst, "web")
@@ -45,30 +100,84 @@ func TestOptionsOfTheEngineArePassedAsComposePassesThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := container.Config{
-		Image: "nginx", Entrypoint: []string{}, StopTimeout: new(0), ExposedPorts: network.PortSet{network.MustParsePort("80/tcp"): {}},
-		Hostname: "h", Domainname: "d", Tty: true, OpenStdin: true, Labels: got.Config.Labels,
+		Image:        "nginx",
+		Entrypoint:   []string{},
+		StopTimeout:  new(0),
+		ExposedPorts: network.PortSet{network.MustParsePort("80/tcp"): {}},
+		Hostname:     "h",
+		Domainname:   "d",
+		Tty:          true,
+		OpenStdin:    true,
+		Labels:       got.Config.Labels,
 	}
 	host := container.HostConfig{
 		Binds:         []string{"/a:/a:rw,z"},
-		RestartPolicy: container.RestartPolicy{Name: "no"}, LogConfig: got.HostConfig.LogConfig, NetworkMode: "home",
+		RestartPolicy: container.RestartPolicy{Name: "no"},
+		LogConfig:     got.HostConfig.LogConfig,
+		NetworkMode:   "home",
 		Mounts: []mount.Mount{
-			{Type: "bind", Source: "/b", Target: "/b", BindOptions: &mount.BindOptions{NonRecursive: true, CreateMountpoint: true}},
+			{
+				Type:        "bind",
+				Source:      "/b",
+				Target:      "/b",
+				BindOptions: &mount.BindOptions{NonRecursive: true, CreateMountpoint: true},
+			},
 			{Type: "volume", Source: "nfs", Target: "/nfs", VolumeOptions: &mount.VolumeOptions{
-				Subpath: "x", Labels: home.Labels(), DriverConfig: &mount.Driver{Name: "local", Options: map[string]string{"type": "nfs"}},
+				Subpath:      "x",
+				Labels:       home.Labels(),
+				DriverConfig: &mount.Driver{Name: "local", Options: map[string]string{"type": "nfs"}},
 			}},
 			{Type: "image", Source: "alpine", Target: "/i", ImageOptions: &mount.ImageOptions{Subpath: "etc"}},
 		},
-		Privileged: true, SecurityOpt: []string{"no-new-privileges:true"}, MaskedPaths: []string{}, ReadonlyPaths: []string{}, GroupAdd: []string{"44"},
-		UsernsMode: "host", PidMode: "host", IpcMode: "shareable", UTSMode: "host", CgroupnsMode: "private", Runtime: "nvidia", Isolation: "default",
-		Init: new(false), Umask: new(uint32(0o27)), Sysctls: map[string]string{"a": "1"}, StorageOpt: map[string]string{"size": "1G"},
-		Annotations: map[string]string{"b": "2"}, DNS: []netip.Addr{netip.MustParseAddr("9.9.9.9")}, DNSSearch: []string{"lan"}, DNSOptions: []string{"use-vc"},
-		OomScoreAdj: -5, ShmSize: 10,
+		Privileged:    true,
+		SecurityOpt:   []string{"no-new-privileges:true"},
+		MaskedPaths:   []string{},
+		ReadonlyPaths: []string{},
+		GroupAdd:      []string{"44"},
+		UsernsMode:    "host",
+		PidMode:       "host",
+		IpcMode:       "shareable",
+		UTSMode:       "host",
+		CgroupnsMode:  "private",
+		Runtime:       "nvidia",
+		Isolation:     "default",
+		Init:          new(false),
+		Umask:         new(uint32(0o27)),
+		Sysctls:       map[string]string{"a": "1"},
+		StorageOpt:    map[string]string{"size": "1G"},
+		Annotations: map[string]string{
+			"b": "2",
+		},
+		DNS:         []netip.Addr{netip.MustParseAddr("9.9.9.9")},
+		DNSSearch:   []string{"lan"},
+		DNSOptions:  []string{"use-vc"},
+		OomScoreAdj: -5,
+		ShmSize:     10,
 		Resources: container.Resources{
-			CgroupParent: "m", CPUShares: 1, CPUPeriod: 2, CPUQuota: 3, CPURealtimePeriod: 4, CPURealtimeRuntime: 5, CpusetCpus: "0", CPUCount: 6, CPUPercent: 7,
-			MemoryReservation: 8, MemorySwap: -1, MemorySwappiness: new(int64(0)), OomKillDisable: new(true), PidsLimit: new(int64(9)),
-			Ulimits: []*container.Ulimit{{Name: "nofile", Soft: 1, Hard: 2}}, BlkioWeight: 300,
-			BlkioWeightDevice: []*blkiodev.WeightDevice{{Path: "/dev/a", Weight: 11}}, BlkioDeviceWriteIOps: []*blkiodev.ThrottleDevice{{Path: "/dev/b", Rate: 12}},
-			DeviceCgroupRules: []string{"c 188:* rmw"}, DeviceRequests: []container.DeviceRequest{{Driver: "nvidia", Count: -1, Capabilities: [][]string{{"gpu"}}}},
+			CgroupParent:       "m",
+			CPUShares:          1,
+			CPUPeriod:          2,
+			CPUQuota:           3,
+			CPURealtimePeriod:  4,
+			CPURealtimeRuntime: 5,
+			CpusetCpus:         "0",
+			CPUCount:           6,
+			CPUPercent:         7,
+			MemoryReservation:  8,
+			MemorySwap:         -1,
+			MemorySwappiness:   new(int64(0)),
+			OomKillDisable:     new(true),
+			PidsLimit:          new(int64(9)),
+			Ulimits:            []*container.Ulimit{{Name: "nofile", Soft: 1, Hard: 2}},
+			BlkioWeight:        300,
+			BlkioWeightDevice: []*blkiodev.WeightDevice{
+				{Path: "/dev/a", Weight: 11},
+			},
+			BlkioDeviceWriteIOps: []*blkiodev.ThrottleDevice{{Path: "/dev/b", Rate: 12}},
+			DeviceCgroupRules: []string{
+				"c 188:* rmw",
+			},
+			DeviceRequests: []container.DeviceRequest{{Driver: "nvidia", Count: -1, Capabilities: [][]string{{"gpu"}}}},
 		},
 	}
 	compare := cmpopts.EquateComparable(netip.Addr{}, network.Port{})
@@ -98,7 +207,8 @@ func TestNamesOfContainersAndTheirAliases(t *testing.T) {
 		{otto.Instance{Name: "shop/web-2", Service: "shop/web", StartFirst: true}, "shop-web-2", "web"},
 	} {
 		end, err := endpoint(tc.inst, otto.Network{})
-		if name := tc.inst.ContainerName(); err != nil || name != tc.name || strings.Join(end.Aliases, " ") != tc.aliases {
+		if name := tc.inst.ContainerName(); err != nil || name != tc.name ||
+			strings.Join(end.Aliases, " ") != tc.aliases {
 			t.Errorf("%s: got %s, %v, %v; want %s, %s", tc.inst.Name, name, end.Aliases, err, tc.name, tc.aliases)
 		}
 	}
@@ -116,7 +226,8 @@ func engineOfNetworks(existing string, asked *[]string) *fakeEngine {
 		}
 		b, _ := io.ReadAll(r.Body)
 		_ = json.Unmarshal(b, &body)
-		*asked = append(*asked, strings.TrimPrefix(r.URL.Path, "/v1.41")+" "+body.Name+strings.Join(body.EndpointConfig.Aliases, ","))
+		*asked = append(*asked,
+			strings.TrimPrefix(r.URL.Path, "/v1.41")+" "+body.Name+strings.Join(body.EndpointConfig.Aliases, ","))
 		made[body.Name] = true
 		w.WriteHeader(http.StatusCreated)
 		_, _ = w.Write([]byte(`{"Id": "1"}`))
@@ -137,21 +248,34 @@ func engineOfNetworks(existing string, asked *[]string) *fakeEngine {
 }
 
 func TestContainerGetsAllItsNetworks(t *testing.T) {
-	inst := otto.Instance{Name: "web", Service: "web", Spec: otto.ContainerSpec{Image: "nginx", Networks: []otto.Network{
-		{Name: "home_back", Internal: true}, {Name: "home_front", Aliases: []string{"www"}},
-	}}}
+	inst := otto.Instance{
+		Name:    "web",
+		Service: "web",
+		Spec: otto.ContainerSpec{Image: "nginx", Networks: []otto.Network{
+			{Name: "home_back", Internal: true}, {Name: "home_front", Aliases: []string{"www"}},
+		}},
+	}
 	var asked []string
 	if _, err := fake(t, engineOfNetworks("", &asked)).Create(t.Context(), inst, "web"); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"/networks/create home_back", "/networks/create home_front", "/containers/create ", "/networks/home_front/connect web,www"}
+	want := []string{
+		"/networks/create home_back",
+		"/networks/create home_front",
+		"/containers/create ",
+		"/networks/home_front/connect web,www",
+	}
 	if diff := cmp.Diff(want, asked); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestContainerThatCannotHaveAllItsNetworksIsNotLeftThere(t *testing.T) {
-	inst := otto.Instance{Name: "web", Service: "web", Spec: otto.ContainerSpec{Image: "nginx", Networks: []otto.Network{{Name: "home_back"}, {Name: "home_none"}}}}
+	inst := otto.Instance{
+		Name:    "web",
+		Service: "web",
+		Spec:    otto.ContainerSpec{Image: "nginx", Networks: []otto.Network{{Name: "home_back"}, {Name: "home_none"}}},
+	}
 	var asked []string
 	if _, err := fake(t, engineOfNetworks("", &asked)).Create(t.Context(), inst, "web"); err == nil {
 		t.Fatal("no error")
@@ -179,7 +303,14 @@ func TestContainerWithoutAllItsNetworksIsNotTheWantedOne(t *testing.T) {
 func TestForeignNetworkIsUsedOnlyIfExternal(t *testing.T) {
 	const foreign = `{"Name": "home_back", "Id": "1", "Labels": {}}`
 	for external, want := range map[bool]string{true: "", false: "that is not this cluster"} {
-		inst := otto.Instance{Name: "web", Service: "web", Spec: otto.ContainerSpec{Image: "nginx", Networks: []otto.Network{{Name: "home_back", External: external}}}}
+		inst := otto.Instance{
+			Name:    "web",
+			Service: "web",
+			Spec: otto.ContainerSpec{
+				Image:    "nginx",
+				Networks: []otto.Network{{Name: "home_back", External: external}},
+			},
+		}
 		_, err := fake(t, engineOfNetworks(foreign, new([]string))).Create(t.Context(), inst, "web")
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("external %v: got %v", external, err)
@@ -188,7 +319,14 @@ func TestForeignNetworkIsUsedOnlyIfExternal(t *testing.T) {
 }
 
 func TestExternalVolumeThatIsNotThereIsNotMade(t *testing.T) {
-	inst := otto.Instance{Name: "db", Service: "db", Spec: otto.ContainerSpec{Image: "x", Mounts: []otto.Mount{{Type: otto.MountVolume, Source: "home_data", Target: "/d", External: true}}}}
+	inst := otto.Instance{
+		Name:    "db",
+		Service: "db",
+		Spec: otto.ContainerSpec{
+			Image:  "x",
+			Mounts: []otto.Mount{{Type: otto.MountVolume, Source: "home_data", Target: "/d", External: true}},
+		},
+	}
 	for there, want := range map[bool]string{true: "/networks/create home /containers/create ", false: "/networks/create home"} {
 		var asked []string
 		f := engineOfNetworks("", &asked)

@@ -15,37 +15,42 @@ func (r *Runtime) Adopt(a otto.Adopted) { r.adopted.Store(&a) }
 
 // Unproven returns what has this cluster's name and no cluster's id.
 func (r *Runtime) Unproven(ctx context.Context) (a otto.Adopted, err error) {
-	err = r.call(ctx, shortCall, "list what builds before this one have made", func(ctx context.Context, c *client.Client) error {
-		filter := client.Filters{}.Add("label", otto.LabelCluster+"="+r.owner.Cluster)
-		containers, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: filter})
-		if err != nil {
-			return err
-		}
-		networks, err := c.NetworkList(ctx, client.NetworkListOptions{Filters: filter})
-		if err != nil {
-			return err
-		}
-		volumes, err := c.VolumeList(ctx, client.VolumeListOptions{Filters: filter})
-		if err != nil {
-			return err
-		}
-		for _, item := range containers.Items {
-			if r.owner.Of(item.Labels) == otto.Unproven {
-				a.Containers = append(a.Containers, item.ID)
+	err = r.call(
+		ctx,
+		shortCall,
+		"list what builds before this one have made",
+		func(ctx context.Context, c *client.Client) error {
+			filter := client.Filters{}.Add("label", otto.LabelCluster+"="+r.owner.Cluster)
+			containers, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: filter})
+			if err != nil {
+				return err
 			}
-		}
-		for _, item := range networks.Items {
-			if r.owner.Of(item.Labels) == otto.Unproven {
-				a.Networks = append(a.Networks, item.ID)
+			networks, err := c.NetworkList(ctx, client.NetworkListOptions{Filters: filter})
+			if err != nil {
+				return err
 			}
-		}
-		for _, item := range volumes.Items {
-			if r.owner.Of(item.Labels) == otto.Unproven {
-				a.Volumes = append(a.Volumes, item.Name)
+			volumes, err := c.VolumeList(ctx, client.VolumeListOptions{Filters: filter})
+			if err != nil {
+				return err
 			}
-		}
-		return nil
-	})
+			for _, item := range containers.Items {
+				if r.owner.Of(item.Labels) == otto.Unproven {
+					a.Containers = append(a.Containers, item.ID)
+				}
+			}
+			for _, item := range networks.Items {
+				if r.owner.Of(item.Labels) == otto.Unproven {
+					a.Networks = append(a.Networks, item.ID)
+				}
+			}
+			for _, item := range volumes.Items {
+				if r.owner.Of(item.Labels) == otto.Unproven {
+					a.Volumes = append(a.Volumes, item.Name)
+				}
+			}
+			return nil
+		},
+	)
 	return a, err
 }
 

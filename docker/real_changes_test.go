@@ -71,7 +71,8 @@ func nameMeansAnother(t *testing.T, r *Runtime) {
 	if there, err := r.ImageID(t.Context(), before); err != nil || there != before {
 		t.Errorf("the former image is %q, %v", there, err)
 	}
-	if got := inspect(t, r, create(t, r, former)); got.ImageID != before || got.Image != name || got.SpecHash != former.Spec.Hash() {
+	if got := inspect(t, r, create(t, r, former)); got.ImageID != before || got.Image != name ||
+		got.SpecHash != former.Spec.Hash() {
 		t.Errorf("made from the former image: %+v", got)
 	}
 	if id, err := r.ImageID(t.Context(), "no-such-image"); id != "" || err != nil {
@@ -136,7 +137,10 @@ func driftIsSeen(t *testing.T, r *Runtime) {
 	inst := instance("drifting", "sleep", "600")
 	inst.Spec.StopGrace = time.Second
 	inst.Spec.Resources.MemoryBytes = 32 << 20
-	inst.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "drifting", Target: "/data"}, {Type: otto.MountBind, Source: "/", Target: "/host", ReadOnly: true}}
+	inst.Spec.Mounts = []otto.Mount{
+		{Type: otto.MountVolume, Source: "drifting", Target: "/data"},
+		{Type: otto.MountBind, Source: "/", Target: "/host", ReadOnly: true},
+	}
 	id := start(t, r, inst)
 	was := inspect(t, r, id)
 	for aspect, want := range map[string]string{

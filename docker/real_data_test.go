@@ -60,17 +60,20 @@ func foreignIsLeftAlone(t *testing.T, r *Runtime) {
 	inst := instance("mine", "sleep", "600")
 	inst.Spec.NetworkMode = "none"
 	create(t, other, inst)
-	if _, err := r.Create(t.Context(), inst, "mine"); !errors.Is(err, otto.ErrNameTaken) || !strings.Contains(err.Error(), "container mine of image "+testImage) {
+	if _, err := r.Create(t.Context(), inst, "mine"); !errors.Is(err, otto.ErrNameTaken) ||
+		!strings.Contains(err.Error(), "container mine of image "+testImage) {
 		t.Errorf("got %v, want otto.ErrNameTaken", err)
 	}
 	own := create(t, r, instance("own", "true"))
 	if err := r.Rename(t.Context(), own, "mine"); !errors.Is(err, otto.ErrNameTaken) {
 		t.Errorf("rename: got %v, want otto.ErrNameTaken", err)
 	}
-	if _, err := r.Create(t.Context(), instance("own", "true"), "own"); err == nil || errors.Is(err, otto.ErrNameTaken) {
+	if _, err := r.Create(t.Context(), instance("own", "true"), "own"); err == nil ||
+		errors.Is(err, otto.ErrNameTaken) {
 		t.Errorf("a name that Otto itself has: %v", err)
 	}
-	if all, err := r.Containers(t.Context()); err != nil || slices.ContainsFunc(all, func(c otto.Container) bool { return c.Name == "mine" }) {
+	if all, err := r.Containers(t.Context()); err != nil ||
+		slices.ContainsFunc(all, func(c otto.Container) bool { return c.Name == "mine" }) {
 		t.Errorf("containers of another cluster are among ours: %v, %v", all, err)
 	}
 
@@ -79,7 +82,8 @@ func foreignIsLeftAlone(t *testing.T, r *Runtime) {
 	if _, err := namesake.Create(t.Context(), inst, "own"); !errors.Is(err, otto.ErrNameTaken) {
 		t.Errorf("a name that a cluster of the same name has: %v", err)
 	}
-	if _, err := namesake.Create(t.Context(), instance("x", "true"), "x"); err == nil || !strings.Contains(err.Error(), "of another cluster, named home") {
+	if _, err := namesake.Create(t.Context(), instance("x", "true"), "x"); err == nil ||
+		!strings.Contains(err.Error(), "of another cluster, named home") {
 		t.Errorf("its network: %v", err)
 	}
 	if all, err := namesake.Containers(t.Context()); err != nil || len(all) > 0 {
@@ -93,7 +97,8 @@ func foreignIsLeftAlone(t *testing.T, r *Runtime) {
 		_, err := c.NetworkCreate(t.Context(), "elsewhere", client.NetworkCreateOptions{Driver: "bridge"})
 		return err
 	})
-	if _, err := other.Create(t.Context(), instance("x", "true"), "x"); err == nil || !strings.Contains(err.Error(), "a network named elsewhere is there that is not this cluster's") {
+	if _, err := other.Create(t.Context(), instance("x", "true"), "x"); err == nil ||
+		!strings.Contains(err.Error(), "a network named elsewhere is there that is not this cluster's") {
 		t.Errorf("got %v", err)
 	}
 	if err := other.RemoveNetwork(t.Context()); err != nil {
@@ -110,7 +115,8 @@ func hostPaths(t *testing.T, r *Runtime) {
 	inst := instance("paths", "touch", "/data/x")
 	inst.Spec.Mounts = []otto.Mount{{Type: otto.MountBind, Source: missing, Target: "/data", MustExist: true}}
 	_, err := r.Create(t.Context(), inst, inst.Name)
-	if want := "create paths: host path " + missing + " does not exist: create it on the node"; err == nil || err.Error() != want {
+	if want := "create paths: host path " + missing + " does not exist: create it on the node"; err == nil ||
+		err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	inst.Spec.Mounts[0].MustExist = false

@@ -14,7 +14,8 @@ import (
 )
 
 func containersLife(t *testing.T, r *Runtime) {
-	inst := instance("life", "sh", "-c", "trap 'exit 7' TERM; echo one; echo two >&2; sleep 0.3; echo three; while :; do sleep 0.1; done")
+	inst := instance("life", "sh", "-c",
+		"trap 'exit 7' TERM; echo one; echo two >&2; sleep 0.3; echo three; while :; do sleep 0.1; done")
 	inst.Service = "lives"
 	inst.Spec.StopGrace = 5 * time.Second
 	inst.Spec.Healthcheck = &otto.Healthcheck{Test: []string{"CMD", "true"}, Interval: 100 * time.Millisecond}
@@ -53,7 +54,8 @@ func containersLife(t *testing.T, r *Runtime) {
 	if err := r.Stop(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	if c = inspect(t, r, id); c.Name != "life-old" || c.State != otto.ContainerExited || c.ExitCode != 7 || c.Finished.IsZero() {
+	if c = inspect(t, r, id); c.Name != "life-old" || c.State != otto.ContainerExited || c.ExitCode != 7 ||
+		c.Finished.IsZero() {
 		t.Errorf("stopped: %+v", c)
 	}
 	if err := r.Remove(t.Context(), "nosuchcontainer"); err != nil {
@@ -93,7 +95,8 @@ func everythingAtOnce(t *testing.T, r *Runtime) {
 	engine(t, r, func(c *client.Client) error {
 		got, err := c.ContainerInspect(t.Context(), id, client.ContainerInspectOptions{})
 		host := got.Container.HostConfig
-		if host.Memory != 64<<20 || host.NanoCPUs != 5e8 || host.RestartPolicy.MaximumRetryCount != 2 || host.LogConfig.Config["max-size"] != "10m" {
+		if host.Memory != 64<<20 || host.NanoCPUs != 5e8 || host.RestartPolicy.MaximumRetryCount != 2 ||
+			host.LogConfig.Config["max-size"] != "10m" {
 			t.Errorf("host config %+v", host)
 		}
 		return err
@@ -174,7 +177,11 @@ func pausedStops(t *testing.T, r *Runtime) {
 func commandsInAContainer(t *testing.T, r *Runtime) {
 	inst := instance("shell", "sleep", "600")
 	inst.Spec.StopGrace = time.Second
-	inst.Spec.Healthcheck = &otto.Healthcheck{Test: []string{"CMD-SHELL", "echo no luck; exit 3"}, Interval: 100 * time.Millisecond, Retries: 1}
+	inst.Spec.Healthcheck = &otto.Healthcheck{
+		Test:     []string{"CMD-SHELL", "echo no luck; exit 3"},
+		Interval: 100 * time.Millisecond,
+		Retries:  1,
+	}
 	id := start(t, r, inst)
 	for command, want := range map[string]string{
 		"true":                     "",
@@ -188,7 +195,8 @@ func commandsInAContainer(t *testing.T, r *Runtime) {
 		}
 		cancel()
 	}
-	if failed, err := r.Exec(t.Context(), id, []string{"/no/such/program"}); err != nil || !strings.Contains(failed, "no such file") {
+	if failed, err := r.Exec(t.Context(), id, []string{"/no/such/program"}); err != nil ||
+		!strings.Contains(failed, "no such file") {
 		t.Errorf("a program that is not there: %q, %v", failed, err)
 	}
 	waitFor(t, "unhealthy", func() bool { return inspect(t, r, id).Health == "unhealthy" })
@@ -218,7 +226,10 @@ func errorsAreShort(t *testing.T, r *Runtime) {
 	inst.Spec.Environment = map[string]string{"PASSWORD": "hunter2"}
 	id := create(t, r, inst)
 	err := r.Start(t.Context(), id)
-	if want := "start " + short(id) + `: exec: "/no/such/program": stat /no/such/program: no such file or directory`; err == nil || err.Error() != want {
+	if want := "start " + short(
+		id,
+	) + `: exec: "/no/such/program": stat /no/such/program: no such file or directory`; err == nil ||
+		err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	if c := inspect(t, r, id); c.Error == "" || strings.Contains(c.Error, "OCI") || containsSecret(c.Error) {
@@ -229,13 +240,17 @@ func errorsAreShort(t *testing.T, r *Runtime) {
 	busy.Spec.StopGrace = time.Second
 	start(t, r, busy)
 	busy.Name = "busy-2"
-	if err := r.Start(t.Context(), create(t, r, busy)); err == nil || !strings.HasSuffix(err.Error(), "port is already allocated") || strings.Contains(err.Error(), "endpoint") {
+	if err := r.Start(t.Context(),
+		create(t, r, busy)); err == nil || !strings.HasSuffix(err.Error(), "port is already allocated") ||
+		strings.Contains(err.Error(), "endpoint") {
 		t.Errorf("got %v", err)
 	}
-	if images, err := r.Images(t.Context()); err != nil || !slices.ContainsFunc(images, func(i otto.Image) bool { return i.Name == testImage && i.Bytes > 0 }) {
+	if images, err := r.Images(t.Context()); err != nil ||
+		!slices.ContainsFunc(images, func(i otto.Image) bool { return i.Name == testImage && i.Bytes > 0 }) {
 		t.Errorf("images %v, %v", images, err)
 	}
-	if _, err := r.Pull(t.Context(), otto.ContainerSpec{Image: "127.0.0.1:1/none"}); err == nil || strings.Contains(err.Error(), "daemon") {
+	if _, err := r.Pull(t.Context(), otto.ContainerSpec{Image: "127.0.0.1:1/none"}); err == nil ||
+		strings.Contains(err.Error(), "daemon") {
 		t.Errorf("got %v", err)
 	}
 }

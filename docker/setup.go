@@ -64,7 +64,8 @@ func limit(n int64, unit string) string {
 // of those that were asked for by number.
 func publishedPorts(setup map[string]string, asked, published network.PortMap) {
 	for port, bindings := range asked {
-		fixed := slices.ContainsFunc(bindings, func(b network.PortBinding) bool { return b.HostPort != "" && b.HostPort != "0" })
+		fixed := slices.ContainsFunc(bindings,
+			func(b network.PortBinding) bool { return b.HostPort != "" && b.HostPort != "0" })
 		var at []string
 		for _, b := range published[port] {
 			at = append(at, b.HostPort)
@@ -110,7 +111,8 @@ func (r *Runtime) Attach(ctx context.Context, inst otto.Instance, id string) err
 	})
 }
 
-func connectTo(ctx context.Context, c *client.Client, name string, want *network.EndpointSettings, in container.InspectResponse) error {
+func connectTo(ctx context.Context, c *client.Client, name string, want *network.EndpointSettings,
+	in container.InspectResponse) error {
 	if in.State != nil && in.State.Running && in.NetworkSettings != nil {
 		have := in.NetworkSettings.Networks[name]
 		if have != nil && (want == nil || slices.Equal(aliasesOf(have, in.ID), aliasesOf(want, in.ID))) {

@@ -78,7 +78,8 @@ func (p *process) CloseWrite() error { return p.stream.CloseWrite() }
 
 func (p *process) Resize(ctx context.Context, s shell.Size) error {
 	return p.runtime.call(ctx, shortCall, "resize a terminal", func(ctx context.Context, c *client.Client) error {
-		_, err := c.ExecResize(ctx, p.id, client.ExecResizeOptions{Width: uint(max(0, s.Width)), Height: uint(max(0, s.Height))})
+		_, err := c.ExecResize(ctx, p.id,
+			client.ExecResizeOptions{Width: uint(max(0, s.Width)), Height: uint(max(0, s.Height))})
 		return err
 	})
 }

@@ -76,7 +76,8 @@ func personInAContainer(t *testing.T, r *Runtime) {
 	}
 	t.Run("an interrupt", func(t *testing.T) {
 		ctx, interrupt := context.WithCancel(t.Context())
-		code, err := run(ctx, sh("trap 'exit 5' INT; echo ready; while :; do sleep 0.1; done"), shell.Ends{Out: then(interrupt), Err: io.Discard})
+		code, err := run(ctx, sh("trap 'exit 5' INT; echo ready; while :; do sleep 0.1; done"),
+			shell.Ends{Out: then(interrupt), Err: io.Discard})
 		if code != 5 || err != nil {
 			t.Errorf("exit code %d, %v", code, err)
 		}
@@ -94,7 +95,9 @@ func personInAContainer(t *testing.T, r *Runtime) {
 		}
 		node.Close()
 		<-served
-		if failed, err := r.Exec(t.Context(), id, []string{"sh", "-c", "! busybox pgrep -f 'sleep 602'"}); failed != "" || err != nil {
+		if failed, err := r.Exec(t.Context(), id,
+			[]string{"sh", "-c", "! busybox pgrep -f 'sleep 602'"}); failed != "" ||
+			err != nil {
 			t.Errorf("it still runs: %s, %v", failed, err)
 		}
 	})

@@ -59,8 +59,13 @@ func TestSpecBecomesWhatTheEngineIsAskedFor(t *testing.T) {
 			Entrypoint: []string{"nginx"},
 			Env:        []string{"A=1=1", "B=2"},
 			Labels: map[string]string{
-				"mine": "yes", otto.LabelCluster: "home", otto.LabelClusterID: "c1", otto.LabelNode: "n1", otto.LabelService: "web",
-				otto.LabelInstance: "web-2", otto.LabelSpec: inst.Spec.Hash(),
+				"mine":              "yes",
+				otto.LabelCluster:   "home",
+				otto.LabelClusterID: "c1",
+				otto.LabelNode:      "n1",
+				otto.LabelService:   "web",
+				otto.LabelInstance:  "web-2",
+				otto.LabelSpec:      inst.Spec.Hash(),
 			},
 			ExposedPorts: network.PortSet{http: {}, dns: {}},
 			Healthcheck:  &container.HealthConfig{Test: []string{"CMD", "true"}, Interval: time.Second, Retries: 2},
@@ -80,16 +85,22 @@ func TestSpecBecomesWhatTheEngineIsAskedFor(t *testing.T) {
 				http: {{HostPort: "8080"}, {HostIP: netip.MustParseAddr("127.0.0.1")}},
 				dns:  {{HostPort: "53"}},
 			},
-			RestartPolicy:  container.RestartPolicy{Name: "unless-stopped"},
-			LogConfig:      container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "10m", "max-file": "3"}},
+			RestartPolicy: container.RestartPolicy{Name: "unless-stopped"},
+			LogConfig: container.LogConfig{
+				Type:   "json-file",
+				Config: map[string]string{"max-size": "10m", "max-file": "3"},
+			},
 			NetworkMode:    "home",
 			CapAdd:         []string{"NET_ADMIN"},
 			CapDrop:        []string{"ALL"},
 			ReadonlyRootfs: true,
 			ExtraHosts:     []string{"nas:10.0.0.2"},
 			Resources: container.Resources{
-				Memory: 64 << 20, NanoCPUs: 5e8,
-				Devices: []container.DeviceMapping{{PathOnHost: "/dev/ttyUSB0", PathInContainer: "/dev/tty0", CgroupPermissions: "rw"}},
+				Memory:   64 << 20,
+				NanoCPUs: 5e8,
+				Devices: []container.DeviceMapping{
+					{PathOnHost: "/dev/ttyUSB0", PathInContainer: "/dev/tty0", CgroupPermissions: "rw"},
+				},
 			},
 		},
 		NetworkingConfig: &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
@@ -143,7 +154,15 @@ func TestDirectoryThatIsThereIsNotMade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []mount.Mount{{Type: "bind", Source: "/srv/db/", Target: "/db", ReadOnly: true, BindOptions: &mount.BindOptions{Propagation: "rslave"}}}
+	want := []mount.Mount{
+		{
+			Type:        "bind",
+			Source:      "/srv/db/",
+			Target:      "/db",
+			ReadOnly:    true,
+			BindOptions: &mount.BindOptions{Propagation: "rslave"},
+		},
+	}
 	if diff := cmp.Diff(want, options.HostConfig.Mounts); diff != "" {
 		t.Error(diff)
 	}
@@ -156,7 +175,8 @@ func TestDirectoryThatIsThereIsNotMade(t *testing.T) {
 }
 
 func TestNamedVolumesCarryTheClustersLabel(t *testing.T) {
-	_, got := mountsOf(withMounts(otto.Mount{Type: otto.MountVolume, Source: "data", Target: "/data", NoCopy: true}), home)
+	_, got := mountsOf(withMounts(otto.Mount{Type: otto.MountVolume, Source: "data", Target: "/data", NoCopy: true}),
+		home)
 	want := []mount.Mount{{Type: "volume", Source: "data", Target: "/data", VolumeOptions: &mount.VolumeOptions{
 		NoCopy: true, Labels: map[string]string{otto.LabelCluster: "home", otto.LabelClusterID: "c1"},
 	}}}

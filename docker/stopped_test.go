@@ -9,7 +9,12 @@ import (
 func TestWhatWasAskedToStopIsToldFromWhatHasEnded(t *testing.T) {
 	var k killCount
 	say := func(action events.Action, value string) {
-		k.take(events.Message{Action: action, Actor: events.Actor{ID: "1", Attributes: map[string]string{"signal": value, "exitCode": value}}})
+		k.take(
+			events.Message{
+				Action: action,
+				Actor:  events.Actor{ID: "1", Attributes: map[string]string{"signal": value, "exitCode": value}},
+			},
+		)
 	}
 	for _, step := range []struct {
 		action  events.Action

@@ -87,12 +87,16 @@ func (r *Runtime) ensureVolumes(ctx context.Context, c *client.Client, mounts []
 		case m.Type != otto.MountVolume || m.Source == "":
 		case m.External:
 			if _, err = c.VolumeInspect(ctx, m.Source, client.VolumeInspectOptions{}); cerrdefs.IsNotFound(err) {
-				err = fmt.Errorf("volume %s is external and not on this node: bring it here, or let the service run where it is; an empty one is not made", m.Source)
+				err = fmt.Errorf(
+					"volume %s is external and not on this node: bring it here, or let the service run where it is; an empty one is not made",
+					m.Source,
+				)
 			}
 		default:
 			labels := volumeLabels(r.owner, m)
 			labels[otto.LabelVolume] = rand.Text()
-			_, err = c.VolumeCreate(ctx, client.VolumeCreateOptions{Name: m.Source, Driver: m.Driver, DriverOpts: m.DriverOpts, Labels: labels})
+			_, err = c.VolumeCreate(ctx,
+				client.VolumeCreateOptions{Name: m.Source, Driver: m.Driver, DriverOpts: m.DriverOpts, Labels: labels})
 		}
 		if err != nil {
 			return err

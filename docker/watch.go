@@ -35,7 +35,8 @@ func (r *Runtime) Watch(ctx context.Context, changed func(images bool)) error {
 
 	hung := time.AfterFunc(shortCall, func() { cancel(context.DeadlineExceeded) })
 	stream := c.Events(ctx, client.EventsListOptions{
-		Filters: client.Filters{}.Add("type", string(events.ContainerEventType), string(events.NetworkEventType), string(events.ImageEventType)),
+		Filters: client.Filters{}.Add("type", string(events.ContainerEventType), string(events.NetworkEventType),
+			string(events.ImageEventType)),
 	})
 	hung.Stop()
 	go func() { // a stream of an engine that hangs is silent, and so is one with nothing to tell

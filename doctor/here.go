@@ -73,11 +73,14 @@ func (c *chart) control(h Here) {
 	case !h.Running && h.Cluster.Stopped:
 		c.ok("control", h.Cluster.Name+" is stopped, as asked for")
 	case !h.Running:
-		c.add(Problem, "control", "the control plane does not run: services run on, but nothing is healed or moved", "run `otto cluster start`; why it ended is at the end of .otto/control.log")
+		c.add(Problem, "control", "the control plane does not run: services run on, but nothing is healed or moved",
+			"run `otto cluster start`; why it ended is at the end of .otto/control.log")
 	case h.Cluster.Problem != "":
 		c.complaint("control", h.Cluster.Problem, seeLog)
 	case h.Cluster.Version != h.Version:
-		c.add(Warning, "control", fmt.Sprintf("the control plane is version %s, this otto is %s", h.Cluster.Version, h.Version), "run `otto cluster start`, which starts it again as this version; services run on meanwhile")
+		c.add(Warning, "control",
+			fmt.Sprintf("the control plane is version %s, this otto is %s", h.Cluster.Version, h.Version),
+			"run `otto cluster start`, which starts it again as this version; services run on meanwhile")
 	default:
 		c.ok("control", "the control plane runs, version "+h.Version)
 	}
@@ -87,7 +90,8 @@ func (c *chart) directory(h Here) {
 	switch {
 	case h.Dir == "":
 	case len(h.Modes) > 0:
-		c.add(Problem, "secrets", "others may read what only you should: "+strings.Join(h.Modes, ", "), fmt.Sprintf("run `sudo chown -R $(id -u) %s; chmod -R go= %s`", h.Dir, h.Dir))
+		c.add(Problem, "secrets", "others may read what only you should: "+strings.Join(h.Modes, ", "),
+			fmt.Sprintf("run `sudo chown -R $(id -u) %s; chmod -R go= %s`", h.Dir, h.Dir))
 	default:
 		c.ok("secrets", h.Dir+" is readable for you alone")
 	}
@@ -111,8 +115,13 @@ func (c *chart) refused(h Here) {
 			c.ok("refused", fmt.Sprintf("%s: %d times since the control plane started", r.What, r.Total))
 			continue
 		}
-		c.add(Warning, "refused", "the broker: "+r.String(), "see what is at that address and in .otto/control.log: a device with an old password, or somebody who should not be in this network; "+
-			"`mqtt: {plain: local}` keeps out who does not speak TLS")
+		c.add(
+			Warning,
+			"refused",
+			"the broker: "+r.String(),
+			"see what is at that address and in .otto/control.log: a device with an old password, or somebody who should not be in this network; "+
+				"`mqtt: {plain: local}` keeps out who does not speak TLS",
+		)
 	}
 }
 
@@ -131,11 +140,13 @@ func (c *chart) ports(h Here) {
 			wide = append(wide, addr)
 		case !h.Remote:
 			fine = false
-			c.add(Warning, "ports", "MQTT is served at "+addr+", although all nodes are this machine", "set mqtt.host to 127.0.0.1, or leave it out, and run `otto cluster start`")
+			c.add(Warning, "ports", "MQTT is served at "+addr+", although all nodes are this machine",
+				"set mqtt.host to 127.0.0.1, or leave it out, and run `otto cluster start`")
 		}
 	}
 	if len(wide) > 0 {
-		c.add(Problem, "ports", "the control plane listens where nobody needs it: "+strings.Join(wide, ", "), "run `otto debug bundle` and report it: this is a mistake in Otto")
+		c.add(Problem, "ports", "the control plane listens where nobody needs it: "+strings.Join(wide, ", "),
+			"run `otto debug bundle` and report it: this is a mistake in Otto")
 	}
 	if len(h.Listening) > 0 && fine && len(wide) == 0 {
 		c.ok("ports", "it listens at "+strings.Join(h.Listening, ", ")+" only")

@@ -72,7 +72,8 @@ func Node(x Exam) []Finding {
 		c.brokers(x.Facts.Brokers)
 	}
 	if len(x.Facts.Unanswered) > 0 {
-		c.add(Warning, "answers", "the node did not answer in time what was asked of: "+strings.Join(x.Facts.Unanswered, ", "),
+		c.add(Warning, "answers",
+			"the node did not answer in time what was asked of: "+strings.Join(x.Facts.Unanswered, ", "),
 			"look whether the node is overloaded or its disk hangs: `uptime` and `dmesg` there; then run this again")
 	}
 	return c.sorted()
@@ -90,7 +91,8 @@ func (c *chart) state(n otto.NodeStatus, e *Engine) {
 	case n.State == otto.NodeReady:
 		c.complaint("state", n.Problem, more)
 	case n.State == otto.NodeJoining && n.Problem == "":
-		c.add(Warning, "state", "it is joining: "+or(n.Step, why, "its agent has not reported yet"), "look again in a minute")
+		c.add(Warning, "state", "it is joining: "+or(n.Step, why, "its agent has not reported yet"),
+			"look again in a minute")
 	case n.State == otto.NodeDraining, n.State == otto.NodeLeft:
 		c.ok("state", "it is "+string(n.State)+", as asked for")
 	case why != "":
@@ -103,8 +105,12 @@ func (c *chart) state(n otto.NodeStatus, e *Engine) {
 // data names what services wait for.
 func (c *chart) data(lost []otto.Data) {
 	for _, d := range lost {
-		c.add(Problem, "data", "the "+d.Lost()+": what has run with it waits for it",
-			"look whether its disk is plugged in and mounted there; if it is lost, or restored by hand, run `otto service accept-data SERVICE`")
+		c.add(
+			Problem,
+			"data",
+			"the "+d.Lost()+": what has run with it waits for it",
+			"look whether its disk is plugged in and mounted there; if it is lost, or restored by hand, run `otto service accept-data SERVICE`",
+		)
 	}
 }
 
@@ -112,17 +118,26 @@ func (c *chart) agent(x Exam) {
 	const again = "run `otto cluster start`"
 	switch a := x.Agent; {
 	case !a.Installed && !x.Started:
-		c.add(Warning, "agent", "no agent is there yet, so only little can be said of this node", again+", which brings it, and then this again")
+		c.add(Warning, "agent", "no agent is there yet, so only little can be said of this node",
+			again+", which brings it, and then this again")
 	case !a.Installed:
 		c.add(Problem, "agent", "there is no agent", again)
 	case !a.Running && x.Started:
-		c.add(Problem, "agent", "the agent does not run", again+"; why it ended is at the end of agent.log: `otto debug bundle` has it")
+		c.add(Problem, "agent", "the agent does not run",
+			again+"; why it ended is at the end of agent.log: `otto debug bundle` has it")
 	case a.Problem != "" && !a.Current:
-		c.add(Warning, "agent", "the agent is of another build than this otto and cannot examine its node, so only little can be said of it", again+", which replaces it; services run on meanwhile")
+		c.add(
+			Warning,
+			"agent",
+			"the agent is of another build than this otto and cannot examine its node, so only little can be said of it",
+			again+", which replaces it; services run on meanwhile",
+		)
 	case a.Problem != "":
-		c.add(Warning, "agent", "the agent cannot examine its node, so little can be said of it: "+a.Problem, "look whether the node is overloaded or its memory is full, and run this again")
+		c.add(Warning, "agent", "the agent cannot examine its node, so little can be said of it: "+a.Problem,
+			"look whether the node is overloaded or its memory is full, and run this again")
 	case !a.Current:
-		c.add(Warning, "agent", fmt.Sprintf("the agent (%s) is of another build than this otto", x.Facts.Agent), again+", which replaces it; services run on meanwhile")
+		c.add(Warning, "agent", fmt.Sprintf("the agent (%s) is of another build than this otto", x.Facts.Agent),
+			again+", which replaces it; services run on meanwhile")
 	case !a.Running:
 		c.ok("agent", "the agent is there and does not run, as the cluster is stopped")
 	default:
@@ -143,8 +158,13 @@ func (c *chart) clock(x Exam) {
 	if off < 0 {
 		way = "behind"
 	}
-	c.add(Warning, "clock", fmt.Sprintf("its clock is %s %s this machine's: times in logs do not fit, and TLS may fail", length(off.Abs()), way),
-		"run `sudo timedatectl set-ntp true` there; if its clock is right, run it here")
+	c.add(
+		Warning,
+		"clock",
+		fmt.Sprintf("its clock is %s %s this machine's: times in logs do not fit, and TLS may fail", length(off.Abs()),
+			way),
+		"run `sudo timedatectl set-ntp true` there; if its clock is right, run it here",
+	)
 }
 
 func (c *chart) engine(n otto.Node, f Facts) {
@@ -157,20 +177,31 @@ func (c *chart) engine(n otto.Node, f Facts) {
 		return
 	}
 	if version := strings.Join(strings.Fields(e.Name+" "+e.Version+", API "+e.API), " "); tooOld(e.API) {
-		c.add(Problem, "engine", fmt.Sprintf("%s is too old: Otto needs API 1.%d", version, oldestAPI), "upgrade the engine there, to Docker 20.10 at least")
+		c.add(Problem, "engine", fmt.Sprintf("%s is too old: Otto needs API 1.%d", version, oldestAPI),
+			"upgrade the engine there, to Docker 20.10 at least")
 	} else {
 		c.ok("engine", version)
 	}
 	if len(e.Open) > 0 {
-		c.add(Problem, "engine", fmt.Sprintf("the engine takes orders at %s without TLS: whoever reaches that is root on this machine", strings.Join(e.Open, ", ")),
-			"take tcp:// out of dockerd's -H and out of hosts in /etc/docker/daemon.json there; Otto needs "+or(n.DockerURL, "the socket")+" only")
+		c.add(
+			Problem,
+			"engine",
+			fmt.Sprintf("the engine takes orders at %s without TLS: whoever reaches that is root on this machine",
+				strings.Join(e.Open, ", ")),
+			"take tcp:// out of dockerd's -H and out of hosts in /etc/docker/daemon.json there; Otto needs "+or(
+				n.DockerURL,
+				"the socket",
+			)+" only",
+		)
 	}
 	switch e.Storage {
 	case "":
 	case "vfs":
-		c.add(Warning, "storage", "the engine's storage driver is vfs, which copies the whole image for each container", "set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json there and pull the images again")
+		c.add(Warning, "storage", "the engine's storage driver is vfs, which copies the whole image for each container",
+			"set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json there and pull the images again")
 	case "aufs", "devicemapper", "overlay":
-		c.add(Warning, "storage", "the engine's storage driver is "+e.Storage+", which newer engines cannot read", "move to overlay2 before the engine is upgraded")
+		c.add(Warning, "storage", "the engine's storage driver is "+e.Storage+", which newer engines cannot read",
+			"move to overlay2 before the engine is upgraded")
 	default:
 		c.ok("storage", "storage driver "+e.Storage)
 	}
@@ -192,8 +223,15 @@ func (c *chart) logs(e Engine) {
 	case *e.LogLimit:
 		c.ok("logs", "the engine bounds logs by default ("+e.LogDriver+")")
 	default:
-		c.add(Warning, "logs", fmt.Sprintf("the engine does not bound logs by default (%s): a container that Otto did not make can fill the disk; Otto's are bounded", e.LogDriver),
-			"put \"log-driver\": \"local\" into /etc/docker/daemon.json there and restart the engine; it holds for containers made from then on")
+		c.add(
+			Warning,
+			"logs",
+			fmt.Sprintf(
+				"the engine does not bound logs by default (%s): a container that Otto did not make can fill the disk; Otto's are bounded",
+				e.LogDriver,
+			),
+			"put \"log-driver\": \"local\" into /etc/docker/daemon.json there and restart the engine; it holds for containers made from then on",
+		)
 	}
 }
 
@@ -201,11 +239,19 @@ func (c *chart) memory(f Facts) {
 	off := f.Memory != nil && !*f.Memory || f.Engine != nil && f.Engine.NoMemoryLimit
 	switch {
 	case off && strings.Contains(f.Model, "Raspberry"):
-		c.add(Problem, "memory", "the kernel's memory cgroup is off: memory limits are taken and ignored, and one service can take the node down",
-			"append `cgroup_enable=memory` to the one line of /boot/firmware/cmdline.txt there (on older systems /boot/cmdline.txt) and reboot")
+		c.add(
+			Problem,
+			"memory",
+			"the kernel's memory cgroup is off: memory limits are taken and ignored, and one service can take the node down",
+			"append `cgroup_enable=memory` to the one line of /boot/firmware/cmdline.txt there (on older systems /boot/cmdline.txt) and reboot",
+		)
 	case off:
-		c.add(Problem, "memory", "memory limits are taken and ignored: the kernel's memory cgroup is off, or the engine may not use it",
-			"boot there with `cgroup_enable=memory` on the kernel's command line; a rootless engine needs cgroup v2 with the memory controller delegated")
+		c.add(
+			Problem,
+			"memory",
+			"memory limits are taken and ignored: the kernel's memory cgroup is off, or the engine may not use it",
+			"boot there with `cgroup_enable=memory` on the kernel's command line; a rootless engine needs cgroup v2 with the memory controller delegated",
+		)
 	case f.Memory != nil:
 		c.ok("memory", "memory limits work")
 	}
@@ -229,15 +275,23 @@ func (c *chart) power(f Facts) {
 	word := fmt.Sprintf("get_throttled 0x%x", bits)
 	switch {
 	case bits&underVoltage != 0 && bits&throttled != 0:
-		c.add(Problem, "power", "the supply voltage is too low right now, and the board slows itself down ("+word+"): expect freezes and damaged cards", supply)
+		c.add(
+			Problem,
+			"power",
+			"the supply voltage is too low right now, and the board slows itself down ("+word+"): expect freezes and damaged cards",
+			supply,
+		)
 	case bits&underVoltage != 0:
-		c.add(Problem, "power", "the supply voltage is too low right now ("+word+"): expect freezes and damaged cards", supply)
+		c.add(Problem, "power", "the supply voltage is too low right now ("+word+"): expect freezes and damaged cards",
+			supply)
 	case bits&wasUnderVoltage != 0:
 		c.add(Warning, "power", "the supply voltage was too low since the last boot ("+word+")", supply)
 	case bits&isThrottled != 0:
-		c.add(Warning, "power", "the board is too hot and slows itself down ("+word+")", "cool it: a heat sink, a fan, air around it")
+		c.add(Warning, "power", "the board is too hot and slows itself down ("+word+")",
+			"cool it: a heat sink, a fan, air around it")
 	case bits&wasThrottled != 0:
-		c.add(Warning, "power", "the board was too hot since the last boot and slowed itself down ("+word+")", "cool it: a heat sink, a fan, air around it")
+		c.add(Warning, "power", "the board was too hot since the last boot and slowed itself down ("+word+")",
+			"cool it: a heat sink, a fan, air around it")
 	default:
 		c.ok("power", "no low voltage and no throttling since the last boot")
 	}
@@ -248,8 +302,15 @@ func (c *chart) wireless(f Facts) {
 		switch {
 		case w.PowerSave == nil:
 		case *w.PowerSave:
-			c.add(Warning, "wifi", w.Name+" saves power: answers may take seconds, and the node may be taken for lost",
-				fmt.Sprintf("run `sudo iw dev %s set power_save off` there; to keep it so, with NetworkManager: `sudo nmcli connection modify NAME wifi.powersave 2`", w.Name))
+			c.add(
+				Warning,
+				"wifi",
+				w.Name+" saves power: answers may take seconds, and the node may be taken for lost",
+				fmt.Sprintf(
+					"run `sudo iw dev %s set power_save off` there; to keep it so, with NetworkManager: `sudo nmcli connection modify NAME wifi.powersave 2`",
+					w.Name,
+				),
+			)
 		default:
 			c.ok("wifi", w.Name+" does not save power")
 		}
@@ -269,7 +330,8 @@ func (c *chart) disks(disks []Disk) {
 		case d.Free < diskLow:
 			c.add(Warning, "disk", "the disk is nearly full: "+free, prune)
 		case d.TotalFiles > 0 && d.FreeFiles < d.TotalFiles/filesLow:
-			c.add(Warning, "disk", fmt.Sprintf("the disk can hold only %d more files at %s", d.FreeFiles, d.Path), "remove what has many small files: `df -i` and `docker system df` show more")
+			c.add(Warning, "disk", fmt.Sprintf("the disk can hold only %d more files at %s", d.FreeFiles, d.Path),
+				"remove what has many small files: `df -i` and `docker system df` show more")
 		default:
 			c.ok("disk", free)
 		}
@@ -280,10 +342,16 @@ func (c *chart) sync(s *Sync) {
 	switch {
 	case s == nil:
 	case s.Problem != "":
-		c.add(Problem, "fsync", "nothing can be written to "+s.Path+": "+s.Problem, "look for a full disk, a read-only file system (`mount -o remount,rw`), or a worn card (`dmesg`)")
+		c.add(Problem, "fsync", "nothing can be written to "+s.Path+": "+s.Problem,
+			"look for a full disk, a read-only file system (`mount -o remount,rw`), or a worn card (`dmesg`)")
 	case s.P99 > slowSync:
-		c.add(Warning, "fsync", fmt.Sprintf("the disk is slow: one write in a hundred takes %s until it is safe (%s as a rule), at %s", length(s.P99), length(s.P50), s.Path),
-			"use an SSD or a card of class A1 or better, and keep services that write much off this machine")
+		c.add(
+			Warning,
+			"fsync",
+			fmt.Sprintf("the disk is slow: one write in a hundred takes %s until it is safe (%s as a rule), at %s",
+				length(s.P99), length(s.P50), s.Path),
+			"use an SSD or a card of class A1 or better, and keep services that write much off this machine",
+		)
 	default:
 		c.ok("fsync", fmt.Sprintf("a write is safe within %s (p99 of %d)", length(s.P99), s.Writes))
 	}
@@ -300,8 +368,12 @@ func (c *chart) brokers(list []Broker) {
 		failed = append(failed, b.Problem)
 	}
 	if len(failed) > 0 {
-		c.add(Problem, "broker", "it cannot reach the broker: "+strings.Join(failed, "; "),
-			"open that port in the firewall of the broker's machine, or set mqtt.host to an address that this node can reach, and run `otto cluster start`")
+		c.add(
+			Problem,
+			"broker",
+			"it cannot reach the broker: "+strings.Join(failed, "; "),
+			"open that port in the firewall of the broker's machine, or set mqtt.host to an address that this node can reach, and run `otto cluster start`",
+		)
 	}
 }
 

@@ -22,12 +22,26 @@ func healthy() Exam {
 		Status: &otto.NodeStatus{Node: otto.Node{ID: "pi"}, State: otto.NodeReady},
 		Agent:  Agent{Installed: true, Running: true, Current: true},
 		Facts: Facts{
-			Time: noon.Add(-time.Second), Model: "Raspberry Pi 4 Model B", Agent: "1.0", Memory: ptr(true), Throttled: ptr(uint32(0)),
-			Engine:   &Engine{Name: "Docker", Version: "27.0", API: "1.45", Storage: "overlay2", LogDriver: "local", LogLimit: ptr(true)},
+			Time:      noon.Add(-time.Second),
+			Model:     "Raspberry Pi 4 Model B",
+			Agent:     "1.0",
+			Memory:    ptr(true),
+			Throttled: ptr(uint32(0)),
+			Engine: &Engine{
+				Name:      "Docker",
+				Version:   "27.0",
+				API:       "1.45",
+				Storage:   "overlay2",
+				LogDriver: "local",
+				LogLimit:  ptr(true),
+			},
 			Wireless: []Wireless{{Name: "wlan0", PowerSave: ptr(false)}},
 			Disks:    []Disk{{Path: "/", Free: 10 << 30, Total: 20 << 30, FreeFiles: 100, TotalFiles: 200}},
 			Sync:     &Sync{Path: "/", Writes: 100, P50: time.Millisecond, P99: 50 * time.Millisecond},
-			Brokers:  []Broker{{Address: "192.0.2.1:1883", Problem: "no answer"}, {Address: "192.0.2.2:1883", Took: time.Millisecond}},
+			Brokers: []Broker{
+				{Address: "192.0.2.1:1883", Problem: "no answer"},
+				{Address: "192.0.2.2:1883", Took: time.Millisecond},
+			},
 		},
 	}
 }
@@ -44,7 +58,9 @@ func TestHealthyNodeHasNothingToMend(t *testing.T) {
 }
 
 func TestNothingIsSaidOfWhatANodeDoesNotHave(t *testing.T) {
-	list := Node(Exam{Node: otto.Node{ID: "pc"}, Agent: Agent{Installed: true, Running: true, Current: true}, Started: true})
+	list := Node(
+		Exam{Node: otto.Node{ID: "pc"}, Agent: Agent{Installed: true, Running: true, Current: true}, Started: true},
+	)
 	if len(list) != 2 || list[0].Check != "ssh" || list[1].Check != "agent" {
 		t.Errorf("%+v", list)
 	}
@@ -60,42 +76,256 @@ func TestNodeFindings(t *testing.T) {
 		try    string // has this
 	}{
 		{"unreachable", func(x *Exam) {
-			x.Err = errors.New("pi cannot be reached at 192.0.2.7:22: no answer within 5s; is it switched on and in this network?")
+			x.Err = errors.New(
+				"pi cannot be reached at 192.0.2.7:22: no answer within 5s; is it switched on and in this network?",
+			)
 		}, Problem, "ssh", "pi cannot be reached at 192.0.2.7:22: no answer within 5s", "is it switched on"},
 		{"no agent", func(x *Exam) { x.Agent = Agent{} }, Problem, "agent", "there is no agent", "otto cluster start"},
-		{"no agent yet", func(x *Exam) { x.Agent, x.Started = Agent{}, false }, Warning, "agent", "no agent is there yet", "otto cluster start"},
-		{"agent dead", func(x *Exam) { x.Agent.Running = false }, Problem, "agent", "the agent does not run", "otto cluster start"},
-		{"agent that cannot say", func(x *Exam) { x.Agent.Problem = "usage" }, Warning, "agent", "the agent cannot examine its node, so little can be said of it: usage", "overloaded"},
-		{"agent of another build that cannot say", func(x *Exam) { x.Agent.Problem, x.Agent.Current = "version", false }, Warning, "agent", "the agent is of another build than this otto and cannot examine", "otto cluster start"},
-		{"engine too old", func(x *Exam) { x.Facts.Engine.API = "1.40" }, Problem, "engine", "Docker 27.0, API 1.40 is too old: Otto needs API 1.41", "upgrade"},
-		{"agent of another build", func(x *Exam) { x.Agent.Current = false }, Warning, "agent", "the agent (1.0) is of another build", "otto cluster start"},
-		{"clock ahead", func(x *Exam) { x.Facts.Time = noon.Add(2001 * time.Millisecond) }, Warning, "clock", "its clock is 2s ahead of", "set-ntp"},
-		{"clock in 1970", func(x *Exam) { x.Facts.Time = time.Unix(86400, 0) }, Warning, "clock", "its clock is 20239 days behind", "set-ntp"},
+		{
+			"no agent yet",
+			func(x *Exam) { x.Agent, x.Started = Agent{}, false },
+			Warning,
+			"agent",
+			"no agent is there yet",
+			"otto cluster start",
+		},
+		{
+			"agent dead",
+			func(x *Exam) { x.Agent.Running = false },
+			Problem,
+			"agent",
+			"the agent does not run",
+			"otto cluster start",
+		},
+		{
+			"agent that cannot say",
+			func(x *Exam) { x.Agent.Problem = "usage" },
+			Warning,
+			"agent",
+			"the agent cannot examine its node, so little can be said of it: usage",
+			"overloaded",
+		},
+		{
+			"agent of another build that cannot say",
+			func(x *Exam) { x.Agent.Problem, x.Agent.Current = "version", false },
+			Warning,
+			"agent",
+			"the agent is of another build than this otto and cannot examine",
+			"otto cluster start",
+		},
+		{
+			"engine too old",
+			func(x *Exam) { x.Facts.Engine.API = "1.40" },
+			Problem,
+			"engine",
+			"Docker 27.0, API 1.40 is too old: Otto needs API 1.41",
+			"upgrade",
+		},
+		{
+			"agent of another build",
+			func(x *Exam) { x.Agent.Current = false },
+			Warning,
+			"agent",
+			"the agent (1.0) is of another build",
+			"otto cluster start",
+		},
+		{
+			"clock ahead",
+			func(x *Exam) { x.Facts.Time = noon.Add(2001 * time.Millisecond) },
+			Warning,
+			"clock",
+			"its clock is 2s ahead of",
+			"set-ntp",
+		},
+		{
+			"clock in 1970",
+			func(x *Exam) { x.Facts.Time = time.Unix(86400, 0) },
+			Warning,
+			"clock",
+			"its clock is 20239 days behind",
+			"set-ntp",
+		},
 		{"engine stopped", func(x *Exam) {
-			x.Facts.Engine = &Engine{Problem: "the container engine on pi does not run (there is no /s): run `sudo systemctl start docker` there"}
+			x.Facts.Engine = &Engine{
+				Problem: "the container engine on pi does not run (there is no /s): run `sudo systemctl start docker` there",
+			}
 		}, Problem, "engine", "the container engine on pi does not run (there is no /s)", "run `sudo systemctl start docker` there"},
-		{"engine open to all", func(x *Exam) { x.Facts.Engine.Open = []string{"0.0.0.0:2375"} }, Problem, "engine", "the engine takes orders at 0.0.0.0:2375 without TLS", "daemon.json"},
-		{"vfs", func(x *Exam) { x.Facts.Engine.Storage = "vfs" }, Warning, "storage", "the engine's storage driver is vfs", "overlay2"},
-		{"devicemapper", func(x *Exam) { x.Facts.Engine.Storage = "devicemapper" }, Warning, "storage", "the engine's storage driver is devicemapper", "overlay2"},
-		{"logs without bounds", func(x *Exam) { x.Facts.Engine.LogLimit = ptr(false) }, Warning, "logs", "the engine does not bound logs", "log-driver"},
-		{"memory cgroup off on a Pi", func(x *Exam) { x.Facts.Memory = ptr(false) }, Problem, "memory", "the kernel's memory cgroup is off", "cmdline.txt"},
-		{"engine ignores limits", func(x *Exam) { x.Facts.Model, x.Facts.Engine.NoMemoryLimit = "", true }, Problem, "memory", "memory limits are taken and ignored", "cgroup_enable=memory"},
-		{"low voltage now", func(x *Exam) { x.Facts.Throttled = ptr(uint32(0x50005)) }, Problem, "power", "the supply voltage is too low right now, and the board slows itself down (get_throttled 0x50005)", "power supply"},
-		{"low voltage, not slow", func(x *Exam) { x.Facts.Throttled = ptr(uint32(0x10001)) }, Problem, "power", "the supply voltage is too low right now (", "power supply"},
-		{"low voltage before", func(x *Exam) { x.Facts.Throttled = ptr(uint32(0x50000)) }, Warning, "power", "the supply voltage was too low since", "power supply"},
-		{"too hot now", func(x *Exam) { x.Facts.Throttled = ptr(uint32(0xE0008)) }, Warning, "power", "the board is too hot", "cool it"},
-		{"too hot before", func(x *Exam) { x.Facts.Throttled = ptr(uint32(0x80000)) }, Warning, "power", "the board was too hot", "cool it"},
-		{"power save", func(x *Exam) { x.Facts.Wireless[0].PowerSave = ptr(true) }, Warning, "wifi", "wlan0 saves power", "iw dev wlan0 set power_save off"},
-		{"disk full", func(x *Exam) { x.Facts.Disks[0].Free = 256<<20 - 1 }, Problem, "disk", "the disk is full: 256 MB of 20.0 GB free at /", "image prune"},
-		{"disk low", func(x *Exam) { x.Facts.Disks[0].Free = 1<<30 - 1 }, Warning, "disk", "the disk is nearly full", "image prune"},
-		{"no files left", func(x *Exam) { x.Facts.Disks[0].FreeFiles = 9 }, Warning, "disk", "the disk can hold only 9 more files", "df -i"},
-		{"slow disk", func(x *Exam) { x.Facts.Sync.P99 = 51 * time.Millisecond }, Warning, "fsync", "the disk is slow: one write in a hundred takes 51.0 ms", "SSD"},
-		{"read-only disk", func(x *Exam) { x.Facts.Sync.Problem = "read-only file system" }, Problem, "fsync", "nothing can be written to /: read-only", "remount"},
-		{"no broker", func(x *Exam) { x.Facts.Brokers = x.Facts.Brokers[:1] }, Problem, "broker", "it cannot reach the broker: no answer", "firewall"},
-		{"a question without an answer", func(x *Exam) { x.Facts.Unanswered = []string{"its disk"} }, Warning, "answers", "the node did not answer in time what was asked of: its disk", "dmesg"},
-		{"lost", func(x *Exam) { x.Status.State, x.Status.Reason = otto.NodeLost, "nobody reaches it" }, Problem, "state", "the control plane takes it for lost: nobody reaches it", "otto events --node pi"},
-		{"joining", func(x *Exam) { x.Status.State, x.Status.Step = otto.NodeJoining, "connecting" }, Warning, "state", "it is joining: connecting", "again"},
-		{"ready with a problem", func(x *Exam) { x.Status.Problem = "two agents: stop one" }, Problem, "state", "two agents", "stop one"},
+		{
+			"engine open to all",
+			func(x *Exam) { x.Facts.Engine.Open = []string{"0.0.0.0:2375"} },
+			Problem,
+			"engine",
+			"the engine takes orders at 0.0.0.0:2375 without TLS",
+			"daemon.json",
+		},
+		{
+			"vfs",
+			func(x *Exam) { x.Facts.Engine.Storage = "vfs" },
+			Warning,
+			"storage",
+			"the engine's storage driver is vfs",
+			"overlay2",
+		},
+		{
+			"devicemapper",
+			func(x *Exam) { x.Facts.Engine.Storage = "devicemapper" },
+			Warning,
+			"storage",
+			"the engine's storage driver is devicemapper",
+			"overlay2",
+		},
+		{
+			"logs without bounds",
+			func(x *Exam) { x.Facts.Engine.LogLimit = ptr(false) },
+			Warning,
+			"logs",
+			"the engine does not bound logs",
+			"log-driver",
+		},
+		{
+			"memory cgroup off on a Pi",
+			func(x *Exam) { x.Facts.Memory = ptr(false) },
+			Problem,
+			"memory",
+			"the kernel's memory cgroup is off",
+			"cmdline.txt",
+		},
+		{
+			"engine ignores limits",
+			func(x *Exam) { x.Facts.Model, x.Facts.Engine.NoMemoryLimit = "", true },
+			Problem,
+			"memory",
+			"memory limits are taken and ignored",
+			"cgroup_enable=memory",
+		},
+		{
+			"low voltage now",
+			func(x *Exam) { x.Facts.Throttled = ptr(uint32(0x50005)) },
+			Problem,
+			"power",
+			"the supply voltage is too low right now, and the board slows itself down (get_throttled 0x50005)",
+			"power supply",
+		},
+		{
+			"low voltage, not slow",
+			func(x *Exam) { x.Facts.Throttled = ptr(uint32(0x10001)) },
+			Problem,
+			"power",
+			"the supply voltage is too low right now (",
+			"power supply",
+		},
+		{
+			"low voltage before",
+			func(x *Exam) { x.Facts.Throttled = ptr(uint32(0x50000)) },
+			Warning,
+			"power",
+			"the supply voltage was too low since",
+			"power supply",
+		},
+		{
+			"too hot now",
+			func(x *Exam) { x.Facts.Throttled = ptr(uint32(0xE0008)) },
+			Warning,
+			"power",
+			"the board is too hot",
+			"cool it",
+		},
+		{
+			"too hot before",
+			func(x *Exam) { x.Facts.Throttled = ptr(uint32(0x80000)) },
+			Warning,
+			"power",
+			"the board was too hot",
+			"cool it",
+		},
+		{
+			"power save",
+			func(x *Exam) { x.Facts.Wireless[0].PowerSave = ptr(true) },
+			Warning,
+			"wifi",
+			"wlan0 saves power",
+			"iw dev wlan0 set power_save off",
+		},
+		{
+			"disk full",
+			func(x *Exam) { x.Facts.Disks[0].Free = 256<<20 - 1 },
+			Problem,
+			"disk",
+			"the disk is full: 256 MB of 20.0 GB free at /",
+			"image prune",
+		},
+		{
+			"disk low",
+			func(x *Exam) { x.Facts.Disks[0].Free = 1<<30 - 1 },
+			Warning,
+			"disk",
+			"the disk is nearly full",
+			"image prune",
+		},
+		{
+			"no files left",
+			func(x *Exam) { x.Facts.Disks[0].FreeFiles = 9 },
+			Warning,
+			"disk",
+			"the disk can hold only 9 more files",
+			"df -i",
+		},
+		{
+			"slow disk",
+			func(x *Exam) { x.Facts.Sync.P99 = 51 * time.Millisecond },
+			Warning,
+			"fsync",
+			"the disk is slow: one write in a hundred takes 51.0 ms",
+			"SSD",
+		},
+		{
+			"read-only disk",
+			func(x *Exam) { x.Facts.Sync.Problem = "read-only file system" },
+			Problem,
+			"fsync",
+			"nothing can be written to /: read-only",
+			"remount",
+		},
+		{
+			"no broker",
+			func(x *Exam) { x.Facts.Brokers = x.Facts.Brokers[:1] },
+			Problem,
+			"broker",
+			"it cannot reach the broker: no answer",
+			"firewall",
+		},
+		{
+			"a question without an answer",
+			func(x *Exam) { x.Facts.Unanswered = []string{"its disk"} },
+			Warning,
+			"answers",
+			"the node did not answer in time what was asked of: its disk",
+			"dmesg",
+		},
+		{
+			"lost",
+			func(x *Exam) { x.Status.State, x.Status.Reason = otto.NodeLost, "nobody reaches it" },
+			Problem,
+			"state",
+			"the control plane takes it for lost: nobody reaches it",
+			"otto events --node pi",
+		},
+		{
+			"joining",
+			func(x *Exam) { x.Status.State, x.Status.Step = otto.NodeJoining, "connecting" },
+			Warning,
+			"state",
+			"it is joining: connecting",
+			"again",
+		},
+		{
+			"ready with a problem",
+			func(x *Exam) { x.Status.Problem = "two agents: stop one" },
+			Problem,
+			"state",
+			"two agents",
+			"stop one",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -103,7 +333,8 @@ func TestNodeFindings(t *testing.T) {
 			test.change(&x)
 			list := Node(x)
 			f := list[0]
-			if f.Level != test.level || f.Check != test.check || !strings.HasPrefix(f.What, test.what) || !strings.Contains(f.Try, test.try) {
+			if f.Level != test.level || f.Check != test.check || !strings.HasPrefix(f.What, test.what) ||
+				!strings.Contains(f.Try, test.try) {
 				t.Errorf("got %+v", f)
 			}
 			if n := Count(list, Problem) + Count(list, Warning); n != 1 {
@@ -141,7 +372,13 @@ func TestStoppedClusterNeedsNoAgentAndNoBroker(t *testing.T) {
 
 func TestWhatTheBrokerRefusesIsFound(t *testing.T) {
 	c := &otto.Cluster{Version: "1", Refused: []otto.Refused{
-		{What: "a client is not let in", Total: 900, Recent: 300, From: "10.0.0.7"}, {What: "a will is dropped", Total: 3, Recent: 3},
+		{
+			What:   "a client is not let in",
+			Total:  900,
+			Recent: 300,
+			From:   "10.0.0.7",
+		},
+		{What: "a will is dropped", Total: 3, Recent: 3},
 	}}
 	var found []string
 	for _, f := range Machine(Here{Version: "1", Running: true, Cluster: c}) {
@@ -161,9 +398,16 @@ func TestWhatTheBrokerRefusesIsFound(t *testing.T) {
 func TestMachineFindings(t *testing.T) {
 	fine := func() Here {
 		return Here{
-			Version: "1", Dir: "/h/.otto", Running: true, Remote: true, Cluster: &otto.Cluster{Name: "home", Version: "1"},
-			Broker: &Broker{Address: "127.0.0.1:1883"}, Listening: []string{"[::]:1883"}, Needed: "0.0.0.0:1883",
-			Disk: &Disk{Path: "/", Free: 10 << 30, Total: 20 << 30}, Sync: &Sync{Path: "/", Writes: 100},
+			Version:   "1",
+			Dir:       "/h/.otto",
+			Running:   true,
+			Remote:    true,
+			Cluster:   &otto.Cluster{Name: "home", Version: "1"},
+			Broker:    &Broker{Address: "127.0.0.1:1883"},
+			Listening: []string{"[::]:1883"},
+			Needed:    "0.0.0.0:1883",
+			Disk:      &Disk{Path: "/", Free: 10 << 30, Total: 20 << 30},
+			Sync:      &Sync{Path: "/", Writes: 100},
 		}
 	}
 	if list := Machine(fine()); Count(list, OK) != 7 || len(list) != 7 {
@@ -177,16 +421,86 @@ func TestMachineFindings(t *testing.T) {
 		what   string
 		try    string
 	}{
-		{"wrong file", func(h *Here) { h.Config = []Remark{{"otto.yaml:3:5: there is no key imag", "write image"}} }, Problem, "config", "otto.yaml:3:5: there is no key imag", "write image"},
-		{"warning", func(h *Here) { h.Warnings = []Remark{{"otto.yaml:3:5: A is not set", "set it"}} }, Warning, "config", "otto.yaml:3:5: A is not set", "set it"},
-		{"dead", func(h *Here) { h.Running, h.Listening = false, nil }, Problem, "control", "the control plane does not run", "otto cluster start"},
-		{"deaf", func(h *Here) { h.Control = "the control plane does not answer within 5s: look at log" }, Problem, "control", "the control plane does not answer", "look at log"},
-		{"frozen", func(h *Here) { h.Cluster.Problem = "the store is lost" }, Problem, "control", "the store is lost", "control.log"},
-		{"old", func(h *Here) { h.Cluster.Version = "0" }, Warning, "control", "the control plane is version 0, this otto is 1", "otto cluster start"},
-		{"open", func(h *Here) { h.Modes = []string{".otto (mode 0755)"} }, Problem, "secrets", "others may read what only you should: .otto (mode 0755)", "chmod -R go= /h/.otto"},
-		{"no broker", func(h *Here) { h.Broker.Problem = "no answer: look at the log" }, Problem, "broker", "no answer", "look at the log"},
-		{"too wide", func(h *Here) { h.Remote = false }, Warning, "ports", "MQTT is served at [::]:1883, although", "mqtt.host"},
-		{"a port nobody needs", func(h *Here) { h.Listening = append(h.Listening, "0.0.0.0:4222", "127.0.0.1:99") }, Problem, "ports", "the control plane listens where nobody needs it: 0.0.0.0:4222", "report"},
+		{
+			"wrong file",
+			func(h *Here) { h.Config = []Remark{{"otto.yaml:3:5: there is no key imag", "write image"}} },
+			Problem,
+			"config",
+			"otto.yaml:3:5: there is no key imag",
+			"write image",
+		},
+		{
+			"warning",
+			func(h *Here) { h.Warnings = []Remark{{"otto.yaml:3:5: A is not set", "set it"}} },
+			Warning,
+			"config",
+			"otto.yaml:3:5: A is not set",
+			"set it",
+		},
+		{
+			"dead",
+			func(h *Here) { h.Running, h.Listening = false, nil },
+			Problem,
+			"control",
+			"the control plane does not run",
+			"otto cluster start",
+		},
+		{
+			"deaf",
+			func(h *Here) { h.Control = "the control plane does not answer within 5s: look at log" },
+			Problem,
+			"control",
+			"the control plane does not answer",
+			"look at log",
+		},
+		{
+			"frozen",
+			func(h *Here) { h.Cluster.Problem = "the store is lost" },
+			Problem,
+			"control",
+			"the store is lost",
+			"control.log",
+		},
+		{
+			"old",
+			func(h *Here) { h.Cluster.Version = "0" },
+			Warning,
+			"control",
+			"the control plane is version 0, this otto is 1",
+			"otto cluster start",
+		},
+		{
+			"open",
+			func(h *Here) { h.Modes = []string{".otto (mode 0755)"} },
+			Problem,
+			"secrets",
+			"others may read what only you should: .otto (mode 0755)",
+			"chmod -R go= /h/.otto",
+		},
+		{
+			"no broker",
+			func(h *Here) { h.Broker.Problem = "no answer: look at the log" },
+			Problem,
+			"broker",
+			"no answer",
+			"look at the log",
+		},
+		{
+			"too wide",
+			func(h *Here) { h.Remote = false },
+			Warning,
+			"ports",
+			"MQTT is served at [::]:1883, although",
+			"mqtt.host",
+		},
+		{
+			"a port nobody needs",
+			func(h *Here) { h.Listening = append(h.Listening, "0.0.0.0:4222", "127.0.0.1:99") },
+			Problem,
+			"ports",
+			"the control plane listens where nobody needs it: 0.0.0.0:4222",
+			"report",
+		},
 		{"slow disk", func(h *Here) { h.Sync.P99 = time.Second }, Warning, "fsync", "the disk is slow", "SSD"},
 	}
 	for _, test := range tests {
@@ -195,7 +509,8 @@ func TestMachineFindings(t *testing.T) {
 			test.change(&h)
 			list := Machine(h)
 			f := list[0]
-			if f.Level != test.level || f.Check != test.check || !strings.HasPrefix(f.What, test.what) || !strings.Contains(f.Try, test.try) {
+			if f.Level != test.level || f.Check != test.check || !strings.HasPrefix(f.What, test.what) ||
+				!strings.Contains(f.Try, test.try) {
 				t.Errorf("got %+v", f)
 			}
 			if n := Count(list, Problem) + Count(list, Warning); n != 1 {
@@ -220,15 +535,24 @@ func TestAdviceBeginsWhereItSaysWhatToDo(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add([]byte(`{"time":"2025-06-01T12:00:00Z","engine":{"name":"Docker"},"disks":[{"path":"/","free":1,"total":2}],"sync":{"p99_ns":-5},"throttled":327685}`))
-	f.Add([]byte(`{"time":"1970-01-01T00:00:00Z","disks":[{"free":18446744073709551615}],"wireless":[{}],"brokers":[{}]}`))
+	f.Add(
+		[]byte(
+			`{"time":"2025-06-01T12:00:00Z","engine":{"name":"Docker"},"disks":[{"path":"/","free":1,"total":2}],"sync":{"p99_ns":-5},"throttled":327685}`,
+		),
+	)
+	f.Add(
+		[]byte(
+			`{"time":"1970-01-01T00:00:00Z","disks":[{"free":18446744073709551615}],"wireless":[{}],"brokers":[{}]}`,
+		),
+	)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		facts, err := Decode(b)
 		if err != nil {
 			return
 		}
 		for _, finding := range Node(Exam{Node: otto.Node{ID: "pi"}, Facts: facts, Received: noon, Serving: true}) {
-			if finding.Check == "" || finding.What == "" || finding.Level.rank() < 0 || (finding.Level == OK) != (finding.Try == "") {
+			if finding.Check == "" || finding.What == "" || finding.Level.rank() < 0 ||
+				(finding.Level == OK) != (finding.Try == "") {
 				t.Errorf("%+v", finding)
 			}
 		}

@@ -74,7 +74,8 @@ func TestExampleFileRunsOnTwoMachines(t *testing.T) {
 	}
 
 	for _, n := range c.Status().Nodes { // what SSH has found is what the agent says
-		if n.Facts.Hostname == "" || n.Facts.CPUs == 0 || n.Facts.MemoryBytes == 0 || strings.Contains(strings.Join(n.Warnings, " "), "machine") {
+		if n.Facts.Hostname == "" || n.Facts.CPUs == 0 || n.Facts.MemoryBytes == 0 ||
+			strings.Contains(strings.Join(n.Warnings, " "), "machine") {
 			t.Errorf("node %s: %+v, %q", n.ID, n.Facts, n.Warnings)
 		}
 	}
@@ -155,7 +156,10 @@ func docker(t *testing.T, args ...string) string {
 func subscribe(t *testing.T, host, filter string, n int, more ...string) string {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "mosquitto_sub", append(more, "-h", host, "-t", filter, "-v", "-C", fmt.Sprint(n), "-W", "20")...)
+	cmd := exec.CommandContext(
+		t.Context(),
+		"mosquitto_sub",
+		append(more, "-h", host, "-t", filter, "-v", "-C", fmt.Sprint(n), "-W", "20")...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		t.Errorf("mosquitto_sub: %v\n%s", err, out.String())

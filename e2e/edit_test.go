@@ -20,7 +20,12 @@ func TestEditedFileIsApplied(t *testing.T) {
 	h.Load("otto-echo:1", "nginx:alpine")
 	before := traces(h)
 	file := func(services string) string {
-		return fmt.Sprintf("cluster: {name: edited}\nmqtt: {host: 10.77.0.1}\nnodes:\n  - {id: pi, host: %s, user: otto, identity_file: %s}\nservices:\n%s", h.IP, l.Key, services)
+		return fmt.Sprintf(
+			"cluster: {name: edited}\nmqtt: {host: 10.77.0.1}\nnodes:\n  - {id: pi, host: %s, user: otto, identity_file: %s}\nservices:\n%s",
+			h.IP,
+			l.Key,
+			services,
+		)
 	}
 	const web = "  - {name: web, image: 'nginx:alpine'}\n"
 	c := lab.NewCluster(t, file(web+"  - {name: echo, image: 'otto-echo:1', environment: {COLOR: red}}\n"))
@@ -47,7 +52,11 @@ func TestEditedFileIsApplied(t *testing.T) {
 	})
 	t.Run("edit", func(t *testing.T) {
 		untouched := h.Docker("inspect", "-f", "{{.Id}} {{.State.StartedAt}}", "web")
-		c.Write(file(web + "  - {name: echo, image: 'otto-echo:1', environment: {COLOR: blue}}\n  - {name: new, image: 'otto-echo:1'}\n"))
+		c.Write(
+			file(
+				web + "  - {name: echo, image: 'otto-echo:1', environment: {COLOR: blue}}\n  - {name: new, image: 'otto-echo:1'}\n",
+			),
+		)
 		out := c.Run("cluster", "start")
 		changes, _, _ := strings.Cut(out, "node pi")
 		if diff := cmp.Diff("~ service echo: environment\n+ service new\n", changes); diff != "" {
@@ -61,12 +70,20 @@ func TestEditedFileIsApplied(t *testing.T) {
 		}
 	})
 	t.Run("a service that fails", func(t *testing.T) {
-		c.Write(file(web + "  - {name: echo, image: 'otto-echo:1', environment: {COLOR: blue}, command: ['-exit', '7']}\n"))
+		c.Write(
+			file(web + "  - {name: echo, image: 'otto-echo:1', environment: {COLOR: blue}, command: ['-exit', '7']}\n"),
+		)
 		out, err := c.Try("cluster", "start", "--timeout", "20s")
-		if err == nil || !strings.Contains(out, "service echo is running on pi in its former version, as the new one failed: ") || !strings.Contains(out, "it ended with exit code 7") || !strings.Contains(out, "line 12: about to end with code 7") || strings.Contains(out, "line 2:") {
+		if err == nil ||
+			!strings.Contains(out, "service echo is running on pi in its former version, as the new one failed: ") ||
+			!strings.Contains(out, "it ended with exit code 7") ||
+			!strings.Contains(out, "line 12: about to end with code 7") ||
+			strings.Contains(out, "line 2:") {
 			t.Errorf("start ends with %v and says:\n%s", err, out)
 		}
-		if names := h.Docker("ps", "--format", "{{.Names}} {{.Label \"otto.service\"}}"); !strings.Contains(names, "web") || strings.Contains(names, "new") {
+		if names := h.Docker("ps", "--format",
+			"{{.Names}} {{.Label \"otto.service\"}}"); !strings.Contains(names, "web") ||
+			strings.Contains(names, "new") {
 			t.Errorf("running: %s", names)
 		}
 	})

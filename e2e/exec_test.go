@@ -25,7 +25,8 @@ func commandsRun(t *testing.T, c *lab.Cluster, service string) {
 	sent, got := sha256.New(), sha256.New()
 	var complaint bytes.Buffer
 	cat := c.Command(t.Context(), "exec", service, "--", "cat")
-	cat.Stdin, cat.Stdout, cat.Stderr = io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{1}), size), sent), got, &complaint
+	cat.Stdin, cat.Stdout, cat.Stderr = io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{1}), size),
+		sent), got, &complaint
 	began := time.Now()
 	if err := cat.Run(); err != nil || !bytes.Equal(sent.Sum(nil), got.Sum(nil)) {
 		t.Errorf("%d bytes there and back: %v\n%s", size, err, &complaint)
@@ -33,11 +34,14 @@ func commandsRun(t *testing.T, c *lab.Cluster, service string) {
 	t.Logf("%d MiB there and back in %s", size>>20, time.Since(began).Round(time.Millisecond))
 
 	var exit *exec.ExitError
-	if out, err := c.Try("exec", service, "sh", "-c", "echo out; echo err >&2; exit 7"); !errors.As(err, &exit) || exit.ExitCode() != 7 ||
-		!strings.Contains(out, "out\n") || !strings.Contains(out, "err\n") {
+	if out, err := c.Try("exec", service, "sh", "-c",
+		"echo out; echo err >&2; exit 7"); !errors.As(err, &exit) || exit.ExitCode() != 7 ||
+		!strings.Contains(out, "out\n") ||
+		!strings.Contains(out, "err\n") {
 		t.Errorf("exit code 7: %v\n%s", err, out)
 	}
-	if out, err := c.Try("exec", "nowhere"); err == nil || !strings.HasPrefix(out, `otto: no service or node "nowhere"`) {
+	if out, err := c.Try("exec", "nowhere"); err == nil ||
+		!strings.HasPrefix(out, `otto: no service or node "nowhere"`) {
 		t.Errorf("no service: %v\n%s", err, out)
 	}
 	shell := c.Command(t.Context(), "exec", service)
@@ -57,7 +61,8 @@ func commandsRun(t *testing.T, c *lab.Cluster, service string) {
 			t.Fatal(err)
 		}
 	}
-	if err := terminal.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 9 || !strings.Contains(screen.String(), "a terminal\r\n") {
+	if err := terminal.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 9 ||
+		!strings.Contains(screen.String(), "a terminal\r\n") {
 		t.Errorf("a shell: %v\n%s", err, &screen)
 	}
 }

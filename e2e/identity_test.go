@@ -30,7 +30,8 @@ func TestNamesakeTouchesOnlyItsOwn(t *testing.T) {
 		return fmt.Sprintf("  - {id: %s, host: %q, user: %s, identity_file: %s}\n", id, host, user, l.Key)
 	}
 	file := func(name string, port int, nodes, services string) string {
-		return fmt.Sprintf("cluster: {name: %s}\nmqtt: {host: 10.77.0.1, port: %d}\nnodes:\n%s%s", name, port, nodes, services)
+		return fmt.Sprintf("cluster: {name: %s}\nmqtt: {host: 10.77.0.1, port: %d}\nnodes:\n%s%s", name, port, nodes,
+			services)
 	}
 	c := lab.NewCluster(t, file("same", 18831, node("n1", first.IP, "otto"), services))
 	c.Know(l)
@@ -50,25 +51,38 @@ func TestNamesakeTouchesOnlyItsOwn(t *testing.T) {
 		other := lab.NewCluster(t, file("same", 18832, node("n1", first.IP, "otto"), services))
 		other.Know(l)
 		out, err := other.Try("cluster", "start", "--timeout", "5s")
-		if err == nil || !strings.Contains(out, "there is a cluster named same already (id ") || strings.Contains(out, "recovery key:") {
+		if err == nil || !strings.Contains(out, "there is a cluster named same already (id ") ||
+			strings.Contains(out, "recovery key:") {
 			t.Errorf("%v\n%s", err, out)
 		}
 		unharmed(t, "start")
 	})
 	t.Run("a second cluster", func(t *testing.T) {
-		other := lab.NewCluster(t, file("same", 18832, node("n1", first.IP, "otto")+node("n2", second.IP, "otto"), "services:\n  web: {image: 'otto-echo:1', node: n1}\n"))
+		other := lab.NewCluster(
+			t,
+			file("same", 18832, node("n1", first.IP, "otto")+node("n2", second.IP, "otto"),
+				"services:\n  web: {image: 'otto-echo:1', node: n1}\n"),
+		)
 		other.Abandoned = true // n1 is not its own, and says so at each uninstall
 		other.Know(l)
 		commands := []string{
-			"cluster start --timeout 5s", "node drain n1 --deadline 2s", "service restart web --timeout 2s", "service rm web", "cluster stop", "cluster uninstall --volumes --yes",
+			"cluster start --timeout 5s",
+			"node drain n1 --deadline 2s",
+			"service restart web --timeout 2s",
+			"service rm web",
+			"cluster stop",
+			"cluster uninstall --volumes --yes",
 		}
 		if _, asked := soak(t); asked {
-			commands = append(commands, "cluster start --timeout 5s", "cluster stop", "cluster start --take-over --timeout 5s", "cluster start --new-state --timeout 5s",
-				"apply --timeout 5s", "node cordon n1", "cluster stop", "cluster uninstall", "cluster start --timeout 5s", "cluster uninstall --volumes --yes")
+			commands = append(commands, "cluster start --timeout 5s", "cluster stop",
+				"cluster start --take-over --timeout 5s", "cluster start --new-state --timeout 5s",
+				"apply --timeout 5s", "node cordon n1", "cluster stop", "cluster uninstall",
+				"cluster start --timeout 5s", "cluster uninstall --volumes --yes")
 		}
 		for _, words := range commands {
 			out, err := other.Try(strings.Fields(words)...)
-			if refused := strings.Contains(out, "n1 belongs to another cluster named same (id "); !refused && (strings.HasPrefix(words, "cluster start") || strings.HasPrefix(words, "cluster uninstall") || words == "cluster stop") {
+			if refused := strings.Contains(out, "n1 belongs to another cluster named same (id "); !refused &&
+				(strings.HasPrefix(words, "cluster start") || strings.HasPrefix(words, "cluster uninstall") || words == "cluster stop") {
 				t.Errorf("otto %s: %v\n%s", words, err, out)
 			}
 			unharmed(t, "otto "+words)
@@ -81,7 +95,9 @@ func TestNamesakeTouchesOnlyItsOwn(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 		for _, words := range []string{"cluster stop", "cluster uninstall --volumes --yes"} {
-			if out, err := copied.Try(strings.Fields(words)...); err == nil || !strings.Contains(out, "is a copy of "+c.Dir) {
+			if out, err := copied.Try(
+				strings.Fields(words)...); err == nil ||
+				!strings.Contains(out, "is a copy of "+c.Dir) {
 				t.Errorf("otto %s: %v\n%s", words, err, out)
 			}
 		}
@@ -92,11 +108,14 @@ func TestNamesakeTouchesOnlyItsOwn(t *testing.T) {
 			"by two names": node("a", second.IP, "otto") + node("b", second.IP, "otto"),
 			"by two users": node("a", second.IP, "otto") + node("b", second.IP, "root"),
 		} {
-			twice := lab.NewCluster(t, file("twice", 18833, nodes, "services:\n  ss: {image: 'otto-echo:1', replicas: 2}\n"))
+			twice := lab.NewCluster(t,
+				file("twice", 18833, nodes, "services:\n  ss: {image: 'otto-echo:1', replicas: 2}\n"))
 			twice.Abandoned = true
 			twice.Know(l)
 			out, err := twice.Try("cluster", "start", "--timeout", "15s")
-			refused := regexp.MustCompile("is the same machine as the one in line|list each machine once|one machine is one node of one user")
+			refused := regexp.MustCompile(
+				"is the same machine as the one in line|list each machine once|one machine is one node of one user",
+			)
 			if err == nil || !refused.MatchString(out) {
 				t.Errorf("%s: %v\n%s", name, err, out)
 			}
@@ -113,7 +132,8 @@ func TestNamesakeTouchesOnlyItsOwn(t *testing.T) {
 		lab.Until(t, "status names it", func() bool {
 			return strings.Contains(c.Run("cluster", "status"), "the supervisor of the control plane is gone")
 		})
-		if out := c.Run("cluster", "start"); !strings.Contains(out, "its supervisor, which starts it again when it dies, was gone") {
+		if out := c.Run("cluster",
+			"start"); !strings.Contains(out, "its supervisor, which starts it again when it dies, was gone") {
 			t.Error(out)
 		}
 		if len(c.Status().Warnings) > 0 || controlProcess(t, c, false) == pid {
@@ -129,7 +149,9 @@ func TestNamesakeTouchesOnlyItsOwn(t *testing.T) {
 		pid := fmt.Sprint(controlProcess(t, c, true))
 		for _, words := range []string{"cluster status", "cluster start"} {
 			out, err := c.Try(strings.Fields(words)...)
-			if err == nil || !strings.Contains(out, "the state of this cluster") && !strings.Contains(out, "there is a cluster named same already") && !strings.Contains(out, pid) {
+			if err == nil ||
+				!strings.Contains(out, "the state of this cluster") && !strings.Contains(out, "there is a cluster named same already") &&
+					!strings.Contains(out, pid) {
 				t.Errorf("otto %s: %v\n%s", words, err, out)
 			}
 		}
@@ -186,7 +208,9 @@ func TestTwoClustersShareHosts(t *testing.T) {
 		for _, name := range hosts {
 			all += l.Host(name).SSH(fmt.Sprintf(
 				`docker ps -aq --filter label=otto.cluster=%[1]s | sort | xargs -r docker inspect -f '{{.Id}} {{.Name}} {{.State.Status}} {{.State.StartedAt}}'; `+
-					`docker volume ls -q | grep ^%[1]s || true; docker network ls -q --filter label=otto.cluster=%[1]s; ls -I 'snapshot*' ~otto/.local/share/otto/%[1]s 2>/dev/null; true`, m.name))
+					`docker volume ls -q | grep ^%[1]s || true; docker network ls -q --filter label=otto.cluster=%[1]s; ls -I 'snapshot*' ~otto/.local/share/otto/%[1]s 2>/dev/null; true`,
+				m.name,
+			))
 		}
 		return all
 	}
@@ -194,8 +218,18 @@ func TestTwoClustersShareHosts(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	words := []string{
-		"cluster start", "cluster start", "cluster start", "cluster stop", "apply", "apply", "apply", "node drain n3", "node uncordon n3",
-		"service restart NAME-db", "service rm NAME-web --yes", "cluster uninstall --volumes --yes",
+		"cluster start",
+		"cluster start",
+		"cluster start",
+		"cluster stop",
+		"apply",
+		"apply",
+		"apply",
+		"node drain n3",
+		"node uncordon n3",
+		"service restart NAME-db",
+		"service rm NAME-web --yes",
+		"cluster uninstall --volumes --yes",
 	}
 	given, failed := 0, 0
 	for end := time.Now().Add(long); time.Now().Before(end); given++ {
@@ -209,7 +243,8 @@ func TestTwoClustersShareHosts(t *testing.T) {
 			failed++ // a stopped cluster refuses most of them
 		}
 		if diff := cmp.Diff(before, runs(other)); diff != "" {
-			t.Fatalf("otto %s of %s: %v\n%s\nchanged what %s has (-before +after):\n%s", command, actor.name, err, out, other.name, diff)
+			t.Fatalf("otto %s of %s: %v\n%s\nchanged what %s has (-before +after):\n%s", command, actor.name, err, out,
+				other.name, diff)
 		}
 	}
 	t.Logf("%d commands in %s, %d of them refused", given, long, failed)
@@ -260,7 +295,11 @@ func TestFormerReleaseIsTakenOverAsItRuns(t *testing.T) {
 	c.Start()
 	runs := func() (all string) {
 		for _, name := range []string{"n1", "n2"} {
-			all += l.Host(name).SSH("docker ps -aq | sort | xargs docker inspect -f '{{.Id}} {{.Name}} {{.State.StartedAt}} {{.State.Status}} {{.RestartCount}}'; docker volume ls -q; docker network ls -q -f name=former")
+			all += l.Host(
+				name,
+			).SSH(
+				"docker ps -aq | sort | xargs docker inspect -f '{{.Id}} {{.Name}} {{.State.StartedAt}} {{.State.Status}} {{.RestartCount}}'; docker volume ls -q; docker network ls -q -f name=former",
+			)
 		}
 		return all
 	}
@@ -286,7 +325,9 @@ func TestFormerReleaseIsTakenOverAsItRuns(t *testing.T) {
 	c.Run("cluster", "start")
 	c.Run("cluster", "uninstall", "--volumes", "--yes")
 	for _, name := range []string{"n1", "n2"} {
-		if left := strings.TrimSpace(l.Host(name).SSH("docker ps -aq; docker volume ls -q; docker network ls -q -f name=former")); left != "" {
+		if left := strings.TrimSpace(
+			l.Host(name).SSH("docker ps -aq; docker volume ls -q; docker network ls -q -f name=former"),
+		); left != "" {
 			t.Errorf("left on %s: %s", name, left)
 		}
 	}

@@ -65,7 +65,8 @@ func TestClusterComesBackFromKills(t *testing.T) {
 	stick := newStick(n1)
 	stick.mount()
 	yaml := twoHostsYAML(l, "{host: 10.77.0.1}")
-	c := lab.NewCluster(t, strings.Replace(yaml, `"data:/data"`, `"data:/data", "/media/stick:/stick", "/media/stick/notes:/notes"`, 1))
+	c := lab.NewCluster(t,
+		strings.Replace(yaml, `"data:/data"`, `"data:/data", "/media/stick:/stick", "/media/stick/notes:/notes"`, 1))
 	c.Start()
 	n1.Docker("exec", "db", "redis-cli", "set", "color", "green")
 	n1.Exec("touch", "/media/stick/notes/kept")
@@ -98,7 +99,8 @@ func TestClusterComesBackFromKills(t *testing.T) {
 		n1.Kill()
 		lab.Until(t, "the node is lost", func() bool { return c.Status().Nodes[0].State == otto.NodeLost })
 		n1.Boot()
-		lab.Until(t, "db waits for the stick", func() bool { return stick.waitedFor(c.Status().Services[0].Instances[0].Reason) })
+		lab.Until(t, "db waits for the stick",
+			func() bool { return stick.waitedFor(c.Status().Services[0].Instances[0].Reason) })
 		stick.untouched(t)
 		if events := c.Run("events", "-o", "json"); !strings.Contains(events, `"data-missing"`) {
 			t.Errorf("no event tells of it:\n%s", events)
@@ -142,7 +144,8 @@ func (s stick) mount() { s.host.Exec("mount", "-o", "loop", "/root/stick.img", "
 // waitedFor reports whether that is said, of both of its directories.
 func (s stick) waitedFor(text string) bool {
 	return strings.Contains(text, "directory /media/stick/notes is missing since") &&
-		strings.Contains(text, "directory /media/stick is another one") && strings.Contains(text, "otto service accept-data db")
+		strings.Contains(text,
+			"directory /media/stick is another one") && strings.Contains(text, "otto service accept-data db")
 }
 
 // untouched fails the test if anything was made where it should be mounted, or runs there.
@@ -217,7 +220,8 @@ func TestClusterComesBackWithItsBroker(t *testing.T) {
 	started := l.Host("n1").Docker("inspect", "--format", "{{.State.StartedAt}}", "db")
 	_ = broker.Process.Signal(syscall.SIGKILL)
 	_ = broker.Wait()
-	lab.Until(t, "status says that the broker is away", func() bool { return strings.Contains(c.Status().Problem, "broker") })
+	lab.Until(t, "status says that the broker is away",
+		func() bool { return strings.Contains(c.Status().Problem, "broker") })
 	start() // with nothing retained: it kept nothing on disk
 	lab.Until(t, "all is up again", func() bool { return whole(l, c) })
 	if now := l.Host("n1").Docker("inspect", "--format", "{{.State.StartedAt}}", "db"); now != started {

@@ -26,7 +26,8 @@ func TestLogsGoOn(t *testing.T) {
 	var nodes []string
 	for _, id := range []string{"n1", "n2", "n3"} {
 		l.Host(id).Load("otto-echo:1")
-		nodes = append(nodes, fmt.Sprintf("  - {id: %s, host: %s, user: otto, identity_file: %s}", id, l.Host(id).IP, l.Key))
+		nodes = append(nodes,
+			fmt.Sprintf("  - {id: %s, host: %s, user: otto, identity_file: %s}", id, l.Host(id).IP, l.Key))
 	}
 	c := lab.NewCluster(t, fmt.Sprintf(`
 nodes:
@@ -72,7 +73,8 @@ services:
 	lab.Until(t, "count is elsewhere", func() bool { return where("count") != cut })
 	f.goesOn("count", where("count"))
 	l.Host(cut).Boot()
-	lab.Until(t, "the node is back", func() bool { return strings.Contains(c.Run("cluster", "status"), cut+"    ready") })
+	lab.Until(t, "the node is back",
+		func() bool { return strings.Contains(c.Run("cluster", "status"), cut+"    ready") })
 	f.goesOn("count-2", where("count-2"))
 	f.end()
 
@@ -84,11 +86,14 @@ services:
 	}
 	t.Logf("that the link was lost is said after %s", time.Since(began).Round(time.Millisecond))
 	l.Host(third).Heal()
-	lab.Until(t, "the node is heard again", func() bool { return strings.Contains(c.Run("cluster", "status"), third+"    ready") })
-	if out := c.Run("logs", third, "--tail", "2", "--no-prefix"); strings.Count(out, "\n") < 2 || !strings.HasPrefix(out, "line ") {
+	lab.Until(t, "the node is heard again",
+		func() bool { return strings.Contains(c.Run("cluster", "status"), third+"    ready") })
+	if out := c.Run("logs", third, "--tail", "2", "--no-prefix"); strings.Count(out, "\n") < 2 ||
+		!strings.HasPrefix(out, "line ") {
 		t.Errorf("the log of a node is %q", out)
 	}
-	if out, err := c.Try("logs", "cuont"); err == nil || strings.TrimSpace(out) != `otto: no service or node "cuont": did you mean count?` {
+	if out, err := c.Try("logs", "cuont"); err == nil ||
+		strings.TrimSpace(out) != `otto: no service or node "cuont": did you mean count?` {
 		t.Errorf("got %q", out)
 	}
 }

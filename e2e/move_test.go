@@ -18,17 +18,33 @@ import (
 
 // TestServiceLeavesABusyNode loads the core of the host that a service is on.
 func TestServiceLeavesABusyNode(t *testing.T) {
-	testLeaves(t, burden{of: "node.cpu < 70% for 10s -> migrate", decided: 13 * time.Second, says: "decision-stuck", load: func(h *lab.Host) (end func()) {
-		return h.Background("sh", "-c", "while :; do :; done")
-	}})
+	testLeaves(
+		t,
+		burden{
+			of:      "node.cpu < 70% for 10s -> migrate",
+			decided: 13 * time.Second,
+			says:    "decision-stuck",
+			load: func(h *lab.Host) (end func()) {
+				return h.Background("sh", "-c", "while :; do :; done")
+			},
+		},
+	)
 }
 
 // TestServiceLeavesAHotNode heats it, which other work on this machine cannot do.
 func TestServiceLeavesAHotNode(t *testing.T) {
-	testLeaves(t, burden{of: "node.temperature < 75C for 3s -> migrate", decided: 6 * time.Second, says: "decision-stuck", load: func(h *lab.Host) (end func()) {
-		h.Heat(88)
-		return func() { h.Heat(40) }
-	}})
+	testLeaves(
+		t,
+		burden{
+			of:      "node.temperature < 75C for 3s -> migrate",
+			decided: 6 * time.Second,
+			says:    "decision-stuck",
+			load: func(h *lab.Host) (end func()) {
+				h.Heat(88)
+				return func() { h.Heat(40) }
+			},
+		},
+	)
 }
 
 // TestServiceLeavesANodeWhereItIsSlow has it answer late on one host.
@@ -36,17 +52,25 @@ func TestServiceLeavesANodeWhereItIsSlow(t *testing.T) {
 	if _, long := soak(t); !long {
 		t.Skip("takes a minute: with OTTO_SOAK")
 	}
-	testLeaves(t, burden{of: "latency p95 < 100ms over 2s for 3s -> migrate", decided: 8 * time.Second, says: "decision-useless", load: func(h *lab.Host) (end func()) {
-		delay := func(by string) {
-			resp, err := http.Post("http://"+h.IP+":8081/delay?by="+by, "", nil)
-			if err != nil {
-				return // it is on the other host
-			}
-			_ = resp.Body.Close()
-		}
-		delay("200ms")
-		return func() { delay("0") }
-	}})
+	testLeaves(
+		t,
+		burden{
+			of:      "latency p95 < 100ms over 2s for 3s -> migrate",
+			decided: 8 * time.Second,
+			says:    "decision-useless",
+			load: func(h *lab.Host) (end func()) {
+				delay := func(by string) {
+					resp, err := http.Post("http://"+h.IP+":8081/delay?by="+by, "", nil)
+					if err != nil {
+						return // it is on the other host
+					}
+					_ = resp.Body.Close()
+				}
+				delay("200ms")
+				return func() { delay("0") }
+			},
+		},
+	)
 }
 
 // TestServiceLeavesANodeWhereItSaysSo has the application itself publish a number that
@@ -67,9 +91,14 @@ func TestServiceLeavesANodeWhereItSaysSo(t *testing.T) {
 		})
 		return n
 	}
-	b := burden{of: "mqtt:shop/queue#.length < 100 for 3s -> migrate", decided: 6 * time.Second, says: "decision-useless"}
+	b := burden{
+		of:      "mqtt:shop/queue#.length < 100 for 3s -> migrate",
+		decided: 6 * time.Second,
+		says:    "decision-useless",
+	}
 	b.before = func() {
-		app := mqtttest.Connected(t, mqtttest.Target{Addr: "10.77.0.1:1883", Username: "shop", Password: "may publish"}.Options("app"), nil)
+		app := mqtttest.Connected(t,
+			mqtttest.Target{Addr: "10.77.0.1:1883", Username: "shop", Password: "may publish"}.Options("app"), nil)
 		go func() {
 			for tick := time.NewTicker(500 * time.Millisecond); t.Context().Err() == nil; <-tick.C {
 				_ = app.Publish(t.Context(), "shop/queue", 1, false, fmt.Appendf(nil, `{"length": %d}`, length()))
@@ -157,7 +186,8 @@ services:
 	began := time.Now()
 	end := b.load(l.Host("n1"))
 	lab.Until(t, "web has moved", func() bool {
-		if strings.Contains(b.of, "cpu") && time.Since(began) > 20*time.Second && strings.Contains(c.Run("explain", "web"), "n2: its node.cpu would be") {
+		if strings.Contains(b.of, "cpu") && time.Since(began) > 20*time.Second &&
+			strings.Contains(c.Run("explain", "web"), "n2: its node.cpu would be") {
 			t.Skip("this machine has become busy with other things: n2 is no better")
 		}
 		return len(events("service-moved")) == 1
@@ -189,7 +219,8 @@ services:
 	}
 	cancel()
 	<-done
-	t.Logf("%d requests, %d failed, %d answered by another address than the last", user.Asked.Load(), user.Failed.Load(), user.Strayed.Load())
+	t.Logf("%d requests, %d failed, %d answered by another address than the last", user.Asked.Load(),
+		user.Failed.Load(), user.Strayed.Load())
 	if user.Failed.Load() > 0 || user.Asked.Load() < 1000 {
 		t.Errorf("%d of %d requests failed", user.Failed.Load(), user.Asked.Load())
 	}

@@ -17,7 +17,8 @@ func TestNodesAreDrainedRemovedAndAdded(t *testing.T) {
 	c.Run("node", "cordon", "n2")
 	out, err := c.Try("node", "drain", "n1", "--deadline", "1m")
 	_, left, _ := strings.Cut(out, "still there:")
-	if err == nil || !strings.Contains(left, "pet: its home is n1") || strings.Contains(left, "web") || !strings.Contains(out, "web: ") {
+	if err == nil || !strings.Contains(left, "pet: its home is n1") || strings.Contains(left, "web") ||
+		!strings.Contains(out, "web: ") {
 		t.Errorf("drain: %v\n%s", err, out)
 	}
 	for _, name := range []string{"web", "db"} {
@@ -28,7 +29,8 @@ func TestNodesAreDrainedRemovedAndAdded(t *testing.T) {
 			t.Errorf("%s is still on n1", name)
 		}
 	}
-	if out := c.Run("node", "show", "n1"); !strings.Contains(out, "draining") || !strings.Contains(out, "node-drained") {
+	if out := c.Run("node", "show", "n1"); !strings.Contains(out, "draining") ||
+		!strings.Contains(out, "node-drained") {
 		t.Errorf("node show:\n%s", out)
 	}
 	if out, err := c.Try("node", "rm", "n1"); err == nil || !strings.Contains(out, "n1") {

@@ -51,7 +51,8 @@ services:
 `, h.IP, far.IP, l.Key))
 	c.Know(l)
 	c.Start()
-	app := mqtttest.Connected(t, mqtttest.Target{Addr: "10.77.0.1:1883", Username: "shop", Password: "may publish"}.Options("app"), nil)
+	app := mqtttest.Connected(t,
+		mqtttest.Target{Addr: "10.77.0.1:1883", Username: "shop", Password: "may publish"}.Options("app"), nil)
 	say := func(length int) { app.Send(t, "shop/queue", 1, false, fmt.Sprintf(`{"length": %d}`, length)) }
 	states := func() string {
 		var list []otto.Verdict
@@ -101,7 +102,8 @@ services:
 	is("rtt.n2", otto.RequirementViolated, nothing)
 
 	t.Log("\n" + c.Run("requirements"))
-	if why := c.Run("explain", "reader"); !strings.Contains(why, "reader is running on n2") || !strings.Contains(why, "it has no /dev/shm/stick") {
+	if why := c.Run("explain", "reader"); !strings.Contains(why, "reader is running on n2") ||
+		!strings.Contains(why, "it has no /dev/shm/stick") {
 		t.Errorf("where the reader is: %s", why)
 	}
 	events := c.Run("events")
@@ -131,6 +133,7 @@ func clog(t *testing.T, h *lab.Host) {
 	}()
 	h.Rate("2mbit")
 	for range 2 { // one of them alone pauses now and then
-		h.Background("timeout", "120", "bash", "-c", fmt.Sprintf("cat /dev/zero >/dev/tcp/10.77.0.1/%d", sink.Addr().(*net.TCPAddr).Port))
+		h.Background("timeout", "120", "bash", "-c",
+			fmt.Sprintf("cat /dev/zero >/dev/tcp/10.77.0.1/%d", sink.Addr().(*net.TCPAddr).Port))
 	}
 }

@@ -98,11 +98,13 @@ services:
 
 	c.Run("stack", "rm", "shop")
 	for _, name := range both {
-		if left := l.Host(name).Docker("ps", "-aq", "--filter", "label=otto.cluster", "--filter", "label=com.docker.compose.project=shop"); left != "" {
+		if left := l.Host(name).Docker("ps", "-aq", "--filter", "label=otto.cluster", "--filter",
+			"label=com.docker.compose.project=shop"); left != "" {
 			t.Errorf("left on %s: %s", name, left)
 		}
 	}
-	if s := c.Status().Services; len(s) != 1 || s[0].Name != "alone" || s[0].Instances[0].State != otto.InstanceRunning {
+	if s := c.Status().Services; len(s) != 1 || s[0].Name != "alone" ||
+		s[0].Instances[0].State != otto.InstanceRunning {
 		t.Errorf("left: %+v", s)
 	}
 }

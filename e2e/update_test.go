@@ -75,13 +75,16 @@ services:
 	if (bad-missed)*20 > good-before {
 		t.Errorf("%d answers were missing in the update, of %d", bad-missed, good-before)
 	}
-	if out, err := c.Try("apply", "--plan", m[1]); err == nil || !strings.Contains(out, "is not what would be done any more") {
+	if out, err := c.Try("apply", "--plan", m[1]); err == nil ||
+		!strings.Contains(out, "is not what would be done any more") {
 		t.Errorf("a plan of the past: %v: %s", err, out)
 	}
 
 	c.Write(file("command: ['-exit', '7']"))
 	out, err := c.Try("apply", "--yes", "--timeout", "1m")
-	if err == nil || !strings.Contains(out, "in its former version, as the new one failed") || !strings.Contains(out, "it ended with exit code 7") || !strings.Contains(out, "line 12: about to end with code 7") {
+	if err == nil || !strings.Contains(out, "in its former version, as the new one failed") ||
+		!strings.Contains(out, "it ended with exit code 7") ||
+		!strings.Contains(out, "line 12: about to end with code 7") {
 		t.Errorf("apply ends with %v and says:\n%s", err, out)
 	}
 	if env := h.Docker("inspect", "-f", "{{.Config.Env}}", "web"); !strings.Contains(env, "COLOR=blue") {
@@ -102,7 +105,8 @@ services:
 		t.Errorf("restarted, %s has become %s", container, now)
 	}
 	c.Run("service", "scale", "web", "2")
-	if text, err := os.ReadFile(c.Dir + "/otto.yaml"); err != nil || !strings.Contains(string(text), "    replicas: 2\n") {
+	if text, err := os.ReadFile(c.Dir + "/otto.yaml"); err != nil ||
+		!strings.Contains(string(text), "    replicas: 2\n") {
 		t.Errorf("%v: %s", err, text)
 	}
 	c.Run("service", "rm", "client")

@@ -30,7 +30,9 @@ func (r *Runtime) join(c *container) error {
 // holds the lock.
 func (r *Runtime) killJoined() {
 	for _, c := range r.containers {
-		if c.lives() && c.inst.Spec.Engine != nil && strings.HasPrefix(c.inst.Spec.Engine.PIDMode, otto.ServicePrefix) && r.cutOff(c) {
+		if c.lives() && c.inst.Spec.Engine != nil &&
+			strings.HasPrefix(c.inst.Spec.Engine.PIDMode, otto.ServicePrefix) &&
+			r.cutOff(c) {
 			c.State, c.ExitCode, c.Finished = otto.ContainerExited, 137, time.Now()
 		}
 	}
@@ -39,7 +41,8 @@ func (r *Runtime) killJoined() {
 // cutOff reports whether a container is in a namespace that has ended with its container.
 func (r *Runtime) cutOff(c *container) bool {
 	for id, run := range c.joined {
-		if !slices.ContainsFunc(r.containers, func(o *container) bool { return o.ID == id && o.lives() && o.Started.Equal(run) }) {
+		if !slices.ContainsFunc(r.containers,
+			func(o *container) bool { return o.ID == id && o.lives() && o.Started.Equal(run) }) {
 			return true
 		}
 	}
@@ -50,5 +53,6 @@ func (r *Runtime) cutOff(c *container) bool {
 func (r *Runtime) CutOff(instance string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.ContainsFunc(r.containers, func(c *container) bool { return c.Instance == instance && c.lives() && r.cutOff(c) })
+	return slices.ContainsFunc(r.containers,
+		func(c *container) bool { return c.Instance == instance && c.lives() && r.cutOff(c) })
 }

@@ -82,9 +82,17 @@ var us = otto.Owner{Cluster: "test", ClusterID: "test-1", Node: "node"} //nolint
 func (c *container) owner() otto.Ownership {
 	switch c.of {
 	case otto.Own:
-		return us.Of(map[string]string{otto.LabelCluster: us.Cluster, otto.LabelClusterID: us.ClusterID, otto.LabelNode: us.Node})
+		return us.Of(
+			map[string]string{
+				otto.LabelCluster:   us.Cluster,
+				otto.LabelClusterID: us.ClusterID,
+				otto.LabelNode:      us.Node,
+			},
+		)
 	case otto.OtherOwner:
-		return us.Of(map[string]string{otto.LabelCluster: us.Cluster, otto.LabelClusterID: "another", otto.LabelNode: us.Node})
+		return us.Of(
+			map[string]string{otto.LabelCluster: us.Cluster, otto.LabelClusterID: "another", otto.LabelNode: us.Node},
+		)
 	case otto.Unproven:
 		return us.Of(map[string]string{otto.LabelCluster: us.Cluster})
 	default:

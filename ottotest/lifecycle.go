@@ -45,10 +45,23 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 func (r *Runtime) add(inst otto.Instance, name string) *container {
 	r.seq[name]++
 	r.made++
-	c := &container{inst: inst, of: otto.Own, address: fmt.Sprintf("%s%d.%d", containerNet, r.made/250, r.made%250+2), Container: otto.Container{
-		ID: fmt.Sprintf("%064x", sha256.Sum256(fmt.Append(nil, name, r.seq[name]))), Name: name, Service: inst.Service, Instance: inst.Name,
-		SpecHash: inst.Spec.Hash(), Image: inst.Spec.Image, ImageID: cmp.Or(inst.ImageID, r.meaning(inst.Spec.Image)), State: otto.ContainerRunning, Started: time.Now(), Mounts: inst.Spec.Mounts,
-	}}
+	c := &container{
+		inst:    inst,
+		of:      otto.Own,
+		address: fmt.Sprintf("%s%d.%d", containerNet, r.made/250, r.made%250+2),
+		Container: otto.Container{
+			ID:       fmt.Sprintf("%064x", sha256.Sum256(fmt.Append(nil, name, r.seq[name]))),
+			Name:     name,
+			Service:  inst.Service,
+			Instance: inst.Name,
+			SpecHash: inst.Spec.Hash(),
+			Image:    inst.Spec.Image,
+			ImageID:  cmp.Or(inst.ImageID, r.meaning(inst.Spec.Image)),
+			State:    otto.ContainerRunning,
+			Started:  time.Now(),
+			Mounts:   inst.Spec.Mounts,
+		},
+	}
 	c.setup = r.setupOf(inst)
 	for _, service := range inst.Spec.Lenders() {
 		c.Borrows = append(c.Borrows, inst.Lent[service])
@@ -76,7 +89,8 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 			r.starts[c.Instance]++
 			if c.inst.Spec.Healthcheck != nil {
 				c.Health, c.Ailment = "starting", ""
-				time.AfterFunc(healthAfter, func() { _ = r.change(id, func(c *container) error { r.examine(c); return nil }) })
+				time.AfterFunc(healthAfter,
+					func() { _ = r.change(id, func(c *container) error { r.examine(c); return nil }) })
 			}
 		}
 		return nil

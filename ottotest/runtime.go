@@ -62,7 +62,14 @@ const healthAfter = time.Second
 
 // NewRuntime returns an engine that has the given images.
 func NewRuntime(images ...string) *Runtime {
-	r := &Runtime{seq: map[string]int{}, images: map[string]bool{}, volumes: map[string]string{}, watchers: map[chan struct{}]bool{}, starts: map[string]int{}, sick: map[string]string{}}
+	r := &Runtime{
+		seq:      map[string]int{},
+		images:   map[string]bool{},
+		volumes:  map[string]string{},
+		watchers: map[chan struct{}]bool{},
+		starts:   map[string]int{},
+		sick:     map[string]string{},
+	}
 	for _, i := range images {
 		r.images[i] = true
 	}

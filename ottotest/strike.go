@@ -195,7 +195,8 @@ func (r *Runtime) Disconnect(instance string) { r.Alter(instance, netAspect, "-"
 func (r *Runtime) Connected(instance string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !slices.ContainsFunc(r.containers, func(c *container) bool { return c.is(instance) && c.lives() && c.at() == "" })
+	return !slices.ContainsFunc(r.containers,
+		func(c *container) bool { return c.is(instance) && c.lives() && c.at() == "" })
 }
 
 // RunOut ends an instance's running container for want of memory.
@@ -273,7 +274,9 @@ func (r *Runtime) PowerOn() {
 	defer r.mu.Unlock()
 	r.down = ""
 	for _, c := range r.containers {
-		if c.cut && !c.inst.Spec.Stateful() && c.inst.Spec.Restart != "no" && c.of != otto.Foreign && r.bind(c.inst) == nil && r.join(c) == nil {
+		if c.cut && !c.inst.Spec.Stateful() && c.inst.Spec.Restart != "no" && c.of != otto.Foreign &&
+			r.bind(c.inst) == nil &&
+			r.join(c) == nil {
 			c.State, c.Started = otto.ContainerRunning, time.Now()
 		}
 		c.cut = false

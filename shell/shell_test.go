@@ -129,11 +129,14 @@ func TestCommandRunsAsIfHere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errs bytes.Buffer
-			code, err := Attach(t.Context(), connect(t, test.engine, test.command), Ends{In: strings.NewReader(test.in), Out: &out, Err: &errs})
-			if failed := err != nil; failed != (test.failedWith != "") || failed && !strings.Contains(err.Error(), test.failedWith) {
+			code, err := Attach(t.Context(), connect(t, test.engine, test.command),
+				Ends{In: strings.NewReader(test.in), Out: &out, Err: &errs})
+			if failed := err != nil; failed != (test.failedWith != "") ||
+				failed && !strings.Contains(err.Error(), test.failedWith) {
 				t.Fatalf("error %v, not %q", err, test.failedWith)
 			}
-			if diff := cmp.Diff([]any{test.out, test.err, test.code}, []any{out.String(), errs.String(), code}); diff != "" {
+			if diff := cmp.Diff([]any{test.out, test.err, test.code},
+				[]any{out.String(), errs.String(), code}); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -145,7 +148,8 @@ func TestBinaryOutputArrivesWhole(t *testing.T) {
 	const size = 100 << 20
 	sent, got := sha256.New(), sha256.New()
 	source := io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{1}), size), sent)
-	code, err := Attach(t.Context(), connect(t, here{state: otto.ContainerRunning}, sh("cat")), Ends{In: source, Out: got, Err: io.Discard})
+	code, err := Attach(t.Context(), connect(t, here{state: otto.ContainerRunning}, sh("cat")),
+		Ends{In: source, Out: got, Err: io.Discard})
 	if err != nil || code != 0 {
 		t.Fatal(code, err)
 	}
@@ -182,7 +186,8 @@ func TestPortIsReached(t *testing.T) {
 		t.Errorf("%q, %v", out, err)
 	}
 	l.Close()
-	if _, err := attach(); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("port %d of web: ", port)) || strings.Contains(err.Error(), "127.0.0.1") {
+	if _, err := attach(); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("port %d of web: ", port)) ||
+		strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("a port that nobody listens on: %v", err)
 	}
 }
@@ -199,7 +204,9 @@ func TestTerminalIsResized(t *testing.T) {
 		}
 		_, _ = typed.Write([]byte("enter\n"))
 	}()
-	if code, err := Attach(t.Context(), conn, Ends{In: in, Out: io.Discard, Err: io.Discard, Sizes: sizes}); code != 0 || err != nil {
+	if code, err := Attach(t.Context(), conn,
+		Ends{In: in, Out: io.Discard, Err: io.Discard, Sizes: sizes}); code != 0 ||
+		err != nil {
 		t.Error(code, err)
 	}
 }
@@ -213,7 +220,12 @@ func TestInterruptReachesTheCommand(t *testing.T) {
 			interrupt()
 		}
 	})
-	code, err := Attach(ctx, connect(t, here{state: otto.ContainerRunning}, sh("trap 'exit 5' INT; echo ready; while :; do read line; done")), Ends{Out: out, Err: io.Discard})
+	code, err := Attach(
+		ctx,
+		connect(t, here{state: otto.ContainerRunning},
+			sh("trap 'exit 5' INT; echo ready; while :; do read line; done")),
+		Ends{Out: out, Err: io.Discard},
+	)
 	if code != 5 || err != nil {
 		t.Errorf("exit code %d, %v", code, err)
 	}
@@ -225,7 +237,8 @@ func TestCommandEndsWithItsClient(t *testing.T) {
 	ready := make(chan struct{}, 1)
 	conn := connect(t, engine, sh("trap '' HUP; echo ready; exec sleep 1000"))
 	go func() {
-		_, _ = Attach(context.Background(), conn, Ends{Out: writer(func([]byte) { ready <- struct{}{} }), Err: io.Discard})
+		_, _ = Attach(context.Background(), conn,
+			Ends{Out: writer(func([]byte) { ready <- struct{}{} }), Err: io.Discard})
 	}()
 	<-ready
 	conn.Close()
@@ -295,7 +308,13 @@ func TestFind(t *testing.T) {
 	view := &otto.Cluster{
 		Nodes: []otto.NodeStatus{{Node: otto.Node{ID: "a"}}, {Node: otto.Node{ID: "b"}}},
 		Services: []otto.ServiceStatus{
-			{Service: otto.Service{Name: "web"}, Instances: []otto.PlacedInstance{at("web", "a", otto.InstanceFailed), at("web-2", "b", otto.InstanceRunning)}},
+			{
+				Service: otto.Service{Name: "web"},
+				Instances: []otto.PlacedInstance{
+					at("web", "a", otto.InstanceFailed),
+					at("web-2", "b", otto.InstanceRunning),
+				},
+			},
 			{Service: otto.Service{Name: "job"}, Instances: []otto.PlacedInstance{at("job", "", otto.InstanceWaiting)}},
 		},
 	}

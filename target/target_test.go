@@ -45,7 +45,8 @@ func TestWhatIsMeantByAName(t *testing.T) {
 	if _, err := Find(c, "api"); err == nil {
 		t.Error("one of two is taken")
 	}
-	if _, err := Find(&otto.Cluster{}, "web"); err == nil || err.Error() != `no service or node "web": there are none yet` {
+	if _, err := Find(&otto.Cluster{}, "web"); err == nil ||
+		err.Error() != `no service or node "web": there are none yet` {
 		t.Errorf("got %v", err)
 	}
 }

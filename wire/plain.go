@@ -61,7 +61,12 @@ func terminal(r rune) bool {
 	switch {
 	case r == '\n', r == '\t':
 		return false
-	case r < ' ', r >= 0x7f && r <= 0x9f, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x2028, r == 0x2029:
+	case r < ' ',
+		r >= 0x7f && r <= 0x9f,
+		r >= 0x202a && r <= 0x202e,
+		r >= 0x2066 && r <= 0x2069,
+		r == 0x2028,
+		r == 0x2029:
 		return true
 	}
 	return false

@@ -29,9 +29,14 @@ func issue(t *testing.T, by issuer, change func(*x509.Certificate)) issuer {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames: []string{"c0ffee"},
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "test"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:              []string{"c0ffee"},
 	}
 	change(template)
 	if by.key == nil {
@@ -74,7 +79,13 @@ func TestOwnBrokerIsKnownByItsAuthorityAndNameAlone(t *testing.T) {
 		want   error
 	}{
 		{"its own", own.pem(), issue(t, own, good), nil},
-		{"expired", own.pem(), issue(t, own, func(c *x509.Certificate) { c.NotAfter = time.Now().AddDate(-1, 0, 0); c.NotBefore = time.Unix(0, 0) }), nil},
+		{
+			"expired",
+			own.pem(),
+			issue(t, own,
+				func(c *x509.Certificate) { c.NotAfter = time.Now().AddDate(-1, 0, 0); c.NotBefore = time.Unix(0, 0) }),
+			nil,
+		},
 		{"not valid yet", own.pem(), issue(t, own, func(c *x509.Certificate) {
 			c.NotBefore = time.Now().AddDate(1, 0, 0)
 			c.NotAfter = time.Now().AddDate(2, 0, 0)
@@ -83,7 +94,12 @@ func TestOwnBrokerIsKnownByItsAuthorityAndNameAlone(t *testing.T) {
 		{"of the second authority", own.pem() + next.pem(), issue(t, next, good), nil},
 		{"another authority", own.pem(), issue(t, next, good), wire.ErrForeignBroker},
 		{"self-signed", own.pem(), issue(t, issuer{}, good), wire.ErrForeignBroker},
-		{"another name", own.pem(), issue(t, own, func(c *x509.Certificate) { c.DNSNames = []string{"decaf"} }), wire.ErrForeignBroker},
+		{
+			"another name",
+			own.pem(),
+			issue(t, own, func(c *x509.Certificate) { c.DNSNames = []string{"decaf"} }),
+			wire.ErrForeignBroker,
+		},
 		{"a client's", own.pem(), node, wire.ErrForeignBroker},
 		{"signed by one that is no authority", own.pem(), issue(t, node, good), wire.ErrForeignBroker},
 	}

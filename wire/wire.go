@@ -54,7 +54,15 @@ const (
 
 // ReportKinds are what a node publishes.
 func ReportKinds() []Kind {
-	return []Kind{KindNodeMetrics, KindContainerMetrics, KindHeartbeat, KindStatus, KindInstances, KindAnswer, KindEvents}
+	return []Kind{
+		KindNodeMetrics,
+		KindContainerMetrics,
+		KindHeartbeat,
+		KindStatus,
+		KindInstances,
+		KindAnswer,
+		KindEvents,
+	}
 }
 
 // OrderKinds are what the control plane sends to a node.
@@ -323,7 +331,15 @@ func MetricsFilters() []string {
 // PublicFilters match everything that is there to be read: all but assignments,
 // which hold the environments of services.
 func PublicFilters() []string {
-	filters := []string{TopicControlStatus, TopicEvents, ServiceTopic("+"), ServiceTopic("+/+"), RequirementTopic("+", ""), RequirementTopic("+/+", ""), RequirementTopic("", "+")}
+	filters := []string{
+		TopicControlStatus,
+		TopicEvents,
+		ServiceTopic("+"),
+		ServiceTopic("+/+"),
+		RequirementTopic("+", ""),
+		RequirementTopic("+/+", ""),
+		RequirementTopic("", "+"),
+	}
 	for _, k := range []Kind{KindHeartbeat, KindStatus, KindInstances, KindEvents} {
 		filters = append(filters, NodeFilter(k))
 	}

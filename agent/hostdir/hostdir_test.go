@@ -65,7 +65,8 @@ func TestFileSystemsAreToldApart(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got, tc.want)
 		}
 	}
-	if got := fileSystem(mount{kind: "nfs4", device: "0:50", source: "nas:/x"}, some, "/no/such/directory"); got != "nas:/x" {
+	if got := fileSystem(mount{kind: "nfs4", device: "0:50", source: "nas:/x"}, some,
+		"/no/such/directory"); got != "nas:/x" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -79,7 +80,8 @@ func TestDisksAreKnownByTheirUUID(t *testing.T) {
 	}
 	for _, e := range entries {
 		device := deviceAt(filepath.Join(dir, e.Name()))
-		if got := fileSystem(mount{kind: "xfs", device: device}, unix.Fsid{}, dir); device != "" && deviceAt(filepath.Join(dir, got)) != device {
+		if got := fileSystem(mount{kind: "xfs", device: device}, unix.Fsid{}, dir); device != "" &&
+			deviceAt(filepath.Join(dir, got)) != device {
 			t.Errorf("%s is %s: got %q", e.Name(), device, got)
 		}
 	}
@@ -136,7 +138,8 @@ func TestDirectoryThatMayNotBeLookedIntoIsKnownByItsFileSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := found(t, filepath.Join(closed, "db"))
-	if err := errors.Join(os.Chmod(closed, 0), os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil { //nolint:gosec // for another user
+	if err := errors.Join(os.Chmod(closed, 0), os.Chmod(dir, 0o755),
+		os.Chmod(filepath.Dir(dir), 0o755)); err != nil { //nolint:gosec // for another user
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.Chmod(closed, 0o700) }) //nolint:gosec // to remove it
@@ -151,7 +154,8 @@ func TestDirectoryThatMayNotBeLookedIntoIsKnownByItsFileSystem(t *testing.T) {
 			}
 		}
 		after, err := look(filepath.Join(closed, "db"))
-		if err != nil || !after.There || !after.Hidden || !before.ID.Is(after.ID) || after.Kept != before.Kept || after.ID.Inode != 0 {
+		if err != nil || !after.There || !after.Hidden || !before.ID.Is(after.ID) || after.Kept != before.Kept ||
+			after.ID.Inode != 0 {
 			t.Errorf("it was %+v and is %+v, %v", before, after, err)
 		}
 	}()

@@ -115,7 +115,8 @@ func fileSystem(m mount, fsid unix.Fsid, byUUID string) string {
 	switch m.kind {
 	case "ext2", "ext3", "ext4", "btrfs": // made of the UUID; xfs, f2fs and vfat make it of the device
 		if fsid != (unix.Fsid{}) {
-			return fmt.Sprintf("%s %08x%08x", m.kind, uint32(fsid.Val[0]), uint32(fsid.Val[1])) //nolint:gosec // its bits
+			return fmt.Sprintf("%s %08x%08x", m.kind, uint32(fsid.Val[0]),
+				uint32(fsid.Val[1])) //nolint:gosec // its bits
 		}
 		return ""
 	}

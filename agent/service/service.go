@@ -214,7 +214,11 @@ func halt(dir string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the agent (pid %d) does not end, even by SIGKILL: its state is %s (D waits for a disk or a driver)", now.pid, stateOf(now.pid))
+	return fmt.Errorf(
+		"the agent (pid %d) does not end, even by SIGKILL: its state is %s (D waits for a disk or a driver)",
+		now.pid,
+		stateOf(now.pid),
+	)
 }
 
 // stateOf is how a process is by its kernel: R, S, D, T, ...; empty for none.

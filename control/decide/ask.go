@@ -38,7 +38,9 @@ func Better(k Known, now time.Time) (list []otto.Decision) {
 	f.prepare()
 	for _, name := range sortedNames(f.instances) {
 		i := f.instances[name]
-		if i != f.group(i)[0] || !i.of.Mobile() || i.of.Node == i.at || slices.Contains(come, i.at) || f.Busy[name] != "" || f.Wanted.Decisions.ModeOf(i.of.Service) == otto.DecideOff {
+		if i != f.group(i)[0] || !i.of.Mobile() || i.of.Node == i.at || slices.Contains(come, i.at) ||
+			f.Busy[name] != "" ||
+			f.Wanted.Decisions.ModeOf(i.of.Service) == otto.DecideOff {
 			continue
 		}
 		if d, ok := f.better(i, come); ok {
@@ -65,9 +67,14 @@ func (f *frame) better(i *instance, come []string) (d otto.Decision, ok bool) {
 		return d, false
 	}
 	d = otto.Decision{
-		Outcome: otto.OutcomeAdvise, Action: otto.ActionMigrate, Service: i.of.Name, Instance: i.name, Node: i.at, To: best,
-		Reason: fmt.Sprintf("%s has come, and its score would be %.2f there to %.2f here", best, most, now),
-		Waits:  "nothing is violated, so it is left to a person",
+		Outcome:  otto.OutcomeAdvise,
+		Action:   otto.ActionMigrate,
+		Service:  i.of.Name,
+		Instance: i.name,
+		Node:     i.at,
+		To:       best,
+		Reason:   fmt.Sprintf("%s has come, and its score would be %.2f there to %.2f here", best, most, now),
+		Waits:    "nothing is violated, so it is left to a person",
 	}
 	d.Predicted = f.target(i, f.node(best), bar{}).predicted
 	f.price(&d, i, f.node(best))
@@ -84,7 +91,13 @@ func Move(k Known, name, to string, now time.Time) (otto.Decision, error) {
 	if i == nil {
 		return otto.Decision{}, fmt.Errorf("%s has no place yet: there is nothing to move", name)
 	}
-	d := otto.Decision{Outcome: otto.OutcomeDo, Action: otto.ActionMigrate, Service: i.of.Name, Instance: name, Node: i.at}
+	d := otto.Decision{
+		Outcome:  otto.OutcomeDo,
+		Action:   otto.ActionMigrate,
+		Service:  i.of.Name,
+		Instance: name,
+		Node:     i.at,
+	}
 	busy := func(g *instance) bool { return f.Busy[g.name] != "" }
 	switch why, group := i.of.Stays(), f.group(i); {
 	case why != "":

@@ -88,7 +88,19 @@ func ActsOf(x *plan.Index, d otto.Decision, now time.Time, by string) []Act {
 	}
 	for _, name := range x.Together(d.Instance) {
 		if s, ok := x.Owner(name); ok && name != d.Instance {
-			acts = append(acts, Act{Action: d.Action, Service: s.Name, Instance: name, From: d.Node, To: d.To, Began: now, By: by, With: d.Instance})
+			acts = append(
+				acts,
+				Act{
+					Action:   d.Action,
+					Service:  s.Name,
+					Instance: name,
+					From:     d.Node,
+					To:       d.To,
+					Began:    now,
+					By:       by,
+					With:     d.Instance,
+				},
+			)
 		}
 	}
 	return acts
@@ -96,7 +108,19 @@ func ActsOf(x *plan.Index, d otto.Decision, now time.Time, by string) []Act {
 
 // ActOf is the act that a decision begins; a cordon ends as it begins.
 func ActOf(d otto.Decision, now time.Time, by string) Act {
-	a := Act{Action: d.Action, Service: d.Service, Instance: d.Instance, From: d.Node, To: d.To, Requirement: d.Requirement, OfNode: d.OfNode, For: d.For, Began: now, By: by, Bytes: d.Bytes}
+	a := Act{
+		Action:      d.Action,
+		Service:     d.Service,
+		Instance:    d.Instance,
+		From:        d.Node,
+		To:          d.To,
+		Requirement: d.Requirement,
+		OfNode:      d.OfNode,
+		For:         d.For,
+		Began:       now,
+		By:          by,
+		Bytes:       d.Bytes,
+	}
 	switch d.Action {
 	case otto.ActionRestart:
 		a.To = a.From
@@ -128,7 +152,8 @@ func newFrame(k Known, now time.Time) *frame {
 	}
 	slices.SortFunc(f.Verdicts, func(a, b otto.Verdict) int { // so that their order means nothing
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Instance, b.Instance),
-			cmp.Compare(a.Requirement.String(), b.Requirement.String()), cmp.Compare(a.Requirement.Severity, b.Requirement.Severity))
+			cmp.Compare(a.Requirement.String(), b.Requirement.String()),
+			cmp.Compare(a.Requirement.Severity, b.Requirement.Severity))
 	})
 	slices.SortFunc(f.Nodes, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range f.Nodes {
@@ -174,7 +199,10 @@ func severity(r otto.Requirement) float64 {
 }
 
 func rank(action string) int {
-	return slices.Index([]string{otto.ActionEvent, otto.ActionNotify, otto.ActionCordon, otto.ActionRestart, otto.ActionMigrate}, action)
+	return slices.Index(
+		[]string{otto.ActionEvent, otto.ActionNotify, otto.ActionCordon, otto.ActionRestart, otto.ActionMigrate},
+		action,
+	)
 }
 
 // causes are the violations that more than telling is asked for, the cheapest
@@ -188,7 +216,8 @@ func (f *frame) causes() (list []cause) {
 		list = append(list, cause{v, severity(v.Requirement) * f.lasted(v).Seconds()})
 	}
 	slices.SortStableFunc(list, func(a, b cause) int {
-		return cmp.Or(cmp.Compare(rank(a.Requirement.Action), rank(b.Requirement.Action)), cmp.Compare(b.spent, a.spent))
+		return cmp.Or(cmp.Compare(rank(a.Requirement.Action), rank(b.Requirement.Action)),
+			cmp.Compare(b.spent, a.spent))
 	})
 	return list
 }
@@ -197,7 +226,8 @@ func (f *frame) causes() (list []cause) {
 // are there and new, of what is where the verdict says.
 func (f *frame) acts(v otto.Verdict) bool {
 	n := f.node(v.Node)
-	return v.Acts() && v.Value != nil && f.now.Sub(v.Evaluated) <= stale && !v.Evaluated.After(f.now) && n != nil && n.Ready &&
+	return v.Acts() && v.Value != nil && f.now.Sub(v.Evaluated) <= stale && !v.Evaluated.After(f.now) && n != nil &&
+		n.Ready &&
 		(v.Instance == "" || f.Placement[v.Instance] == v.Node)
 }
 
@@ -233,7 +263,15 @@ func (f *frame) cordon() (list []otto.Decision) {
 	}
 	for _, n := range f.Nodes {
 		if n.Cordoned && n.Own && !reasons[n.ID] && n.Ready && f.Frozen == "" && f.decisions.Mode == otto.DecideAuto {
-			list = append(list, otto.Decision{Outcome: otto.OutcomeDo, Action: otto.ActionUncordon, Node: n.ID, Reason: "all that it was cordoned for holds again"})
+			list = append(
+				list,
+				otto.Decision{
+					Outcome: otto.OutcomeDo,
+					Action:  otto.ActionUncordon,
+					Node:    n.ID,
+					Reason:  "all that it was cordoned for holds again",
+				},
+			)
 		}
 	}
 	return list
@@ -258,8 +296,14 @@ func (f *frame) cordoned(v otto.Verdict) bool {
 // of is a decision about a verdict.
 func of(v otto.Verdict, action string) otto.Decision {
 	return otto.Decision{
-		Action: action, Service: v.Service, Instance: v.Instance, Node: v.Node, Requirement: v.Requirement.String(), OfNode: v.Service == "",
-		Value: v.Value, Unit: v.Requirement.Unit,
+		Action:      action,
+		Service:     v.Service,
+		Instance:    v.Instance,
+		Node:        v.Node,
+		Requirement: v.Requirement.String(),
+		OfNode:      v.Service == "",
+		Value:       v.Value,
+		Unit:        v.Requirement.Unit,
 	}
 }
 
@@ -310,7 +354,11 @@ func (f *frame) migrate(c cause, i *instance) draft {
 	d := draft{Decision: of(c.Verdict, otto.ActionMigrate)}
 	d.Reason, d.Gain = c.Reason, c.spent
 	if sameEverywhere(c.Requirement, i.of.Service) {
-		d.Outcome, d.Reason = otto.OutcomeStuck, fmt.Sprintf("%s: that would be so on every node, %s itself is the load", c.Reason, i.of.Name)
+		d.Outcome, d.Reason = otto.OutcomeStuck, fmt.Sprintf(
+			"%s: that would be so on every node, %s itself is the load",
+			c.Reason,
+			i.of.Name,
+		)
 		return d
 	}
 	f.send(&d, i, c)
@@ -355,14 +403,18 @@ func (f *frame) relieve(c cause) draft {
 		u, measured := f.use(i)
 		by, known := effect(c.Requirement.Metric, u, n)
 		if !known {
-			d.Outcome, d.Reason = otto.OutcomeStuck, fmt.Sprintf("%s: no service is known to cause that, so no move can mend it", c.Reason)
+			d.Outcome, d.Reason = otto.OutcomeStuck, fmt.Sprintf(
+				"%s: no service is known to cause that, so no move can mend it",
+				c.Reason,
+			)
 			return d
 		}
 		if !measured || by == 0 || c.Requirement.Margin(0) < c.Requirement.Margin(by) {
 			continue
 		}
 		if why := i.of.Stays(); why != "" {
-			staying = append(staying, fmt.Sprintf("%s takes %s of it and stays: %s", f.named(i), c.Requirement.Unit.Show(math.Abs(by)), why))
+			staying = append(staying,
+				fmt.Sprintf("%s takes %s of it and stays: %s", f.named(i), c.Requirement.Unit.Show(math.Abs(by)), why))
 			continue
 		}
 		all += math.Abs(by)
@@ -422,7 +474,8 @@ func (f *frame) tooLittle(d otto.Decision, c cause, all float64, staying []strin
 		return d
 	}
 	d.Outcome = otto.OutcomeStuck
-	d.Reason = fmt.Sprintf("%s: what may leave takes %s of it, and all of that gone would not be enough", c.Reason, c.Requirement.Unit.Show(all))
+	d.Reason = fmt.Sprintf("%s: what may leave takes %s of it, and all of that gone would not be enough", c.Reason,
+		c.Requirement.Unit.Show(all))
 	if len(staying) > 0 {
 		d.Reason += "; " + strings.Join(staying, "; ")
 	}
@@ -431,7 +484,8 @@ func (f *frame) tooLittle(d otto.Decision, c cause, all float64, staying []strin
 
 // onNode are the instances on a node, by name.
 func (f *frame) onNode(id string) []*instance {
-	return slices.SortedFunc(slices.Values(f.board.residents[id]), func(a, b *instance) int { return cmp.Compare(a.name, b.name) })
+	return slices.SortedFunc(slices.Values(f.board.residents[id]),
+		func(a, b *instance) int { return cmp.Compare(a.name, b.name) })
 }
 
 func sortedNames(m map[string]*instance) []string {

@@ -20,7 +20,16 @@ var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func required(metric string, limit float64, action string) otto.Requirement {
 	m, _ := otto.FindMetric(metric)
-	r := otto.Requirement{Metric: metric, Aggregate: otto.AggregateLast, Operator: "<", Limit: limit, Unit: m.Unit, For: 10 * time.Second, Severity: otto.SeverityWarning, Action: action}
+	r := otto.Requirement{
+		Metric:    metric,
+		Aggregate: otto.AggregateLast,
+		Operator:  "<",
+		Limit:     limit,
+		Unit:      m.Unit,
+		For:       10 * time.Second,
+		Severity:  otto.SeverityWarning,
+		Action:    action,
+	}
 	r.Clear = r.DefaultClear()
 	return r
 }
@@ -33,16 +42,30 @@ func service(name string, requires ...otto.Requirement) otto.Service {
 func violated(r otto.Requirement, service, instance, node string, value float64) otto.Verdict {
 	margin := r.Margin(value)
 	return otto.Verdict{
-		Requirement: r, Service: service, Instance: instance, Node: node, State: otto.RequirementViolated, Since: epoch, Violated: epoch,
-		Value: &value, Margin: &margin, Evaluated: epoch, Reason: fmt.Sprintf("%s is %s", r.Metric, r.Unit.Show(value)),
+		Requirement: r,
+		Service:     service,
+		Instance:    instance,
+		Node:        node,
+		State:       otto.RequirementViolated,
+		Since:       epoch,
+		Violated:    epoch,
+		Value:       &value,
+		Margin:      &margin,
+		Evaluated:   epoch,
+		Reason:      fmt.Sprintf("%s is %s", r.Metric, r.Unit.Show(value)),
 	}
 }
 
 // node is one with four cores, this much of them busy.
 func node(id string, cpu float64) Node {
 	return Node{
-		Node:     plan.Node{ID: id, Memory: 4 << 30, Machine: scheduler.Machine{Cores: 4, Images: map[string]int64{"web:latest": 0}}},
-		Readings: map[string]Range{"node.cpu": {cpu, cpu}, "node.temperature": {50, 50}}, Ready: true,
+		Node: plan.Node{
+			ID:      id,
+			Memory:  4 << 30,
+			Machine: scheduler.Machine{Cores: 4, Images: map[string]int64{"web:latest": 0}},
+		},
+		Readings: map[string]Range{"node.cpu": {cpu, cpu}, "node.temperature": {50, 50}},
+		Ready:    true,
 	}
 }
 
@@ -206,7 +229,8 @@ func TestNodeLosesWhatHelpsMost(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	k.Uses = map[string]Use{"home": {Cores: 3.6}, "small": {Cores: 0.05}, "dear": {Cores: 0.05}, "cheap": {Cores: 0.05}}
-	if d := one(t, k, epoch); d.Outcome != otto.OutcomeStuck || !strings.Contains(d.Reason, "all of that gone would not be enough; home takes 90% of it and stays") {
+	if d := one(t, k, epoch); d.Outcome != otto.OutcomeStuck ||
+		!strings.Contains(d.Reason, "all of that gone would not be enough; home takes 90% of it and stays") {
 		t.Errorf("%+v", d)
 	}
 	k.Wanted.Nodes[0].Requirements[0].Metric, k.Verdicts[0].Requirement.Metric = "node.disk", "node.disk"
@@ -227,7 +251,8 @@ func TestOthersMakeRoom(t *testing.T) {
 	}
 	k := crowded()
 	d := one(t, k, epoch)
-	if d.Outcome != otto.OutcomeDo || d.Instance != "batch" || d.To != "b" || d.For != "web" || d.OfNode || !strings.Contains(d.Reason, "web requires it and has no better place itself") {
+	if d.Outcome != otto.OutcomeDo || d.Instance != "batch" || d.To != "b" || d.For != "web" || d.OfNode ||
+		!strings.Contains(d.Reason, "web requires it and has no better place itself") {
 		t.Fatalf("%+v", d)
 	}
 	k.Wanted.Services[0].Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "d", Target: "/d"}}
@@ -253,7 +278,8 @@ func TestOthersMakeRoom(t *testing.T) {
 	k.Memory = k.Memory.Begin(ActOf(d, epoch, ""))
 	k.Placement["batch"] = "b"
 	later := epoch.Add(time.Second)
-	if d := one(t, k, later); d.Outcome != otto.OutcomeWait || !strings.Contains(d.Waits, "the move of batch is under way") {
+	if d := one(t, k, later); d.Outcome != otto.OutcomeWait ||
+		!strings.Contains(d.Waits, "the move of batch is under way") {
 		t.Errorf("while room is being made: %+v", d)
 	}
 	k.Memory = k.Memory.End("batch", later, "")
@@ -337,7 +363,8 @@ func TestServiceHasItsNodeCordoned(t *testing.T) {
 		r := required("node.cpu", 70, otto.ActionCordon)
 		k.Wanted.Services[0].Requirements, k.Wanted.Services[0].Decisions = []otto.Requirement{r}, mode
 		k.Verdicts = []otto.Verdict{violated(r, "web", "web", "a", 95)}
-		if d := one(t, k, epoch); d.Outcome != want || d.Action != otto.ActionCordon || d.Node != "a" || d.Service != "web" {
+		if d := one(t, k, epoch); d.Outcome != want || d.Action != otto.ActionCordon || d.Node != "a" ||
+			d.Service != "web" {
 			t.Errorf("%s: %+v", mode, d)
 		}
 	}
@@ -389,8 +416,10 @@ func TestMovesTeachWhatTheyCost(t *testing.T) {
 		k.Memory = k.Memory.Learn("web", Act{From: "a", To: "b"}, 9*time.Second, 7*time.Second, epoch)
 	}
 	after := one(t, k, epoch)
-	if before.Outcome != otto.OutcomeDo || after.Outcome != otto.OutcomeWait || after.Outage.Round(time.Second) != 7*time.Second {
-		t.Errorf("before %s at %.1f s, after %s at %.1f s with an outage of %s", before.Outcome, before.Cost, after.Outcome, after.Cost, after.Outage)
+	if before.Outcome != otto.OutcomeDo || after.Outcome != otto.OutcomeWait ||
+		after.Outage.Round(time.Second) != 7*time.Second {
+		t.Errorf("before %s at %.1f s, after %s at %.1f s with an outage of %s", before.Outcome, before.Cost,
+			after.Outcome, after.Cost, after.Outage)
 	}
 }
 
@@ -428,9 +457,12 @@ func TestWhatHasToBeFetchedCosts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			k := cluster(node("b", 10))
 			k.Wanted.Services[0].Spec.Exclusive, k.Wanted.Services[0].Data = tt.stops, otto.DataDisposable
-			k.Nodes[0].Images, k.Nodes[1].Images, k.Memory = map[string]int64{"web:latest": tt.here}, tt.there, tt.memory
+			k.Nodes[0].Images, k.Nodes[1].Images, k.Memory = map[string]int64{
+				"web:latest": tt.here,
+			}, tt.there, tt.memory
 			d := one(t, k, epoch)
-			if d.Bytes != tt.bytes || (d.Outage-tt.outage).Abs() > time.Millisecond || math.Abs(d.Cost-tt.cost) > 0.1 || d.Fetches() != tt.says {
+			if d.Bytes != tt.bytes || (d.Outage-tt.outage).Abs() > time.Millisecond || math.Abs(d.Cost-tt.cost) > 0.1 ||
+				d.Fetches() != tt.says {
 				t.Errorf("%d bytes, an outage of %s, at %.2f s%s", d.Bytes, d.Outage, d.Cost, d.Fetches())
 			}
 			if a := ActOf(d, epoch, ""); a.Bytes != tt.bytes {
@@ -489,7 +521,16 @@ func TestPersonMovesWhatMayMove(t *testing.T) {
 }
 
 func TestClockThatWasWrongHoldsNothingBack(t *testing.T) {
-	m := Memory{Acts: []Act{{Action: otto.ActionMigrate, Service: "web", Began: epoch.AddDate(40, 0, 0), Ended: epoch.AddDate(40, 0, 0)}}}
+	m := Memory{
+		Acts: []Act{
+			{
+				Action:  otto.ActionMigrate,
+				Service: "web",
+				Began:   epoch.AddDate(40, 0, 0),
+				Ended:   epoch.AddDate(40, 0, 0),
+			},
+		},
+	}
 	m = m.Forget(otto.Decisions{}, epoch)
 	if until := m.cooling("web", otto.Decisions{}.WithDefaults()); until.After(epoch.Add(5 * time.Minute)) {
 		t.Errorf("it cools down until %s", until)
@@ -530,7 +571,9 @@ func TestStackIsMovedAsOne(t *testing.T) {
 	}
 	x := plan.NewIndex(k.Wanted, nil)
 	acts := ActsOf(x, d, now, "")
-	if len(acts) != 2 || acts[1].Instance != "shop/db" || acts[1].To != "c" || acts[1].From != "a" || acts[1].With != "shop/web" || acts[1].Requirement != "" {
+	if len(acts) != 2 || acts[1].Instance != "shop/db" || acts[1].To != "c" || acts[1].From != "a" ||
+		acts[1].With != "shop/web" ||
+		acts[1].Requirement != "" {
 		t.Errorf("acts: %+v", acts)
 	}
 	if _, full := (Memory{}.Begin(acts...)).spent(2, now, func(Act) bool { return true }); full {
@@ -559,7 +602,8 @@ func TestVictimIsAStackWithAllThatItTakes(t *testing.T) {
 	for i := range k.Verdicts {
 		k.Verdicts[i].Evaluated = epoch.Add(time.Minute)
 	}
-	if d := one(t, k, epoch.Add(time.Minute)); d.Outcome != otto.OutcomeDo || d.Instance != "shop/db" || !strings.Contains(d.Reason, "stack shop takes 40% of it") {
+	if d := one(t, k, epoch.Add(time.Minute)); d.Outcome != otto.OutcomeDo || d.Instance != "shop/db" ||
+		!strings.Contains(d.Reason, "stack shop takes 40% of it") {
 		t.Errorf("%+v", d)
 	}
 }

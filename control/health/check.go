@@ -51,7 +51,8 @@ func (c Check) Weigh() (reached, mute, unreachable string) {
 	for _, claim := range c.Claims {
 		switch {
 		case claim.Proven:
-			return fmt.Sprintf("its host has proven through node %s that it works, this machine does not reach it", claim.Node), "", ""
+			return fmt.Sprintf("its host has proven through node %s that it works, this machine does not reach it",
+				claim.Node), "", ""
 		case claim.Reply == otto.ReplyNone:
 			deny = append(deny, claim.Node)
 		case c.Claimed > claimHolds:

@@ -158,7 +158,11 @@ func Doubt(silent []time.Time, all int) string {
 		}
 		n := end - i
 		if n > 1 && 2*n > all {
-			return fmt.Sprintf("%d of %d nodes fell silent at the same time, which is likelier to be this machine's own link", n, all)
+			return fmt.Sprintf(
+				"%d of %d nodes fell silent at the same time, which is likelier to be this machine's own link",
+				n,
+				all,
+			)
 		}
 	}
 	return ""

@@ -80,7 +80,15 @@ func TestJudge(t *testing.T) {
 
 func TestWeigh(t *testing.T) {
 	own := func(r otto.Reply) *otto.Sign { return &otto.Sign{Reply: r, Why: "found"} }
-	none, kernel, program := Claim{Node: "b"}, Claim{Node: "c", Reply: otto.ReplyKernel}, Claim{Node: "d", Reply: otto.ReplyProgram}
+	none, kernel, program := Claim{
+		Node: "b",
+	}, Claim{
+		Node:  "c",
+		Reply: otto.ReplyKernel,
+	}, Claim{
+		Node:  "d",
+		Reply: otto.ReplyProgram,
+	}
 	proof := Claim{Node: "e", Reply: otto.ReplyProgram, Proven: true}
 	said, long := "node d says that it reaches its host, this machine does not", claimHolds+1
 	for name, c := range map[string]struct {
@@ -113,7 +121,15 @@ func TestWeigh(t *testing.T) {
 
 // TestAskAgain is the promise to servers that take notice of who comes too often.
 func TestAskAgain(t *testing.T) {
-	closes, frozen, works, none := otto.Sign{Reply: otto.ReplyProgram}, otto.Sign{Reply: otto.ReplyKernel, Free: true}, otto.Sign{Reply: otto.ReplyProgram, Free: true}, otto.Sign{}
+	closes, frozen, works, none := otto.Sign{
+		Reply: otto.ReplyProgram,
+	}, otto.Sign{
+		Reply: otto.ReplyKernel,
+		Free:  true,
+	}, otto.Sign{
+		Reply: otto.ReplyProgram,
+		Free:  true,
+	}, otto.Sign{}
 	for name, c := range map[string]struct {
 		sign  otto.Sign
 		asked int
@@ -148,20 +164,28 @@ func TestNeverLostWithoutASecondChannel(t *testing.T) {
 			return at(time.Duration(rapid.Int64Range(0, 1e12).Draw(t, name)))
 		}
 		e := Evidence{
-			Was:      rapid.SampledFrom([]otto.NodeState{"", otto.NodeJoining, otto.NodeReady, otto.NodeSuspect, otto.NodeDraining}).Draw(t, "was"),
-			Watching: when("watching"), Heard: when("heard"), Goodbye: when("goodbye"),
-			Patience: time.Duration(rapid.Int64Range(1e9, 2e10).Draw(t, "patience")),
-			Doubt:    rapid.SampledFrom([]string{"", "doubt"}).Draw(t, "doubt"), Stopped: rapid.Bool().Draw(t, "stopped"),
+			Was: rapid.SampledFrom(
+				[]otto.NodeState{"", otto.NodeJoining, otto.NodeReady, otto.NodeSuspect, otto.NodeDraining},
+			).Draw(t, "was"),
+			Watching:    when("watching"),
+			Heard:       when("heard"),
+			Goodbye:     when("goodbye"),
+			Patience:    time.Duration(rapid.Int64Range(1e9, 2e10).Draw(t, "patience")),
+			Doubt:       rapid.SampledFrom([]string{"", "doubt"}).Draw(t, "doubt"),
+			Stopped:     rapid.Bool().Draw(t, "stopped"),
 			Unreachable: rapid.SampledFrom([]string{"", "no route"}).Draw(t, "unreachable"),
-			Mute:        rapid.SampledFrom([]string{"", "refuses"}).Draw(t, "mute"), Asked: rapid.IntRange(0, 5).Draw(t, "asked"),
+			Mute:        rapid.SampledFrom([]string{"", "refuses"}).Draw(t, "mute"),
+			Asked:       rapid.IntRange(0, 5).Draw(t, "asked"),
 		}
 		now := at(1e12 * time.Nanosecond)
 		state, _ := Judge(e, DefaultLimits(), now)
 		heard := !e.Heard.IsZero() && now.Sub(e.Heard) < e.Patience && !e.Goodbye.After(e.Heard)
-		if state == otto.NodeLost && (e.Unreachable == "" || e.Doubt != "" || e.Watching.IsZero() || heard || now.Sub(e.Watching) <= time.Second) {
+		if state == otto.NodeLost &&
+			(e.Unreachable == "" || e.Doubt != "" || e.Watching.IsZero() || heard || now.Sub(e.Watching) <= time.Second) {
 			t.Errorf("lost by %+v", e)
 		}
-		if state == otto.NodeUnresponsive && (e.Mute == "" || e.Asked < 3 || e.Doubt != "" || e.Watching.IsZero() || heard) {
+		if state == otto.NodeUnresponsive &&
+			(e.Mute == "" || e.Asked < 3 || e.Doubt != "" || e.Watching.IsZero() || heard) {
 			t.Errorf("unresponsive by %+v", e)
 		}
 	})

@@ -14,9 +14,12 @@ import (
 // the file. No value of an environment, of a label or of a command is in it.
 func Diff(was, now otto.Wanted) []otto.Change {
 	changes := diff("node", was.Nodes, now.Nodes, func(n otto.Node) string { return n.ID }, nodeDetail)
-	changes = append(changes, diff("service", was.Services, now.Services, func(s otto.Service) string { return s.Name }, serviceDetail)...)
+	changes = append(
+		changes,
+		diff("service", was.Services, now.Services, func(s otto.Service) string { return s.Name }, serviceDetail)...)
 	if was.Interval != now.Interval {
-		changes = append(changes, otto.Change{Kind: "change", Noun: "metrics", Name: "interval", Detail: arrow(was.Interval, now.Interval)})
+		changes = append(changes,
+			otto.Change{Kind: "change", Noun: "metrics", Name: "interval", Detail: arrow(was.Interval, now.Interval)})
 	}
 	if !sameRequirements(was.Requirements, now.Requirements) {
 		changes = append(changes, otto.Change{Kind: "change", Noun: "requirements", Name: "all"})
@@ -75,10 +78,13 @@ func fields(a, b reflect.Value) string {
 	var parts []string
 	for i := range a.NumField() {
 		fa, fb := a.Field(i), b.Field(i)
-		if _, place := fa.Interface().(map[string]otto.ImpliedVolume); place || reflect.DeepEqual(fa.Interface(), fb.Interface()) || empty(fa) && empty(fb) {
+		if _, place := fa.Interface().(map[string]otto.ImpliedVolume); place ||
+			reflect.DeepEqual(fa.Interface(), fb.Interface()) ||
+			empty(fa) && empty(fb) {
 			continue
 		}
-		if list, ok := fa.Interface().([]otto.Requirement); ok && sameRequirements(list, fb.Interface().([]otto.Requirement)) {
+		if list, ok := fa.Interface().([]otto.Requirement); ok &&
+			sameRequirements(list, fb.Interface().([]otto.Requirement)) {
 			continue
 		}
 		name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
@@ -86,8 +92,20 @@ func fields(a, b reflect.Value) string {
 		switch {
 		case name == "spec":
 			parts = append(parts, fields(fa, fb))
-		case name == "environment", name == "labels", name == "command", name == "entrypoint", name == "healthcheck", name == "probe", name == "logging", name == "mounts", name == "devices", name == "resources", name == "requirements",
-			name == "placement", name == "reserve", name == "update":
+		case name == "environment",
+			name == "labels",
+			name == "command",
+			name == "entrypoint",
+			name == "healthcheck",
+			name == "probe",
+			name == "logging",
+			name == "mounts",
+			name == "devices",
+			name == "resources",
+			name == "requirements",
+			name == "placement",
+			name == "reserve",
+			name == "update":
 			parts = append(parts, name)
 		default:
 			parts = append(parts, name+": "+arrow(fa.Interface(), fb.Interface()))

@@ -10,7 +10,8 @@ import (
 
 // Explain says, for each instance of a service, why it is where it is and not on
 // another node, as things are now. waiting are the reasons of Place.
-func Explain(w otto.Wanted, placed Placement, nodes []Node, waiting map[string]string, s otto.Service) []otto.InstanceExplanation {
+func Explain(w otto.Wanted, placed Placement, nodes []Node, waiting map[string]string,
+	s otto.Service) []otto.InstanceExplanation {
 	var x *Index
 	if s.Unit != "" {
 		x = NewIndex(w, nil)
@@ -19,7 +20,8 @@ func Explain(w otto.Wanted, placed Placement, nodes []Node, waiting map[string]s
 }
 
 // explain is Explain with the index of what is wanted, which only units need.
-func explain(x *Index, w otto.Wanted, placed Placement, nodes []Node, waiting map[string]string, s otto.Service) []otto.InstanceExplanation {
+func explain(x *Index, w otto.Wanted, placed Placement, nodes []Node, waiting map[string]string,
+	s otto.Service) []otto.InstanceExplanation {
 	if s.Unit != "" {
 		return explainUnit(x, placed, nodes, waiting, s)
 	}
@@ -36,7 +38,8 @@ func explain(x *Index, w otto.Wanted, placed Placement, nodes []Node, waiting ma
 
 // ExplainNode says why each instance of a node is there, by its name, and which
 // services the node could not be given now.
-func ExplainNode(w otto.Wanted, placed Placement, nodes []Node, id string) (here map[string]string, refused []otto.ServiceRefusal) {
+func ExplainNode(w otto.Wanted, placed Placement, nodes []Node,
+	id string) (here map[string]string, refused []otto.ServiceRefusal) {
 	p := inPlace(w, placed, nodes)
 	here, refused = map[string]string{}, []otto.ServiceRefusal{}
 	for k := range w.Services {
@@ -62,7 +65,8 @@ func ExplainNode(w otto.Wanted, placed Placement, nodes []Node, id string) (here
 
 // explainUnit says it of a service that is where its unit is: it is the unit that other
 // nodes could take or not.
-func explainUnit(x *Index, placed Placement, nodes []Node, waiting map[string]string, s otto.Service) (list []otto.InstanceExplanation) {
+func explainUnit(x *Index, placed Placement, nodes []Node, waiting map[string]string,
+	s otto.Service) (list []otto.InstanceExplanation) {
 	p := inPlace(x.whole.of, x.gather(placed), x.gatherNodes(nodes))
 	u, own := x.unitOf[s.Unit], inPlace(x.of, placed, nodes)
 	one, _ := x.whole.Service(u.Name)
@@ -124,12 +128,16 @@ func why(i instance, e otto.InstanceExplanation) string {
 	case !s.Mobile():
 		return "it stays: " + s.Stays()
 	case s.Node != "":
-		return fmt.Sprintf("its home is %s, and it stays where it is until it has to leave, or home is well and it has rejoin: home", s.Node)
+		return fmt.Sprintf(
+			"its home is %s, and it stays where it is until it has to leave, or home is well and it has rejoin: home",
+			s.Node,
+		)
 	case rank == 0:
 		return fmt.Sprintf("%s is the best of %d that can take it", i.at, len(e.Scores))
 	case rank > 0:
 		best := e.Scores[0]
-		return fmt.Sprintf("it stays where it is: %s would be better now, with %.2f to %.2f, but is no reason to move", best.Node, best.Total, e.Scores[rank].Total)
+		return fmt.Sprintf("it stays where it is: %s would be better now, with %.2f to %.2f, but is no reason to move",
+			best.Node, best.Total, e.Scores[rank].Total)
 	}
 	return "it stays where it is, though it would not be placed there now"
 }

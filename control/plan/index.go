@@ -40,8 +40,18 @@ type Service struct {
 // NewIndex returns the index of what is wanted. What has not changed since another
 // one was made is taken over from there; was may be nil.
 func NewIndex(w otto.Wanted, was *Index) *Index {
-	x := &Index{of: w, Services: make([]*Service, len(w.Services)), byName: make(map[string]*Service, len(w.Services)), positions: make(map[string]int, len(w.Services)), instances: map[string]*Service{}, nodes: map[string]*otto.Node{}, Dependents: map[string][]*Service{}, Metrics: map[string]bool{}}
-	sameNodes := was != nil && slices.EqualFunc(was.of.Nodes, w.Nodes, func(a, b otto.Node) bool { return a.ID == b.ID })
+	x := &Index{
+		of:         w,
+		Services:   make([]*Service, len(w.Services)),
+		byName:     make(map[string]*Service, len(w.Services)),
+		positions:  make(map[string]int, len(w.Services)),
+		instances:  map[string]*Service{},
+		nodes:      map[string]*otto.Node{},
+		Dependents: map[string][]*Service{},
+		Metrics:    map[string]bool{},
+	}
+	sameNodes := was != nil &&
+		slices.EqualFunc(was.of.Nodes, w.Nodes, func(a, b otto.Node) bool { return a.ID == b.ID })
 	sameAll := was != nil && reflect.DeepEqual(was.of.Requirements, w.Requirements)
 	same := was != nil && identical(was.of.Services, w.Services)
 	for k := range w.Services {
@@ -51,7 +61,14 @@ func NewIndex(w otto.Wanted, was *Index) *Index {
 			e, _ = was.Service(s.Name)
 		}
 		if e == nil || !same && !reflect.DeepEqual(&e.Service, s) {
-			e = &Service{Service: *s, Names: w.InstanceNames(*s), Hash: s.Spec.Hash(), Required: w.RequirementsOf(*s), Fixed: s.Stateful(), Moves: s.Mobile()}
+			e = &Service{
+				Service:  *s,
+				Names:    w.InstanceNames(*s),
+				Hash:     s.Spec.Hash(),
+				Required: w.RequirementsOf(*s),
+				Fixed:    s.Stateful(),
+				Moves:    s.Mobile(),
+			}
 		}
 		x.Services[k], x.byName[s.Name], x.positions[s.Name] = e, e, k
 		for _, d := range s.DependsOn {
@@ -83,7 +100,9 @@ func (x *Index) measure(list []otto.Requirement) {
 // IsOf reports whether the index is of what is wanted. What is wanted is never
 // changed in place, so it is compared by where it is.
 func (x *Index) IsOf(w otto.Wanted) bool {
-	return x != nil && x.of.Stopped == w.Stopped && identical(x.of.Services, w.Services) && identical(x.of.Nodes, w.Nodes) && identical(x.of.Requirements, w.Requirements)
+	return x != nil && x.of.Stopped == w.Stopped && identical(x.of.Services, w.Services) &&
+		identical(x.of.Nodes, w.Nodes) &&
+		identical(x.of.Requirements, w.Requirements)
 }
 
 // SameForAll reports whether nodes, and what is required of all, are the same in two
@@ -122,7 +141,10 @@ func (x *Index) Position(s *Service) int { return x.positions[s.Name] }
 // same of the nodes that they are on.
 func (s *Service) Alike(o *Service) bool {
 	return s.Mode == o.Mode && s.Node == o.Node && s.Unit == o.Unit && s.Rejoin == o.Rejoin && s.Platform == o.Platform && s.Fixed == o.Fixed && s.Moves == o.Moves &&
-		s.Reserve == o.Reserve && slices.Equal(s.Names, o.Names) && slices.Equal(s.Spec.Ports, o.Spec.Ports) && slices.Equal(s.Spec.Devices, o.Spec.Devices) && reflect.DeepEqual(s.Spec.Mounts, o.Spec.Mounts) && reflect.DeepEqual(s.Placement, o.Placement)
+		s.Reserve == o.Reserve && slices.Equal(s.Names, o.Names) && slices.Equal(s.Spec.Ports, o.Spec.Ports) &&
+		slices.Equal(s.Spec.Devices, o.Spec.Devices) &&
+		reflect.DeepEqual(s.Spec.Mounts, o.Spec.Mounts) &&
+		reflect.DeepEqual(s.Placement, o.Placement)
 }
 
 // Since are the services that are not the same in another index, which may be nil:

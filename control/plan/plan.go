@@ -20,7 +20,8 @@ import (
 // until it is known to be needless there. reports hold, for every node that has
 // reported, what runs there: a dependency on another node holds an instance back
 // until it is met.
-func Assignments(x *Index, services []*Service, placed Placement, kept, waiting, unsure map[string]string, nodes []string, reports map[string][]otto.InstanceStatus) map[string]otto.Assignment {
+func Assignments(x *Index, services []*Service, placed Placement, kept, waiting, unsure map[string]string,
+	nodes []string, reports map[string][]otto.InstanceStatus) map[string]otto.Assignment {
 	all := map[string]*otto.Assignment{}
 	for _, n := range nodes {
 		all[n] = &otto.Assignment{Node: n, Stopped: x.of.Stopped, Instances: []otto.Instance{}, Devices: x.Devices}
@@ -33,7 +34,15 @@ func Assignments(x *Index, services []*Service, placed Placement, kept, waiting,
 			if !ok || here == nil && all[there] == nil || waiting[name] != "" {
 				continue
 			}
-			inst := otto.Instance{Name: name, Service: s.Name, Spec: s.Spec, Probe: s.Probe, Fenced: s.Fixed && s.Moves, Disposable: s.Data == otto.DataDisposable, Hold: unsure[name]}
+			inst := otto.Instance{
+				Name:       name,
+				Service:    s.Name,
+				Spec:       s.Spec,
+				Probe:      s.Probe,
+				Fenced:     s.Fixed && s.Moves,
+				Disposable: s.Data == otto.DataDisposable,
+				Hold:       unsure[name],
+			}
 			for _, d := range s.DependsOn {
 				if onlyOn(node, d.Service, x, placed) {
 					inst.DependsOn = append(inst.DependsOn, d)

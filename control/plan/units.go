@@ -57,12 +57,14 @@ func (x *Index) unite(was *Index) {
 			u.Service = u.asOne()
 			one = u.Service
 			for _, o := range x.Services {
-				if o.Unit != s.Unit && slices.ContainsFunc(o.Placement.ApartFrom, func(n string) bool { return name(n) == u.Name }) {
+				if o.Unit != s.Unit &&
+					slices.ContainsFunc(o.Placement.ApartFrom, func(n string) bool { return name(n) == u.Name }) {
 					u.Service.Placement.ApartFrom = append(u.Service.Placement.ApartFrom, o.Name)
 				}
 			}
 		}
-		one.Placement.Near, one.Placement.ApartFrom = renamed(one.Placement.Near, name), renamed(one.Placement.ApartFrom, name)
+		one.Placement.Near, one.Placement.ApartFrom = renamed(one.Placement.Near,
+			name), renamed(one.Placement.ApartFrom, name)
 		whole.Services = append(whole.Services, one)
 	}
 	var before *Index
@@ -86,7 +88,14 @@ func renamed(list []string, name func(string) string) (out []string) {
 // elsewhere only if each of them may.
 func (u *Unit) asOne() otto.Service {
 	first := u.Members[0].Service
-	one := otto.Service{Name: u.Name, Node: first.Node, Replicas: 1, Failover: first.Failover, Rejoin: first.Rejoin, Data: otto.DataDisposable}
+	one := otto.Service{
+		Name:     u.Name,
+		Node:     first.Node,
+		Replicas: 1,
+		Failover: first.Failover,
+		Rejoin:   first.Rejoin,
+		Data:     otto.DataDisposable,
+	}
 	within := func(service string) bool {
 		return slices.ContainsFunc(u.Members, func(m *Service) bool { return m.Name == service })
 	}
@@ -106,7 +115,9 @@ func (u *Unit) asOne() otto.Service {
 		one.Placement.Prefer = append(one.Placement.Prefer, r.Prefer...)
 		one.Placement.Avoid = append(one.Placement.Avoid, r.Avoid...)
 		one.Placement.Near = append(one.Placement.Near, slices.DeleteFunc(slices.Clone(r.Near), within)...)
-		one.Placement.ApartFrom = append(one.Placement.ApartFrom, slices.DeleteFunc(slices.Clone(r.ApartFrom), within)...)
+		one.Placement.ApartFrom = append(
+			one.Placement.ApartFrom,
+			slices.DeleteFunc(slices.Clone(r.ApartFrom), within)...)
 		if s.Fixed && s.Data != otto.DataDisposable {
 			one.Data = ""
 			one.Spec.Mounts = append(one.Spec.Mounts, s.Spec.Mounts...)
@@ -223,7 +234,8 @@ func (x *Index) gatherTroubles(troubled map[string]string, was Placement, nodes 
 				delete(out, name)
 				t := troubled[name]
 				all, why = all && t != "", cmp.Or(why, t)
-				if i := slices.IndexFunc(nodes, func(n Node) bool { return n.ID == was[name] }); t != "" && i >= 0 && nodes[i].Unbuilt[s.Spec.Image] != "" {
+				if i := slices.IndexFunc(nodes, func(n Node) bool { return n.ID == was[name] }); t != "" && i >= 0 &&
+					nodes[i].Unbuilt[s.Spec.Image] != "" {
 					unbuilt = t
 				}
 			}
@@ -265,7 +277,8 @@ func (x *Index) spread(p Placed, was Placement, nodes []Node) Placed {
 				switch {
 				case from != "" && from != at && exists && s.keepsData():
 					out.Placement[name] = from
-					out.Waiting[name] = fmt.Sprintf("its data is on %s, and the rest of %s on %s", from, u.Name, cmp.Or(at, "no node"))
+					out.Waiting[name] = fmt.Sprintf("its data is on %s, and the rest of %s on %s", from, u.Name,
+						cmp.Or(at, "no node"))
 				case at == "":
 				case from != at:
 					m := Move{Instance: name, Service: s.Name, To: at}

@@ -132,7 +132,8 @@ func TestStackIsPlacedAsOne(t *testing.T) {
 			var d Settled
 			x := NewIndex(w, nil)
 			first, _ := d.Place(x, got.Placement, tt.nodes, nil)
-			if again, same := d.Place(x, first.Placement, tt.nodes, nil); !cmp.Equal(again.Placement, got.Placement) || !same {
+			if again, same := d.Place(x, first.Placement, tt.nodes, nil); !cmp.Equal(again.Placement, got.Placement) ||
+				!same {
 				t.Errorf("it is not settled: %v, then %v", again.Placement, first.Placement)
 			}
 		})
@@ -140,10 +141,14 @@ func TestStackIsPlacedAsOne(t *testing.T) {
 }
 
 func TestStackIsExplainedAsOne(t *testing.T) {
-	nodes := []Node{{ID: "a", Memory: 1 << 30, Machine: scheduler.Machine{Cores: 4}}, {ID: "b", Memory: 4 << 30, Machine: scheduler.Machine{Cores: 4}}}
+	nodes := []Node{
+		{ID: "a", Memory: 1 << 30, Machine: scheduler.Machine{Cores: 4}},
+		{ID: "b", Memory: 4 << 30, Machine: scheduler.Machine{Cores: 4}},
+	}
 	w := otto.Wanted{Services: []otto.Service{member("db", reserves(700)), member("web", reserves(700))}}
 	list := Explain(w, Placement{"shop/db": "b", "shop/web": "b"}, nodes, nil, w.Services[1])
-	if len(list) != 1 || list[0].Name != "shop/web" || list[0].Node != "b" || len(list[0].Scores) != 1 || !strings.Contains(list[0].Refusals[0].Reason, "stack shop reserves 1400") {
+	if len(list) != 1 || list[0].Name != "shop/web" || list[0].Node != "b" || len(list[0].Scores) != 1 ||
+		!strings.Contains(list[0].Refusals[0].Reason, "stack shop reserves 1400") {
 		t.Errorf("%+v", list)
 	}
 }

@@ -26,14 +26,38 @@ func leftVolumes(was, now *Index, placed Placement) (problems []string) {
 			}
 			if at, implied := s.Implied[m.Source]; implied && before[m.Source] == nil {
 				if f, volume := formerVolume(s, m, at.Key, was, now, placed, after); f != nil {
-					problems = append(problems, fmt.Sprintf("%s: service %s would begin with an empty volume %s: the data of service %s is in volume %s on node %s: "+
-						"write `volumes: {%s: {name: %s}}` to keep it, or {name: %s} to begin without it",
-						at.At, s.Name, m.Source, f.Name, volume, f.placedOn(placed), at.Key, volume, m.Source))
+					problems = append(
+						problems,
+						fmt.Sprintf(
+							"%s: service %s would begin with an empty volume %s: the data of service %s is in volume %s on node %s: "+
+								"write `volumes: {%s: {name: %s}}` to keep it, or {name: %s} to begin without it",
+							at.At,
+							s.Name,
+							m.Source,
+							f.Name,
+							volume,
+							f.placedOn(placed),
+							at.Key,
+							volume,
+							m.Source,
+						),
+					)
 				}
 			}
 			if f := leftBehind(s, before[m.Source], was, now, placed); f != nil {
-				problems = append(problems, fmt.Sprintf("service %s would begin with an empty volume %s on node %s: that of service %s is on node %s: "+
-					"write node: %s, or copy the volume by hand and give the copy another name", s.Name, m.Source, s.Node, f.Name, f.placedOn(placed), f.placedOn(placed)))
+				problems = append(
+					problems,
+					fmt.Sprintf(
+						"service %s would begin with an empty volume %s on node %s: that of service %s is on node %s: "+
+							"write node: %s, or copy the volume by hand and give the copy another name",
+						s.Name,
+						m.Source,
+						s.Node,
+						f.Name,
+						f.placedOn(placed),
+						f.placedOn(placed),
+					),
+				)
 			}
 		}
 	}
@@ -64,7 +88,8 @@ func (s *Service) placedOn(placed Placement) string {
 // formerVolume finds the volume that a service had in the place of one that is new, if
 // nothing has it any more: of the service itself, or of one that is gone and has the
 // same name in another name space, or else the same image.
-func formerVolume(s *Service, m otto.Mount, key string, was, now *Index, placed Placement, after map[string][]*Service) (former *Service, volume string) {
+func formerVolume(s *Service, m otto.Mount, key string, was, now *Index, placed Placement,
+	after map[string][]*Service) (former *Service, volume string) {
 	best := 0
 	for _, f := range was.Services {
 		_, stays := now.Service(f.Name)
@@ -83,7 +108,8 @@ func formerVolume(s *Service, m otto.Mount, key string, was, now *Index, placed 
 			continue
 		}
 		for _, o := range f.Spec.Mounts {
-			alike := path.Clean(o.Target) == path.Clean(m.Target) || o.Source == key || strings.HasSuffix(o.Source, "_"+key)
+			alike := path.Clean(o.Target) == path.Clean(m.Target) || o.Source == key ||
+				strings.HasSuffix(o.Source, "_"+key)
 			if o.Type == otto.MountVolume && o.Source != "" && alike && after[o.Source] == nil {
 				former, volume, best = f, o.Source, likeness
 				break

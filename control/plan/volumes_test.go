@@ -59,7 +59,8 @@ func TestNobodyBeginsWithAnEmptyVolumeByAnotherName(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			nodes := []otto.Node{{ID: "a"}, {ID: "b"}}
 			placed := Placement{"db": "a", "shop/db": "a"}
-			err := Refuse(NewIndex(otto.Wanted{Nodes: nodes, Services: tt.was}, nil), NewIndex(otto.Wanted{Nodes: nodes, Services: tt.now}, nil), placed)
+			err := Refuse(NewIndex(otto.Wanted{Nodes: nodes, Services: tt.was}, nil),
+				NewIndex(otto.Wanted{Nodes: nodes, Services: tt.now}, nil), placed)
 			switch {
 			case tt.want == "" && err != nil:
 				t.Errorf("refused: %v", err)

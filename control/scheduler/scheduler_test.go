@@ -85,7 +85,9 @@ func TestPick(t *testing.T) {
 		return func(s *otto.Service) { s.Reserve = otto.Resources{CPU: cpu, MemoryBytes: mib << 20} }
 	}
 	hot := 84.0
-	near, apart := rules(otto.PlacementRules{Near: []string{"db"}}), rules(otto.PlacementRules{ApartFrom: []string{"db"}})
+	near, apart := rules(
+		otto.PlacementRules{Near: []string{"db"}},
+	), rules(otto.PlacementRules{ApartFrom: []string{"db"}})
 	a, b := Candidate{ID: "a"}, Candidate{ID: "b"}
 	for _, tt := range []struct {
 		name    string
@@ -334,13 +336,15 @@ func TestScoreSaysWhatItIsMadeOf(t *testing.T) {
 		{Name: "fewest", Weight: 1, Value: .5, Reason: "1 other instances are there"},
 		{Name: "spread", Weight: 4, Value: 1, Reason: "0 others of web are there"},
 	}}}
-	if diff := cmp.Diff(want, scores, cmp.Comparer(func(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 })); diff != "" {
+	if diff := cmp.Diff(want, scores,
+		cmp.Comparer(func(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 })); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestBreaksIsOnlyWhatLasts(t *testing.T) {
-	s := New([]Candidate{{ID: "a", Refuse: "cordoned", Machine: Machine{Labels: map[string]string{"zone": "attic"}}}}, nil)
+	s := New([]Candidate{{ID: "a", Refuse: "cordoned", Machine: Machine{Labels: map[string]string{"zone": "attic"}}}},
+		nil)
 	for _, tt := range []struct{ require, want string }{
 		{"zone == attic", ""},
 		{"zone == kitchen", "it does not meet zone == kitchen: zone is attic"},

@@ -95,10 +95,15 @@ func whyWithout(s *State, i int32) string {
 	d := s.without(i)
 	if d.claims >= 0 {
 		node := s.nodes[d.claims].ID
-		return fmt.Sprintf("%s says that it has its volume %s, which it was never given: `otto volume adopt %[1]s %s` if its data counts, else give the volume another name", node, d.volume)
+		return fmt.Sprintf(
+			"%s says that it has its volume %s, which it was never given: `otto volume adopt %[1]s %s` if its data counts, else give the volume another name",
+			node,
+			d.volume,
+		)
 	}
 	if len(d.on) == 0 {
-		return fmt.Sprintf("its volume %s may be on %s, which has not said yet what it has", d.volume, s.nodes[s.silent(i)].ID)
+		return fmt.Sprintf("its volume %s may be on %s, which has not said yet what it has", d.volume,
+			s.nodes[s.silent(i)].ID)
 	}
 	ids := make([]string, len(d.on))
 	for k, n := range d.on {

@@ -19,7 +19,24 @@ import (
 var simMutants = flag.Bool("sim.mutants", false, "put bugs into the code, one at a time, and see that each is found")
 
 // found is what a run prints that has found something: a promise that was broken.
-var found = []string{"runs twice", "not whole", "nobody has asked for", "is not wanted", "is lost:", "has obeyed", "although its store has lost", "without a reason", "what happened explains", "and its data is on", "has not come to its end", "beyond the budget", "with other data than before", "touches what is another cluster's", "it runs on", "it was started"}
+var found = []string{
+	"runs twice",
+	"not whole",
+	"nobody has asked for",
+	"is not wanted",
+	"is lost:",
+	"has obeyed",
+	"although its store has lost",
+	"without a reason",
+	"what happened explains",
+	"and its data is on",
+	"has not come to its end",
+	"beyond the budget",
+	"with other data than before",
+	"touches what is another cluster's",
+	"it runs on",
+	"it was started",
+}
 
 // TestMutantsAreFound puts bugs into the code that it once had, or could have. A
 // mutant is a file of testdata/mutants: why it is a bug, the file it is in, the
@@ -106,7 +123,8 @@ func (m mutant) run(t *testing.T) (out string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-overlay", list, "-timeout", "9m", "-run", tests, "-failfast", "-sim.for", "2m", ".")
+	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-overlay", list, "-timeout", "9m", "-run", tests,
+		"-failfast", "-sim.for", "2m", ".")
 	b, err := cmd.CombinedOutput()
 	return string(b), err
 }

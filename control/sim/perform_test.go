@@ -22,7 +22,41 @@ func (w *world) perform(s step) error {
 	w.mu.Unlock()
 	host := s.arg(0)
 	h := w.Hosts[host]
-	if h == nil && host != "control" && slices.Contains([]string{"on", "off", "tear", "kill", "engine", "disk", "ssh", "address", "load", "clock", "twin", "drain", "undrain", "replay", "forge", "cut", "heal", "pause", "die", "nameless", "freeze", "halt", "thaw", "lie", "honest", "unmount", "mount", "wipe", "occupy"}, s.verb) {
+	if h == nil && host != "control" &&
+		slices.Contains(
+			[]string{
+				"on",
+				"off",
+				"tear",
+				"kill",
+				"engine",
+				"disk",
+				"ssh",
+				"address",
+				"load",
+				"clock",
+				"twin",
+				"drain",
+				"undrain",
+				"replay",
+				"forge",
+				"cut",
+				"heal",
+				"pause",
+				"die",
+				"nameless",
+				"freeze",
+				"halt",
+				"thaw",
+				"lie",
+				"honest",
+				"unmount",
+				"mount",
+				"wipe",
+				"occupy",
+			},
+			s.verb,
+		) {
 		return fmt.Errorf("no host %q", host)
 	}
 	switch s.verb {

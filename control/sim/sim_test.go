@@ -22,12 +22,13 @@ import (
 )
 
 var (
-	simShrink = flag.Bool("sim.shrink", false, "with -sim.seed: leave out of the history what it does not need to go wrong")
-	simFor    = flag.Duration("sim.for", 20*time.Second, "how long to run random histories")
-	simSeed   = flag.Uint64("sim.seed", 0, "run the history of this seed, and show it")
-	simFrom   = flag.Uint64("sim.from", 1, "the first seed of the random histories")
-	simHarsh  = flag.Int("sim.harsh", 1, "how many times as many faults random histories have in the same time")
-	simStuck  = flag.Duration("sim.stuck", time.Minute, "how long one history may take, of real time")
+	simShrink = flag.Bool("sim.shrink", false,
+		"with -sim.seed: leave out of the history what it does not need to go wrong")
+	simFor   = flag.Duration("sim.for", 20*time.Second, "how long to run random histories")
+	simSeed  = flag.Uint64("sim.seed", 0, "run the history of this seed, and show it")
+	simFrom  = flag.Uint64("sim.from", 1, "the first seed of the random histories")
+	simHarsh = flag.Int("sim.harsh", 1, "how many times as many faults random histories have in the same time")
+	simStuck = flag.Duration("sim.stuck", time.Minute, "how long one history may take, of real time")
 )
 
 const (
@@ -64,7 +65,9 @@ func (w *world) judge() outcome {
 	defer w.truth.mu.Unlock()
 	w.net.mu.Lock()
 	defer w.net.mu.Unlock()
-	o.wrong, o.told, o.did, o.points, o.applied = w.truth.wrong, w.truth.told, maps.Clone(w.net.did), w.points, w.applied
+	o.wrong, o.told, o.did, o.points, o.applied = w.truth.wrong, w.truth.told, maps.Clone(
+		w.net.did,
+	), w.points, w.applied
 	return o
 }
 
@@ -129,7 +132,8 @@ func (w *world) amiss() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !slices.ContainsFunc(append(w.possible, w.accepted), func(p otto.Wanted) bool { return same(p, got) }) {
-		return fmt.Sprintf("what was acknowledged is lost: wanted %s, but the control plane has %s", services(w.accepted), services(got))
+		return fmt.Sprintf("what was acknowledged is lost: wanted %s, but the control plane has %s",
+			services(w.accepted), services(got))
 	}
 	return ""
 }
@@ -315,8 +319,14 @@ func TestRandomHistories(t *testing.T) {
 					sum.add(o)
 					if len(o.wrong) > 0 {
 						failed++
-						t.Errorf("seed %d: %s\nto see it: go test ./control/sim -run RandomHistories -v -sim.seed %d -sim.harsh %d\n%s",
-							h.seed, strings.Join(o.wrong, "\n"), h.seed, *simHarsh, h)
+						t.Errorf(
+							"seed %d: %s\nto see it: go test ./control/sim -run RandomHistories -v -sim.seed %d -sim.harsh %d\n%s",
+							h.seed,
+							strings.Join(o.wrong, "\n"),
+							h.seed,
+							*simHarsh,
+							h,
+						)
 					}
 					enough := failed >= maxFailed
 					mu.Unlock()
@@ -327,8 +337,19 @@ func TestRandomHistories(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("seeds %d to %d: %d histories in %s, %d of them went wrong; longest until all was well: %s; the longest took %s; at most %s twice after a freeze\nfaults: %v\nevents: %v",
-		*simFrom, next.Load(), histories, time.Since(began).Round(time.Second), failed, sum.healed, sum.took.Round(time.Millisecond), sum.overlap.Round(time.Millisecond), sum.did, sum.events)
+	t.Logf(
+		"seeds %d to %d: %d histories in %s, %d of them went wrong; longest until all was well: %s; the longest took %s; at most %s twice after a freeze\nfaults: %v\nevents: %v",
+		*simFrom,
+		next.Load(),
+		histories,
+		time.Since(began).Round(time.Second),
+		failed,
+		sum.healed,
+		sum.took.Round(time.Millisecond),
+		sum.overlap.Round(time.Millisecond),
+		sum.did,
+		sum.events,
+	)
 	sum.checkEffects(t, histories)
 }
 
@@ -391,7 +412,8 @@ const enough = 150
 // checkEffects fails a run that has shown nothing.
 func (o *outcome) checkEffects(t *testing.T, histories int) {
 	if o.applied < histories || o.did["message"] < 500*histories {
-		t.Errorf("%d orders acknowledged and %d messages in %d histories: too few to show anything", o.applied, o.did["message"], histories)
+		t.Errorf("%d orders acknowledged and %d messages in %d histories: too few to show anything", o.applied,
+			o.did["message"], histories)
 	}
 	if histories < enough {
 		return // for the rarer faults

@@ -61,9 +61,18 @@ const (
 // newWorld makes three hosts with nothing on them, and starts a control plane.
 func newWorld(t *testing.T, h history, doing *activity) *world {
 	w := &world{
-		Cluster: ottotest.NewCluster(t, hosts(), image), truth: newTruth(), net: newNetwork(h.seed),
-		deaths: map[string]death{}, points: map[string]int{}, sent: map[string][][]byte{}, obeyed: map[string]otto.Revision{}, broken: map[string]func(){}, healed: map[string]time.Time{}, thawed: map[string]time.Time{},
-		life: make(chan struct{}, 1), doing: doing,
+		Cluster: ottotest.NewCluster(t, hosts(), image),
+		truth:   newTruth(),
+		net:     newNetwork(h.seed),
+		deaths:  map[string]death{},
+		points:  map[string]int{},
+		sent:    map[string][][]byte{},
+		obeyed:  map[string]otto.Revision{},
+		broken:  map[string]func(){},
+		healed:  map[string]time.Time{},
+		thawed:  map[string]time.Time{},
+		life:    make(chan struct{}, 1),
+		doing:   doing,
 	}
 	w.Log = slog.New(slog.DiscardHandler)
 	if testing.Verbose() && !h.many {
@@ -103,7 +112,9 @@ func (w *world) equip(host string, r *ottotest.Runtime) {
 	r.Detached = true
 	r.StartTime, r.StopTime = 90*time.Millisecond, 200*time.Millisecond
 	r.Delay = func(instance, change string) time.Duration {
-		return time.Duration(w.net.chance(host, instance, change, time.Now().UnixMilli()).Int64N(int64(50 * time.Millisecond)))
+		return time.Duration(
+			w.net.chance(host, instance, change, time.Now().UnixMilli()).Int64N(int64(50 * time.Millisecond)),
+		)
 	}
 	r.FailStart = func(i otto.Instance) error {
 		if isBad(i.Spec) {
@@ -127,7 +138,8 @@ func (w *world) equip(host string, r *ottotest.Runtime) {
 // measureOverlap takes in that a container ends on a host, which may have been frozen
 // until a moment ago, while the same runs on another one.
 func (w *world) measureOverlap(host string, c ottotest.Observed) {
-	if c.Theirs || c.State == otto.ContainerRunning || !menu()[c.Service].Stateful() || len(w.truth.hostsOf(c.Instance)) < 2 {
+	if c.Theirs || c.State == otto.ContainerRunning || !menu()[c.Service].Stateful() ||
+		len(w.truth.hostsOf(c.Instance)) < 2 {
 		return
 	}
 	w.mu.Lock()

@@ -18,7 +18,9 @@ import (
 type flood struct{ lines int }
 
 func (flood) Containers(context.Context) ([]otto.Container, error) {
-	return []otto.Container{{ID: "web", Name: "web", Service: "web", Instance: "web", State: otto.ContainerRunning}}, nil
+	return []otto.Container{
+		{ID: "web", Name: "web", Service: "web", Instance: "web", State: otto.ContainerRunning},
+	}, nil
 }
 
 func (flood) Watch(ctx context.Context, changed func(images bool)) error {

@@ -59,7 +59,14 @@ func Read(ctx context.Context, c Cluster, q logs.Query, take func(logs.Entry) er
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	g := &gathering{cluster: c, query: q, target: t, began: time.Now(), stream: logs.NewStream(q.Follow), nodes: map[string]bool{}}
+	g := &gathering{
+		cluster: c,
+		query:   q,
+		target:  t,
+		began:   time.Now(),
+		stream:  logs.NewStream(q.Follow),
+		nodes:   map[string]bool{},
+	}
 	defer g.running.Wait()
 	defer cancel()
 	g.start(ctx, view, true)
@@ -169,7 +176,8 @@ func (g *gathering) none(view *otto.Cluster) string {
 	name, why := g.target.Service, ""
 	for _, s := range view.Services {
 		for _, i := range s.Instances {
-			if s.Name != g.target.Service || g.target.Instance != "" && g.target.Instance != i.Name || g.query.Node != "" && g.query.Node != i.Node {
+			if s.Name != g.target.Service || g.target.Instance != "" && g.target.Instance != i.Name ||
+				g.query.Node != "" && g.query.Node != i.Node {
 				continue
 			}
 			name = i.Name

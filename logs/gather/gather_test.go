@@ -48,7 +48,8 @@ func (e *engine) put(id string, state otto.ContainerState) {
 		i := slices.IndexFunc(e.containers, func(c otto.Container) bool { return c.ID == id })
 		if i < 0 {
 			service, _, _ := strings.Cut(id, ":")
-			e.containers = append(e.containers, otto.Container{ID: id, Name: service, Service: service, Instance: service})
+			e.containers = append(e.containers,
+				otto.Container{ID: id, Name: service, Service: service, Instance: service})
 			i = len(e.containers) - 1
 		}
 		c := &e.containers[i]
@@ -139,7 +140,12 @@ type cluster struct {
 }
 
 func newCluster(services map[string]string, ids ...string) *cluster {
-	c := &cluster{more: make(chan struct{}), engines: map[string]*engine{}, conns: map[string]*pipes{}, down: map[string]error{}}
+	c := &cluster{
+		more:    make(chan struct{}),
+		engines: map[string]*engine{},
+		conns:   map[string]*pipes{},
+		down:    map[string]error{},
+	}
 	for _, id := range ids {
 		c.engines[id] = newEngine()
 	}
@@ -161,7 +167,16 @@ func (c *cluster) place(services map[string]string, lost []string) {
 	}
 	for name, node := range services {
 		s := otto.ServiceStatus{Service: otto.Service{Name: name}}
-		s.Instances = []otto.PlacedInstance{{Node: node, InstanceStatus: otto.InstanceStatus{Name: name, State: otto.InstanceWaiting, Reason: "no node has room"}}}
+		s.Instances = []otto.PlacedInstance{
+			{
+				Node: node,
+				InstanceStatus: otto.InstanceStatus{
+					Name:   name,
+					State:  otto.InstanceWaiting,
+					Reason: "no node has room",
+				},
+			},
+		}
 		view.Services = append(view.Services, s)
 	}
 	c.view = view
@@ -265,7 +280,8 @@ func followed(name string, tail int) logs.Query {
 func TestLogsOfSeveralNodesAreOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(map[string]string{"web": "a"}, "a", "b")
-		c.view.Services[0].Instances = append(c.view.Services[0].Instances, otto.PlacedInstance{Node: "b", InstanceStatus: otto.InstanceStatus{Name: "web-2"}})
+		c.view.Services[0].Instances = append(c.view.Services[0].Instances,
+			otto.PlacedInstance{Node: "b", InstanceStatus: otto.InstanceStatus{Name: "web-2"}})
 		c.engines["a"].put("web:1", otto.ContainerRunning)
 		c.engines["b"].put("web:2", otto.ContainerExited)
 		c.engines["b"].put("other:1", otto.ContainerRunning)
@@ -387,7 +403,9 @@ func TestWhyThereIsNoLog(t *testing.T) {
 		c := newCluster(map[string]string{"web": ""}, "a")
 		r := read(t.Context(), c, logs.Query{Name: "web"})
 		<-r.done
-		if diff := cmp.Diff([]string{"<web has no container yet: it is waiting: no node has room>"}, r.lines()); diff != "" || r.err != nil {
+		if diff := cmp.Diff([]string{"<web has no container yet: it is waiting: no node has room>"},
+			r.lines()); diff != "" ||
+			r.err != nil {
 			t.Error(r.err, diff)
 		}
 		r = read(t.Context(), c, logs.Query{Name: "wep"})
@@ -440,7 +458,8 @@ func TestSlowReaderOfAChattyLog(t *testing.T) {
 		for range written / 100 {
 			c.engines["a"].change(func() {
 				for range 100 {
-					c.engines["a"].lines["web:1"] = append(c.engines["a"].lines["web:1"], logs.Line{Time: time.Now(), Stream: logs.Stdout, Text: []byte(text)})
+					c.engines["a"].lines["web:1"] = append(c.engines["a"].lines["web:1"],
+						logs.Line{Time: time.Now(), Stream: logs.Stdout, Text: []byte(text)})
 				}
 			})
 			time.Sleep(200 * time.Millisecond)

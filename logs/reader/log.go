@@ -47,7 +47,11 @@ type key struct {
 }
 
 func (r *reading) newLog(c otto.Container) *log {
-	l := &log{reading: r, id: c.ID, about: logs.Container{ID: c.ID[:min(len(c.ID), 12)], Name: c.Name, Service: c.Service, Instance: c.Instance}}
+	l := &log{
+		reading: r,
+		id:      c.ID,
+		about:   logs.Container{ID: c.ID[:min(len(c.ID), 12)], Name: c.Name, Service: c.Service, Instance: c.Instance},
+	}
 	at, resumed := r.query.After[l.about.ID]
 	l.fresh = c.Started.After(r.began.Add(-r.query.Age))
 	switch {
@@ -182,7 +186,8 @@ func (l *log) lastMatches(ctx context.Context, w logs.Window) error {
 		return err
 	}
 	if cut && len(last) > 0 {
-		m := l.markOf(logs.MarkNote, last[0].Time, "earlier lines match too; there is no room for them: use a smaller --tail, or none")
+		m := l.markOf(logs.MarkNote, last[0].Time,
+			"earlier lines match too; there is no room for them: use a smaller --tail, or none")
 		if _, err := l.stream.Push(ctx, l.source, m); err != nil {
 			return err
 		}

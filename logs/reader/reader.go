@@ -216,7 +216,8 @@ func (r *reading) refresh(ctx context.Context) error {
 	}
 	there := map[string]bool{}
 	for _, c := range list {
-		if r.query.Service != "" && c.Service != r.query.Service || r.query.Instance != "" && c.Instance != r.query.Instance {
+		if r.query.Service != "" && c.Service != r.query.Service ||
+			r.query.Instance != "" && c.Instance != r.query.Instance {
 			continue
 		}
 		there[c.ID] = true

@@ -83,7 +83,18 @@ const (
 
 // colours are for prefixes: what is readable on dark and light.
 func colours() []string {
-	return []string{"\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m", "\x1b[31m", "\x1b[96m", "\x1b[93m", "\x1b[92m", "\x1b[95m"}
+	return []string{
+		"\x1b[36m",
+		"\x1b[33m",
+		"\x1b[32m",
+		"\x1b[35m",
+		"\x1b[34m",
+		"\x1b[31m",
+		"\x1b[96m",
+		"\x1b[93m",
+		"\x1b[92m",
+		"\x1b[95m",
+	}
 }
 
 // source is who has written a line.

@@ -74,7 +74,15 @@ func entries() []logs.Entry {
 	at := time.Date(2026, 5, 1, 12, 0, 0, 5000, time.UTC)
 	return []logs.Entry{
 		{Time: at, Node: "n1", Instance: "web", Container: "1", Text: "\x1b[31mred\x1b[2J"},
-		{Time: at, Node: "n2", Instance: "web-2", Container: "2", Name: "web-2.kept", Text: "bad \uFFFD", Raw: []byte("bad \xff\r")},
+		{
+			Time:      at,
+			Node:      "n2",
+			Instance:  "web-2",
+			Container: "2",
+			Name:      "web-2.kept",
+			Text:      "bad \uFFFD",
+			Raw:       []byte("bad \xff\r"),
+		},
 		{Time: at, Node: "n2", Instance: "web-2", Container: "2", Mark: logs.MarkLeftOut, Lines: 1234567, Text: "many"},
 		{Time: at, Node: "n1", Mark: logs.MarkTrouble, Text: "n1 cannot be read"},
 	}
@@ -109,7 +117,8 @@ func TestTerminalSaysWhoseLinesAre(t *testing.T) {
 		t.Error(diff, marks)
 	}
 	out, _ = printed(t, Printer{Terminal: true, Colour: true, Times: true})
-	if line, _, _ := strings.Cut(out, "\n"); !strings.HasPrefix(line, "2026-05-01T12:00:00.000005Z \x1b[") || !strings.HasSuffix(line, "\x1b[31mred\x1b[0m") {
+	if line, _, _ := strings.Cut(out, "\n"); !strings.HasPrefix(line, "2026-05-01T12:00:00.000005Z \x1b[") ||
+		!strings.HasSuffix(line, "\x1b[31mred\x1b[0m") {
 		t.Errorf("got %q", line)
 	}
 }
@@ -117,7 +126,8 @@ func TestTerminalSaysWhoseLinesAre(t *testing.T) {
 func TestObjectsHaveEverything(t *testing.T) {
 	out, marks := printed(t, Printer{JSON: true, Terminal: true, Colour: true})
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if len(lines) != 4 || marks != "" || lines[0] != `{"time":"2026-05-01T12:00:00.000005Z","node":"n1","instance":"web","container":"1","text":"\u001b[31mred\u001b[2J"}` {
+	if len(lines) != 4 || marks != "" ||
+		lines[0] != `{"time":"2026-05-01T12:00:00.000005Z","node":"n1","instance":"web","container":"1","text":"\u001b[31mred\u001b[2J"}` {
 		t.Errorf("got %s and %s", out, marks)
 	}
 }

@@ -250,7 +250,8 @@ func TestMQTT5IsSpoken(t *testing.T) {
 		t.Fatalf("a forbidden subscription: %x % x", kind, body)
 	}
 	mqtttest.Connected(t, mqtttest.OwnerOf(b).Options("owner"), nil).Send(t, "home/n1/metrics/node", 0, false, "{}")
-	if kind, body := receive(); kind != 0x30 || !strings.HasPrefix(body, "\x00\x14home/n1/metrics/node") || !strings.HasSuffix(body, "{}") {
+	if kind, body := receive(); kind != 0x30 || !strings.HasPrefix(body, "\x00\x14home/n1/metrics/node") ||
+		!strings.HasSuffix(body, "{}") {
 		t.Errorf("PUBLISH %x %q", kind, body)
 	}
 }
@@ -278,7 +279,8 @@ func thousandNodes(b *testing.B, server, client *tls.Config) {
 	runtime.ReadMemStats(&before)
 	conns := make([]net.Conn, nodes)
 	for i := range conns {
-		conns[i] = mqtttest.RawConnect(b, mqtttest.Target{Addr: home.Addr(), TLS: client, Username: fmt.Sprint("n", i), Password: "x"}, "id", nil)
+		conns[i] = mqtttest.RawConnect(b,
+			mqtttest.Target{Addr: home.Addr(), TLS: client, Username: fmt.Sprint("n", i), Password: "x"}, "id", nil)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -329,12 +331,19 @@ func BenchmarkThousandNodesComeBack(b *testing.B) {
 // startThousand is a broker for an owner of home/# and for nodes.
 func startThousand(b *testing.B, nodes int, over *tls.Config) *broker.Broker {
 	b.Helper()
-	return mqtttest.StartBroker(b, broker.Options{MaxNodes: nodes, TLS: over, Authorize: func(l broker.Login) (broker.Permissions, bool) {
-		if l.Username == "owner" {
-			return broker.Permissions{Subscribe: []string{"home/#"}, Class: broker.Control}, true
-		}
-		return broker.Permissions{Publish: []string{"home/" + l.Username + "/#"}, Subscribe: []string{"home/order"}, Class: broker.Node}, true
-	}})
+	return mqtttest.StartBroker(
+		b,
+		broker.Options{MaxNodes: nodes, TLS: over, Authorize: func(l broker.Login) (broker.Permissions, bool) {
+			if l.Username == "owner" {
+				return broker.Permissions{Subscribe: []string{"home/#"}, Class: broker.Control}, true
+			}
+			return broker.Permissions{
+				Publish:   []string{"home/" + l.Username + "/#"},
+				Subscribe: []string{"home/order"},
+				Class:     broker.Node,
+			}, true
+		}},
+	)
 }
 
 // cpuTime is what this process has used.

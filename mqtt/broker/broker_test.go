@@ -193,9 +193,21 @@ func TestPermissionsAreKept(t *testing.T) {
 	sensor := mqtttest.Connected(t, mqtttest.SensorOf(b).Options("sensor"), nil)
 
 	forbidden := []string{
-		"home/sensor/order", "home/other/status", "home", "home/sensor", "home/sensor/status/x", "garden",
-		"$MQTT/rmsgs/home/other/status", "$MQTT/sess/x", "$MQTT/msgs/home/other/status", "$JS/API/STREAM/DELETE/$MQTT_rmsgs",
-		"$JS/API/STREAM/PURGE/$MQTT_rmsgs", "$SYS/REQ/SERVER/PING", "$KV/test/key", "$nowhere", "_INBOX/x",
+		"home/sensor/order",
+		"home/other/status",
+		"home",
+		"home/sensor",
+		"home/sensor/status/x",
+		"garden",
+		"$MQTT/rmsgs/home/other/status",
+		"$MQTT/sess/x",
+		"$MQTT/msgs/home/other/status",
+		"$JS/API/STREAM/DELETE/$MQTT_rmsgs",
+		"$JS/API/STREAM/PURGE/$MQTT_rmsgs",
+		"$SYS/REQ/SERVER/PING",
+		"$KV/test/key",
+		"$nowhere",
+		"_INBOX/x",
 	}
 	owner.Send(t, "home/keep", 1, true, "kept")
 	all.Want(t, "home/keep kept")
@@ -250,8 +262,10 @@ func TestForbiddenSubscriptionsGetNothing(t *testing.T) {
 func TestForgedWillIsDropped(t *testing.T) {
 	b := mqtttest.StartBroker(t, broker.Options{})
 	_, box := mqtttest.Subscribed(t, mqtttest.OwnerOf(b).Options("owner"), "home/#")
-	_ = mqtttest.RawConnect(t, mqtttest.SensorOf(b), "forger", &mqtt.Message{Topic: "home/other/status", Payload: []byte("forged")}).Close()
-	_ = mqtttest.RawConnect(t, mqtttest.SensorOf(b), "honest", &mqtt.Message{Topic: "home/sensor/status", Payload: []byte("gone")}).Close()
+	_ = mqtttest.RawConnect(t, mqtttest.SensorOf(b), "forger",
+		&mqtt.Message{Topic: "home/other/status", Payload: []byte("forged")}).Close()
+	_ = mqtttest.RawConnect(t, mqtttest.SensorOf(b), "honest",
+		&mqtt.Message{Topic: "home/sensor/status", Payload: []byte("gone")}).Close()
 	box.Want(t, "home/sensor/status gone")
 	if len(box) > 0 {
 		t.Errorf("a forged will arrived: %s", <-box)
@@ -263,9 +277,11 @@ func TestReplacedConnectionPublishesNoWill(t *testing.T) {
 	b := mqtttest.StartBroker(t, broker.Options{})
 	_, box := mqtttest.Subscribed(t, mqtttest.OwnerOf(b).Options("owner"), "home/#")
 	for i := range 20 {
-		_ = mqtttest.RawConnect(t, mqtttest.SensorOf(b), "one", &mqtt.Message{Topic: "home/sensor/status", Payload: []byte(strconv.Itoa(i))})
+		_ = mqtttest.RawConnect(t, mqtttest.SensorOf(b), "one",
+			&mqtt.Message{Topic: "home/sensor/status", Payload: []byte(strconv.Itoa(i))})
 	}
-	_ = mqtttest.RawConnect(t, mqtttest.SensorOf(b), "one", &mqtt.Message{Topic: "home/sensor/status", Payload: []byte("gone")}).Close()
+	_ = mqtttest.RawConnect(t, mqtttest.SensorOf(b), "one",
+		&mqtt.Message{Topic: "home/sensor/status", Payload: []byte("gone")}).Close()
 	box.Want(t, "home/sensor/status gone")
 	if len(box) > 0 {
 		t.Errorf("a connection that was replaced published %s", <-box)
@@ -392,7 +408,8 @@ func TestClientIDsAreNotLogged(t *testing.T) {
 	var book mqtttest.Logbook
 	const id = "sensor-5ec4e7"
 	b := mqtttest.StartBroker(t, broker.Options{Log: book.Logger()})
-	c := mqtttest.Connected(t, mqtttest.SensorOf(b).Options(id), func(c *mqtt.Client) { c.Subscribe("home/#", func(string, []byte) {}) })
+	c := mqtttest.Connected(t, mqtttest.SensorOf(b).Options(id),
+		func(c *mqtt.Client) { c.Subscribe("home/#", func(string, []byte) {}) })
 	c.Send(t, "home/forbidden", 1, true, "x")
 	mqtttest.RawConnect(t, mqtttest.SensorOf(b), id, nil)
 	mqtttest.Receive(t, c.Connects)

@@ -44,13 +44,25 @@ func (c Class) limits() limits {
 	switch c {
 	case Control:
 		return limits{
-			connections: 16, packet: mqtt.MaxPayload + envelope, payload: mqtt.MaxPayload, subscriptions: 256, filter: 1024,
-			keepAlive: longestKeepAlive, retain: true,
+			connections:   16,
+			packet:        mqtt.MaxPayload + envelope,
+			payload:       mqtt.MaxPayload,
+			subscriptions: 256,
+			filter:        1024,
+			keepAlive:     longestKeepAlive,
+			retain:        true,
 		}
 	case Node:
 		return limits{
-			connections: 4, packet: mqtt.MaxPayload + envelope, payload: mqtt.MaxPayload, subscriptions: 32, filter: 256,
-			keepAlive: longestKeepAlive, retain: true, bytes: rate{1 << 20, 8 << 20}, packets: rate{100, 1000},
+			connections:   4,
+			packet:        mqtt.MaxPayload + envelope,
+			payload:       mqtt.MaxPayload,
+			subscriptions: 32,
+			filter:        256,
+			keepAlive:     longestKeepAlive,
+			retain:        true,
+			bytes:         rate{1 << 20, 8 << 20},
+			packets:       rate{100, 1000},
 		}
 	case Person:
 		return limits{

@@ -60,7 +60,8 @@ type gate struct {
 }
 
 func newGate(ctx context.Context, o Options, log *slog.Logger) (*gate, error) {
-	if o.TLS != nil && (o.TLS.ClientAuth == tls.RequireAnyClientCert || o.TLS.ClientAuth == tls.RequireAndVerifyClientCert) {
+	if o.TLS != nil &&
+		(o.TLS.ClientAuth == tls.RequireAnyClientCert || o.TLS.ClientAuth == tls.RequireAndVerifyClientCert) {
 		return nil, errors.New("client certificates cannot be required")
 	}
 	if err := checkListen(o.Listen); err != nil {
@@ -71,10 +72,18 @@ func newGate(ctx context.Context, o Options, log *slog.Logger) (*gate, error) {
 		return nil, err
 	}
 	g := &gate{
-		listener: listener, tls: o.TLS, plain: o.TLS == nil || o.Plain, authorize: o.Authorize, nodes: o.MaxNodes, log: log,
-		complaints: complaints{log: log}, closing: make(chan struct{}),
-		waiting: newPlaces[net.Conn](256 + o.MaxNodes), stranger: newPlaces[*guest](Stranger.limits().connections),
-		users: map[string]*places[*guest]{}, ids: map[string]*guest{},
+		listener:   listener,
+		tls:        o.TLS,
+		plain:      o.TLS == nil || o.Plain,
+		authorize:  o.Authorize,
+		nodes:      o.MaxNodes,
+		log:        log,
+		complaints: complaints{log: log},
+		closing:    make(chan struct{}),
+		waiting:    newPlaces[net.Conn](256 + o.MaxNodes),
+		stranger:   newPlaces[*guest](Stranger.limits().connections),
+		users:      map[string]*places[*guest]{},
+		ids:        map[string]*guest{},
 	}
 	if err := g.renew(); err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -165,8 +174,15 @@ func (g *gate) serve(source netip.Prefix, conn net.Conn) {
 		err = why
 	}
 	switch {
-	case errors.Is(err, errReplaced), errors.Is(err, errCrowded), errors.Is(err, errRemoved), errors.Is(err, errSlow), errors.Is(err, errGreedy),
-		errors.Is(err, errQoS2), errors.Is(err, errPacket), errors.Is(err, errTooLarge), errors.Is(err, errMalformed):
+	case errors.Is(err, errReplaced),
+		errors.Is(err, errCrowded),
+		errors.Is(err, errRemoved),
+		errors.Is(err, errSlow),
+		errors.Is(err, errGreedy),
+		errors.Is(err, errQoS2),
+		errors.Is(err, errPacket),
+		errors.Is(err, errTooLarge),
+		errors.Is(err, errMalformed):
 		g.add("a client is cut off: "+rootOf(err).Error(), "user", guest.user, "from", source)
 	}
 }
@@ -303,7 +319,8 @@ func (g *gate) refuse(conn net.Conn, version byte, err error) error {
 func (g *gate) guest(source netip.Prefix, conn net.Conn, r io.Reader, c connect, can Permissions) *guest {
 	l := can.Class.limits()
 	if c.will != nil && (!can.mayPublish(c.will.topic) || len(c.will.payload) > l.payload || c.will.qos > 1) {
-		g.add("a will is dropped: it is for a topic that the client may not publish to", "user", c.username, "from", source)
+		g.add("a will is dropped: it is for a topic that the client may not publish to", "user", c.username, "from",
+			source)
 		c.will = nil
 	}
 	if c.will != nil {

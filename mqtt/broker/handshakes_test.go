@@ -46,8 +46,15 @@ func certificate(t testing.TB) tls.Certificate {
 // guardOf is a gate that nobody listens for.
 func guardOf(t testing.TB) *gate {
 	return &gate{
-		tls:     &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate(t)}, ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true},
-		closing: make(chan struct{}), complaints: complaints{log: slog.New(slog.DiscardHandler)}, waiting: newPlaces[net.Conn](1000),
+		tls: &tls.Config{
+			MinVersion:             tls.VersionTLS12,
+			Certificates:           []tls.Certificate{certificate(t)},
+			ClientAuth:             tls.RequestClientCert,
+			SessionTicketsDisabled: true,
+		},
+		closing:    make(chan struct{}),
+		complaints: complaints{log: slog.New(slog.DiscardHandler)},
+		waiting:    newPlaces[net.Conn](1000),
 	}
 }
 
@@ -97,10 +104,12 @@ func TestStrangersHaveABudgetOfHandshakes(t *testing.T) {
 		}
 		all.Wait()
 		r := strangerHandshakes()
-		if most := r.burst + r.perSecond*handshakeWait.Seconds(); float64(done.Load()) > most || time.Since(began) > handshakeWait {
+		if most := r.burst + r.perSecond*handshakeWait.Seconds(); float64(done.Load()) > most ||
+			time.Since(began) > handshakeWait {
 			t.Errorf("%d handshakes in %s, at most %g", done.Load(), time.Since(began), most)
 		}
-		if list := g.list(); len(list) != 1 || list[0].Recent != attempts-uint64(done.Load()) || list[0].From != "2001:db8::/64" {
+		if list := g.list(); len(list) != 1 || list[0].Recent != attempts-uint64(done.Load()) ||
+			list[0].From != "2001:db8::/64" {
 			t.Errorf("complaints %+v", list)
 		}
 		time.Sleep(time.Minute)

@@ -136,7 +136,8 @@ func (h *hook) OnPublish(cl *comqtt.Client, pk packets.Packet) (packets.Packet, 
 	case !g.can.mayPublish(pk.TopicName):
 		h.complaints.add("a client publishes where it may not", "user", g.user, "from", g.source)
 	case len(pk.Payload) > g.limits.payload:
-		h.complaints.add("a client publishes more than it may", "user", g.user, "from", g.source, "bytes", len(pk.Payload))
+		h.complaints.add("a client publishes more than it may", "user", g.user, "from", g.source, "bytes",
+			len(pk.Payload))
 	default:
 		pk.FixedHeader.Retain = pk.FixedHeader.Retain && g.limits.retain
 		pk.Properties.MessageExpiryInterval = 0

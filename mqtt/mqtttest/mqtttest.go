@@ -54,7 +54,11 @@ func HomeUsers(l broker.Login) (broker.Permissions, bool) {
 	case l.Password != "secret":
 		return broker.Permissions{}, false
 	case l.Username == "owner":
-		return broker.Permissions{Publish: []string{"home/#"}, Subscribe: []string{"home/#"}, Class: broker.Control}, true
+		return broker.Permissions{
+			Publish:   []string{"home/#"},
+			Subscribe: []string{"home/#"},
+			Class:     broker.Control,
+		}, true
 	case l.Username == "sensor":
 		return broker.Permissions{
 			Publish:   []string{"home/sensor/status", "home/sensor/value"},
