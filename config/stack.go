@@ -199,6 +199,9 @@ func (r *reader) loadStack(s stack, files []string) *project {
 	}
 	r.env = env
 	source := r.source(files[0])
+	if list, ok := r.env("COMPOSE_ENV_FILES"); ok && list != "" {
+		r.warn(source.pos, "put the variables of "+list+" into the file .env of the stack's folder", "COMPOSE_ENV_FILES is not read")
+	}
 	model, loaded := r.loadModel(s, files, source)
 	if loaded == nil {
 		return nil
