@@ -100,7 +100,8 @@ func (f *Fleet) dial(ctx context.Context, route []hop, inspect func(hostKeys) ss
 }
 
 func (f *Fleet) dialHop(ctx context.Context, via *remote, h hop,
-	inspect func(hostKeys) ssh.HostKeyCallback) (*remote, error) {
+	inspect func(hostKeys) ssh.HostKeyCallback,
+) (*remote, error) {
 	conn, err := f.dialTCP(ctx, via, h)
 	if err != nil {
 		return nil, err
@@ -114,7 +115,8 @@ func (f *Fleet) dialHop(ctx context.Context, via *remote, h hop,
 
 // login logs in at a server over a connection, which it closes if that fails.
 func (f *Fleet) login(ctx context.Context, conn net.Conn, h hop,
-	inspect func(hostKeys) ssh.HostKeyCallback) (*ssh.Client, error) {
+	inspect func(hostKeys) ssh.HostKeyCallback,
+) (*ssh.Client, error) {
 	keys, err := f.hostKeys(h)
 	if err != nil {
 		conn.Close()

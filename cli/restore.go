@@ -207,7 +207,8 @@ func (d stateDir) sameCluster(name, id string) error {
 
 // findBackup reads the backup from its file or from a node.
 func (a *app) findBackup(ctx context.Context, d stateDir, fleet *bootstrap.Fleet, file string,
-	o restoreOptions) (backup.Backup, error) {
+	o restoreOptions,
+) (backup.Backup, error) {
 	if file == "" {
 		return a.fetchBackup(ctx, d, fleet, o)
 	}
@@ -233,7 +234,8 @@ func (a *app) findBackup(ctx context.Context, d stateDir, fleet *bootstrap.Fleet
 
 // fetchBackup takes the newest whole snapshot from a node.
 func (a *app) fetchBackup(ctx context.Context, d stateDir, fleet *bootstrap.Fleet,
-	o restoreOptions) (b backup.Backup, err error) {
+	o restoreOptions,
+) (b backup.Backup, err error) {
 	node, err := bootstrap.Target(o.from)
 	if err != nil {
 		return b, err

@@ -179,7 +179,8 @@ than the cluster knows already: look at otto plan then.`,
 // editAndApply changes otto.yaml and applies it, if the change is all that it
 // changes: what else somebody has edited is not for this command to apply.
 func (a *app) editAndApply(ctx context.Context, o startOptions, change func([]byte) ([]byte, error),
-	said string) error {
+	said string,
+) error {
 	before, _, err := a.plan(ctx)
 	if err != nil {
 		return err

@@ -191,7 +191,8 @@ func (a *app) work(ctx context.Context) error {
 
 // startForeground is start with the control plane in this process.
 func (a *app) startForeground(ctx context.Context, d stateDir, want controlFile, f *config.File,
-	timeout time.Duration) error {
+	timeout time.Duration,
+) error {
 	if _, err := d.client().Cluster(ctx); err == nil {
 		return errors.New("the control plane runs in the background already: run `otto cluster stop` first")
 	}

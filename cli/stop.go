@@ -56,7 +56,8 @@ it shows which there are, by node, with size and age, and asks.`,
 // takeDown stops or uninstalls, unless may, if given, says why not; a control plane is
 // started for it if none runs.
 func (a *app) takeDown(ctx context.Context, done string, may func(context.Context, *otto.Cluster) error,
-	do func(*api.Client, context.Context) error) error {
+	do func(*api.Client, context.Context) error,
+) error {
 	d, err := a.dir()
 	if err != nil {
 		return err

@@ -227,7 +227,8 @@ func (p *Plane) untilLeaseEnd(now time.Time) time.Duration {
 // again says that placement has found everything as it was the last time. If then each
 // instance was held where it is, it is so again, whatever nodes have said.
 func (p *Plane) hold(placed map[string]string, again bool,
-	now time.Time) (holders map[string]string, bound map[string]bool, waiting map[string]string) {
+	now time.Time,
+) (holders map[string]string, bound map[string]bool, waiting map[string]string) {
 	if again && plan.Identical(p.holding.holders, p.desired.Holders) &&
 		plan.Identical(p.holding.bound, p.desired.Bound) &&
 		p.holding.steady {

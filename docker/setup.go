@@ -112,7 +112,8 @@ func (r *Runtime) Attach(ctx context.Context, inst otto.Instance, id string) err
 }
 
 func connectTo(ctx context.Context, c *client.Client, name string, want *network.EndpointSettings,
-	in container.InspectResponse) error {
+	in container.InspectResponse,
+) error {
 	if in.State != nil && in.State.Running && in.NetworkSettings != nil {
 		have := in.NetworkSettings.Networks[name]
 		if have != nil && (want == nil || slices.Equal(aliasesOf(have, in.ID), aliasesOf(want, in.ID))) {

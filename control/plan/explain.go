@@ -11,7 +11,8 @@ import (
 // Explain says, for each instance of a service, why it is where it is and not on
 // another node, as things are now. waiting are the reasons of Place.
 func Explain(w otto.Wanted, placed Placement, nodes []Node, waiting map[string]string,
-	s otto.Service) []otto.InstanceExplanation {
+	s otto.Service,
+) []otto.InstanceExplanation {
 	var x *Index
 	if s.Unit != "" {
 		x = NewIndex(w, nil)
@@ -21,7 +22,8 @@ func Explain(w otto.Wanted, placed Placement, nodes []Node, waiting map[string]s
 
 // explain is Explain with the index of what is wanted, which only units need.
 func explain(x *Index, w otto.Wanted, placed Placement, nodes []Node, waiting map[string]string,
-	s otto.Service) []otto.InstanceExplanation {
+	s otto.Service,
+) []otto.InstanceExplanation {
 	if s.Unit != "" {
 		return explainUnit(x, placed, nodes, waiting, s)
 	}
@@ -39,7 +41,8 @@ func explain(x *Index, w otto.Wanted, placed Placement, nodes []Node, waiting ma
 // ExplainNode says why each instance of a node is there, by its name, and which
 // services the node could not be given now.
 func ExplainNode(w otto.Wanted, placed Placement, nodes []Node,
-	id string) (here map[string]string, refused []otto.ServiceRefusal) {
+	id string,
+) (here map[string]string, refused []otto.ServiceRefusal) {
 	p := inPlace(w, placed, nodes)
 	here, refused = map[string]string{}, []otto.ServiceRefusal{}
 	for k := range w.Services {
@@ -66,7 +69,8 @@ func ExplainNode(w otto.Wanted, placed Placement, nodes []Node,
 // explainUnit says it of a service that is where its unit is: it is the unit that other
 // nodes could take or not.
 func explainUnit(x *Index, placed Placement, nodes []Node, waiting map[string]string,
-	s otto.Service) (list []otto.InstanceExplanation) {
+	s otto.Service,
+) (list []otto.InstanceExplanation) {
 	p := inPlace(x.whole.of, x.gather(placed), x.gatherNodes(nodes))
 	u, own := x.unitOf[s.Unit], inPlace(x.of, placed, nodes)
 	one, _ := x.whole.Service(u.Name)

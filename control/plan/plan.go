@@ -21,7 +21,8 @@ import (
 // reported, what runs there: a dependency on another node holds an instance back
 // until it is met.
 func Assignments(x *Index, services []*Service, placed Placement, kept, waiting, unsure map[string]string,
-	nodes []string, reports map[string][]otto.InstanceStatus) map[string]otto.Assignment {
+	nodes []string, reports map[string][]otto.InstanceStatus,
+) map[string]otto.Assignment {
 	all := map[string]*otto.Assignment{}
 	for _, n := range nodes {
 		all[n] = &otto.Assignment{Node: n, Stopped: x.of.Stopped, Instances: []otto.Instance{}, Devices: x.Devices}

@@ -89,7 +89,8 @@ func (s *Service) placedOn(placed Placement) string {
 // nothing has it any more: of the service itself, or of one that is gone and has the
 // same name in another name space, or else the same image.
 func formerVolume(s *Service, m otto.Mount, key string, was, now *Index, placed Placement,
-	after map[string][]*Service) (former *Service, volume string) {
+	after map[string][]*Service,
+) (former *Service, volume string) {
 	best := 0
 	for _, f := range was.Services {
 		_, stays := now.Service(f.Name)
