@@ -13,6 +13,8 @@ type MachineFacts struct {
 
 // Bringing is told how an agent is brought to a node.
 type Bringing struct {
+	// Floor is the oldest assignment that an agent which has none takes.
+	Floor  Revision
 	Step   func(string)                // what is being done, in a few words
 	Found  func(MachineFacts)          // what the machine is, before anything is changed there
 	Verify func(context.Context) error // waits until the agent has reported

@@ -48,6 +48,7 @@ type Options struct {
 	BootID    string         // drawn at each start
 	Facts     otto.NodeFacts // of the node and this binary; the engine is asked later
 	StateDir  string         // the agent's own directory
+	Floor     otto.Revision  // older assignments are not taken where there is none
 	Runtime   Runtime
 	Conn      Conn
 	Sampler   Sampler
@@ -139,6 +140,7 @@ func New(o Options) (*Agent, error) {
 	a.state, err = openState(o.StateDir, o.Log, func(b []byte) (otto.Assignment, error) {
 		return wire.OpenAssignment(o.Enrolment.ControlKey, o.Enrolment.ClusterID, o.Enrolment.NodeID, b)
 	})
+	a.state.floor = o.Floor
 	a.stored = a.state.current
 	if err != nil {
 		return a, err

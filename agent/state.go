@@ -22,6 +22,7 @@ type state struct {
 
 	mu      *sync.Mutex
 	current *otto.Assignment // nil until the first one
+	floor   otto.Revision    // what came with the enrolment: nothing older is taken for the first one
 	unsaved []byte           // the signed bytes of current, while they are not on disk
 }
 
@@ -65,7 +66,7 @@ func openState(dir string, log *slog.Logger, open func([]byte) (otto.Assignment,
 func (s *state) accept(asg otto.Assignment, signed []byte) (fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current != nil && !s.current.Revision.Before(asg.Revision) {
+	if s.current != nil && !s.current.Revision.Before(asg.Revision) || s.current == nil && asg.Revision.Before(s.floor) {
 		return false, nil
 	}
 	s.current, s.unsaved = &asg, signed

@@ -90,6 +90,23 @@ func TestStateSurvivesAPowerCutInAnyWrite(t *testing.T) {
 	}
 }
 
+// TestFirstAssignmentIsNotOlderThanTheEnrolment is an agent on a machine that was installed
+// anew: somebody says again what it was told before.
+func TestFirstAssignmentIsNotOlderThanTheEnrolment(t *testing.T) {
+	s := newSigner()
+	dir := t.TempDir()
+	st := reopen(t, dir, s)
+	st.floor = otto.Revision{Epoch: 1, Number: 4}
+	for _, n := range []uint64{1, 3} {
+		if fresh, err := st.accept(s.sign(t, n)); fresh || err != nil {
+			t.Errorf("assignment %d is taken: %v", n, err)
+		}
+	}
+	if fresh, err := st.accept(s.sign(t, 4)); !fresh || err != nil {
+		t.Errorf("assignment 4 is not taken: %v", err)
+	}
+}
+
 func TestStateKnowsWhatIsOldAfterARestart(t *testing.T) {
 	s := newSigner()
 	dir := accepted(t, s, 5)

@@ -17,6 +17,7 @@
 package bootstrap
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -141,7 +142,7 @@ func (f *Fleet) Ensure(ctx context.Context, node otto.Node, e wire.Enrolment, br
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	in := install{fleet: f, host: h, request: r, found: found, step: by.Step}
+	in := install{fleet: f, host: h, request: r, found: found, step: by.Step, floor: by.Floor}
 	if err := in.claim(ctx); err != nil {
 		return nil, err
 	}
@@ -185,6 +186,7 @@ type install struct {
 	request
 	found facts
 	step  func(string)
+	floor otto.Revision
 }
 
 func (in *install) exe(hash string) string { return path.Join(in.found.dir, "agents", hash, agentName) }
@@ -264,6 +266,12 @@ func (in *install) apply(ctx context.Context, wanted []byte, verify func(context
 		}
 	}
 	runs := in.found.running == in.agent.Hash && in.found.enrolmentRead == shortHash(wanted)
+	if !in.found.told && in.floor.Epoch != in.found.floor.Epoch {
+		if err := in.writeFloor(ctx); err != nil {
+			return fmt.Errorf("write the floor of assignments: %w", err)
+		}
+		runs = false
+	}
 	var err error
 	if !runs {
 		in.step("starting the agent")
@@ -285,6 +293,17 @@ func (in *install) writeEnrolment(ctx context.Context, content []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, commandWithin)
 	defer cancel()
 	return in.host.put(ctx, path.Join(in.found.dir, "agent.json"), 0o600, strings.NewReader(string(content)))
+}
+
+// writeFloor says on the node which assignments are too old for an agent that has none.
+func (in *install) writeFloor(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, commandWithin)
+	defer cancel()
+	content, err := wire.EncodeFloor(in.floor)
+	if err != nil {
+		return err
+	}
+	return in.host.put(ctx, path.Join(in.found.dir, wire.FloorFile), 0o600, bytes.NewReader(content))
 }
 
 func (in *install) start(ctx context.Context, hash string, flags ...string) error {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -100,6 +101,53 @@ func TestSecondRunChangesNothing(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"connecting"}, steps); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestAgentWithoutAnAssignmentIsToldWhatIsTooOld: one that has an assignment knows it.
+func TestAgentWithoutAnAssignmentIsToldWhatIsTooOld(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.machine("rpi-01")
+	broker := newBroker(t)
+	bring := func(floor otto.Revision) (steps []string) {
+		by := bringing(func(s string) { steps = append(steps, s) }, nil)
+		by.Floor = floor
+		if _, err := w.fleet().Ensure(t.Context(), m.node, enrolment("rpi-01", broker), 0, by); err != nil {
+			t.Fatal(err)
+		}
+		return steps
+	}
+	floor := func() otto.Revision {
+		b, err := os.ReadFile(filepath.Join(m.nodeDir(), wire.FloorFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := wire.DecodeFloor(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	first, second, third := otto.Revision{Epoch: 3, Number: 7}, otto.Revision{Epoch: 4}, otto.Revision{Epoch: 5}
+	bring(first)
+	if is := floor(); is != first {
+		t.Errorf("it is %s", is)
+	}
+	if steps := bring(otto.Revision{Epoch: 3, Number: 9}); len(steps) != 1 {
+		t.Errorf("the same once more: %q", steps)
+	}
+	if steps := bring(second); floor() != second || !slices.Contains(steps, "starting the agent") {
+		t.Errorf("a newer one is %s: %q", floor(), steps)
+	}
+	if err := os.MkdirAll(filepath.Join(m.nodeDir(), "state"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(m.nodeDir(), "state", "assignment.json"), []byte("signed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if steps := bring(third); floor() != second || len(steps) != 1 {
+		t.Errorf("with an assignment it is %s: %q", floor(), steps)
 	}
 }
 

@@ -2,7 +2,6 @@ package bootstrap
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -27,7 +26,7 @@ func (f *Fleet) Volumes(ctx context.Context, node otto.Node, by wire.Authority) 
 		if err != nil {
 			return err
 		}
-		return json.Unmarshal([]byte(out), &list)
+		return wire.Unmarshal([]byte(out), &list)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("volumes of %s: %w", node.ID, err)

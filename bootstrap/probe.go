@@ -40,6 +40,8 @@ type facts struct {
 	enrolmentRead   string           // short hash of the agent.json that it has read
 	enrolment       string           // agent.json
 	claim           claim            // agent.owner
+	told            bool             // its agent has an assignment
+	floor           otto.Revision    // agent.floor
 	others          []otherAgent     // of other users
 }
 
@@ -136,6 +138,10 @@ func parseFacts(s string) facts {
 			f.state = state
 		case "running_enrolment":
 			f.enrolmentRead = value
+		case "told":
+			f.told = true
+		case "floor":
+			f.floor, _ = wire.DecodeFloor([]byte(value)) // else it is written again
 		case "owner":
 			f.claim = parseClaim(value)
 		case "other":

@@ -63,6 +63,8 @@ if [ -r "$dir/agent.pid" ]; then
   stat=${stat##*") "}
   say process "$pid ${stat%% *}"
 fi
+for file in "$dir"/state/assignment.json "$dir"/state/assignment.previous.json; do [ -s "$file" ] && say told yes; done
+[ -r "$dir/agent.floor" ] && say floor "$(cat "$dir/agent.floor")"
 [ -r "$dir/agent.owner" ] && say owner "$(cat "$dir/agent.owner")"
 [ -r "$dir/agent.json" ] && say enrolment "$(cat "$dir/agent.json")"
 exit 0

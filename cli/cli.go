@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/otto-edge/otto/config"
+	"github.com/otto-edge/otto/wire"
 )
 
 // Exit codes.
@@ -98,10 +99,10 @@ func explainError(ctx context.Context, err error, errOut io.Writer) int {
 		fmt.Fprintln(errOut, "otto: interrupted")
 		return exitFailed
 	case errors.Is(err, errAgain):
-		fmt.Fprintf(errOut, "otto: %v\n", err)
+		fmt.Fprintf(errOut, "otto: %s\n", wire.Plain(err.Error()))
 		return exitAgain
 	default:
-		fmt.Fprintf(errOut, "otto: %v\n", err)
+		fmt.Fprintf(errOut, "otto: %s\n", wire.Plain(err.Error()))
 		return exitFailed
 	}
 }

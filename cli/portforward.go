@@ -14,6 +14,7 @@ import (
 
 	"github.com/otto-edge/otto/api"
 	"github.com/otto-edge/otto/shell"
+	"github.com/otto-edge/otto/wire"
 )
 
 func newPortForward(a *app) *cobra.Command {
@@ -105,7 +106,7 @@ func (a *app) portForward(ctx context.Context, control *api.Client, q shell.Quer
 		}
 		connections.Go(func() {
 			if err := pass(ctx, control, q, conn); err != nil && ctx.Err() == nil {
-				fmt.Fprintf(a.err, "otto: %v\n", err)
+				fmt.Fprintf(a.err, "otto: %s\n", wire.Plain(err.Error()))
 			}
 		})
 	}

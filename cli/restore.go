@@ -25,6 +25,7 @@ import (
 	"github.com/otto-edge/otto/control/backup"
 	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/control/store"
+	"github.com/otto-edge/otto/wire"
 )
 
 type restoreOptions struct {
@@ -262,7 +263,7 @@ func (a *app) fetchBackup(ctx context.Context, d stateDir, fleet *bootstrap.Flee
 				return b, nil
 			}
 		}
-		fmt.Fprintf(a.err, "a snapshot on %s cannot be used: %v\n", o.from, err)
+		fmt.Fprintf(a.err, "a snapshot on %s cannot be used: %s\n", o.from, wire.Plain(err.Error()))
 	}
 	return b, fmt.Errorf("no snapshot on %s can be used: try another node", o.from)
 }

@@ -17,7 +17,7 @@ func (p *Plane) Events(after uint64) ([]otto.Event, <-chan struct{}) { return p.
 
 // event keeps what has just happened and tells the world.
 func (p *Plane) event(kind, node, service, message string) {
-	p.record(otto.Event{Time: time.Now().UTC(), Kind: kind, Node: node, Service: service, Message: message})
+	p.record(otto.Event{Time: time.Now().UTC(), Kind: kind, Node: node, Service: service, Message: wire.Plain(message)}) // hosts have their say in it
 }
 
 // asked is an event that a person has asked for.

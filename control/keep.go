@@ -67,8 +67,11 @@ func (k *keeper) release() {
 
 func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enrolment, wake <-chan struct{}) {
 	for delay := retryMin; ctx.Err() == nil; {
-		warnings, err := p.Reach.Ensure(ctx, spec, e, p.bringing(ctx, n))
+		warnings, err := p.Reach.Ensure(ctx, spec, e, p.bringing(ctx, n, p.floor(ctx, n)))
 		p.tell(ctx, func() {
+			for i := range warnings {
+				warnings[i] = wire.Plain(warnings[i])
+			}
 			n.step, n.problem, n.warnings, n.installed = "", "", warnings, err == nil
 			p.dirty = true
 			if err != nil {

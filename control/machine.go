@@ -175,9 +175,29 @@ func (n *node) ofMachine() (warnings []string) {
 	return warnings
 }
 
+// floor is the oldest assignment that is good for a node whose agent has none: a machine
+// that was installed anew takes none of before. It is asked by a keeper.
+func (p *Plane) floor(ctx context.Context, n *node) otto.Revision {
+	answer := make(chan otto.Revision, 1)
+	p.tell(ctx, func() {
+		floor := otto.Revision{Epoch: p.epoch}
+		if floor.Before(n.revision) {
+			floor = n.revision
+		}
+		answer <- floor
+	})
+	select {
+	case floor := <-answer:
+		return floor
+	case <-ctx.Done():
+		return otto.Revision{}
+	}
+}
+
 // bringing is told by Reach how the node's agent is brought there.
-func (p *Plane) bringing(ctx context.Context, n *node) otto.Bringing {
+func (p *Plane) bringing(ctx context.Context, n *node, floor otto.Revision) otto.Bringing {
 	return otto.Bringing{
+		Floor: floor,
 		Step: func(step string) {
 			p.tell(ctx, func() {
 				n.step = step

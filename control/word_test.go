@@ -9,6 +9,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/ottotest"
+	"github.com/otto-edge/otto/wire"
 )
 
 // rather has a service prefer a node, as far as it may be there.
@@ -154,4 +155,32 @@ func forget(t *testing.T, c *ottotest.Cluster, document, field string) {
 	if err := c.Store.Put(t.Context(), document, d); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestMachineInstalledAnewTakesNoOldAssignment has somebody say again what a node was told
+// once, when its machine has just been installed anew.
+func TestMachineInstalledAnewTakesNoOldAssignment(t *testing.T) {
+	inThree(t, []otto.Service{service("web", "a"), service("old", "a")}, func(t *testing.T, c *ottotest.Cluster) {
+		topic := wire.NodeTopic("a", wire.KindAssignment)
+		before := c.Bus.Retained(topic)
+		apply(t, c, three(service("web", "a")))
+		c.Wait(10*time.Second, "old is gone", func(*otto.Cluster) bool { return len(c.Running("old")) == 0 })
+		c.PowerOff("a")
+		loseState(t, c, "a")
+		starts := c.Hosts["a"].Runtime.Starts("old")
+		if err := c.PowerOn("a", false); err != nil {
+			t.Fatal(err)
+		}
+		for range 600 { // SSH brings its agent back meanwhile
+			c.Bus.Inject(topic, true, before)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if !c.Hosts["a"].Alive() {
+			t.Fatal("its agent is not there")
+		}
+		runsOn(t, c, "web", "a", 20*time.Second)
+		if n := c.Hosts["a"].Runtime.Starts("old"); n != starts {
+			t.Errorf("old was started %d times more", n-starts)
+		}
+	})
 }

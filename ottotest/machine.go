@@ -73,6 +73,7 @@ type Host struct {
 	skew            time.Duration // of its wall clock
 	mu              sync.Mutex
 	enrolment       *wire.Enrolment
+	floor           otto.Revision // that came with it
 	conn            *Conn
 	stop            func()
 	boots           int
@@ -159,7 +160,7 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 		runtime = h.wrap(runtime)
 	}
 	a, err := agent.New(agent.Options{
-		Enrolment: e, BootID: boot, Facts: h.says(), StateDir: dir,
+		Enrolment: e, BootID: boot, Facts: h.says(), StateDir: dir, Floor: h.floor,
 		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Directory: on.Directory, Log: c.Log.With("who", host),
 	})
 	if err != nil {

@@ -27,7 +27,7 @@ func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, by ott
 	}
 	by.Found(h.found())
 	h.mu.Lock()
-	h.enrolment = &e
+	h.enrolment, h.floor = &e, by.Floor
 	h.mu.Unlock()
 	if conn := h.Conn(); h.Alive() && conn.by.Frozen() {
 		return nil, r.replace(ctx, n, by)

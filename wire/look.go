@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/otto-edge/otto"
@@ -40,7 +39,7 @@ func (s Seen) Runs() bool {
 // DecodeLook reads what a node says of itself.
 func DecodeLook(b []byte) (Look, error) {
 	var l Look
-	if err := json.Unmarshal(b, &l); err != nil {
+	if err := Unmarshal(b, &l); err != nil {
 		return l, fmt.Errorf("what the node says of itself: %w", err)
 	}
 	return l, nil

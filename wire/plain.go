@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -38,6 +39,10 @@ func plainText(b []byte) []byte {
 	}
 	return slices.Clip(out)
 }
+
+// Unmarshal reads what a machine of a node says in JSON. Its texts are harmless for a
+// terminal then.
+func Unmarshal(b []byte, into any) error { return json.Unmarshal(plainText(b), into) }
 
 // escaped is the length of the escape that b begins with, and what it stands for.
 func escaped(b []byte) (int, rune) {

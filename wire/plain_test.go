@@ -55,3 +55,14 @@ func FuzzPlainText(f *testing.F) {
 		look(after)
 	})
 }
+
+// TestWhatANodeSaysOverSSHMovesNoTerminal is about what is printed in a restore.
+func TestWhatANodeSaysOverSSHMovesNoTerminal(t *testing.T) {
+	l, err := DecodeLook([]byte(`{"containers":[{"name":"web\u001b[2J","image":"x\u009b31m"}],"volumes":["a\rb"],"assignment":"AAEC"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := l.Containers[0]; c.Name != "web?[2J" || c.Image != "x?31m" || l.Volumes[0] != "a?b" || len(l.Assignment) != 3 {
+		t.Errorf("%+v", l)
+	}
+}

@@ -308,7 +308,7 @@ func decode(b []byte, into any) error {
 	if len(b) > MaxMessage {
 		return fmt.Errorf("message of %d bytes is over the limit of %d", len(b), MaxMessage)
 	}
-	return json.Unmarshal(plainText(b), into)
+	return Unmarshal(b, into)
 }
 
 // NodePermissions are the topics that a node may publish to and subscribe to:

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -79,7 +81,7 @@ func runAgent(ctx context.Context, dir string, stderr io.Writer) error {
 		directory = nil
 	}
 	a, err = agent.New(agent.Options{
-		Enrolment: e, BootID: bootID, Facts: facts, StateDir: stateDir(dir),
+		Enrolment: e, BootID: bootID, Facts: facts, StateDir: stateDir(dir), Floor: readFloor(dir, log),
 		Runtime: rt, Conn: client, Sampler: newSampler(ctx, rt), Clock: clock, Knock: knock.Host, RoundTrip: knock.RoundTrip, Try: knock.Try, Exists: exists,
 		Directory: directory, Log: log,
 	})
@@ -143,6 +145,19 @@ func readEnrolment(dir string) (wire.Enrolment, error) {
 		return wire.Enrolment{}, err
 	}
 	return wire.DecodeEnrolment(b)
+}
+
+// readFloor reads which assignments are too old for an agent that has none. Builds before
+// there was that have brought no such file.
+func readFloor(dir string, log *slog.Logger) (floor otto.Revision) {
+	b, err := os.ReadFile(filepath.Join(dir, wire.FloorFile))
+	if err == nil {
+		floor, err = wire.DecodeFloor(b)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Warn("the oldest assignment that is good is not known", "err", err)
+	}
+	return floor
 }
 
 // gatherFacts finds out what does not change while the agent runs.
