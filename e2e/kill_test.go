@@ -127,6 +127,24 @@ func TestClusterComesBackFromKills(t *testing.T) {
 		}
 		kept(t)
 	})
+	t.Run("stick taken out while the cluster is stopped", func(t *testing.T) {
+		c.Run("cluster", "stop")
+		n1.Exec("umount", "/media/stick")
+		start := c.Command(t.Context(), "cluster", "start")
+		if err := start.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lab.Until(t, "db waits for the stick", func() bool {
+			status, err := c.Try("cluster", "status", "-o", "json")
+			return err == nil && stick.waitedFor(status)
+		})
+		stick.untouched(t)
+		stick.mount()
+		if err := start.Wait(); err != nil || !whole(l, c) {
+			t.Errorf("start ends with %v", err)
+		}
+		kept(t)
+	})
 }
 
 // stick is a disk with a file system of its own, which nobody mounts at boot.
