@@ -30,7 +30,7 @@ func plainText(b []byte) []byte {
 			continue
 		}
 		r, n := utf8.DecodeRune(b[i:])
-		if terminal(r) {
+		if terminal(r) && r != '\r' { // which is white space here: texts only have it escaped
 			out = append(out, '?')
 		} else {
 			out = append(out, b[i:i+n]...)

@@ -26,6 +26,7 @@ func TestTextOfNodesIsHarmlessForATerminal(t *testing.T) {
 
 func FuzzPlainText(f *testing.F) {
 	f.Add([]byte(`{"a":"\u001b[2J\\u001b\r\n","b":["\ud83d\ude00","ä€"]}`))
+	f.Add([]byte("{\r\n\"a\": 0}\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var before, after any
 		if json.Unmarshal(b, &before) != nil {
