@@ -18,21 +18,19 @@ func TestWhatFormerBuildsMadeIsAdoptedAsItRuns(t *testing.T) {
 		c.WaitUp(10 * time.Second)
 		a := c.Hosts["a"]
 		before := a.Runtime.List()[0]
-		c.KillAgent("a")
-		a.Runtime.Relabel("web", otto.Unproven)
-		if err := os.Remove(filepath.Join(a.Dir, "adopted.json")); err != nil {
-			t.Fatal(err)
-		}
+		c.WithoutAgent("a", func() {
+			a.Runtime.Relabel("web", otto.Unproven)
+			if err := os.Remove(filepath.Join(a.Dir, "adopted.json")); err != nil {
+				t.Fatal(err)
+			}
+			a.Runtime.SetDown("it starts")
+		})
 		same := func(when string) {
 			t.Helper()
 			c.WaitUp(30 * time.Second)
 			if now := a.Runtime.List(); len(now) != 1 || now[0].ID != before.ID || a.Runtime.Starts("web") != 1 {
 				t.Errorf("%s: %d starts, %v", when, a.Runtime.Starts("web"), now)
 			}
-		}
-		a.Runtime.SetDown("it starts")
-		if err := c.StartAgent("a"); err != nil {
-			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Second)
 		a.Runtime.SetDown("")

@@ -179,12 +179,13 @@ func TestContainersOfAFormerAgentAreNotMadeAnew(t *testing.T) {
 	inThree(t, []otto.Service{limited(asked(movable("web", "a")))}, func(t *testing.T, c *ottotest.Cluster) {
 		engine := c.Hosts["a"].Runtime
 		first := only(t, engine)
-		c.KillAgent("a")
-		if err := os.Remove(filepath.Join(c.Hosts["a"].Dir, "setups.json")); err != nil {
-			t.Fatal(err)
-		}
-		engine.Alter("web", memoryLimit, "none")
-		engine.Alter("web", otto.SetupPort+"80", "-")
+		c.WithoutAgent("a", func() {
+			if err := os.Remove(filepath.Join(c.Hosts["a"].Dir, "setups.json")); err != nil {
+				t.Fatal(err)
+			}
+			engine.Alter("web", memoryLimit, "none")
+			engine.Alter("web", otto.SetupPort+"80", "-")
+		})
 		time.Sleep(10 * time.Minute)
 		engine.Disconnect("web") // which needs no record
 		c.Wait(5*time.Second, "attached", func(*otto.Cluster) bool { return only(t, engine).Address != "" })
@@ -210,8 +211,9 @@ func TestAttachmentThatFailsIsSaidAndTriedAgain(t *testing.T) {
 	web.Failover = otto.FailoverStay
 	inThree(t, []otto.Service{web}, func(t *testing.T, c *ottotest.Cluster) {
 		h := c.Hosts["a"]
-		c.KillAgent("a")
-		h.Wrap(func(r agent.Runtime) agent.Runtime { return unattachable{r} })
+		c.WithoutAgent("a", func() {
+			h.Wrap(func(r agent.Runtime) agent.Runtime { return unattachable{r} })
+		})
 		c.WaitUp(time.Minute)
 		h.Runtime.Disconnect("web")
 		v := c.Wait(10*time.Second, "said",
@@ -221,8 +223,7 @@ func TestAttachmentThatFailsIsSaidAndTriedAgain(t *testing.T) {
 			t.Errorf("error %q, events %q", i.Error, events(c, "instance-not-up"))
 		}
 		time.Sleep(10 * time.Minute)
-		c.KillAgent("a")
-		h.Wrap(nil)
+		c.WithoutAgent("a", func() { h.Wrap(nil) })
 		c.WaitUp(2 * time.Minute)
 		if h.Runtime.Starts("web") != 1 {
 			t.Errorf("%d starts", h.Runtime.Starts("web"))

@@ -50,10 +50,11 @@ func TestNodeIsSentNothingForWhatItSays(t *testing.T) {
 		apply(t, c, three()) // its data stays on b
 		time.Sleep(10 * time.Second)
 		c.Hosts["a"].Claims = &otto.MachineFacts{Hostname: "vault", Arch: "arm64", CPUs: 64, MemoryBytes: 1 << 40}
-		c.KillAgent("a")
-		for _, volume := range []string{"dbdata", "newdata"} {
-			c.Hosts["a"].Runtime.SetVolume(volume, "label")
-		}
+		c.WithoutAgent("a", func() {
+			for _, volume := range []string{"dbdata", "newdata"} {
+				c.Hosts["a"].Runtime.SetVolume(volume, "label")
+			}
+		})
 		if err := c.StartAgent("a"); err != nil {
 			t.Fatal(err)
 		}

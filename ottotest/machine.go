@@ -92,6 +92,16 @@ func (c *Cluster) KillAgent(host string) {
 	}
 }
 
+// WithoutAgent ends a host's agent likewise, and does something before anybody starts
+// it again.
+func (c *Cluster) WithoutAgent(host string, do func()) {
+	h := c.Hosts[host]
+	h.StopSSH()
+	defer h.StartSSH()
+	c.KillAgent(host)
+	do()
+}
+
 // unplug takes the agent out of the host; whoever does it ends it, without the
 // lock, because the agent may need it to come to its end.
 func (h *Host) unplug() (*Conn, func()) {
