@@ -36,7 +36,7 @@ func TestNamesakeTouchesOnlyItsOwn(t *testing.T) {
 	c := lab.NewCluster(t, file("same", 18831, node("n1", first.IP, "otto"), services))
 	c.Know(l)
 	c.Start()
-	const inspect = `docker ps -aq | sort | xargs docker inspect -f '{{.Id}} {{.Name}} {{.State.Status}} {{.State.StartedAt}}'; docker volume ls; docker network ls -q; ls -I snapshot.1 -I snapshot.new ~otto/.local/share/otto/same; pgrep -x otto-agent`
+	const inspect = `docker ps -aq | sort | xargs docker inspect -f '{{.Id}} {{.Name}} {{.State.Status}} {{.State.StartedAt}}'; docker volume ls; docker network ls -q; ls -I snapshot.1 -I snapshot.new ~otto/.local/share/otto/same; pgrep -f '[o]tto-agent run '`
 	runs := func() string { return first.SSH(inspect) }
 	lab.Until(t, "the first snapshot of the state", func() bool { return strings.Contains(runs(), "\nsnapshot\n") })
 	before := runs()
