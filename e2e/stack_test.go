@@ -98,10 +98,10 @@ services:
 
 	c.Run("stack", "rm", "shop")
 	for _, name := range both {
-		if left := l.Host(name).Docker("ps", "-aq", "--filter", "label=otto.cluster", "--filter",
-			"label=com.docker.compose.project=shop"); left != "" {
-			t.Errorf("left on %s: %s", name, left)
-		}
+		lab.Until(t, "nothing of it is left on "+name, func() bool { // what depends on another one stops first
+			return l.Host(name).Docker("ps", "-aq", "--filter", "label=otto.cluster", "--filter",
+				"label=com.docker.compose.project=shop") == ""
+		})
 	}
 	if s := c.Status().Services; len(s) != 1 || s[0].Name != "alone" ||
 		s[0].Instances[0].State != otto.InstanceRunning {
