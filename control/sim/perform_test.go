@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -198,38 +197,6 @@ func (s step) kind() string {
 	return "host"
 }
 
-// apply asks the control plane for an order. One that is acknowledged must hold
-// from then on; one that is not may hold or not.
-func (w *world) apply(names []string) error {
-	want, err := order(names)
-	if err != nil {
-		return err
-	}
-	if !w.Up() {
-		return nil
-	}
-	w.mu.Lock()
-	w.possible = append(w.possible, want)
-	w.mu.Unlock()
-	plane, by := w.Plane, w.PlaneProcess()
-	w.pending.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_, err := plane.Apply(ctx, want, plane.Cluster().Revision, false)
-		if err != nil || by.Dead() {
-			w.truth.tell("not acknowledged: %v", err)
-			return
-		}
-		w.truth.tell("acknowledged %s", strings.Join(names, " "))
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.accepted, w.applied = want, w.applied+1
-		i := slices.IndexFunc(w.possible, func(p otto.Wanted) bool { return same(p, want) })
-		w.possible = w.possible[i+1:]
-	})
-	return nil
-}
-
 // same reports whether two wanted states ask for the same services.
 func same(a, b otto.Wanted) bool {
 	return slices.EqualFunc(a.Services, b.Services, func(x, y otto.Service) bool {
@@ -392,44 +359,6 @@ func (w *world) prune(volume string) {
 	}
 }
 
-// accept has a person say that a service may begin with other data, if it waits for it.
-func (w *world) accept(service string) {
-	w.life <- struct{}{}
-	plane, up := w.Plane, w.Up()
-	<-w.life
-	if !up {
-		return
-	}
-	w.pending.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		was := w.truth.anew(service)
-		switch err := plane.AcceptData(ctx, service); {
-		case err == nil:
-			w.net.hit("accept")
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			delete(w.broken, "prune "+service)
-		case strings.Contains(err.Error(), "does not wait for data"):
-			w.truth.notAnew(service, was)
-		}
-	})
-}
-
-// acceptLoss does so for what has begun on a host while its disk was away, and is gone
-// now that it is back; again and again until it is there.
-func (w *world) acceptLoss(host string) {
-	for _, service := range []string{"data", "kept"} {
-		label, there := w.Hosts[host].Runtime.VolumeLabel(service)
-		if w.truth.home(service) == host && (!there || !w.truth.has(service, label)) {
-			w.accept(service)
-		}
-	}
-	if !w.over.Load() {
-		w.later(takeOver, func() { w.acceptLoss(host) })
-	}
-}
-
 // disconnect takes an instance's containers out of their network, wherever they run.
 func (w *world) disconnect(instance string) {
 	for _, id := range w.truth.hostsOf(instance) {
@@ -497,25 +426,6 @@ func (w *world) reachable(host string) {
 	w.healed[host] = time.Now()
 }
 
-func (w *world) drain(host string, on bool) {
-	w.life <- struct{}{}
-	plane, up := w.Plane, w.Up()
-	<-w.life
-	w.pending.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		switch {
-		case up && plane.Intend(ctx, host, otto.Intent{Cordoned: on, Draining: on}) == nil:
-			w.net.hit("drain")
-		case !on && !w.over.Load(): // a person tries again
-			w.later(takeOver, func() { w.drain(host, false) })
-		}
-	})
-	if on {
-		w.fault("drain "+host, func() { w.drain(host, false) })
-	}
-}
-
 // lose loses a document, or all, and puts it back: a control plane must not start
 // without it.
 func (w *world) lose(document string) error {
@@ -541,41 +451,6 @@ func (w *world) lose(document string) error {
 		w.Store.Become(whole)
 	})
 	return nil
-}
-
-// restore puts the control plane back to what it had stored some time ago. A
-// person sees that it has stepped down, and says that it is to decide.
-func (w *world) restore() {
-	w.mu.Lock()
-	copied, was := w.copied, w.copiedAt
-	w.mu.Unlock()
-	if copied == nil {
-		return
-	}
-	w.life <- struct{}{}
-	w.cutDown()
-	w.Store.Become(copied)
-	<-w.life
-	w.mu.Lock()
-	w.accepted, w.possible = was[0], was[1:]
-	w.memories++
-	w.mu.Unlock()
-	w.later(restartAfter, w.revive)
-	var again func()
-	again = func() {
-		w.life <- struct{}{}
-		plane, up := w.Plane, w.Up()
-		<-w.life
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if up && strings.Contains(plane.Cluster().Problem, otto.ErrSteppedDown.Error()) && plane.TakeOver(ctx) == nil {
-			w.net.hit("restore")
-		}
-		if !w.over.Load() {
-			w.later(takeOver, again)
-		}
-	}
-	w.later(restartAfter+takeOver, again)
 }
 
 // twin starts a second agent from a copy of a host's disk, on another machine.

@@ -1,0 +1,170 @@
+package sim
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// What a person does in a history.
+
+// apply asks the control plane for an order. One that is acknowledged must hold
+// from then on; one that is not may hold or not.
+func (w *world) apply(names []string) error {
+	want, err := order(names)
+	if err != nil {
+		return err
+	}
+	if !w.Up() {
+		return nil
+	}
+	w.mu.Lock()
+	w.possible = append(w.possible, want)
+	w.mu.Unlock()
+	plane, by := w.Plane, w.PlaneProcess()
+	w.pending.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_, err := plane.Apply(ctx, want, plane.Cluster().Revision, false)
+		if err != nil || by.Dead() {
+			w.truth.tell("not acknowledged: %v", err)
+			return
+		}
+		w.truth.tell("acknowledged %s", strings.Join(names, " "))
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.accepted, w.applied = want, w.applied+1
+		i := slices.IndexFunc(w.possible, func(p otto.Wanted) bool { return same(p, want) })
+		w.possible = w.possible[i+1:]
+	})
+	return nil
+}
+
+// accept has a person say that a service may begin with other data, if it waits for it.
+func (w *world) accept(service string) {
+	w.life <- struct{}{}
+	plane, up := w.Plane, w.Up()
+	<-w.life
+	if !up {
+		return
+	}
+	w.pending.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		was := w.truth.anew(service)
+		switch err := plane.AcceptData(ctx, service); {
+		case err == nil:
+			w.net.hit("accept")
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			delete(w.broken, "prune "+service)
+		case strings.Contains(err.Error(), "does not wait for data"):
+			w.truth.notAnew(service, was)
+		}
+	})
+}
+
+// acceptLoss does so for what has begun on a host while its disk was away, and is gone
+// now that it is back; again and again until it is there.
+func (w *world) acceptLoss(host string) {
+	for _, service := range []string{"data", "kept"} {
+		label, there := w.Hosts[host].Runtime.VolumeLabel(service)
+		if w.truth.home(service) == host && (!there || !w.truth.has(service, label)) {
+			w.accept(service)
+		}
+	}
+	if !w.over.Load() {
+		w.later(takeOver, func() { w.acceptLoss(host) })
+	}
+}
+
+func (w *world) drain(host string, on bool) {
+	w.life <- struct{}{}
+	plane, up := w.Plane, w.Up()
+	<-w.life
+	w.pending.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		switch {
+		case up && plane.Intend(ctx, host, otto.Intent{Cordoned: on, Draining: on}) == nil:
+			w.net.hit("drain")
+		case !on && !w.over.Load(): // a person tries again
+			w.later(takeOver, func() { w.drain(host, false) })
+		}
+	})
+	if on {
+		w.fault("drain "+host, func() { w.drain(host, false) })
+	}
+}
+
+// restore puts the control plane back to what it had stored some time ago. A
+// person sees that it has stepped down, and says that it is to decide.
+func (w *world) restore() {
+	w.mu.Lock()
+	copied, was := w.copied, w.copiedAt
+	w.mu.Unlock()
+	if copied == nil {
+		return
+	}
+	w.life <- struct{}{}
+	w.cutDown()
+	w.Store.Become(copied)
+	<-w.life
+	w.mu.Lock()
+	w.accepted, w.possible = was[0], was[1:]
+	w.memories++
+	w.mu.Unlock()
+	w.later(restartAfter, w.revive)
+	var again func()
+	again = func() {
+		w.life <- struct{}{}
+		plane, up := w.Plane, w.Up()
+		<-w.life
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if up && strings.Contains(plane.Cluster().Problem, otto.ErrSteppedDown.Error()) && plane.TakeOver(ctx) == nil {
+			w.net.hit("restore")
+		}
+		if !w.over.Load() {
+			w.later(takeOver, again)
+		}
+	}
+	w.later(restartAfter+takeOver, again)
+	w.later(restartAfter+takeOver, w.adopt)
+}
+
+// doubted is in the reason why an instance waits for data that a node says it has, and that
+// the control plane has not given it.
+var doubted = regexp.MustCompile("(\\S+) says that it has its volume (\\S+), which it was never given: `otto volume adopt")
+
+// adopt has a person say that such data counts, where it does, again and again: an older
+// copy of the control plane's state knows nothing of what was given since.
+func (w *world) adopt() {
+	w.life <- struct{}{}
+	plane, up := w.Plane, w.Up()
+	<-w.life
+	if up {
+		for _, s := range plane.Cluster().Services {
+			for _, i := range s.Instances {
+				m := doubted.FindStringSubmatch(i.Reason)
+				if m == nil || w.truth.home(m[2]) != m[1] {
+					continue
+				}
+				w.pending.Go(func() {
+					ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+					defer cancel()
+					if plane.AdoptVolume(ctx, m[1], m[2]) == nil {
+						w.net.hit("adopt")
+					}
+				})
+			}
+		}
+	}
+	if !w.over.Load() {
+		w.later(takeOver, w.adopt)
+	}
+}
