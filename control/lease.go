@@ -351,7 +351,7 @@ func (p *Plane) unsure(now time.Time) map[string]string {
 			unheard = append(unheard, id)
 		}
 		if ended {
-			for _, instance := range said.Strays {
+			for _, instance := range p.strays(p.nodes[id]) {
 				where[instance] = append(where[instance], id)
 			}
 			continue
@@ -375,7 +375,7 @@ func (p *Plane) unsure(now time.Time) map[string]string {
 // leases of a former control plane have ended.
 func (p *Plane) anyMayRunMore() bool {
 	for _, n := range p.nodes {
-		if p.owes(n) || n.report != nil && len(n.report.Strays) > 0 {
+		if p.owes(n) || len(p.strays(n)) > 0 {
 			return true
 		}
 	}
@@ -394,6 +394,15 @@ func (p *Plane) owes(n *node) bool {
 	}
 	_, member := p.desired.Machines[n.ID]
 	return member && n.reached == "" && n.state != otto.NodeLost && n.state != otto.NodeLeft
+}
+
+// strays are the instances that a node has said it runs and should not. That of an agent
+// that has ended counts until the next one has reported, whose engine may let it wait.
+func (p *Plane) strays(n *node) []string {
+	if n.report == nil || n.state == otto.NodeLost && !p.isLive(n) {
+		return nil
+	}
+	return n.report.Strays
 }
 
 // lastBut is the last of some ids that is not the one given; empty if there is none.
