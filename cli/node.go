@@ -412,6 +412,7 @@ func (a *app) edited(change func([]byte) ([]byte, error)) ([]byte, error) {
 	if data, err = change(slices.Clone(data)); err != nil {
 		return nil, fmt.Errorf("%s was left as it is: %w", a.config, err)
 	}
+	defer collectRarely()()
 	_, err = config.LoadAs(a.config, data, os.LookupEnv)
 	return data, err
 }

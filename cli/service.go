@@ -396,6 +396,7 @@ deleted. It is for all volumes and directories that the service waits for.`,
 // planOf is what would change if otto.yaml had this content. It fails if the control
 // plane refuses it.
 func (a *app) planOf(ctx context.Context, data []byte) (otto.Plan, error) {
+	defer collectRarely()()
 	f, err := config.LoadAs(a.config, data, os.LookupEnv)
 	if err != nil {
 		return otto.Plan{}, err

@@ -376,10 +376,10 @@ func (r *reader) loadModel(s stack, files []string, source value) (map[string]an
 		r.rejectLoad(err, source)
 		return nil, nil
 	}
-	absolute := clone(model).(map[string]any)
+	named := clone(model).(map[string]any)
 	var loaded *types.Project
-	if err = paths.ResolveRelativePaths(absolute, r.dir, nil); err == nil {
-		loaded, err = loader.ModelToProject(absolute, loader.ToOptions(&details, []func(*loader.Options){set}), details)
+	if err = resolveFiles(named, r.dir); err == nil {
+		loaded, err = loader.ModelToProject(named, loader.ToOptions(&details, []func(*loader.Options){set}), details)
 	}
 	if err != nil {
 		r.rejectLoad(err, source)
@@ -390,6 +390,34 @@ func (r *reader) loadModel(s stack, files []string, source value) (map[string]an
 			"variable %s is not set, it is taken as blank", name)
 	}
 	return model, loaded
+}
+
+// resolveFiles makes the paths of files absolute that Compose's types are filled from. Other
+// paths are left alone: their type is of no use, and each pattern of the library that a path
+// is compared with takes its time.
+func resolveFiles(model map[string]any, dir string) error {
+	services, _ := model["services"].(map[string]any)
+	for _, s := range services {
+		s, ok := s.(map[string]any)
+		if !ok {
+			continue
+		}
+		files := map[string]any{}
+		for _, key := range []string{"env_file", "label_file"} {
+			if val, ok := s[key]; ok {
+				files[key] = val
+			}
+		}
+		if len(files) == 0 {
+			continue
+		}
+		of := map[string]any{"services": map[string]any{"x": files}}
+		if err := paths.ResolveRelativePaths(of, dir, nil); err != nil {
+			return err
+		}
+		maps.Copy(s, files)
+	}
+	return nil
 }
 
 // clone copies a tree of mappings and lists.
