@@ -75,6 +75,9 @@ func (p *project) resolveBorrows(r *reader, s *service) {
 
 func (p *project) checkLender(r *reader, s *service, b borrowing, of *service) {
 	switch {
+	case of.apart || s.apart:
+		r.reject(b.pos, "take apart out of x-otto", "%s ties service %s to the container of service %s, and one of them is placed by itself", b.key, s.Name, of.Name)
+		return
 	case of.Global() != s.Global():
 		r.reject(b.pos, "write mode: global for both or for none", "%s ties service %s to the container of service %s, and only one of them is on every node", b.key, s.Name, of.Name)
 		return

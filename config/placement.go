@@ -22,7 +22,18 @@ type placed struct {
 
 // placementKeys are those that say on which nodes a service may be.
 func placementKeys() map[string]key[service] {
-	rules := object[service]{noun: "placement", keys: map[string]key[service]{
+	return map[string]key[service]{
+		"placement": nested("On which nodes it may be, and would rather be.", object[service]{noun: "placement", keys: placementRules()}),
+		"mode":      modeKey(),
+		"platform": {"Platform of the image, such as linux/arm64; other nodes do not get it.", platform().schema, func(r *reader, v value, s *service) {
+			s.placed.platformAt = v.pos
+			s.Platform, _ = platform().read(r, v)
+		}},
+	}
+}
+
+func placementRules() map[string]key[service] {
+	return map[string]key[service]{
 		"require": expressionsKey("What a node's labels must be, such as zone == kitchen.", func(s *service) (*[]otto.Expression, *[]pos) {
 			return &s.Placement.Require, &s.placed.requireAt
 		}),
@@ -32,14 +43,6 @@ func placementKeys() map[string]key[service] {
 		"near":         namesKey("Services to be on the same node with, if possible.", func(s *service) (*[]string, *[]pos) { return &s.Placement.Near, &s.placed.nearAt }),
 		"apart_from":   namesKey("Services never to be on the same node with; its own name keeps its replicas apart.", func(s *service) (*[]string, *[]pos) { return &s.Placement.ApartFrom, &s.placed.apartAt }),
 		"max_per_node": given("Containers of it on one node at most.", integer(1, maxReplicas), func(s *service) *int { return &s.Placement.MaxPerNode }),
-	}}
-	return map[string]key[service]{
-		"placement": nested("On which nodes it may be, and would rather be.", rules),
-		"mode":      modeKey(),
-		"platform": {"Platform of the image, such as linux/arm64; other nodes do not get it.", platform().schema, func(r *reader, v value, s *service) {
-			s.placed.platformAt = v.pos
-			s.Platform, _ = platform().read(r, v)
-		}},
 	}
 }
 
@@ -271,7 +274,7 @@ func (d *document) checkNeighbours(r *reader, s *service, names []string) {
 	p := s.Placement
 	for i, at := range s.placed.nearAt {
 		switch name := p.Near[i]; {
-		case name == s.Name:
+		case name == s.Name && s.Unit == "":
 			r.reject(at, "take it out", "service %s cannot be near itself", s.Name)
 		case slices.Contains(p.ApartFrom, name):
 			r.reject(at, "take it out of near or of apart_from", "service %s cannot be near %.60q and apart from it", s.Name, name)
@@ -282,6 +285,10 @@ func (d *document) checkNeighbours(r *reader, s *service, names []string) {
 	for i, at := range s.placed.apartAt {
 		name := p.ApartFrom[i]
 		r.knownService(at, name, names)
+		if other := d.service(name); other != nil && s.Unit != "" && other.Unit == s.Unit {
+			r.reject(at, "write apart: true under x-otto of one of them", "service %s cannot be apart from %s: the services of a stack are on one node", s.Name, name)
+			continue
+		}
 		if other := d.service(name); other != nil && slices.Contains(other.Placement.Near, s.Name) {
 			r.reject(at, "take one of them out", "service %s is to be near %s, in line %d", name, s.Name, other.line)
 		}

@@ -30,6 +30,8 @@ type service struct {
 	replicasAt  *pos // where their number is given
 	orderAt     *pos // where start-first is asked for
 	placed      placed
+	apart       bool // of a stack: it is placed by itself
+	xAt         pos  // of x-otto
 
 	requirements []requirement
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 
@@ -17,17 +18,19 @@ func (d *document) warnOfSplits(r *reader) {
 	d.warnOfSharing(r)
 	for i := range d.services {
 		s := &d.services[i]
-		if s.Unit != "" || s.Global() {
-			continue
-		}
 		for _, o := range d.services {
-			if o.Name == s.Name || o.Unit != "" || o.Global() || together(s.Service, o.Service) {
+			stack, own := path.Split(o.Name)
+			if of, _ := path.Split(s.Name); o.Name == s.Name || of != stack || s.Global() || o.Global() ||
+				s.Unit != "" && s.Unit == o.Unit || together(s.Service, o.Service) {
 				continue
 			}
-			if name := looksFor(s.Spec.Environment, o.Name); name != "" {
-				r.warn(s.pos, "write placement: {near: ["+o.Name+"]} there, or the same node at both",
-					"service %s names %s in %s, and may be placed on another node, where that name is not found",
-					s.Name, o.Name, name)
+			try := "write placement: {near: [" + o.Name + "]} there, or the same node at both"
+			if stack != "" {
+				try = "take apart out of x-otto, or write the same node for both"
+			}
+			if name := looksFor(s.Spec.Environment, own); name != "" {
+				r.warn(s.pos, try, "service %s names %s in %s, and may be placed on another node, where that name is not found",
+					s.Name, own, name)
 			}
 		}
 	}

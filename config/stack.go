@@ -36,6 +36,8 @@ type stack struct {
 	rejoin   string
 	data     string
 	profiles []string
+	rules    service // placement and requirements of all its services
+	given    []field // the keys that otto.yaml has of it
 }
 
 // stacksKey reads the Compose projects that the file names.
@@ -47,27 +49,19 @@ func stacksKey() key[document] {
 				s.name, _ = id("immich").read(r, v)
 				s.nameAt = v.pos
 			}},
-			"compose": as("Its Compose file, several, or the folder they are in.", oneOrMore(localPath()), func(s *stack) *[]string { return &s.compose }),
-			"node": {"Id of the node that is the home of all of it; without it Otto chooses one.", schema{"type": "string"}, func(r *reader, v value, s *stack) {
-				s.node, _ = text("the id of a node").read(r, v)
-				s.nodeAt = v.pos
-			}},
-			"failover": as("move or stay when its node is lost; a stack with a home stays, one without moves.",
-				choice(otto.FailoverMove, otto.FailoverStay), func(s *stack) *string { return &s.failover }),
-			"rejoin": as("keep (default) or home: whether it goes back when its home is back.",
-				choice(otto.RejoinKeep, otto.RejoinHome), func(s *stack) *string { return &s.rejoin }),
-			"data": as("disposable: it may start anew on another node without its data.",
-				choice(otto.DataDisposable), func(s *stack) *string { return &s.data }),
+			"compose":  as("Its Compose file, several, or the folder they are in.", oneOrMore(localPath()), func(s *stack) *[]string { return &s.compose }),
 			"profiles": as("Profiles of Compose that are asked for.", oneOrMore(text("a profile")), func(s *stack) *[]string { return &s.profiles }),
 		},
 		required: map[string]string{"name": "name: immich", "compose": "compose: immich/compose.yaml"},
 	}
+	maps.Copy(o.keys, stackRules())
 	return key[document]{"Compose projects to run as they are.", schema{"type": "array", "items": o.schema()}, func(r *reader, v value, d *document) {
 		if !r.wants(v, list, "one stack an item, beginning with `- name: `") {
 			return
 		}
 		for _, item := range v.items {
-			s := stack{pos: item.pos}
+			item = inFile(item, r.file) // problems of its Compose file stand beside those of this one
+			s := stack{pos: item.pos, given: item.fields}
 			if o.read(r, item, &s) && s.name != "" && len(s.compose) > 0 {
 				d.stacks = append(d.stacks, s)
 			}
@@ -100,11 +94,20 @@ func (d *document) load(r *reader, s stack) []service {
 		return nil
 	}
 	inner := &reader{file: files[0], dir: filepath.Dir(files[0]), env: r.env, ports: r.ports, stack: true}
-	if p := inner.loadStack(s, files); p != nil {
+	if p := inner.loadStack(&s, files); p != nil {
+		if s.node != "" && d.node(s.node) == nil {
+			d.rejectNode(inner, s.nodeAt, s.node)
+			s.node = ""
+		}
+		var names []string
+		for _, sv := range p.services {
+			names = append(names, sv.Name)
+		}
 		for i := range p.services {
-			d.belong(s, &p.services[i])
+			d.belong(s, &p.services[i], names)
 		}
 		d.unite(inner, s, p.services)
+		d.checkApart(inner, p.services)
 		// Mounts of this machine's files are resolved while it is known where the stack's are.
 		for i := range p.services {
 			d.checkMounts(inner, &p.services[i])
@@ -118,16 +121,25 @@ func (d *document) load(r *reader, s stack) []service {
 	return nil
 }
 
-// belong makes a service one of a stack: its name, its home, and what Compose does
-// with it that ends.
-func (d *document) belong(st stack, s *service) {
-	s.nodeAt = s.pos
-	if !s.Global() {
+// belong makes a service one of a stack, whose services have the given names: its name,
+// its home, and what Compose does with it that ends.
+func (d *document) belong(st stack, s *service, names []string) {
+	if s.Node == "" {
+		s.nodeAt = s.pos
+	}
+	switch {
+	case s.Global():
+	case s.apart:
+		if s.Node == "" && len(d.nodes) == 1 {
+			s.Node = d.nodes[0].ID
+		}
+	default:
 		s.Unit, s.Failover, s.Rejoin, s.Data = st.name, st.failover, st.rejoin, st.data
 		if s.Node = st.node; s.Node == "" && len(d.nodes) == 1 {
 			s.Node = d.nodes[0].ID
 		}
 	}
+	s.rule(st, names)
 	if s.Spec.Restart == "" {
 		s.Spec.Restart = "no"
 	}
@@ -190,7 +202,7 @@ func filesOf(dir string, vars map[string]string) (files []string) {
 
 // loadStack has Compose's own loader read a project, and reads what it makes of it by
 // the same tables as the services of otto.yaml. It returns nil after a mistake.
-func (r *reader) loadStack(s stack, files []string) *project {
+func (r *reader) loadStack(s *stack, files []string) *project {
 	r.warnOfDotEnv(r.env)
 	env, err := withDotEnv(r.dir, r.env)
 	if err != nil {
@@ -207,8 +219,14 @@ func (r *reader) loadStack(s stack, files []string) *project {
 		return nil
 	}
 	p := &project{stack: s.name, prefix: s.name}
-	top := asValue(model, source)
+	sources, places := []value{source}, source
+	for _, f := range files[1:] {
+		sources = append(sources, r.source(f))
+		places = overlay(places, sources[len(sources)-1])
+	}
+	top := asValue(model, places)
 	networks, volumes, services := networksKey(), volumesKey(), serviceObject(false)
+	services.keys[xOtto] = xOttoKey()
 	for _, f := range top.fields {
 		switch f.name {
 		case "networks":
@@ -217,6 +235,8 @@ func (r *reader) loadStack(s stack, files []string) *project {
 			volumes.read(r, f.value, p)
 		case "models", "jobs":
 			r.refuse(f.pos, f.name)
+		case xOtto:
+			r.readXOtto(f.value, s)
 		case "services":
 			for _, sv := range f.fields {
 				if config, enabled := loaded.Services[sv.name]; enabled {
@@ -225,10 +245,6 @@ func (r *reader) loadStack(s stack, files []string) *project {
 				}
 			}
 		}
-	}
-	sources := []value{source}
-	for _, f := range files[1:] {
-		sources = append(sources, r.source(f))
 	}
 	for name, v := range p.volumes { // Compose's loader gives each of them a name
 		v.implied = v.name == s.name+"_"+name && !slices.ContainsFunc(sources, func(v value) bool { return v.has("volumes", name, "name") })
@@ -340,7 +356,7 @@ func inFile(v value, file string) value {
 // loadModel loads a project twice over: as a tree in which relative paths are still
 // known as such, and as Compose's own types, of which the services that profiles leave
 // in and their variables are taken.
-func (r *reader) loadModel(s stack, files []string, source value) (map[string]any, *types.Project) {
+func (r *reader) loadModel(s *stack, files []string, source value) (map[string]any, *types.Project) {
 	logrus.SetOutput(io.Discard) // the library would log past Otto
 	details := types.ConfigDetails{WorkingDir: r.dir, Environment: r.variables(files)}
 	for _, f := range files {

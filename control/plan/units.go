@@ -111,9 +111,9 @@ func (u *Unit) asOne() otto.Service {
 		one.Spec.Devices = append(one.Spec.Devices, s.Spec.Devices...)
 		one.Spec.Exclusive = one.Spec.Exclusive || s.Fixed
 		r := s.Placement
-		one.Placement.Require = append(one.Placement.Require, r.Require...)
-		one.Placement.Prefer = append(one.Placement.Prefer, r.Prefer...)
-		one.Placement.Avoid = append(one.Placement.Avoid, r.Avoid...)
+		one.Placement.Require = withNew(one.Placement.Require, r.Require)
+		one.Placement.Prefer = withNew(one.Placement.Prefer, r.Prefer)
+		one.Placement.Avoid = withNew(one.Placement.Avoid, r.Avoid)
 		one.Placement.Near = append(one.Placement.Near, slices.DeleteFunc(slices.Clone(r.Near), within)...)
 		one.Placement.ApartFrom = append(
 			one.Placement.ApartFrom,
@@ -124,6 +124,17 @@ func (u *Unit) asOne() otto.Service {
 		}
 	}
 	return one
+}
+
+// withNew adds expressions that are not there: what is said of a stack is said of each
+// of its services.
+func withNew(list, more []otto.Expression) []otto.Expression {
+	for _, e := range more {
+		if !slices.ContainsFunc(list, func(o otto.Expression) bool { return o.String() == e.String() }) {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 // UnitOf is the unit of a service, nil if it is placed by itself.

@@ -152,3 +152,16 @@ func TestStackIsExplainedAsOne(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 }
+
+// TestRuleOfAStackIsOneRule has a rule that is said of each member counted once.
+func TestRuleOfAStackIsOneRule(t *testing.T) {
+	ssd, err := otto.ParseExpression("disk == ssd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	on := func(s *otto.Service) { s.Placement.Prefer = []otto.Expression{ssd} }
+	x := NewIndex(otto.Wanted{Services: []otto.Service{member("db", on), member("web", on)}}, nil)
+	if got := x.units[0].Service.Placement.Prefer; len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+}
