@@ -78,3 +78,35 @@ func TestLeaseKnowsNoWallClock(t *testing.T) {
 		t.Errorf("after a reboot: until %s, %v", other.until, err)
 	}
 }
+
+// TestWhatIsTakenAwayAfterItsLeaseGetsNoTime: another node may run it by then. What is
+// taken away in time stops as it likes.
+func TestWhatIsTakenAwayAfterItsLeaseGetsNoTime(t *testing.T) {
+	for up, want := range map[time.Duration]verb{66 * time.Second: doRetire, 68 * time.Second: doFence} {
+		clock := Clock{Boot: "one", Now: func() time.Duration { return time.Minute }}
+		l, err := openLease(t.TempDir(), clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.sending(1)
+		if err := l.renew(wire.Lease{Seq: 1, Duration: 10 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		ctr := otto.Container{ID: "1", Name: "cache", Instance: "cache", State: otto.ContainerRunning}
+		l.covers([]otto.Container{ctr})
+		l.clock.Now = func() time.Duration { return up }
+		c := &converger{
+			Agent:      &Agent{lease: l, jobs: &jobs{}},
+			assignment: &otto.Assignment{},
+			containers: []otto.Container{ctr},
+			overdue:    map[string]bool{},
+		}
+		c.noteOverdue()
+		if got := next(c.situations()["cache"], time.Now()).do; got != want {
+			t.Errorf("taken away %s before its end: %s, want %s", 67*time.Second-up, got, want)
+		}
+		if _, fence := c.fenceIn(); fence != (want == doFence) {
+			t.Errorf("it waits for the engine: %t", !fence)
+		}
+	}
+}

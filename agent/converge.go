@@ -52,6 +52,7 @@ type converger struct {
 	reports    uint64             // sent so far
 	events     events
 	fenceAt    time.Time          // when to try again to stop what has no lease
+	overdue    map[string]bool    // instances that are not wanted any more, and ran on after the end of their lease
 	probes     map[string]*prober // by instance
 	devices    devices
 	data       dataWatch
@@ -86,7 +87,7 @@ func (a *Agent) converge(ctx context.Context) error {
 	c := &converger{
 		Agent: a, assignment: a.stored, engine: otto.Engine{Problem: "not asked yet"},
 		work: map[string]*work{}, attempts: map[string]attempt{}, rerun: map[string]bool{}, probes: map[string]*prober{},
-		devices: devices{exists: a.Exists}, data: dataWatch{without: map[string]run{}},
+		devices: devices{exists: a.Exists}, data: dataWatch{without: map[string]run{}}, overdue: map[string]bool{},
 	}
 	if c.assignment != nil {
 		c.noteNeeds(*c.assignment)
@@ -94,6 +95,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		c.measureFor(*c.assignment)
 	}
 	c.containers = a.lease.covered() // should the engine not answer, these must end with the lease all the same
+	c.noteOverdue()
 	defer c.finish()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -160,6 +162,7 @@ func (c *converger) adopt(asg otto.Assignment) {
 		asg.Instances[i].SpecHash = asg.Instances[i].Spec.Hash()
 	}
 	c.assignment = &asg
+	c.noteOverdue()
 	c.noteNeeds(asg)
 	maps.DeleteFunc(c.rerun, func(name string, _ bool) bool { return c.wanted(name) == nil })
 	c.devices.look(asg.Devices, time.Now())
@@ -180,13 +183,27 @@ func (c *converger) adopt(asg otto.Assignment) {
 	}
 }
 
+// noteOverdue notes what runs on after the end of its lease and has just been taken away:
+// another node may run it by now, so it gets no time to stop, whatever the engine says.
+func (c *converger) noteOverdue() {
+	maps.DeleteFunc(c.overdue, func(name string, _ bool) bool { return c.wanted(name) != nil })
+	if c.assignment == nil || c.lease.left() > 0 {
+		return
+	}
+	for _, ctr := range c.lease.covered() {
+		if c.wanted(ctr.Instance) == nil {
+			c.overdue[ctr.Instance] = true
+		}
+	}
+}
+
 // fenceIn is how long until what runs here must be stopped because the lease ends;
 // any is false if nothing runs that must. What is not known runs.
 func (c *converger) fenceIn() (left time.Duration, any bool) {
 	runs := func(inst otto.Instance) bool {
 		return !c.listed || c.work[inst.Name] != nil || slices.ContainsFunc(c.containers, func(o otto.Container) bool { return o.Instance == inst.Name && alive(o) })
 	}
-	any = c.assignment != nil && slices.ContainsFunc(c.assignment.Instances, func(i otto.Instance) bool { return i.Fenced && i.Spec.Stateful() && runs(i) })
+	any = len(c.overdue) > 0 || c.assignment != nil && slices.ContainsFunc(c.assignment.Instances, func(i otto.Instance) bool { return i.Fenced && i.Spec.Stateful() && runs(i) })
 	return c.lease.left(), any
 }
 
@@ -386,6 +403,7 @@ func (c *converger) fenced(r result) {
 		return
 	}
 	c.note("instance-fenced", r.instance, "stopped, because its lease has ended")
+	delete(c.overdue, r.instance)
 	c.rerun[r.instance] = true
 	if err := c.jobs.cut(r.instance); err != nil {
 		c.Log.Warn("what was stopped may be taken for ended", "instance", r.instance, "err", err)

@@ -43,6 +43,9 @@ func (c *converger) refresh(ctx context.Context) {
 	}
 	c.kills.take(list, !c.listed)
 	c.containers, c.known, c.listed = list, true, true
+	maps.DeleteFunc(c.overdue, func(name string, _ bool) bool {
+		return !slices.ContainsFunc(list, func(o otto.Container) bool { return o.Instance == name && alive(o) })
+	})
 	c.lease.covers(c.underLease())
 	if c.assignment != nil {
 		if err := c.jobs.take(list, c.wanted); err != nil {
@@ -171,6 +174,7 @@ func (c *converger) situations() map[string]situation {
 	for _, ctr := range c.containers {
 		s := all[ctr.Instance]
 		s.containers = append(s.containers, c.examined(ctr))
+		s.fenced = c.overdue[ctr.Instance]
 		if at := c.attempts[ctr.Instance]; at.hash == "" {
 			s.attempt = at // to be rid of it
 		}
@@ -186,6 +190,7 @@ func (c *converger) situations() map[string]situation {
 	for i := range c.assignment.Instances {
 		inst := &c.assignment.Instances[i]
 		s := all[inst.Name]
+		s.fenced = false // as the lease has it: see hold
 		s.want, s.stopped, s.rerun = inst, c.assignment.Stopped, c.rerun[inst.Name]
 		s.attempt = c.attempts[inst.Name]
 		if s.attempt.hash != inst.Hash() {

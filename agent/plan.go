@@ -93,6 +93,9 @@ type situation struct {
 // next decides what to do for one instance. It depends on nothing but its
 // arguments, so that an agent killed at any point goes on from what it finds.
 func next(s situation, now time.Time) step {
+	if s.want == nil && s.fenced && slices.ContainsFunc(s.containers, alive) {
+		return step{do: doFence, others: s.containers}
+	}
 	if s.want == nil && s.needed != "" {
 		return step{others: s.containers, reason: "waiting: " + s.needed + " is stopped first"}
 	}
