@@ -209,6 +209,20 @@ func lostBy(s otto.Service, said []otto.Data) (lost []otto.Data) {
 	return lost
 }
 
+// adopted is what is remembered of a volume of a node that a person has adopted: the one
+// with which a service has run there, if the node says so, else whatever is there.
+func (p *Plane) adopted(node, volume string) otto.Data {
+	if said := p.nodes[node].report; said != nil {
+		for _, d := range said.Data {
+			if d.Source == volume && d.ID != (otto.DataID{}) && d.Problem == "" {
+				d.Generation++
+				return d
+			}
+		}
+	}
+	return otto.Data{Source: volume, Accepted: true, Adopted: true, Generation: 1}
+}
+
 // AdoptVolume makes a volume of a node the cluster's, although it was made for another
 // one or by hand: whatever is in it counts.
 func (p *Plane) AdoptVolume(ctx context.Context, node, volume string) error {
@@ -225,10 +239,10 @@ func (p *Plane) AdoptVolume(ctx context.Context, node, volume string) error {
 		}
 		was := p.data[node]
 		i, known := slices.BinarySearchFunc(was, volume, bySource)
-		d := otto.Data{Source: volume, Accepted: true, Adopted: true, Generation: 1}
+		d := p.adopted(node, volume)
 		next := slices.Clone(was)
 		if known {
-			d.Generation = was[i].Generation + 1
+			d.Generation = max(d.Generation, was[i].Generation+1)
 			next[i] = d
 		} else {
 			next = slices.Insert(next, i, d)

@@ -174,6 +174,7 @@ func (w *world) perform(s step) error {
 		defer func() { <-w.life }()
 		w.mu.Lock()
 		w.copied, w.copiedAt = w.Store.Copy(), append([]otto.Wanted{w.accepted}, w.possible...)
+		w.anew = nil
 		w.mu.Unlock()
 	case "restore":
 		w.restore()

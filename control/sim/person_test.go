@@ -62,6 +62,7 @@ func (w *world) accept(service string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			delete(w.broken, "prune "+service)
+			w.anew = append(w.anew, service)
 		case strings.Contains(err.Error(), "does not wait for data"):
 			w.truth.notAnew(service, was)
 		}
@@ -79,6 +80,19 @@ func (w *world) acceptLoss(host string) {
 	}
 	if !w.over.Load() {
 		w.later(takeOver, func() { w.acceptLoss(host) })
+	}
+}
+
+// acceptAgain does so for what a person had accepted before an older copy of the state
+// was put back, as long as it has not begun anew.
+func (w *world) acceptAgain(services []string) {
+	for _, s := range services {
+		if w.truth.has(s, "") {
+			w.accept(s)
+		}
+	}
+	if !w.over.Load() {
+		w.later(takeOver, func() { w.acceptAgain(services) })
 	}
 }
 
@@ -105,7 +119,7 @@ func (w *world) drain(host string, on bool) {
 // person sees that it has stepped down, and says that it is to decide.
 func (w *world) restore() {
 	w.mu.Lock()
-	copied, was := w.copied, w.copiedAt
+	copied, was, anew := w.copied, w.copiedAt, slices.Clone(w.anew)
 	w.mu.Unlock()
 	if copied == nil {
 		return
@@ -135,6 +149,7 @@ func (w *world) restore() {
 	}
 	w.later(restartAfter+takeOver, again)
 	w.later(restartAfter+takeOver, w.adopt)
+	w.later(restartAfter+takeOver, func() { w.acceptAgain(anew) })
 }
 
 // doubted is in the reason why an instance waits for data that a node says it has, and that

@@ -33,6 +33,7 @@ type world struct {
 	possible []otto.Wanted            // what was asked for since then, and may have been stored
 	copied   *ottotest.Store
 	copiedAt []otto.Wanted // what it may hold; the first was acknowledged
+	anew     []string      // services of which a person has said since that they begin anew
 	applied  int
 	healed   map[string]time.Time // when a host was reached again last
 	thawed   map[string]time.Time // when a host that was frozen went on last
