@@ -44,8 +44,11 @@ type Service struct {
 	Decisions string `json:"decisions,omitempty"`
 	// Unit is what it is placed with: all services with the same one are on one node.
 	// Tied says why it stays there although it could leave itself: another one cannot.
-	Unit string `json:"unit,omitempty"`
-	Tied string `json:"tied,omitempty"`
+	// Shares is what its stack has in common with another one of the unit, such as the
+	// network proxy of stack traefik.
+	Unit   string `json:"unit,omitempty"`
+	Tied   string `json:"tied,omitempty"`
+	Shares string `json:"shares,omitempty"`
 	// Implied are its volumes that the file gives no name of their own, by what the
 	// engine calls them: that changes with the service's place in the file.
 	Implied map[string]ImpliedVolume `json:"implied_volumes,omitempty"`

@@ -51,6 +51,8 @@ func (d *document) checkRequirement(r *reader, q requirement, s *service) {
 	}
 	if why := s.Stays(); q.Action == otto.ActionMigrate && why != "" {
 		r.reject(q.actionAt, "write restart or notify, or make it movable", "service %s is never moved, %s, so that nothing would happen", s.Name, why)
+	} else if q.Action == otto.ActionMigrate && s.Shares != "" {
+		r.warn(q.actionAt, "write restart or notify", "service %s is never moved for that, since it would leave %s", s.Name, s.Shares)
 	}
 }
 

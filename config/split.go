@@ -15,7 +15,6 @@ func (d *document) warnOfSplits(r *reader) {
 	if len(d.nodes) < 2 {
 		return
 	}
-	d.warnOfSharing(r)
 	for i := range d.services {
 		s := &d.services[i]
 		for _, o := range d.services {
@@ -34,46 +33,6 @@ func (d *document) warnOfSplits(r *reader) {
 			}
 		}
 	}
-}
-
-// warnOfSharing finds stacks that share a network or volume which none of them makes, and
-// which is another one on each node that they may be placed on.
-func (d *document) warnOfSharing(r *reader) {
-	shared := map[string][]stack{}
-	for _, s := range d.services {
-		i := slices.IndexFunc(d.stacks, func(st stack) bool { return st.name == s.Unit })
-		if i < 0 {
-			continue
-		}
-		for _, what := range outside(s.Spec) {
-			if !slices.ContainsFunc(shared[what], func(st stack) bool { return st.name == s.Unit }) {
-				shared[what] = append(shared[what], d.stacks[i])
-			}
-		}
-	}
-	for _, what := range slices.Sorted(maps.Keys(shared)) {
-		first := shared[what][0]
-		for _, st := range shared[what][1:] {
-			if st.node == "" || first.node == "" {
-				r.warn(st.nameAt, "write the same node at both", "stacks %s and %s share %s, which is another one on each node, and may be placed on two", first.name, st.name, what)
-			}
-		}
-	}
-}
-
-// outside are the networks and volumes of a spec that others make.
-func outside(spec otto.ContainerSpec) (names []string) {
-	for _, n := range spec.Networks {
-		if n.External {
-			names = append(names, "network "+n.Name)
-		}
-	}
-	for _, m := range spec.Mounts {
-		if m.External {
-			names = append(names, "volume "+m.Source)
-		}
-	}
-	return names
 }
 
 // together reports whether two services are on one node for certain.

@@ -35,30 +35,6 @@ func TestServiceThatLooksForAnotherIsWarnedOf(t *testing.T) {
 	}
 }
 
-func TestStacksThatShareANetworkAreWarnedOf(t *testing.T) {
-	for _, test := range []struct {
-		name, nodes, a, b string
-		warnings          int
-	}{
-		{"both may go anywhere", "{id: local, host: localhost}, {id: nas, host: 192.0.2.3}", "", "", 2},
-		{"one may", "{id: local, host: localhost}, {id: nas, host: 192.0.2.3}", ", node: nas", "", 2},
-		{"both have a node", "{id: local, host: localhost}, {id: nas, host: 192.0.2.3}", ", node: nas", ", node: nas", 0},
-		{"there is one node", "{id: local, host: localhost}", "", "", 0},
-	} {
-		const file = "services: {web: {image: y, networks: [proxy, default], volumes: [\"films:/m\"]}}\nnetworks: {proxy: {external: true}}\nvolumes: {films: {external: true, name: media}}"
-		f, err := loadFiles(t, map[string]string{
-			"otto.yaml": "nodes: [" + test.nodes + "]\nstacks:\n- {name: a, compose: c.yaml" + test.a + "}\n- {name: b, compose: c.yaml" + test.b + "}\n", "c.yaml": file,
-		})
-		if err != nil || len(f.Warnings) != test.warnings {
-			t.Errorf("%s: %v %v", test.name, err, f)
-			continue
-		}
-		if test.warnings > 0 && (f.Warnings[0].Line != 4 || !strings.Contains(f.Warnings[0].What, "network proxy") || !strings.Contains(f.Warnings[1].What, "volume media")) {
-			t.Errorf("%s: %v", test.name, f.Warnings)
-		}
-	}
-}
-
 func TestDollarsInFilesOfVariablesAreWarnedOf(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"top":   {"otto.yaml": "services:\n  web: {image: y, env_file: x.env}\n", "x.env": "A=1\nHASH=$2y$10$abcdef\nB=${C:-}$A\nD='$e'\n"},

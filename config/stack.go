@@ -72,7 +72,8 @@ func stacksKey() key[document] {
 // addStacks loads the stacks and adds their services to those of the file.
 func (d *document) addStacks(r *reader) {
 	seen := map[string]int{}
-	for _, s := range d.stacks {
+	for i := range d.stacks {
+		s := &d.stacks[i]
 		if line, twice := seen[s.name]; twice {
 			r.reject(s.nameAt, "give each stack a name of its own", "stack %s is here already, in line %d", s.name, line)
 			continue
@@ -84,17 +85,18 @@ func (d *document) addStacks(r *reader) {
 		}
 		d.services = append(d.services, d.load(r, s)...)
 	}
+	d.join(r)
 }
 
 // load reads one stack.
-func (d *document) load(r *reader, s stack) []service {
+func (d *document) load(r *reader, s *stack) []service {
 	files, problem := composeFiles(s.compose, r.env)
 	if problem != nil {
 		r.reject(s.pos, problem.Try, "%s", problem.What)
 		return nil
 	}
 	inner := &reader{file: files[0], dir: filepath.Dir(files[0]), env: r.env, ports: r.ports, stack: true}
-	if p := inner.loadStack(&s, files); p != nil {
+	if p := inner.loadStack(s, files); p != nil {
 		if s.node != "" && d.node(s.node) == nil {
 			d.rejectNode(inner, s.nodeAt, s.node)
 			s.node = ""
@@ -104,9 +106,9 @@ func (d *document) load(r *reader, s stack) []service {
 			names = append(names, sv.Name)
 		}
 		for i := range p.services {
-			d.belong(s, &p.services[i], names)
+			d.belong(*s, &p.services[i], names)
 		}
-		d.unite(inner, s, p.services)
+		d.unite(inner, *s, p.services)
 		d.checkApart(inner, p.services)
 		// Mounts of this machine's files are resolved while it is known where the stack's are.
 		for i := range p.services {

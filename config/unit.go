@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/otto-edge/otto"
@@ -20,13 +19,14 @@ func (d *document) unite(r *reader, st stack, services []service) {
 	if st.node == "" {
 		d.checkTogether(r, st, members)
 	}
-	stays := slices.IndexFunc(members, func(s *service) bool { return s.Stays() != "" })
-	stateful := slices.ContainsFunc(members, func(s *service) bool { return s.Stateful() })
-	for i, s := range members {
-		switch {
-		case stays >= 0 && i != stays && s.Stays() == "":
-			s.Tied = fmt.Sprintf("it is where %s is: %s", members[stays].Name, members[stays].Stays())
-		case stays < 0 && stateful && !s.Stateful():
+	tie(members)
+	stays := func(s *service) bool { return s.Stays() != "" }
+	stateful := func(s *service) bool { return s.Stateful() }
+	if !slices.ContainsFunc(members, stateful) || slices.ContainsFunc(members, stays) {
+		return
+	}
+	for _, s := range members {
+		if !s.Stateful() {
 			s.Spec.Exclusive, s.leased = true, true
 		}
 	}

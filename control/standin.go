@@ -61,10 +61,13 @@ func (p *Plane) recalled(now time.Time) plan.Placement {
 // may come back.
 func (p *Plane) standsIn(m plan.Move, now time.Time) bool {
 	n := p.nodes[m.From]
-	service, wanted := p.owner(m.Instance)
+	service, wanted := p.index().Owner(m.Instance)
 	away := n != nil && (n.state == otto.NodeLost || n.state == otto.NodeUnresponsive)
 	if !away || n.leaving || !wanted || service.Stateful() {
 		return false
+	}
+	if u := p.index().UnitOf(service); u != nil && u.Service.Stateful() {
+		return false // it stays with what has moved for good
 	}
 	p.standIns[m.Instance] = standIn{of: m.From, boot: n.bootID, until: n.since.Add(recallFor), why: m.Reason}
 	p.event("service-stand-in", m.To, m.Service, fmt.Sprintf("%s runs on %s for now: %s", m.Instance, m.To, m.Reason))

@@ -88,6 +88,42 @@ func TestStackGoesTogether(t *testing.T) {
 	})
 }
 
+// TestStacksThatShareANetworkStayTogether has two stacks with a network of both, which a
+// lost node and a drain take to one node, and no requirement of one of them.
+func TestStacksThatShareANetworkStayTogether(t *testing.T) {
+	both := stackOf("db", "web")
+	both[0].Name, both[0].Shares = "traefik/edge", "the network proxy of stack shop"
+	both[1].Shares, both[1].DependsOn = "the network proxy of stack traefik", nil
+	both[1].Requirements = []otto.Requirement{required("node.cpu", 70, otto.ActionMigrate)}
+	inThree(t, both, func(t *testing.T, c *ottotest.Cluster) {
+		first := waitStack(c, both, "both on one node", func(string) bool { return true })
+		c.PowerOff(first)
+		second := waitStack(c, both, "both on another node", func(at string) bool { return at != first })
+		if err := c.PowerOn(first, true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if err := c.Plane.Intend(t.Context(), second, otto.Intent{Cordoned: true, Draining: true}); err != nil {
+			t.Fatal(err)
+		}
+		third := waitStack(c, both, "both on a node that is not drained", func(at string) bool { return at != second })
+		if err := c.Plane.Intend(t.Context(), second, otto.Intent{}); err != nil {
+			t.Fatal(err)
+		}
+		cpuIs(c, map[string]float64{"a": 5, "b": 5, "c": 5})
+		time.Sleep(time.Minute)
+		cpuIs(c, map[string]float64{third: 95})
+		time.Sleep(10 * time.Minute)
+		if at := stackAt(c, both); at != third {
+			t.Errorf("the requirement of one of them has brought both to %q", at)
+		}
+		why := happened(c, "decision-stuck")
+		if len(why) == 0 || !strings.Contains(why[0], "it would leave the network proxy of stack traefik") {
+			t.Errorf("said: %q", why)
+		}
+	})
+}
+
 // TestStackUnderALeaseGoesTogether has one member that must not run twice, and so none
 // does.
 func TestStackUnderALeaseGoesTogether(t *testing.T) {

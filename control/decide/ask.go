@@ -38,7 +38,7 @@ func Better(k Known, now time.Time) (list []otto.Decision) {
 	f.prepare()
 	for _, name := range sortedNames(f.instances) {
 		i := f.instances[name]
-		if i != f.group(i)[0] || !i.of.Mobile() || i.of.Node == i.at || slices.Contains(come, i.at) ||
+		if i != f.group(i)[0] || !i.of.Mobile() || shares(i) != "" || i.of.Node == i.at || slices.Contains(come, i.at) ||
 			f.Busy[name] != "" ||
 			f.Wanted.Decisions.ModeOf(i.of.Service) == otto.DecideOff {
 			continue

@@ -412,7 +412,7 @@ func (f *frame) relieve(c cause) draft {
 		if !measured || by == 0 || c.Requirement.Margin(0) < c.Requirement.Margin(by) {
 			continue
 		}
-		if why := i.of.Stays(); why != "" {
+		if why := cmp.Or(i.of.Stays(), shares(i)); why != "" {
 			staying = append(staying,
 				fmt.Sprintf("%s takes %s of it and stays: %s", f.named(i), c.Requirement.Unit.Show(math.Abs(by)), why))
 			continue

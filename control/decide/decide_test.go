@@ -583,7 +583,16 @@ func TestStackIsMovedAsOne(t *testing.T) {
 	if d := one(t, k, now); d.Outcome != otto.OutcomeWait || d.Waits != "somebody has paused it" {
 		t.Errorf("one that cannot go: %+v", d)
 	}
-	k.Busy, k.Uses = nil, map[string]Use{"shop/web": {Cores: 0.4}}
+	k.Busy = nil
+	k.Wanted.Services[1].Shares = "the network proxy of stack traefik"
+	if d := one(t, k, now); d.Outcome != otto.OutcomeStuck || !strings.Contains(d.Reason, "it would leave the network proxy of stack traefik") {
+		t.Errorf("one that shares a network with another stack: %+v", d)
+	}
+	if d, err := Move(k, "shop/web", "c", now); err != nil || d.To != "c" {
+		t.Errorf("moved by a person: %+v, %v", d, err)
+	}
+	k.Wanted.Services[1].Shares, k.Index = "", nil
+	k.Uses = map[string]Use{"shop/web": {Cores: 0.4}}
 	if d := one(t, k, now); d.Outcome != otto.OutcomeStuck {
 		t.Errorf("what one of them takes is not known: %+v", d)
 	}

@@ -43,6 +43,11 @@ func (f *frame) send(d *draft, i *instance, c cause) {
 		d.Reason += "; it stays where it is: " + why
 		return
 	}
+	if why := shares(i); why != "" {
+		d.Outcome = otto.OutcomeStuck
+		d.Reason += "; it stays where it is: " + why
+		return
+	}
 	var bar bar
 	low := lower(c, i)
 	to, until, lesser := f.find(i, low, false)
@@ -76,6 +81,15 @@ func (f *frame) send(d *draft, i *instance, c cause) {
 		d.Gain *= unforeseen
 	}
 	f.restrain(&d.Decision, i, c)
+}
+
+// shares says why an instance is not sent away for a requirement although it may leave:
+// services of another stack would have to come along, which nothing is wrong with.
+func shares(i *instance) string {
+	if i.of.Shares == "" {
+		return ""
+	}
+	return "it would leave " + i.of.Shares + ", which only a person, a drain or a failover has both do"
 }
 
 func sayRefusals(list []otto.Refusal) string {

@@ -103,6 +103,9 @@ func (u *Unit) asOne() otto.Service {
 		if s.Failover != one.Failover {
 			one.Failover = otto.FailoverStay
 		}
+		if s.Rejoin != one.Rejoin {
+			one.Rejoin = ""
+		}
 		one.Platform, one.Tied = cmp.Or(one.Platform, s.Platform), cmp.Or(one.Tied, s.Tied)
 		one.Reserve.CPU += float64(s.Replicas) * s.Reserve.CPU
 		one.Reserve.MemoryBytes += int64(s.Replicas) * s.Reserve.MemoryBytes
