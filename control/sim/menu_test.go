@@ -69,6 +69,10 @@ const badVersion = "0"
 
 func isBad(s otto.ContainerSpec) bool { return s.Environment["VERSION"] == badVersion }
 
+// keeping is the first version of a service whose data is not disposable: histories that
+// are drawn do not come to it.
+const keeping = 70
+
 // order makes a wanted state of an order from the menu, such as web or web@2,
 // which is another version of it.
 func order(names []string) (otto.Wanted, error) {
@@ -83,8 +87,12 @@ func order(names []string) (otto.Wanted, error) {
 			return w, fmt.Errorf("no service %s: there are %s", name, strings.Join(slices.Sorted(maps.Keys(menu())), ", "))
 		}
 		if version != "" {
-			if _, err := strconv.Atoi(version); err != nil {
+			n, err := strconv.Atoi(version)
+			if err != nil {
 				return w, err
+			}
+			if n >= keeping {
+				s.Data = ""
 			}
 			s.Spec.Environment = map[string]string{"VERSION": version}
 		}
