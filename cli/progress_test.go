@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -92,7 +93,8 @@ func TestStartDoesNotWaitForADrainedNode(t *testing.T) {
 		node          otto.NodeStatus
 		missing, stay bool // stay: nothing more is to be expected
 	}{
-		"ready":           {node: otto.NodeStatus{State: otto.NodeReady}, stay: true},
+		"ready":           {node: otto.NodeStatus{State: otto.NodeReady, Current: true}, stay: true},
+		"still stops":     {node: otto.NodeStatus{State: otto.NodeReady}, missing: true},
 		"drained":         {node: otto.NodeStatus{State: otto.NodeDraining, Intent: otto.Intent{Cordoned: true, Draining: true}}, stay: true},
 		"drained, broken": {node: otto.NodeStatus{State: otto.NodeDraining, Intent: otto.Intent{Draining: true}, Problem: "no engine"}, missing: true, stay: true},
 		"taken out":       {node: otto.NodeStatus{State: otto.NodeDraining}, missing: true},
@@ -151,5 +153,23 @@ func TestWhatANodeHoldsUpIsSaid(t *testing.T) {
 	c.Nodes[0].State, c.Nodes[0].Current = otto.NodeReady, true
 	if list := awaited(c, web); list != nil {
 		t.Errorf("of a node that is ready: %v", list)
+	}
+}
+
+// TestWhatHasBeenDoneIsNotSaidOfAReadyNode: its report is there before who waits for it
+// has noticed.
+func TestWhatHasBeenDoneIsNotSaidOfAReadyNode(t *testing.T) {
+	n := otto.NodeStatus{Node: otto.Node{ID: "pi"}, State: otto.NodeJoining, Step: "waiting for the agent's report"}
+	if got, want := stateOf(n), "joining: waiting for the agent's report"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	n.State, n.Current = otto.NodeReady, true
+	if got := stateOf(n); got != "ready" {
+		t.Errorf("%q, want ready alone", got)
+	}
+	var out bytes.Buffer
+	(&app{out: &out}).printTroubles(&out, &otto.Cluster{Nodes: []otto.NodeStatus{n}})
+	if out.Len() > 0 {
+		t.Errorf("status says %q", out.String())
 	}
 }

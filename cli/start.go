@@ -363,6 +363,9 @@ func missing(c *otto.Cluster) []string {
 	}
 	for _, n := range c.Nodes {
 		if settled(n) && n.Problem == "" && waiting[n.ID] == nil {
+			if stops(n) {
+				list = append(list, fmt.Sprintf("node %s still stops what is not wanted there", n.ID))
+			}
 			continue
 		}
 		line := fmt.Sprintf("node %s is %s", n.ID, n.State)
@@ -382,7 +385,7 @@ func stuck(c *otto.Cluster) bool {
 	bad := map[string]bool{}
 	for _, n := range c.Nodes {
 		bad[n.ID] = n.Problem != ""
-		if !settled(n) && !bad[n.ID] {
+		if !bad[n.ID] && (!settled(n) || stops(n)) {
 			return false
 		}
 	}
@@ -405,6 +408,9 @@ func stuck(c *otto.Cluster) bool {
 func settled(n otto.NodeStatus) bool {
 	return n.State == otto.NodeReady || n.State == otto.NodeDraining && n.Intent.Draining
 }
+
+// stops reports whether a node has yet to stop what is not wanted there any more.
+func stops(n otto.NodeStatus) bool { return n.State == otto.NodeReady && !n.Current }
 
 // going reports whether an update of a service is under way, or on its way back.
 func going(s otto.ServiceStatus) bool {
