@@ -231,10 +231,20 @@ func FuzzDecoders(f *testing.F) {
 		_, _ = wire.DecodeHeartbeat(b)
 		_, _ = wire.DecodeStatus("n", b)
 		_, _ = wire.DecodeReport("n", b)
+		_, _ = wire.DecodeAnswer("n", b)
+		_, _ = wire.DecodeNodeEvents("n", b)
 		_, _ = wire.DecodeControlStatus(b)
 		_, _ = wire.DecodeEnrolment(b)
-		if _, err := wire.OpenAssignment(public, "c", "n", b); err == nil {
-			t.Errorf("%q was taken for an assignment", b)
+		_, _ = wire.DecodeFloor(b)
+		for what, open := range map[string]func() error{
+			"an assignment": func() error { _, err := wire.OpenAssignment(public, "c", "n", b); return err },
+			"a lease":       func() error { _, err := wire.OpenLease(public, "c", "n", b); return err },
+			"a question":    func() error { _, err := wire.OpenQuestion(public, "c", "n", b); return err },
+			"a warrant":     func() error { _, err := wire.OpenWarrant(public, "c", b); return err },
+		} {
+			if open() == nil {
+				t.Errorf("%q was taken for %s", b, what)
+			}
 		}
 	})
 }
