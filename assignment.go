@@ -94,6 +94,9 @@ type Instance struct {
 	// Present are host directories that are there when its container is made: no engine
 	// is to make one anew that is missing later. The agent finds them.
 	Present []string `json:"-"`
+	// Once is a run for somebody beside the instances of the service: it is not found by
+	// the service's name, and no agent takes its container for one of its own.
+	Once bool `json:"-"`
 	// SpecHash is Spec.Hash(), for whoever asks Hash often; empty if nobody has noted it.
 	SpecHash string `json:"-"`
 }

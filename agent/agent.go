@@ -66,7 +66,9 @@ type Options struct {
 	// Directory looks at a path of the engine's machine; nil if that is another one. It
 	// returns in a few seconds at most.
 	Directory func(ctx context.Context, path string) (otto.Directory, error)
-	Log       *slog.Logger
+	// Sweep removes what is left of runs for which nobody waits any more; nil for nothing.
+	Sweep func(ctx context.Context) error
+	Log   *slog.Logger
 }
 
 // Agent runs one node.
@@ -195,6 +197,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.save(ctx) })
 	g.Go(func() error { return a.measurePeers(ctx) })
 	g.Go(func() error { return a.lookAround(ctx) })
+	g.Go(func() error { return a.sweep(ctx) })
 	return g.Wait()
 }
 

@@ -21,6 +21,7 @@
 //	GET  /v1/nodes/ID/explanation       why a node is as it is, likewise
 //	POST /v1/lead            makes a control plane that has stepped down decide again
 //	POST /v1/exec            run the command of a shell.Query: the connection is its frames from then on
+//	POST /v1/run             likewise in a container that is made for it and removed afterwards
 //	POST /v1/logs            the logs that a logs.Query asks for, one logs.Entry a line, as they come
 //	GET  /v1/process         the control plane as a process, as Process
 //	GET  /v1/goroutines      what each of its goroutines does, as text
@@ -76,6 +77,8 @@ type Nodes interface {
 	Logs(ctx context.Context, q logs.Query, take func(logs.Entry) error, idle func() error) error
 	// Exec starts a command in a container. The connection ends when ctx does.
 	Exec(ctx context.Context, q shell.Query) (shell.Conn, error)
+	// Once runs a container of a service for a command. The connection ends when ctx does.
+	Once(ctx context.Context, q shell.Query) (shell.Conn, error)
 }
 
 // headerBy names who asks.

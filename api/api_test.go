@@ -142,6 +142,14 @@ func (p *plane) Exec(_ context.Context, q shell.Query) (shell.Conn, error) {
 	return p.node, nil
 }
 
+// Once is Exec with other words.
+func (p *plane) Once(_ context.Context, q shell.Query) (shell.Conn, error) {
+	if err := p.called("run %s: %s", q.Name, q.Command.Args); err != nil {
+		return nil, err
+	}
+	return p.node, nil
+}
+
 // Logs gives the entries, and with Follow goes on until the client goes.
 func (p *plane) Logs(ctx context.Context, q logs.Query, take func(logs.Entry) error, idle func() error) error {
 	if err := p.called("logs of %s", q.Name); err != nil {

@@ -14,7 +14,10 @@ import (
 // execProtocol is what a connection is upgraded to.
 const execProtocol = "otto-exec"
 
-func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
+// attach connects a client with a command that begin starts on a node.
+func (s *Server) attach(w http.ResponseWriter, r *http.Request,
+	begin func(context.Context, shell.Query) (shell.Conn, error),
+) {
 	var q shell.Query
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&q)
 	if err == nil && r.Header.Get("Upgrade") != execProtocol {
@@ -24,7 +27,7 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("bad request: %v", err), http.StatusBadRequest)
 		return
 	}
-	node, err := s.nodes.Exec(r.Context(), q)
+	node, err := begin(r.Context(), q)
 	if answerError(w, err) {
 		return
 	}
@@ -51,7 +54,16 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 // Exec starts a command in a container. The connection, which shell.Attach takes, ends
 // when it is closed or the control plane ends.
 func (c *Client) Exec(ctx context.Context, q shell.Query) (io.ReadWriteCloser, error) {
-	resp, err := c.send(context.WithoutCancel(ctx), http.MethodPost, "/v1/exec", q, "Connection", "Upgrade", "Upgrade",
+	return c.attach(ctx, "/v1/exec", q)
+}
+
+// Once is Exec in a container of a service that is made for the command.
+func (c *Client) Once(ctx context.Context, q shell.Query) (io.ReadWriteCloser, error) {
+	return c.attach(ctx, "/v1/run", q)
+}
+
+func (c *Client) attach(ctx context.Context, path string, q shell.Query) (io.ReadWriteCloser, error) {
+	resp, err := c.send(context.WithoutCancel(ctx), http.MethodPost, path, q, "Connection", "Upgrade", "Upgrade",
 		execProtocol)
 	if err != nil {
 		return nil, err

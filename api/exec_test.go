@@ -56,6 +56,15 @@ func TestExecPassesOnWhatBothEndsSend(t *testing.T) {
 	}
 }
 
+func TestRunIsNoExec(t *testing.T) {
+	p := newPlane()
+	p.err = errors.New("enough")
+	c, _ := serve(t, p)
+	if _, err := c.Once(t.Context(), shell.Query{Name: "web"}); err == nil || err.Error() != "enough" || p.calls[0] != "run web: []" {
+		t.Errorf("%v, %q", err, p.calls)
+	}
+}
+
 // TestExecEndsOnTheNodeWithItsClient: the node is told at once that nobody waits any more.
 func TestExecEndsOnTheNodeWithItsClient(t *testing.T) {
 	p := newPlane()

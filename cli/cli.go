@@ -122,7 +122,7 @@ Exit codes:
   3  a part did not come up, or could not be stopped; the rest is as asked for
 
 otto plan has its own: 0 nothing would change, 1 something would, 255 it cannot
-be told. otto exec has that of the command it has run.`,
+be told. otto exec and otto run have that of the command they have run.`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
@@ -137,7 +137,7 @@ be told. otto exec has that of the command it has run.`,
 	flags.StringVar(&a.logLevel, "log-level", "info", "what the control plane logs: debug, info, warn or error")
 	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newStack(a), newCompose(a), newNode(a),
 		newVolume(a))
-	root.AddCommand(newLogs(a), newExec(a), newPortForward(a), newEvents(a), newRequirements(a), newExplain(a),
+	root.AddCommand(newLogs(a), newExec(a), newRun(a), newPortForward(a), newEvents(a), newRequirements(a), newExplain(a),
 		newDoctor(a), newDebug(a))
 	root.AddCommand(newRecord(a), newSimulate(a), newVersion(a), newControlPlane(a))
 	return root

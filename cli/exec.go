@@ -46,10 +46,7 @@ processes of the container.`,
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			q.Name, q.Command.Args = args[0], args[1:]
-			if len(q.Command.Args) > 0 && q.Command.Args[0] == "--" {
-				q.Command.Args = q.Command.Args[1:]
-			}
+			q.Name, q.Command.Args = args[0], commandOf(args)
 			if len(q.Command.Args) == 0 {
 				q.Command.Args = []string{"sh"}
 			}
@@ -60,14 +57,27 @@ processes of the container.`,
 			return a.exec(c.Context(), d.client(), q, noTTY)
 		},
 	}
+	commandFlags(c, &q, &noTTY)
+	c.Flags().StringVar(&q.Node, "node", "", "only in a container on this node")
+	return c
+}
+
+// commandOf is the command that follows the name of a service.
+func commandOf(args []string) []string {
+	if args = args[1:]; len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
+	return args
+}
+
+// commandFlags are those of commands that run something in a container.
+func commandFlags(c *cobra.Command, q *shell.Query, noTTY *bool) {
 	f := c.Flags()
 	f.SetInterspersed(false) // what follows the service is the command's
 	f.StringVarP(&q.Command.User, "user", "u", "", "who runs it, NAME or UID[:GID]; otherwise the container's user")
 	f.StringVarP(&q.Command.Dir, "workdir", "w", "", "directory in the container that it runs in")
 	f.StringArrayVarP(&q.Command.Env, "env", "e", nil, "NAME=VALUE that is added to its environment; may be repeated")
-	f.StringVar(&q.Node, "node", "", "only in a container on this node")
-	f.BoolVarP(&noTTY, "no-tty", "T", false, "give it no terminal, also if there is one")
-	return c
+	f.BoolVarP(noTTY, "no-tty", "T", false, "give it no terminal, also if there is one")
 }
 
 // commander is the control plane as far as it runs commands.

@@ -47,3 +47,19 @@ func (n nodes) Exec(ctx context.Context, q shell.Query) (shell.Conn, error) {
 	}
 	return nil, fmt.Errorf("%s on %s: %w", at.Instance, at.Node.ID, err)
 }
+
+// Once implements api.Nodes.
+func (n nodes) Once(ctx context.Context, q shell.Query) (shell.Conn, error) {
+	inst, at, err := n.plane.Once(ctx, q.Name, q.Node)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := n.fleet.Open(ctx, at, n.plane.Cluster().Name, "once")
+	if err == nil {
+		if err = shell.AskOnce(conn, inst, q.Command); err == nil {
+			return conn, nil
+		}
+		conn.Close()
+	}
+	return nil, fmt.Errorf("%s on %s: %w", q.Name, at.ID, err)
+}

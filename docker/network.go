@@ -76,6 +76,9 @@ func endpoint(inst otto.Instance, n otto.Network) (*network.EndpointSettings, er
 			aliases = append(aliases, a)
 		}
 	}
+	if inst.Once {
+		aliases = nil
+	}
 	if inst.StartFirst {
 		aliases = slices.DeleteFunc(aliases, func(a string) bool { return a == own })
 	}

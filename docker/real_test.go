@@ -28,6 +28,7 @@ func TestRealEngine(t *testing.T) {
 		{"kills for want of memory", killsAreTold},
 		{"commands in a container", commandsInAContainer},
 		{"a person in a container", personInAContainer},
+		{"a run of a service", runOfAService},
 		{"an address of its own", addressOfItsOwn},
 		{"several networks", severalNetworks},
 		{"drift is seen and mended", driftIsSeen},

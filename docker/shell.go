@@ -37,14 +37,14 @@ func (r *Runtime) Run(ctx context.Context, id string, c shell.Command) (shell.Pr
 		return nil, err
 	}
 	if c.TTY {
-		p.firstSize(ctx, c.Size)
+		firstSize(ctx, p, c.Size)
 	}
 	return p, nil
 }
 
 // firstSize sets the size of a new terminal: engines before API 1.42 do not take it
 // with the command, and take it only when the command has begun.
-func (p *process) firstSize(ctx context.Context, s shell.Size) {
+func firstSize(ctx context.Context, p shell.Process, s shell.Size) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	for ctx.Err() == nil && p.Resize(ctx, s) != nil {

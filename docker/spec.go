@@ -101,6 +101,9 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 func labels(owner otto.Owner, inst otto.Instance) map[string]string {
 	all := make(map[string]string, len(inst.Spec.Labels)+6)
 	maps.Copy(all, inst.Spec.Labels)
+	if inst.Once {
+		return onceLabels(owner, inst, all)
+	}
 	maps.Copy(all, owner.Labels())
 	all[otto.LabelNode] = owner.Node
 	all[otto.LabelService] = inst.Service

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/otto-edge/otto"
 )
 
 // Kinds of frames.
@@ -106,7 +108,13 @@ func (r *receiver) next() (kind byte, content []byte, err error) {
 // Ask begins a conversation with a node's end: what follows is between that and Attach.
 func Ask(node io.Writer, at Place, c Command) error {
 	s := sender{out: node}
-	return s.sendJSON(frameRequest, request{at, c})
+	return s.sendJSON(frameRequest, request{Place: at, Command: c})
+}
+
+// AskOnce is Ask for a container that is made for the command alone.
+func AskOnce(node io.Writer, inst otto.Instance, c Command) error {
+	s := sender{out: node}
+	return s.sendJSON(frameRequest, request{Place: Place{Instance: inst.Name}, Command: c, Once: &inst})
 }
 
 // Fail ends a conversation in place of the node's end.

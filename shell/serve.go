@@ -53,7 +53,7 @@ func readRequest(frames *receiver) (q request, err error) {
 	if err == nil {
 		err = json.Unmarshal(content, &q)
 	}
-	if err == nil && len(q.Command.Args) == 0 && q.Command.Port == 0 {
+	if err == nil && len(q.Command.Args) == 0 && q.Command.Port == 0 && q.Once == nil {
 		err = errors.New("no command")
 	}
 	if err != nil {
@@ -125,6 +125,7 @@ func (s *serving) run(ctx context.Context) error {
 		return s.to.send(frameFailure, []byte(err.Error()))
 	}
 	code, err := s.process.Wait(ctx)
+	s.process.Close() // who asks may be gone as soon as it knows the exit code, and take this end with it
 	if err != nil {
 		return s.to.send(frameFailure, []byte(err.Error()))
 	}

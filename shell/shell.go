@@ -62,6 +62,9 @@ type Place struct {
 type request struct {
 	Place
 	Command Command `json:"command"`
+	// Once is an instance whose container is made for the command, which may have no
+	// arguments then: the instance's own are taken.
+	Once *otto.Instance `json:"once,omitempty"`
 }
 
 // Conn is a connection to a node's end.
@@ -76,6 +79,19 @@ type Engine interface {
 	Containers(ctx context.Context) ([]otto.Container, error)
 	// Run starts a command in a container.
 	Run(ctx context.Context, container string, c Command) (Process, error)
+}
+
+// Maker makes containers for one run.
+type Maker interface {
+	// Make makes a container of an instance for one run of a command, which Run starts.
+	Make(ctx context.Context, inst otto.Instance, c Command) (Made, error)
+}
+
+// Made is a container for one run, which does not run yet.
+type Made interface {
+	// Run starts it. Closing the process removes the container, running or not.
+	Run(ctx context.Context) (Process, error)
+	Remove()
 }
 
 // Process is a command that was started in a container.

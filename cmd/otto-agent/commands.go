@@ -33,6 +33,7 @@ const usage = `usage: otto-agent COMMAND
   examine --dir DIR                print what there is to know of this machine, as JSON
   logs --dir DIR                   send logs of its containers, as asked on standard input
   exec --dir DIR                   run a command in a container, as asked on standard input
+  once --dir DIR                   run a container for a command and remove it, likewise
   collect --dir DIR                print what a maintainer needs of it, without secrets, as JSON
   version
 `
@@ -74,6 +75,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = readLogs(ctx, *dir, os.Stdin, stdout)
 	case args[0] == "exec":
 		err = runInContainer(ctx, *dir, os.Stdin, stdout)
+	case args[0] == "once":
+		err = runOnce(ctx, *dir, os.Stdin, stdout)
 	case args[0] == "run":
 		err = runAgent(ctx, *dir, stderr)
 	case args[0] == "start":
@@ -110,6 +113,7 @@ func stopContainers(ctx context.Context, dir string) error {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return rt.Sweep(ctx, true) })
 	for _, c := range list {
 		g.Go(func() error { return rt.Stop(ctx, c.ID) })
 	}
@@ -161,6 +165,7 @@ func removeContainers(ctx context.Context, rt *docker.Runtime) error {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return rt.Sweep(gctx, true) })
 	for _, c := range list {
 		g.Go(func() error {
 			if err := rt.Stop(gctx, c.ID); err != nil {

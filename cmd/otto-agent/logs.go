@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os/signal"
+	"syscall"
 
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/agent"
 	"github.com/otto-edge/otto/docker"
 	"github.com/otto-edge/otto/logs/reader"
 	"github.com/otto-edge/otto/shell"
@@ -27,7 +31,34 @@ func runInContainer(ctx context.Context, dir string, in io.Reader, out io.Writer
 		return err
 	}
 	defer rt.Close()
+	signal.Ignore(syscall.SIGPIPE) // who asks may be gone: there is still something to end
 	return shell.Serve(ctx, rt, in, out)
+}
+
+// maker is an engine that makes no container whose data is not there.
+type maker struct {
+	*docker.Runtime
+	dir string
+}
+
+// Make implements shell.Maker.
+func (m maker) Make(ctx context.Context, inst otto.Instance, c shell.Command) (shell.Made, error) {
+	inst, err := agent.Once(ctx, stateDir(m.dir), m.Runtime, inst)
+	if err != nil {
+		return nil, err
+	}
+	return m.Runtime.Make(ctx, inst, c)
+}
+
+// runOnce runs a container for a command, and removes it.
+func runOnce(ctx context.Context, dir string, in io.Reader, out io.Writer) error {
+	rt, err := nodeEngine(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer rt.Close()
+	signal.Ignore(syscall.SIGPIPE)
+	return shell.ServeOnce(ctx, maker{rt, dir}, in, out)
 }
 
 func nodeEngine(ctx context.Context, dir string) (*docker.Runtime, error) {
