@@ -5,7 +5,7 @@
 // means for the exit code is decided in Main alone.
 package cli
 
-//go:generate go test -run TestDocsAreCurrent . -update
+//go:generate go test -run ^(TestDocsAreCurrent|TestAccessTable)$ . -update
 
 import (
 	"context"

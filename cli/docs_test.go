@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-var update = flag.Bool("update", false, "write docs/cli")
+var update = flag.Bool("update", false, "write docs/cli and docs/access.md")
 
 func TestDocsAreCurrent(t *testing.T) {
 	const committed = "../docs/cli"
