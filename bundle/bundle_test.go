@@ -120,6 +120,18 @@ func TestLogsStayReadable(t *testing.T) {
 	}
 }
 
+func TestWhatIsInABundleDoesNothingToATerminal(t *testing.T) {
+	var s Secrets
+	text := s.Text([]byte("\x1b]0;owned\x07 a line\r\n{\"message\":\"\u009b31mred\"}\n"))
+	if want := "?]0;owned? a line\n{\"message\":\"?31mred\"}\n"; string(text) != want {
+		t.Errorf("got %q, want %q", text, want)
+	}
+	b, err := s.JSON(map[string]string{"message": "\u009b31mred"})
+	if want := "{\n  \"message\": \"?31mred\"\n}\n"; err != nil || string(b) != want {
+		t.Errorf("got %q, want %q (%v)", b, want, err)
+	}
+}
+
 func FuzzSecretsAreTakenOut(f *testing.F) {
 	f.Add(`quo"ted`, "before ", " after")
 	f.Add("two\nlines that are long enough", `{"a":"`, `"}`)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/otto-edge/otto/wire"
 )
 
 // Secrets are texts that must not be in a bundle, wherever they turn up: a program
@@ -124,20 +126,22 @@ func (s *Secrets) scrub(text string) string {
 	return bearer.ReplaceAllString(text, "${1} "+Redacted)
 }
 
-// Text scrubs text of any form. Lines that are JSON stay JSON.
+// Text scrubs text of any form, and makes it harmless for the terminal of whoever looks
+// through it. Lines that are JSON stay JSON.
 func (s *Secrets) Text(b []byte) []byte {
 	var out bytes.Buffer
 	text := pemKey.ReplaceAllString(strings.ToValidUTF8(string(b), "?"), Redacted)
+	text = strings.ReplaceAll(text, "\r\n", "\n")
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "{") {
 			if v, err := parse([]byte(line)); err == nil {
 				if scrubbed, err := json.Marshal(s.value(v)); err == nil {
-					out.Write(append(scrubbed, '\n'))
+					out.WriteString(wire.Plain(string(scrubbed)) + "\n")
 					continue
 				}
 			}
 		}
-		out.WriteString(s.scrub(line))
+		out.WriteString(wire.Plain(s.scrub(line)))
 	}
 	return out.Bytes()
 }
@@ -152,7 +156,7 @@ func (s *Secrets) JSON(v any) ([]byte, error) {
 		return nil, err
 	}
 	b, err = json.MarshalIndent(s.value(v), "", "  ")
-	return append(b, '\n'), err
+	return []byte(wire.Plain(string(b)) + "\n"), err
 }
 
 func parse(b []byte) (v any, err error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/otto-edge/otto/config"
 	"github.com/otto-edge/otto/control/recording"
 	"github.com/otto-edge/otto/control/replay"
+	"github.com/otto-edge/otto/wire"
 )
 
 type simulateOptions struct {
@@ -202,7 +203,7 @@ func (a *app) scenario(o simulateOptions) (replay.Scenario, error) {
 		return s, fmt.Errorf("%s: %w", o.from, err)
 	}
 	if len(s.Unjudged) > 0 {
-		fmt.Fprintf(a.err, "otto: %s: left out, as a simulation cannot judge it: %s\n", o.from, strings.Join(s.Unjudged, "; "))
+		fmt.Fprintf(a.err, "otto: %s: left out, as a simulation cannot judge it: %s\n", o.from, wire.Plain(strings.Join(s.Unjudged, "; ")))
 	}
 	return s, nil
 }
