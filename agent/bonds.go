@@ -2,11 +2,7 @@ package agent
 
 import (
 	"cmp"
-	"encoding/json"
-	"errors"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,17 +30,9 @@ type bond struct {
 const bondsFile = "bonds.json"
 
 func openBonds(dir string) (*bonds, error) {
-	b := &bonds{path: filepath.Join(dir, bondsFile), of: map[string]bond{}, begun: map[string]map[string]run{}}
-	data, err := os.ReadFile(b.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return b, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &b.of)
-	}
-	if err != nil || b.of == nil {
-		b.of = map[string]bond{}
-	}
+	b := &bonds{path: filepath.Join(dir, bondsFile), begun: map[string]map[string]run{}}
+	var err error
+	b.of, err = readMap[bond](b.path)
 	return b, err
 }
 

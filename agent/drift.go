@@ -2,13 +2,9 @@ package agent
 
 import (
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -56,17 +52,9 @@ type setup struct {
 const setupsFile = "setups.json"
 
 func openSetups(dir string) (*setups, error) {
-	s := &setups{path: filepath.Join(dir, setupsFile), of: map[string]setup{}, seen: map[string]sighted{}}
-	b, err := os.ReadFile(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &s.of)
-	}
-	if err != nil || s.of == nil {
-		s.of = map[string]setup{}
-	}
+	s := &setups{path: filepath.Join(dir, setupsFile), seen: map[string]sighted{}}
+	var err error
+	s.of, err = readMap[setup](s.path)
 	return s, err
 }
 

@@ -1,11 +1,7 @@
 package agent
 
 import (
-	"encoding/json"
-	"errors"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -36,17 +32,9 @@ type job struct {
 const jobsFile = "jobs.json"
 
 func openJobs(dir, boot string) (*jobs, error) {
-	j := &jobs{path: filepath.Join(dir, jobsFile), boot: boot, runs: map[string]job{}, seen: map[string]bool{}}
-	b, err := os.ReadFile(j.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return j, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &j.runs)
-	}
-	if err != nil || j.runs == nil {
-		j.runs = map[string]job{}
-	}
+	j := &jobs{path: filepath.Join(dir, jobsFile), boot: boot, seen: map[string]bool{}}
+	var err error
+	j.runs, err = readMap[job](j.path)
 	return j, err
 }
 

@@ -65,14 +65,7 @@ type savedLease struct {
 // no lease: it costs a restart of the services at most.
 func openLease(dir string, clock Clock) (*lease, error) {
 	l := &lease{clock: clock, path: filepath.Join(dir, leaseFile)}
-	b, err := os.ReadFile(l.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return l, nil
-	}
-	var s savedLease
-	if err == nil {
-		err = json.Unmarshal(b, &s)
-	}
+	s, err := readJSON[savedLease](l.path)
 	if err != nil {
 		return l, fmt.Errorf("the lease is unknown: %w", err)
 	}

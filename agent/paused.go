@@ -1,11 +1,7 @@
 package agent
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -35,15 +31,8 @@ const pausesFile = "paused.json"
 // another boot, is none: it costs some minutes of patience.
 func openPauses(dir string, clock Clock) (*pauses, error) {
 	p := &pauses{path: filepath.Join(dir, pausesFile), clock: clock, since: map[string]time.Duration{}}
-	b, err := os.ReadFile(p.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil
-	}
-	var s savedPauses
-	if err == nil {
-		err = json.Unmarshal(b, &s)
-	}
-	if err == nil && s.Boot == clock.Boot && s.Since != nil {
+	s, err := readJSON[savedPauses](p.path)
+	if s.Boot == clock.Boot && s.Since != nil {
 		p.since = s.Since
 	}
 	return p, err

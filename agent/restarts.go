@@ -1,11 +1,7 @@
 package agent
 
 import (
-	"encoding/json"
-	"errors"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -33,17 +29,9 @@ type run struct {
 const restartsFile = "restarts.json"
 
 func openRestarts(dir string) (*restarts, error) {
-	r := &restarts{path: filepath.Join(dir, restartsFile), runs: map[string]run{}}
-	b, err := os.ReadFile(r.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &r.runs)
-	}
-	if err != nil || r.runs == nil {
-		r.runs = map[string]run{}
-	}
+	r := &restarts{path: filepath.Join(dir, restartsFile)}
+	var err error
+	r.runs, err = readMap[run](r.path)
 	return r, err
 }
 

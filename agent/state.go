@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -121,26 +120,4 @@ func replaceKeeping(dir, name, previous string, b []byte) error {
 	}
 	defer d.Close()
 	return d.Sync()
-}
-
-// writeJSON replaces a file whole.
-func writeJSON(path string, value any) error {
-	b, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	temp := path + ".new"
-	if err := writeSynced(temp, b); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
-}
-
-func writeSynced(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
 }
