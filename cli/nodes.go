@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/otto-edge/otto/logs"
 	"github.com/otto-edge/otto/logs/gather"
 	"github.com/otto-edge/otto/shell"
+	"github.com/otto-edge/otto/target"
 )
 
 // nodes reaches the nodes of a control plane over SSH, for api.Server.
@@ -50,7 +52,14 @@ func (n nodes) Exec(ctx context.Context, q shell.Query) (shell.Conn, error) {
 
 // Once implements api.Nodes.
 func (n nodes) Once(ctx context.Context, q shell.Query) (shell.Conn, error) {
-	inst, at, err := n.plane.Once(ctx, q.Name, q.Node)
+	t, err := target.Find(n.plane.Cluster(), q.Name)
+	switch {
+	case err != nil:
+		return nil, err
+	case t.Node != "":
+		return nil, fmt.Errorf("%s is a node: name a service", q.Name)
+	}
+	inst, at, err := n.plane.Once(ctx, cmp.Or(t.Instance, t.Service), q.Node)
 	if err != nil {
 		return nil, err
 	}

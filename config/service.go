@@ -71,7 +71,13 @@ func readService(r *reader, at pos, v value, o object[service], name string) ser
 }
 
 func (r *reader) validServiceName(at pos, name string) bool {
-	if len(name) == 1 && !r.stack { // in a stack its containers have longer names
+	if r.stack { // Compose's loader has seen to the rest
+		if len(name) > 63 {
+			r.reject(at, "write at most 63 characters", "%.80q is too long for the name of a host", name)
+		}
+		return len(name) <= 63
+	}
+	if len(name) == 1 {
 		r.reject(at, "write at least two characters", "%q is too short for a name of containers", name)
 		return false
 	}

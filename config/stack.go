@@ -248,6 +248,7 @@ func (r *reader) loadStack(s *stack, files []string) *project {
 			}
 		}
 	}
+	p.checkCase(r)
 	for name, v := range p.volumes { // Compose's loader gives each of them a name
 		v.implied = v.name == s.name+"_"+name && !slices.ContainsFunc(sources, func(v value) bool { return v.has("volumes", name, "name") })
 		p.volumes[name] = v
@@ -255,6 +256,19 @@ func (r *reader) loadStack(s *stack, files []string) *project {
 	p.mark()
 	p.resolve(r)
 	return p
+}
+
+// checkCase finds services whose names mean the same host.
+func (p *project) checkCase(r *reader) {
+	seen := map[string]service{}
+	for _, s := range p.services {
+		lower := strings.ToLower(s.Name)
+		if o, twice := seen[lower]; twice {
+			r.reject(s.pos, "rename one of them", "services %s, in line %d, and %s differ only in case, which names of hosts have not",
+				o.Name, o.line, s.Name)
+		}
+		seen[lower] = s
+	}
 }
 
 // mark labels networks and volumes as Compose does, so that its tools know them.

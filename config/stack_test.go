@@ -259,3 +259,34 @@ func TestWhatIsWrongWithStacks(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesOfServicesAreComposes has what Compose takes for a name, and what names the
+// same host twice.
+func TestNamesOfServicesAreComposes(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	f, err := loadFiles(t, map[string]string{
+		"otto.yaml": "stacks: [{name: my_shop-1, compose: c.yaml}]",
+		"c.yaml":    "services:\n  My.Web: {image: w, depends_on: [_db-]}\n  _db-: {image: d}\n  \"1\": {image: d}\n  .x: {image: d}\n  " + long + ": {image: d}\n",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range f.Wanted.Services {
+		names = append(names, otto.Instance{Name: s.Name, Service: s.Name}.ContainerName())
+	}
+	want := []string{"my_shop-1-.x-1", "my_shop-1-1-1", "my_shop-1-My.Web-1", "my_shop-1-_db--1", "my_shop-1-" + long + "-1"}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Error(diff)
+	}
+	for compose, want := range map[string]string{
+		"services:\n  web: {image: w}\n  Web: {image: w}\n": "c.yaml:2:3: services Web, in line 3, and web differ only in case, which names of hosts have not: rename one of them",
+		"services:\n  " + long + "a: {image: d}\n":          "c.yaml:2:3: \"" + long + "a\" is too long for the name of a host: write at most 63 characters",
+		"services:\n  we b: {image: w}\n":                   "c.yaml:2:3: Compose has no key \"we b\" there",
+	} {
+		_, err := loadFiles(t, map[string]string{"otto.yaml": "stacks: [{name: a, compose: c.yaml}]", "c.yaml": compose})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}

@@ -145,7 +145,7 @@ func (p *Plane) notice(n *node) {
 			p.event("events-missed", n.ID, "", fmt.Sprintf("%d events of the node were too many to keep", missed))
 		}
 		service := e.Service
-		if !wire.ValidID(service) {
+		if !wire.ValidService(service) {
 			service = ""
 		}
 		p.record(otto.Event{

@@ -1,12 +1,15 @@
 package control_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/ottotest"
+	"github.com/otto-edge/otto/wire"
 )
 
 func TestServicesOfAStackRunUnderComposesNames(t *testing.T) {
@@ -54,6 +57,31 @@ func TestServicesOfAStackRunUnderComposesNames(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		if got := names(); !slices.Equal(got, []string{"db"}) || a.Starts("db") != 1 {
 			t.Errorf("after the stack has gone: %v", got)
+		}
+	})
+}
+
+// TestEventsOfNodesNameServicesOfStacks: a name with a slash is one, and what is none is
+// left out.
+func TestEventsOfNodesNameServicesOfStacks(t *testing.T) {
+	inCluster(t, func(t *testing.T, c *ottotest.Cluster) {
+		apply(t, c, wanted(service("shop/My.Web", "a")))
+		c.WaitUp(20 * time.Second)
+		for i, name := range []string{"shop/My.Web", "shop/a b", "shop/a/b", "My.Web"} {
+			c.Bus.Inject(wire.NodeTopic("a", wire.KindEvents), false, fmt.Appendf(nil,
+				`{"node_id":"a","boot_id":%q,"events":[{"seq":%d,"up_ms":1,"kind":"instance-died","service":%q,"message":"told %[2]d"}]}`,
+				"a-boot-1", 1000+i, name))
+			time.Sleep(time.Second)
+		}
+		var got []string
+		all, _ := c.Plane.Events(0)
+		for _, e := range all {
+			if strings.HasPrefix(e.Message, "told ") {
+				got = append(got, e.Service)
+			}
+		}
+		if want := []string{"shop/My.Web", "", "", ""}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	})
 }

@@ -78,10 +78,11 @@ func NodeFilter(kind Kind) string { return NodeTopic("+", kind) }
 func ServiceTopic(service string) string { return Root + serviceLevels(service) }
 
 // serviceLevels are the levels of a topic that name a service. One of a stack has two
-// names, so that a filter for single services does not change its meaning.
+// names, so that a filter for single services does not change its meaning. A dot, which
+// brokers and subscribers turn into another level, is written as in an address.
 func serviceLevels(service string) string {
 	if stack, name, ok := strings.Cut(service, "/"); ok {
-		return "/stacks/" + stack + "/services/" + name
+		return "/stacks/" + stack + "/services/" + strings.ReplaceAll(name, ".", "%2E")
 	}
 	return "/services/" + service
 }
@@ -120,6 +121,24 @@ func ValidID(s string) bool {
 	}
 	for _, c := range []byte(s) {
 		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// ValidService reports whether s can be a service's name: an id, or in a stack its name
+// and what Compose takes for one of a service.
+func ValidService(s string) bool {
+	stack, name, ok := strings.Cut(s, "/")
+	if !ok {
+		return ValidID(s)
+	}
+	if !ValidID(stack) || name == "" || len(name) > 63 {
+		return false
+	}
+	for _, c := range []byte(name) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
 			return false
 		}
 	}

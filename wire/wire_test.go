@@ -253,6 +253,7 @@ func TestServicesOfStacksHaveTopicsOfTheirOwn(t *testing.T) {
 	for got, want := range map[string]string{
 		wire.ServiceTopic("web"):              "otto/services/web",
 		wire.ServiceTopic("shop/web"):         "otto/stacks/shop/services/web",
+		wire.ServiceTopic("shop/My.Web_1"):    "otto/stacks/shop/services/My%2EWeb_1",
 		wire.RequirementTopic("web", ""):      "otto/requirements/services/web",
 		wire.RequirementTopic("shop/web", ""): "otto/requirements/stacks/shop/services/web",
 	} {
