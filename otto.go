@@ -39,6 +39,9 @@ var (
 	ErrStateLost = errors.New("the cluster's stored state is missing")
 	// ErrConflict says that a change was based on a state that has passed.
 	ErrConflict = errors.New("the cluster has changed in the meantime")
+	// ErrReplaced says that a node has keys of the cluster that replace those that are
+	// to be brought to it: they are of an older copy of the cluster's state.
+	ErrReplaced = errors.New("it has keys of this cluster that replace the ones here")
 	// ErrSteppedDown says that a control plane does not decide, because a newer
 	// one of the same cluster does.
 	ErrSteppedDown = errors.New("this control plane has stepped down")

@@ -139,9 +139,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.problem.Store("")
 	var err error
-	a.state, err = openState(o.StateDir, o.Log, func(b []byte) (otto.Assignment, error) {
-		return wire.OpenAssignment(o.Enrolment.ControlKey, o.Enrolment.ClusterID, o.Enrolment.NodeID, b)
-	})
+	a.state, err = openState(o.StateDir, o.Log, o.Enrolment.OpenStored)
 	a.state.floor = o.Floor
 	a.stored = a.state.current
 	if err != nil {

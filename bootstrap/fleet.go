@@ -138,6 +138,10 @@ func (f *Fleet) Ensure(ctx context.Context, node otto.Node, e wire.Enrolment, br
 			return nil, fmt.Errorf("%s: %w", node.ID, err)
 		}
 	}
+	if had, err := wire.DecodeEnrolment([]byte(found.enrolment)); err == nil && had.Replaced(e.ControlKey) &&
+		had.ClusterID == e.ClusterID {
+		return nil, fmt.Errorf("%s: %w", node.ID, otto.ErrReplaced)
+	}
 	v := decide(r, found, time.Now())
 	if err := v.err(); err != nil {
 		return nil, err

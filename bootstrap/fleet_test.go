@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -299,6 +300,50 @@ func TestNodeOfAnotherClusterIsLeftAlone(t *testing.T) {
 	us.Epoch++
 	if err := f.Uninstall(t.Context(), m.node, us, true); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFormerKeysReplaceNone is about a control plane whose state was copied before the
+// cluster's keys were renewed: it changes nothing on a node that has the new ones.
+func TestFormerKeysReplaceNone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.machine("rpi-01")
+	broker := newBroker(t)
+	mustEnsure(t, w.fleet(), m, broker)
+	former := m.state(t)
+	bring := func(e wire.Enrolment) error {
+		_, err := w.fleet().Ensure(t.Context(), m.node, e, 0, bringing(func(string) {}, nil))
+		return err
+	}
+	e := enrolment("rpi-01", broker)
+	e.FormerKeys = []wire.FormerKey{{Key: e.ControlKey}}
+	e.ControlKey = bytes.Repeat([]byte{1}, ed25519.PublicKeySize)
+	if err := bring(e); err != nil {
+		t.Fatal(err)
+	}
+	before, now := listing(t, m.nodeDir()), m.state(t)
+	if now.Pid == former.Pid || !now.Enrolment.ControlKey.Equal(e.ControlKey) {
+		t.Fatalf("the new keys have not been brought: %+v", now)
+	}
+	by := us
+	by.Key = former.Enrolment.ControlKey
+	for name, err := range map[string]error{
+		"start":     bring(enrolment("rpi-01", broker)),
+		"stop":      w.fleet().Stop(t.Context(), m.node, by),
+		"uninstall": w.fleet().Uninstall(t.Context(), m.node, by, true),
+		"snapshot":  w.fleet().PutSnapshot(t.Context(), m.node, by, []byte("x")),
+	} {
+		if !errors.Is(err, otto.ErrReplaced) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if diff := cmp.Diff(before, listing(t, m.nodeDir())); diff != "" {
+		t.Error(diff)
+	}
+	by.Key = e.ControlKey
+	if err := w.fleet().Stop(t.Context(), m.node, by); err != nil {
+		t.Errorf("by who has the new keys: %v", err)
 	}
 }
 

@@ -93,6 +93,9 @@ func newer(ctx context.Context, h host, node otto.Node, found facts, a wire.Auth
 	if err != nil {
 		return nil //nolint:nilerr // it obeys nobody
 	}
+	if e.Replaced(a.Key) {
+		return fmt.Errorf("%s: %w", node.ID, otto.ErrReplaced)
+	}
 	for _, name := range []string{"assignment.json", "assignment.previous.json"} {
 		b, err := h.get(ctx, path.Join(found.dir, "state", name), maxAssignment)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -101,11 +104,11 @@ func newer(ctx context.Context, h host, node otto.Node, found facts, a wire.Auth
 		if err != nil {
 			return err
 		}
-		asg, err := wire.OpenAssignment(e.ControlKey, e.ClusterID, e.NodeID, b)
+		asg, err := e.OpenStored(b)
 		if err != nil {
 			continue // torn: the one before it counts
 		}
-		w, err := wire.OpenWarrant(e.ControlKey, e.ClusterID, asg.Warrant)
+		w, err := e.OpenStoredWarrant(asg.Warrant)
 		if err != nil || a.Obeys(w) {
 			return nil //nolint:nilerr // a build that wrote none
 		}

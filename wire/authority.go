@@ -1,12 +1,18 @@
 package wire
 
-import "github.com/otto-edge/otto"
+import (
+	"crypto/ed25519"
+
+	"github.com/otto-edge/otto"
+)
 
 // Authority is who changes a node over SSH: the control plane of a cluster. A node
 // is changed only by one of its own cluster, and by the newest that it has obeyed.
 type Authority struct {
 	Cluster string // name of the cluster
 	Warrant        // with the cluster's id
+	// Key is the cluster's public key as the control plane knows it; nil for who only looks.
+	Key ed25519.PublicKey
 }
 
 // Obeys reports whether a node that has an assignment with warrant w is to obey a.

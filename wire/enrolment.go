@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -26,9 +27,52 @@ type Enrolment struct {
 	Password string   `json:"password,omitempty"`
 	// ControlKey is the cluster's public key, which signs assignments.
 	ControlKey ed25519.PublicKey `json:"control_key"`
-	DockerURL  string            `json:"docker_url"`
-	Interval   time.Duration     `json:"interval_ns"`  // between samples
-	Heartbeat  time.Duration     `json:"heartbeat_ns"` // between heartbeats
+	// FormerKeys are those that ControlKey has replaced, the newest first.
+	FormerKeys []FormerKey   `json:"former_keys,omitempty"`
+	DockerURL  string        `json:"docker_url"`
+	Interval   time.Duration `json:"interval_ns"`  // between samples
+	Heartbeat  time.Duration `json:"heartbeat_ns"` // between heartbeats
+}
+
+// FormerKey is a key of the cluster that another one has replaced. Nothing that comes over
+// the network counts by it.
+type FormerKey struct {
+	Key ed25519.PublicKey `json:"key"`
+	// Compromised says that others may have signed with it. By any other key the
+	// assignment counts that a node has on its disk from before.
+	Compromised bool `json:"compromised,omitempty"`
+}
+
+// Replaced reports whether the node's cluster has replaced a key: who holds it as the one
+// in force has an older copy of the cluster's state.
+func (e Enrolment) Replaced(key ed25519.PublicKey) bool {
+	return slices.ContainsFunc(e.FormerKeys, func(f FormerKey) bool { return f.Key.Equal(key) })
+}
+
+// OpenStored is OpenAssignment for what the node has on its disk, which may have come
+// before the cluster's key was replaced.
+func (e Enrolment) OpenStored(b []byte) (otto.Assignment, error) {
+	a, err := OpenAssignment(e.ControlKey, e.ClusterID, e.NodeID, b)
+	for _, f := range e.FormerKeys {
+		if !errors.Is(err, ErrSignature) {
+			break
+		}
+		if !f.Compromised {
+			a, err = OpenAssignment(f.Key, e.ClusterID, e.NodeID, b)
+		}
+	}
+	return a, err
+}
+
+// OpenStoredWarrant is OpenWarrant likewise.
+func (e Enrolment) OpenStoredWarrant(b []byte) (Warrant, error) {
+	w, err := OpenWarrant(e.ControlKey, e.ClusterID, b)
+	for _, f := range e.FormerKeys {
+		if err != nil && !f.Compromised {
+			w, err = OpenWarrant(f.Key, e.ClusterID, b)
+		}
+	}
+	return w, err
 }
 
 // Owner is who the node makes containers for.

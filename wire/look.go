@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"crypto/ed25519"
 	"fmt"
 
 	"github.com/otto-edge/otto"
@@ -14,6 +15,8 @@ type Look struct {
 	// Assignment is the newest that the agent keeps, signed, as it came; empty if
 	// there is none.
 	Assignment []byte `json:"assignment,omitempty"`
+	// Key is the cluster's public key as the node knows it; older agents do not say it.
+	Key ed25519.PublicKey `json:"control_key,omitempty"`
 	// Containers are those of the cluster, running or not, and Volumes its volumes.
 	Containers []Seen   `json:"containers"`
 	Volumes    []string `json:"volumes"`

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -57,21 +58,36 @@ var ErrSignature = errors.New("the signature is not the cluster's")
 type signed struct {
 	Message   json.RawMessage `json:"message"`
 	Signature []byte          `json:"signature"`
+	// Also are signatures of the same message by further keys: while the cluster's key is
+	// renewed, some nodes know the former one alone and some the new one.
+	Also [][]byte `json:"also,omitempty"`
 }
 
 // context keeps a signature made for one kind of message from being good for another.
 func (k Kind) context() []byte { return []byte("otto " + string(k) + " v1\n") }
 
-func sign(key ed25519.PrivateKey, kind Kind, message any) ([]byte, error) {
-	if len(key) != ed25519.PrivateKeySize {
-		return nil, errors.New("the cluster has no signing key")
-	}
+func sign(kind Kind, message any, keys ...ed25519.PrivateKey) ([]byte, error) {
 	body, err := json.Marshal(message)
 	if err != nil {
 		return nil, err
 	}
-	return Encode(signed{body, ed25519.Sign(key, append(kind.context(), body...))})
+	s := signed{Message: body}
+	for i, key := range keys {
+		if len(key) != ed25519.PrivateKeySize {
+			return nil, errors.New("the cluster has no signing key")
+		}
+		signature := ed25519.Sign(key, append(kind.context(), body...))
+		if i == 0 {
+			s.Signature = signature
+		} else {
+			s.Also = append(s.Also, signature)
+		}
+	}
+	return Encode(s)
 }
+
+// maxAlso is how many further signatures of a message are looked at.
+const maxAlso = 3
 
 func open(key ed25519.PublicKey, kind Kind, b []byte, into any) error {
 	if len(key) != ed25519.PublicKeySize {
@@ -81,7 +97,9 @@ func open(key ed25519.PublicKey, kind Kind, b []byte, into any) error {
 	if err := decode(b, &s); err != nil {
 		return fmt.Errorf("%s: %w", kind, err)
 	}
-	if !ed25519.Verify(key, append(kind.context(), s.Message...), s.Signature) {
+	content := append(kind.context(), s.Message...)
+	by := func(signature []byte) bool { return ed25519.Verify(key, content, signature) }
+	if !by(s.Signature) && !slices.ContainsFunc(s.Also[:min(len(s.Also), maxAlso)], by) {
 		return fmt.Errorf("%s: %w", kind, ErrSignature)
 	}
 	if err := json.Unmarshal(s.Message, into); err != nil {
@@ -97,9 +115,10 @@ func addressed(kind Kind, clusterID, node, wantCluster, wantNode string) error {
 	return nil
 }
 
-// SignAssignment encodes a for its node, signed by the cluster's key.
-func SignAssignment(key ed25519.PrivateKey, a otto.Assignment) ([]byte, error) {
-	return sign(key, KindAssignment, a)
+// SignAssignment encodes a for its node, signed by the cluster's key, and also by others
+// that some nodes know in its place, as all that is signed.
+func SignAssignment(key ed25519.PrivateKey, a otto.Assignment, also ...ed25519.PrivateKey) ([]byte, error) {
+	return sign(KindAssignment, a, append([]ed25519.PrivateKey{key}, also...)...)
 }
 
 // OpenAssignment decodes an assignment and checks that the cluster's key signed
@@ -112,7 +131,9 @@ func OpenAssignment(key ed25519.PublicKey, clusterID, node string, b []byte) (a 
 }
 
 // SignWarrant encodes w, signed by the cluster's key.
-func SignWarrant(key ed25519.PrivateKey, w Warrant) ([]byte, error) { return sign(key, kindWarrant, w) }
+func SignWarrant(key ed25519.PrivateKey, w Warrant, also ...ed25519.PrivateKey) ([]byte, error) {
+	return sign(kindWarrant, w, append([]ed25519.PrivateKey{key}, also...)...)
+}
 
 // OpenWarrant decodes a warrant and checks that the key of this cluster signed it.
 func OpenWarrant(key ed25519.PublicKey, clusterID string, b []byte) (w Warrant, err error) {
@@ -123,7 +144,9 @@ func OpenWarrant(key ed25519.PublicKey, clusterID string, b []byte) (w Warrant, 
 }
 
 // SignLease encodes l for its node, signed by the cluster's key.
-func SignLease(key ed25519.PrivateKey, l Lease) ([]byte, error) { return sign(key, KindLease, l) }
+func SignLease(key ed25519.PrivateKey, l Lease, also ...ed25519.PrivateKey) ([]byte, error) {
+	return sign(KindLease, l, append([]ed25519.PrivateKey{key}, also...)...)
+}
 
 // OpenLease decodes a lease as OpenAssignment does an assignment.
 func OpenLease(key ed25519.PublicKey, clusterID, node string, b []byte) (l Lease, err error) {
@@ -134,8 +157,8 @@ func OpenLease(key ed25519.PublicKey, clusterID, node string, b []byte) (l Lease
 }
 
 // SignQuestion encodes q for the node that is asked, signed by the cluster's key.
-func SignQuestion(key ed25519.PrivateKey, q Question) ([]byte, error) {
-	return sign(key, KindQuestion, q)
+func SignQuestion(key ed25519.PrivateKey, q Question, also ...ed25519.PrivateKey) ([]byte, error) {
+	return sign(KindQuestion, q, append([]ed25519.PrivateKey{key}, also...)...)
 }
 
 // OpenQuestion decodes a question as OpenAssignment does an assignment: a

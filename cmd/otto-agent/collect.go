@@ -62,7 +62,7 @@ func heldAssignment(dir string, e wire.Enrolment) (*otto.Assignment, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := wire.OpenAssignment(e.ControlKey, e.ClusterID, e.NodeID, b)
+	a, err := e.OpenStored(b)
 	if err != nil {
 		return nil, err
 	}

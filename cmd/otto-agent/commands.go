@@ -209,9 +209,7 @@ func engineOf(ctx context.Context, dir string, e wire.Enrolment) (*docker.Runtim
 
 // storedAssignment is the newest that the agent of dir keeps, signed; nil for none.
 func storedAssignment(dir string, e wire.Enrolment) []byte {
-	return agent.Stored(stateDir(dir), func(b []byte) (otto.Assignment, error) {
-		return wire.OpenAssignment(e.ControlKey, e.ClusterID, e.NodeID, b)
-	})
+	return agent.Stored(stateDir(dir), e.OpenStored)
 }
 
 func stateDir(dir string) string { return filepath.Join(dir, "state") }

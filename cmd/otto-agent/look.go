@@ -28,7 +28,7 @@ func look(ctx context.Context, dir string, stdout io.Writer) error {
 	}
 	defer rt.Close()
 	l := wire.Look{ClusterID: e.ClusterID, NodeID: e.NodeID, Containers: []wire.Seen{}}
-	l.Assignment = storedAssignment(dir, e)
+	l.Assignment, l.Key = storedAssignment(dir, e), e.ControlKey
 	l.Data = agent.Remembered(filepath.Join(dir, "state"))
 	list, err := rt.Containers(ctx)
 	if err != nil {
