@@ -107,6 +107,27 @@ type Cluster struct {
 	// Refused is what the broker that Otto serves has refused, what was most often lately
 	// first.
 	Refused []Refused `json:"refused,omitempty"`
+	// Rotation is how far a renewal of the cluster's keys has come; nil if all nodes have
+	// those in force.
+	Rotation *Rotation `json:"rotation,omitempty"`
+}
+
+// Rotation is a renewal of the keys of a cluster and of its nodes.
+type Rotation struct {
+	// Since is when it began; zero if it is over and nodes that were away do not have the
+	// new keys yet.
+	Since time.Time `json:"since,omitzero"`
+	By    string    `json:"by,omitempty"`
+	// Compromised says that the former keys have ended already.
+	Compromised bool      `json:"compromised,omitempty"`
+	Lacking     []Lacking `json:"lacking"` // nodes that do not have the new keys yet
+}
+
+// Lacking is a node that does not have the new keys of its cluster yet.
+type Lacking struct {
+	Node   string `json:"node"`
+	Why    string `json:"why"`
+	Absent bool   `json:"absent,omitempty"` // it is not waited for
 }
 
 // Refused is something that clients of the broker did and may not.

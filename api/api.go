@@ -19,6 +19,7 @@
 //	POST /v1/services/NAME/accept-data  has it go on with what is there of the data that it waits for
 //	GET  /v1/services/NAME/explanation  why a service is where it is, as otto.Explanation
 //	GET  /v1/nodes/ID/explanation       why a node is as it is, likewise
+//	POST /v1/rotate          renews all keys of the cluster; with ?compromised those of before end at once
 //	POST /v1/lead            makes a control plane that has stepped down decide again
 //	POST /v1/exec            run the command of a shell.Query: the connection is its frames from then on
 //	POST /v1/run             likewise in a container that is made for it and removed afterwards
@@ -62,6 +63,7 @@ type Plane interface {
 	Remove(ctx context.Context, node string) error
 	AcceptMachine(ctx context.Context, node string) error
 	Rekey(ctx context.Context, node string) error
+	Rotate(ctx context.Context, compromised bool) error
 	TakeOver(ctx context.Context) error
 	Move(ctx context.Context, name, to string, advised bool) (otto.Decision, error)
 	ExplainService(ctx context.Context, name string) (otto.Explanation, error)

@@ -102,6 +102,10 @@ func (p *plane) AcceptMachine(_ context.Context, node string) error {
 	return p.called("accept the machine of %s", node)
 }
 
+func (p *plane) Rotate(ctx context.Context, compromised bool) error {
+	return p.called("rotate %t by %s", compromised, otto.By(ctx))
+}
+
 func (p *plane) Rekey(ctx context.Context, node string) error {
 	return p.called("rekey %s by %s", node, otto.By(ctx))
 }
@@ -218,6 +222,7 @@ func TestClientAndServer(t *testing.T) {
 		},
 		func() error { return c.AcceptMachine(t.Context(), "pi 1") },
 		func() error { return c.Rekey(t.Context(), "pi 1") },
+		func() error { return c.Rotate(t.Context(), true) },
 		func() error { return c.Remove(t.Context(), "pi-1") },
 		func() error { return c.TakeOver(t.Context()) },
 		func() error { return c.Restart(t.Context(), "web") },
@@ -247,6 +252,7 @@ func TestClientAndServer(t *testing.T) {
 		`move web to "pi 1" advised=true by me`,
 		"accept the machine of pi 1",
 		"rekey pi 1 by me",
+		"rotate true by me",
 		"remove pi-1",
 		"take over",
 		"restart web",

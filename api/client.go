@@ -134,6 +134,15 @@ func (c *Client) AcceptMachine(ctx context.Context, node string) error {
 	return c.do(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/machine", nil, nil)
 }
 
+// Rotate begins to renew all keys of the cluster; with compromised those of before end at once.
+func (c *Client) Rotate(ctx context.Context, compromised bool) error {
+	path := "/v1/rotate"
+	if compromised {
+		path += "?compromised"
+	}
+	return c.do(ctx, http.MethodPost, path, nil, nil)
+}
+
 // Rekey gives a node a new key.
 func (c *Client) Rekey(ctx context.Context, node string) error {
 	return c.do(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/rekey", nil, nil)

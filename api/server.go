@@ -47,6 +47,7 @@ func NewServer(plane Plane, nodes Nodes, dir string, exit func()) *Server {
 	mux.HandleFunc("PUT /v1/nodes/{id}/intent", s.intend)
 	mux.HandleFunc("POST /v1/nodes/{id}/machine", s.acceptMachine)
 	mux.HandleFunc("POST /v1/nodes/{id}/rekey", s.rekey)
+	mux.HandleFunc("POST /v1/rotate", s.rotate)
 	mux.HandleFunc("DELETE /v1/nodes/{id}", s.remove)
 	mux.HandleFunc("POST /v1/services/{id}/move", s.move)
 	mux.HandleFunc("GET /v1/services/{id}/explanation", explanation(plane.ExplainService))
@@ -218,6 +219,10 @@ func (s *Server) acceptMachine(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) rekey(w http.ResponseWriter, r *http.Request) {
 	answerError(w, s.plane.Rekey(r.Context(), r.PathValue("id")))
+}
+
+func (s *Server) rotate(w http.ResponseWriter, r *http.Request) {
+	answerError(w, s.plane.Rotate(r.Context(), r.URL.Query().Has("compromised")))
 }
 
 func (s *Server) remove(w http.ResponseWriter, r *http.Request) {

@@ -141,29 +141,29 @@ func serverTLS(p *control.Plane, m config.MQTT) (*tls.Config, error) {
 	if host, err := os.Hostname(); err == nil {
 		names = append(names, host, host+".local")
 	}
-	own, err := p.ServerCertificate(names...)
-	if err != nil {
+	if _, err := p.ServerCertificate("", names...); err != nil {
 		return nil, fmt.Errorf("certificate of the broker: %w", err)
 	}
-	others := own
+	var others *tls.Certificate
 	if m.TLS != nil {
 		if m.TLS.Cert == "" {
 			return nil, errors.New(
 				"mqtt.tls: a broker served by Otto needs cert and key: add them, or set mqtt.embedded to false for a broker of your own",
 			)
 		}
-		if others, err = tls.X509KeyPair([]byte(m.TLS.Cert), []byte(m.TLS.Key)); err != nil {
+		pair, err := tls.X509KeyPair([]byte(m.TLS.Cert), []byte(m.TLS.Key))
+		if err != nil {
 			return nil, fmt.Errorf("mqtt.tls: %w", err)
 		}
+		others = &pair
 	}
-	id := p.ClusterID()
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if hello.ServerName == id {
-				return &own, nil
+			if others != nil && !p.ShowsNodes(hello.ServerName) {
+				return others, nil
 			}
-			return &others, nil
+			return p.ServerCertificate(hello.ServerName, names...) // keys may have been renewed since
 		},
 	}, nil
 }

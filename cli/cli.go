@@ -145,7 +145,8 @@ be told. otto exec and otto run have that of the command they have run.`,
 
 func newCluster(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "cluster", Short: "Start, look at and stop a cluster", Args: noArgs, RunE: help}
-	c.AddCommand(newInit(a), newStart(a), newStatus(a), newStop(a), newUninstall(a), newBackup(a), newRestore(a))
+	c.AddCommand(newInit(a), newStart(a), newStatus(a), newStop(a), newUninstall(a), newBackup(a), newRestore(a),
+		newRotate(a))
 	return c
 }
 

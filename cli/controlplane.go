@@ -102,6 +102,7 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 		Snapshots: snapshots{d, reach},
 		Ailments:  self.ailments,
 		Refused:   func() []otto.Refused { return refused(served.Complaints()) },
+		Trusted:   func(authorities string) { writeCA(d, plan, authorities, log) },
 		KnownID:   remembered.ClusterID,
 	})
 	if err != nil {
@@ -193,8 +194,20 @@ func clientOptions(p *control.Plane, m config.MQTT, plan brokerPlan, password st
 	topic, will := p.Will()
 	o.Will = &mqtt.Message{Topic: topic, QoS: 1, Retain: true, Payload: will}
 	var err error
-	o.TLS, err = t.Config()
+	if o.TLS, err = t.Config(); err == nil && plan.listen != "" {
+		o.TLS.VerifyConnection = p.VerifyBroker // by what is in force when it connects
+	}
 	return o, err
+}
+
+// writeCA leaves the authorities of our broker for people's tools.
+func writeCA(d stateDir, plan brokerPlan, authorities string, log *slog.Logger) {
+	if plan.listen == "" {
+		return
+	}
+	if err := replaceFile(d.path(fileCA), []byte(authorities), 0o600); err != nil {
+		log.Error("the authorities of the broker are not written", "file", d.path(fileCA), "err", err)
+	}
 }
 
 // lateConn is the client, which is made after the plane that uses it: its will

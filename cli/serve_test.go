@@ -23,6 +23,7 @@ type canned struct {
 }
 
 func (c canned) Plan(context.Context, otto.Wanted) (otto.Plan, error) { return c.plan, c.err }
+func (c canned) Rotate(context.Context, bool) error                   { return c.err }
 func (c canned) Restart(context.Context, string) error                { return c.err }
 func (c canned) Refresh(context.Context, string) error                { return c.err }
 func (c canned) AcceptData(context.Context, string) error             { return c.err }

@@ -115,6 +115,9 @@ func (a *app) printStatus(w io.Writer, c *otto.Cluster, running bool, now time.T
 	for _, warning := range c.Warnings {
 		fmt.Fprintf(w, "warning: %s\n\n", warning)
 	}
+	if r := c.Rotation; r != nil {
+		fmt.Fprintf(w, "%s\n\n", rotation(*r, now))
+	}
 	rows := [][]string{{"NODE", "STATE", "ADDRESS", "ARCH", "ENGINE", "CPU", "MEMORY", "DISK", "TEMP", "SAMPLE"}}
 	for _, n := range c.Nodes {
 		rows = append(rows, nodeRow(n, now))

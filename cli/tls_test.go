@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -304,5 +305,72 @@ func TestRekeyShutsACopyOut(t *testing.T) {
 	}
 	if err := g.plane.Rekey(t.Context(), "n3"); err == nil {
 		t.Error("a node that there is not gets a key")
+	}
+}
+
+// TestBrokerShowsWhatIsRenewed is about the certificates and keys of before a renewal, at the
+// broker that nodes and people speak to.
+func TestBrokerShowsWhatIsRenewed(t *testing.T) {
+	for _, compromised := range []bool{false, true} {
+		t.Run(fmt.Sprintf("compromised %t", compromised), func(t *testing.T) {
+			g := guard(t, "", "")
+			was, _ := g.enrolment("n1")
+			former, others := g.target("n1"), g.target("n2")
+			lets := func(tg mqtttest.Target) error {
+				return mqtt.Probe(t.Context(), tg.Addr, tg.TLS, tg.Username, tg.Password)
+			}
+			copied := mqtttest.Connected(t, former.Options("copy"), nil)
+			file := g.plane.BrokerTLS().CA
+			if err := g.plane.Rotate(t.Context(), compromised); err != nil {
+				t.Fatal(err)
+			}
+			mqtttest.WaitUntil(t, "the nodes have new keys", func() bool {
+				one, _ := g.enrolment("n1")
+				two, _ := g.enrolment("n2")
+				return one.TLS.Key != was.TLS.Key && one.TLS.CA != was.TLS.CA && two.TLS.CA != was.TLS.CA
+			})
+			if err := lets(former); compromised != (err != nil) {
+				t.Errorf("a node that has not got its new key: %v", err)
+			}
+			if has := strings.HasPrefix(g.plane.BrokerTLS().CA, file); has == compromised {
+				t.Errorf("ca.pem has the former authority: %t", has)
+			}
+			agent := mqtttest.Connected(t, g.target("n1").Options(was.ClientID), nil)
+			mqtttest.Receive(t, copied.Lost)
+			for _, e := range []*wire.TLS{was.TLS, {CA: was.TLS.CA, ServerName: was.TLS.ServerName, Own: true}} {
+				tg := former
+				if tg.TLS = configOf(e); lets(tg) == nil {
+					t.Error("the node's former key still holds")
+				}
+			}
+			if err := lets(others); compromised != (err != nil) {
+				t.Errorf("another node's former key, before it has used its new one: %v", err)
+			}
+			two := mqtttest.Connected(t, g.target("n2").Options("two"), nil)
+			mqtttest.WaitUntil(t, "it is over", func() bool { return g.plane.Cluster().Rotation == nil })
+			if err := lets(former); !errors.Is(err, wire.ErrForeignBroker) {
+				t.Errorf("who trusts the former authority alone: %v", err)
+			}
+			stolen := g.target("n1") // the former key, by who has learned of the new authority
+			stolen.TLS.Certificates = former.TLS.Certificates
+			if err := lets(stolen); !errors.Is(err, mqtt.ErrRefused) {
+				t.Errorf("the former key still holds: %v", err)
+			}
+			if strings.Contains(g.plane.BrokerTLS().CA, file) {
+				t.Error("ca.pem still has the former authority")
+			}
+			people := configOf(&wire.TLS{CA: g.plane.BrokerTLS().CA, ServerName: "localhost"})
+			if err := mqtt.Probe(t.Context(), g.addr, people, "", ""); err != nil {
+				t.Errorf("people's tools: %v", err)
+			}
+			for _, c := range []*mqtttest.Running{agent, two} {
+				c.Send(t, wire.NodeTopic("n1", wire.KindStatus), 1, false, "still here")
+				select {
+				case err := <-c.Lost:
+					t.Errorf("a node has lost its connection: %v", err)
+				default:
+				}
+			}
+		})
 	}
 }

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -283,9 +282,4 @@ func (p *Plane) waitStopped(ctx context.Context, id string) error {
 			return fmt.Errorf("%s: %w", why, ctx.Err())
 		}
 	}
-}
-
-func (i identity) publicKey() ed25519.PublicKey {
-	key, _ := i.Key.Public().(ed25519.PublicKey) // it is one: load has checked
-	return key
 }

@@ -92,6 +92,9 @@ type Options struct {
 	// Kick ends a node's connections to the broker, but those by this key if it is not
 	// nil; nil where Otto does not serve it.
 	Kick func(node string, but []byte)
+	// Trusted, if set, is called with the authorities, as PEM, by one of which our broker
+	// proves itself, when they have changed.
+	Trusted func(authorities string)
 	// Snapshots, if there is one, takes sealed backups to nodes, and Files is what
 	// is kept beside the store and belongs into each backup.
 	Snapshots Snapshots
@@ -115,6 +118,8 @@ type Plane struct {
 	watchMu sync.Mutex
 	watch   chan struct{} // closed when there is a new view
 
+	shown        atomic.Pointer[shown]    // what the broker proves itself with, likewise
+	certificates sync.Map                 // of the broker, by the authority that has signed them
 	users        sync.Map                 // of enrolled nodes: id to credentials, for the broker to ask at any time
 	metricTopics atomic.Pointer[[]string] // likewise
 
@@ -155,6 +160,7 @@ type Plane struct {
 	machines   map[string]string    // that were recognized and are not stored yet
 	unrecorded map[string]bool      // nodes whose record is not stored yet
 	keyed      map[string]bool      // nodes that have used their key, and for which what they had before still holds
+	renewing   time.Time            // when the renewal of keys began, or this process took it up
 	unsaid     map[string]bool      // services whose summary could not be published
 	summarized basis                // what the summaries were made from
 	foreign    string               // another cluster on the same broker
@@ -211,6 +217,7 @@ func New(ctx context.Context, o Options) (*Plane, error) {
 		standIns:  map[string]standIn{},
 		keyed:     map[string]bool{},
 		started:   time.Now(),
+		renewing:  time.Now(),
 		notices:   make(chan struct{}, maxNotices),
 		repeats:   repeats{},
 	}

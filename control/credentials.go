@@ -8,14 +8,18 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/otto-edge/otto/wire"
@@ -29,6 +33,15 @@ import (
 type authority struct {
 	Cert []byte `json:"cert"` // DER
 	Key  []byte `json:"key"`  // PKCS #8
+	// Name is what nodes that trust it ask for; empty for a cluster's first authority, for
+	// which that is the cluster's id.
+	Name string `json:"name,omitempty"`
+}
+
+// name is one that no other authority of the cluster has.
+func (a authority) name(clusterID string) string {
+	sum := sha256.Sum256(a.Cert)
+	return clusterID + "." + hex.EncodeToString(sum[:8])
 }
 
 // none reports whether there is none yet, as in a state of former builds.
@@ -126,20 +139,75 @@ func publicKey(key ed25519.PrivateKey) []byte {
 	return der
 }
 
-// ServerCertificate draws what the embedded broker proves itself with, to nodes by the
-// cluster's id. Others are names and addresses under which people's tools may know it.
-func (p *Plane) ServerCertificate(others ...string) (tls.Certificate, error) {
-	return p.identity.Authority.serve(append([]string{p.identity.ClusterID}, others...)...)
+// shown is what the embedded broker proves itself with, for goroutines other than the loop.
+type shown struct {
+	clusterID   string
+	authorities []authority // the one that ends first before the other
+}
+
+// show makes that what is in force.
+func (p *Plane) show() { p.shown.Store(&shown{p.identity.ClusterID, p.identity.authorities()}) }
+
+// asked is the authority whose certificate is shown to who asks for a name, and whether
+// that is a name of nodes.
+func (s *shown) asked(name string) (a authority, node bool) {
+	for _, a := range s.authorities {
+		if cmp.Or(a.Name, s.clusterID) == name {
+			return a, true
+		}
+	}
+	return s.authorities[0], name == s.clusterID
+}
+
+// ShowsNodes reports whether nodes ask for the broker by this name.
+func (p *Plane) ShowsNodes(serverName string) bool {
+	_, node := p.shown.Load().asked(serverName)
+	return node
+}
+
+// ServerCertificate is what the embedded broker proves itself with to who asks for a name.
+// Others are names and addresses under which people's tools may know it, always the same.
+func (p *Plane) ServerCertificate(serverName string, others ...string) (*tls.Certificate, error) {
+	s := p.shown.Load()
+	a, _ := s.asked(serverName)
+	if drawn, ok := p.certificates.Load(string(a.Cert)); ok {
+		return drawn.(*tls.Certificate), nil
+	}
+	names := append([]string{s.clusterID}, others...)
+	if a.Name != "" {
+		names = append([]string{a.Name}, names...)
+	}
+	cert, err := a.serve(names...)
+	if err != nil {
+		return nil, err
+	}
+	drawn, _ := p.certificates.LoadOrStore(string(a.Cert), &cert)
+	return drawn.(*tls.Certificate), nil
 }
 
 // BrokerTLS is how the embedded broker is spoken to by who has no key of a node.
 func (p *Plane) BrokerTLS() *wire.TLS {
-	return &wire.TLS{CA: certificatePEM(p.identity.Authority.Cert), ServerName: p.identity.ClusterID, Own: true}
+	s := p.shown.Load()
+	t := wire.TLS{ServerName: s.clusterID, Own: true}
+	for _, a := range s.authorities {
+		t.CA += certificatePEM(a.Cert)
+	}
+	return &t
+}
+
+// VerifyBroker accepts the embedded broker by what is in force now.
+func (p *Plane) VerifyBroker(s tls.ConnectionState) error {
+	c, err := p.BrokerTLS().Config()
+	if err != nil {
+		return err
+	}
+	return c.VerifyConnection(s)
 }
 
 // tlsOf is how a node speaks to the embedded broker.
 func (p *Plane) tlsOf(node string) (*wire.TLS, error) {
-	t := p.BrokerTLS()
+	a := p.identity.Authority
+	t := &wire.TLS{CA: certificatePEM(a.Cert), ServerName: cmp.Or(a.Name, p.identity.ClusterID), Own: true}
 	var err error
 	t.Cert, t.Key, err = clientCertificate(node, p.enrolled[node].Key)
 	return t, err
@@ -149,8 +217,9 @@ func (p *Plane) tlsOf(node string) (*wire.TLS, error) {
 // Keys are in PKIX form.
 type credentials struct {
 	key      []byte
-	former   []byte // another key that still holds, nil if none does
-	password string // likewise
+	former   [][]byte // other keys that still hold
+	password string   // likewise
+	awaited  bool     // it is not known yet that the node has this key
 }
 
 // Authorize reports whether a client is the node that it says, for the broker to let it
@@ -166,9 +235,10 @@ func (p *Plane) Authorize(node, password string, key []byte) bool {
 		return SecretEqual(c.password, password)
 	}
 	if !bytes.Equal(c.key, key) {
-		return bytes.Equal(c.former, key) || SecretEqual(c.password, password)
+		former := func(f []byte) bool { return bytes.Equal(f, key) }
+		return slices.ContainsFunc(c.former, former) || SecretEqual(c.password, password)
 	}
-	if c.password != "" || c.former != nil {
+	if c.password != "" || c.former != nil || c.awaited {
 		p.post(func() { p.useKey(node) })
 	}
 	return true
@@ -176,8 +246,21 @@ func (p *Plane) Authorize(node, password string, key []byte) bool {
 
 // admit has the broker let a node in by what is enrolled.
 func (p *Plane) admit(node string) {
-	s := p.enrolled[node]
-	p.users.Store(node, credentials{key: publicKey(s.Key), former: publicKey(s.FormerKey), password: s.Password})
+	s, r := p.enrolled[node], p.identity.Renewal
+	if s.Drawn != r.Generation && !r.overlaps() {
+		p.users.Delete(node) // its keys have ended, and it has no new ones yet
+		return
+	}
+	c := credentials{key: publicKey(s.Key), password: s.Password, awaited: s.Has < r.Generation}
+	if len(s.FormerKey) > 0 {
+		c.former = append(c.former, publicKey(s.FormerKey))
+	}
+	for _, key := range s.Older {
+		if der, err := x509.MarshalPKIXPublicKey(key); err == nil {
+			c.former = append(c.former, der)
+		}
+	}
+	p.users.Store(node, c)
 }
 
 // Rekey gives a node a new key, over SSH. Its former one ends when the node has logged
@@ -219,11 +302,11 @@ func (p *Plane) Rekey(ctx context.Context, id string) error {
 }
 
 // former reports whether something still holds that a node had before its key.
-func (s secrets) former() bool { return s.Password != "" || len(s.FormerKey) > 0 }
+func (s secrets) former() bool { return s.Password != "" || len(s.FormerKey) > 0 || len(s.Older) > 0 }
 
 // useKey notes that a node for which what it had before still holds has used its key.
 func (p *Plane) useKey(node string) {
-	if p.nodes[node] != nil && p.enrolled[node].former() {
+	if p.nodes[node] != nil && (p.enrolled[node].former() || p.lacks(node)) {
 		p.keyed[node] = true
 		p.look = true
 	}
@@ -231,23 +314,33 @@ func (p *Plane) useKey(node string) {
 
 // retireFormer ends what nodes had before their key: a password from a former build, or
 // another key. That is when they have used their key and nobody may put the former agent
-// back any more. Who else has logged in with it loses the connection.
+// back any more, or when the cluster's former keys have ended. Who else has logged in with
+// it loses the connection. At a broker that is not ours nodes have no keys: a node has the
+// cluster's new ones when they have been brought there.
 func (p *Plane) retireFormer() {
-	var done []string
-	for id := range p.keyed {
-		switch n := p.nodes[id]; {
-		case n == nil:
-			delete(p.keyed, id)
-		case n.installed:
-			done = append(done, id)
-		}
-	}
-	if len(done) == 0 {
+	generation, ours := p.identity.Renewal.Generation, p.Broker.Ours
+	if len(p.keyed) == 0 && generation == 0 {
 		return
 	}
-	err := p.changeSecrets(done, func(_ string, s secrets) (secrets, error) {
-		s.Password, s.FormerKey = "", nil
-		return s, nil
+	has := map[string]bool{}
+	for _, id := range p.ids() {
+		n, s := p.nodes[id], p.enrolled[id]
+		switch brought := n.installed && n.brought == generation; {
+		case brought && (p.keyed[id] || !ours && p.lacks(id)):
+			has[id] = true
+		case ours && p.lacks(id) && s.former() && !p.identity.Renewal.overlaps():
+			has[id] = false
+		}
+	}
+	if len(has) == 0 {
+		return
+	}
+	done := slices.Sorted(maps.Keys(has))
+	err := p.changeSecrets(done, func(id string, s secrets) (secrets, error) {
+		if has[id] {
+			s.Has = generation
+		}
+		return s.withoutFormer(ours), nil
 	})
 	if err != nil {
 		p.Log.Error("the end of former keys and passwords is not stored: they still hold", "err", err)
@@ -256,7 +349,7 @@ func (p *Plane) retireFormer() {
 	for _, id := range done {
 		delete(p.keyed, id)
 		if p.Kick != nil {
-			p.Kick(id, publicKey(p.enrolled[id].Key))
+			p.Kick(id, p.keyInForce(id))
 		}
 	}
 }
@@ -277,7 +370,8 @@ func (s secrets) complete(node string, ours bool) (secrets, error) {
 
 func (s secrets) equal(other secrets) bool {
 	return s.ClientID == other.ClientID && s.Password == other.Password && bytes.Equal(s.Key, other.Key) &&
-		bytes.Equal(s.FormerKey, other.FormerKey) &&
+		bytes.Equal(s.FormerKey, other.FormerKey) && len(s.Older) == len(other.Older) &&
+		s.Drawn == other.Drawn && s.Has == other.Has &&
 		s.Machine == other.Machine
 }
 

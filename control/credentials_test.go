@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -87,5 +88,61 @@ func TestSecretsAreCompletedAndStay(t *testing.T) {
 	}
 	if sameCert, sameKey, err := clientCertificate("n1", atOurs.Key); err != nil || sameCert != cert || sameKey != key {
 		t.Errorf("the same key is wrapped in another way: %v", err)
+	}
+}
+
+// TestFormatRisesWithRenewedKeys: a former build may take over as long as none were renewed.
+func TestFormatRisesWithRenewedKeys(t *testing.T) {
+	was := someIdentity(t, 1)
+	if was.format() != 1 {
+		t.Errorf("it needs format %d", was.format())
+	}
+	now, err := was.renewed("me", false, time.Now())
+	if err != nil || now.Format != 2 || now.ClusterID != was.ClusterID || now.Authority.Name == "" {
+		t.Fatalf("renewed: %+v, %v", now, err)
+	}
+	b, err := json.Marshal(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again identity
+	if err := json.Unmarshal(b, &again); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(now, again); diff != "" {
+		t.Errorf("it comes back as another one (-was +now):\n%s", diff)
+	}
+}
+
+// TestKeysOfANodeFollowTheClusters also if it has not used the last one of its own yet.
+func TestKeysOfANodeFollowTheClusters(t *testing.T) {
+	s, err := secrets{}.of(renewal{}, true).complete("n1", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := s.Key
+	s.Key, s.FormerKey = nil, s.Key // otto node rekey
+	if s, err = s.complete("n1", true); err != nil {
+		t.Fatal(err)
+	}
+	second := s.Key
+	overlapping := renewal{Generation: 1, Rotation: &rotation{}}
+	now, err := s.of(overlapping, true).complete("n1", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now.Key.Equal(second) || !now.FormerKey.Equal(second) || len(now.Older) != 1 || !now.Older[0].Equal(first.Public()) ||
+		now.Drawn != 1 || now.Has != 0 {
+		t.Errorf("it has %+v", now)
+	}
+	if again := now.of(overlapping, true); !again.equal(now) {
+		t.Errorf("drawn anew: %+v", again)
+	}
+	now, err = s.of(renewal{Generation: 1, Rotation: &rotation{Compromised: true}}, true).complete("n1", true)
+	if err != nil || now.former() || now.Key.Equal(second) {
+		t.Errorf("compromised: %+v, %v", now, err)
+	}
+	if joins := (secrets{}).of(overlapping, true); joins.Has != 1 {
+		t.Errorf("a node that joins: %+v", joins)
 	}
 }

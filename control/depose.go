@@ -19,18 +19,36 @@ import (
 type deposed struct {
 	By  uint64 `json:"by,omitempty"` // the newer epoch; 0 if this one decides
 	Why string `json:"why,omitempty"`
+	// Replaced says that the cluster's keys have been renewed since the state here was copied.
+	Replaced bool `json:"replaced,omitempty"`
 }
 
 // enthrone makes the proof of what this control plane is.
 func (p *Plane) enthrone() (err error) {
 	p.own = wire.Warrant{ClusterID: p.identity.ClusterID, Epoch: p.epoch, Process: secret()}
-	p.warrant, err = wire.SignWarrant(p.identity.Key, p.own)
+	return p.signWarrant()
+}
+
+// signWarrant signs the proof by the keys that are in force.
+func (p *Plane) signWarrant() (err error) {
+	key, also := p.identity.signers()
+	p.warrant, err = wire.SignWarrant(key, p.own, also...)
 	return err
+}
+
+// openWarrant checks one by any key that is in force.
+func (p *Plane) openWarrant(warrant []byte) (w wire.Warrant, err error) {
+	for _, key := range p.identity.verifiers() {
+		if w, err = wire.OpenWarrant(key, p.identity.ClusterID, warrant); err == nil {
+			break
+		}
+	}
+	return w, err
 }
 
 // authority is what this control plane changes nodes by.
 func (p *Plane) authority() wire.Authority {
-	return wire.Authority{Cluster: p.Name, Warrant: p.own}
+	return wire.Authority{Cluster: p.Name, Warrant: p.own, Key: p.identity.publicKey()}
 }
 
 // meet takes in the status of a control plane: our own, or another one's. Nobody
@@ -59,10 +77,13 @@ func (p *Plane) older(warrant []byte, where string) bool {
 	if len(warrant) == 0 || bytes.Equal(warrant, p.warrant) {
 		return false
 	}
-	w, err := wire.OpenWarrant(p.identity.publicKey(), p.identity.ClusterID, warrant)
-	if err != nil {
+	w, err := p.openWarrant(warrant)
+	switch {
+	case err != nil:
 		p.Log.Warn("warrant refused", "err", err)
 		return false
+	case w == p.own:
+		return false // signed before the cluster's key was renewed
 	}
 	if w.Newer(p.own) {
 		p.stepDown(w.Epoch, where)
@@ -79,7 +100,7 @@ func (p *Plane) obeys(node string, warrant []byte) {
 		return
 	}
 	p.older(warrant, "node "+node+" has its assignment from there")
-	w, err := wire.OpenWarrant(p.identity.publicKey(), p.identity.ClusterID, warrant)
+	w, err := p.openWarrant(warrant)
 	if err == nil && w.Epoch == p.own.Epoch && w.Process != p.own.Process {
 		p.stepDown(w.Epoch, "node "+node+" has its assignment from there, and the state here is an older copy")
 	}
@@ -91,7 +112,20 @@ func (p *Plane) stepDown(newer uint64, why string) {
 	if p.deposed.By >= newer {
 		return
 	}
-	d := deposed{By: newer, Why: why}
+	p.depose(deposed{By: newer, Why: why})
+}
+
+// stepAside makes it decide nothing, because a node has keys that replace the ones here.
+func (p *Plane) stepAside(node string) {
+	if p.deposed.By == 0 {
+		p.depose(deposed{
+			By: p.epoch, Replaced: true,
+			Why: "node " + node + " has the new ones, and the state here is an older copy",
+		})
+	}
+}
+
+func (p *Plane) depose(d deposed) {
 	if err := p.Store.Put(p.ctx, keyDeposed, d); err != nil {
 		p.Log.Error("stepping down is not stored", "err", err)
 	}
@@ -105,6 +139,9 @@ func (p *Plane) stepDown(newer uint64, why string) {
 }
 
 func (d deposed) String() string {
+	if d.Replaced {
+		return "the keys of this cluster have been renewed: " + d.Why
+	}
 	return fmt.Sprintf("another one of this cluster, with epoch %d, is newer: %s", d.By, d.Why)
 }
 
@@ -136,7 +173,13 @@ func (p *Plane) TakeOver(ctx context.Context) error {
 			return err
 		}
 		p.desired = next
+		replaced := p.deposed.Replaced
 		p.epoch, p.deposed, p.number = epoch, deposed{}, 0
+		if replaced { // nodes refuse those that are here
+			if err := p.renewKeys(ctx, false); err != nil {
+				return err
+			}
+		}
 		if err := p.enthrone(); err != nil {
 			return err
 		}

@@ -48,11 +48,22 @@ type identity struct {
 	ClusterID string
 	Key       ed25519.PrivateKey // signs assignments
 	Authority authority          // signs the broker's certificates
+	Renewal   renewal
 }
 
 // stateFormat rises when builds that do not know it must keep away from the documents.
-// Those before 1 let nodes in by passwords, which have ended since.
-const stateFormat = 1
+// Those before 1 let nodes in by passwords, which have ended since; those before 2 know
+// one key of the cluster, and would show nodes a certificate that they do not trust.
+const stateFormat = 2
+
+// format is the stateFormat that an identity needs: a cluster whose keys were never
+// renewed can go back to a former build.
+func (i identity) format() int {
+	if i.Renewal.Generation == 0 {
+		return 1
+	}
+	return stateFormat
+}
 
 // storedIdentity is an identity as it is stored. Builds before there were formats look
 // for the cluster's name in Name, and refuse a state that has another one there.
@@ -63,11 +74,14 @@ type storedIdentity struct {
 	ClusterID string             `json:"cluster_id"`
 	Key       ed25519.PrivateKey `json:"key"`
 	Authority authority          `json:"authority,omitzero"`
+	Renewal   renewal            `json:"renewal,omitzero"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (i identity) MarshalJSON() ([]byte, error) {
-	s := storedIdentity{Format: i.Format, Name: i.Name, ClusterID: i.ClusterID, Key: i.Key, Authority: i.Authority}
+	s := storedIdentity{
+		Format: i.Format, Name: i.Name, ClusterID: i.ClusterID, Key: i.Key, Authority: i.Authority, Renewal: i.Renewal,
+	}
 	if i.Format > 0 {
 		s.Cluster, s.Name = i.Name, i.Name+" (kept by a newer Otto: use that version)"
 	}
@@ -80,7 +94,9 @@ func (i *identity) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return err
 	}
-	*i = identity{Format: s.Format, Name: s.Name, ClusterID: s.ClusterID, Key: s.Key, Authority: s.Authority}
+	*i = identity{
+		Format: s.Format, Name: s.Name, ClusterID: s.ClusterID, Key: s.Key, Authority: s.Authority, Renewal: s.Renewal,
+	}
 	if s.Format > 0 {
 		i.Name = s.Cluster
 	}
@@ -135,15 +151,20 @@ type secrets struct {
 	// until it has used its Key.
 	Password string             `json:"password,omitempty"`
 	Key      ed25519.PrivateKey `json:"key,omitempty"`
-	// FormerKey holds until Key has been used.
-	FormerKey ed25519.PrivateKey `json:"former_key,omitempty"`
+	// FormerKey holds until Key has been used, and so do Older ones.
+	FormerKey ed25519.PrivateKey  `json:"former_key,omitempty"`
+	Older     []ed25519.PublicKey `json:"older_keys,omitempty"`
+	// Drawn is the generation of the cluster's keys that Key was drawn for, and Has the one
+	// that the node is known to have.
+	Drawn uint64 `json:"drawn,omitempty"`
+	Has   uint64 `json:"has,omitempty"`
 	// Machine is what counts of its machine; nothing of one that a former build enrolled
 	// and that has not been heard since.
 	Machine record `json:"machine,omitzero"`
 }
 
 // ClusterID is the cluster's. It never changes.
-func (p *Plane) ClusterID() string { return p.identity.ClusterID }
+func (p *Plane) ClusterID() string { return p.shown.Load().clusterID }
 
 // load reads the documents, makes those of a new cluster, and begins an epoch.
 func (p *Plane) load(ctx context.Context) error {
@@ -188,6 +209,7 @@ func (p *Plane) load(ctx context.Context) error {
 			return err
 		}
 	}
+	p.show()
 	for node := range p.enrolled {
 		p.admit(node)
 	}
@@ -209,7 +231,7 @@ func (p *Plane) load(ctx context.Context) error {
 
 // completeIdentity stores what a new cluster has, or one of a former build still lacks.
 func (p *Plane) completeIdentity(ctx context.Context) (err error) {
-	if p.identity.Format == stateFormat && !p.identity.Authority.none() {
+	if p.identity.Format == p.identity.format() && !p.identity.Authority.none() && !p.identity.Renewal.Due {
 		return nil
 	}
 	if p.identity.Authority.none() {
@@ -217,7 +239,12 @@ func (p *Plane) completeIdentity(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	p.identity.Format = stateFormat
+	if p.identity.Renewal.Due {
+		if p.identity, err = p.identity.renewed(otto.ByOtto, false, time.Now()); err != nil {
+			return err
+		}
+	}
+	p.identity.Format = p.identity.format()
 	return p.Store.Put(ctx, keyIdentity, p.identity)
 }
 
@@ -234,7 +261,9 @@ func (p *Plane) missing(ctx context.Context, key string, empty any) error {
 // enroll makes the secrets that the nodes lack.
 func (p *Plane) enroll(nodes ...string) error {
 	return p.changeSecrets(nodes,
-		func(node string, s secrets) (secrets, error) { return s.complete(node, p.Broker.Ours) })
+		func(node string, s secrets) (secrets, error) {
+			return s.of(p.identity.Renewal, p.Broker.Ours).complete(node, p.Broker.Ours)
+		})
 }
 
 // changeSecrets changes those of several nodes in one write.

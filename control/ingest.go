@@ -65,7 +65,8 @@ type node struct {
 	problem  string
 	warnings []string // of the machine, as its keeper found it
 
-	installed bool // the keeper has last found, or brought, this build's agent there, and heard it
+	brought   uint64 // the generation of keys that its keeper has brought there, since this process started
+	installed bool   // the keeper has last found, or brought, this build's agent there, and heard it
 
 	check       *check    // under way
 	checked     time.Time // when the last one ended

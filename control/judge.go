@@ -282,8 +282,9 @@ func (p *Plane) begin(n *node, within time.Duration, now time.Time) {
 		return
 	}
 	for _, id := range p.peers(n) {
-		q, err := wire.SignQuestion(p.identity.Key,
-			wire.Question{ClusterID: p.identity.ClusterID, Node: id, ID: c.id, Address: address, Within: within})
+		key, also := p.identity.signers()
+		q, err := wire.SignQuestion(key,
+			wire.Question{ClusterID: p.identity.ClusterID, Node: id, ID: c.id, Address: address, Within: within}, also...)
 		if err == nil && p.publish(wire.NodeTopic(id, wire.KindQuestion), 0, false, q) == nil {
 			c.asked = append(c.asked, id)
 		}

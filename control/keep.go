@@ -38,11 +38,11 @@ func (p *Plane) keep(n *node) {
 	ctx, cancel := context.WithCancel(p.ctx)
 	k := &keeper{cancel: cancel, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	n.keeper = k
-	spec := n.Node
+	spec, generation := n.Node, p.identity.Renewal.Generation
 	p.background.Go(func() {
 		defer close(k.done)
 		defer cancel()
-		p.keeping(ctx, n, spec, e, k.wake)
+		p.keeping(ctx, n, spec, e, generation, k.wake)
 	})
 }
 
@@ -65,7 +65,9 @@ func (k *keeper) release() {
 	}
 }
 
-func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enrolment, wake <-chan struct{}) {
+func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enrolment, generation uint64,
+	wake <-chan struct{},
+) {
 	for delay := retryMin; ctx.Err() == nil; {
 		warnings, err := p.Reach.Ensure(ctx, spec, e, p.bringing(ctx, n, p.floor(ctx, n)))
 		p.tell(ctx, func() {
@@ -74,6 +76,12 @@ func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enr
 			}
 			n.step, n.problem, n.warnings, n.installed = "", "", warnings, err == nil
 			p.dirty = true
+			if err == nil {
+				n.brought = generation
+			}
+			if errors.Is(err, otto.ErrReplaced) {
+				p.stepAside(n.ID)
+			}
 			if err != nil {
 				n.problem = wire.Plain(err.Error()) // the host has had its say in it
 			}
@@ -142,7 +150,7 @@ func (p *Plane) enrolment(n otto.Node) (wire.Enrolment, error) {
 		Cluster: p.Name, ClusterID: p.identity.ClusterID, NodeID: n.ID,
 		Brokers: p.Broker.Addresses, TLS: p.Broker.TLS,
 		ClientID: s.ClientID, Username: n.ID,
-		ControlKey: p.identity.publicKey(), DockerURL: n.DockerURL,
+		ControlKey: p.identity.publicKey(), FormerKeys: p.identity.Renewal.Replaced, DockerURL: n.DockerURL,
 		Interval: p.desired.Wanted.Interval, Heartbeat: p.desired.Wanted.HeartbeatOf(n),
 	}
 	if e.Interval == 0 {

@@ -48,14 +48,15 @@ func (p *Plane) renew(n *node, h wire.Heartbeat, now time.Time) {
 	if n.leaseOf == n.revision && n.leaseBoot == h.BootID && now.Sub(n.leased) < duration/6 {
 		return
 	}
-	signed, err := wire.SignLease(p.identity.Key, wire.Lease{
+	key, also := p.identity.signers()
+	signed, err := wire.SignLease(key, wire.Lease{
 		ClusterID: p.identity.ClusterID,
 		Node:      n.ID,
 		Revision:  n.revision,
 		BootID:    h.BootID,
 		Seq:       h.Seq,
 		Duration:  duration,
-	})
+	}, also...)
 	if err != nil {
 		p.Log.Error("lease", "node", n.ID, "err", err)
 		return

@@ -123,6 +123,7 @@ func Reconcile(b backup.Backup, w *otto.Wanted, sights map[string]Sight) (Restor
 	}
 	next := d
 	next.epoch, next.deposed = r.seen, deposed{}
+	next.identity.Renewal.Due = next.identity.Renewal.Due || r.blind || r.replaced
 	if r.blind {
 		next.epoch += unseenEpochs
 	}
@@ -167,6 +168,9 @@ type reconciling struct {
 	sights map[string]sight
 	seen   uint64
 	blind  bool // not every node could be looked at
+	// replaced says that a node has keys of the cluster that the backup does not: they have
+	// been renewed since.
+	replaced bool
 }
 
 func (r *reconciling) open(node string, s Sight) sight {
@@ -182,14 +186,25 @@ func (r *reconciling) open(node string, s Sight) sight {
 	for _, v := range s.Volumes {
 		out.volumes[v] = true
 	}
-	a, err := wire.OpenAssignment(r.was.identity.publicKey(), r.was.identity.ClusterID, node, s.Assignment)
-	if err != nil {
-		return out // it never got one, or lost it: what runs there is known all the same
+	keys, trusted := r.was.identity.everTrusted(), true
+	if len(s.Key) > 0 && !r.was.identity.knows(s.Key) { // SSH says that it is this node: what it obeys counts
+		r.replaced, trusted, keys = true, false, append(keys, s.Key)
 	}
-	out.assignment = &a
-	r.seen = max(r.seen, a.Revision.Epoch)
-	if w, err := wire.OpenWarrant(r.was.identity.publicKey(), r.was.identity.ClusterID, a.Warrant); err == nil {
-		r.seen = max(r.seen, w.Epoch)
+	for _, key := range keys {
+		a, err := wire.OpenAssignment(key, r.was.identity.ClusterID, node, s.Assignment)
+		if err != nil {
+			continue // it never got one, or lost it: what runs there is known all the same
+		}
+		out.assignment = &a
+		seen := a.Revision.Epoch
+		if w, err := wire.OpenWarrant(key, r.was.identity.ClusterID, a.Warrant); err == nil {
+			seen = max(seen, w.Epoch)
+		}
+		if !trusted { // any number can be in it
+			seen = min(seen, r.was.epoch+unseenEpochs)
+		}
+		r.seen = max(r.seen, seen)
+		break
 	}
 	return out
 }

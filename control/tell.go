@@ -89,7 +89,8 @@ func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) er
 	p.number++
 	a.ClusterID = p.identity.ClusterID
 	a.Revision, a.Warrant = otto.Revision{Epoch: p.epoch, Number: p.number}, p.warrant
-	signed, err := wire.SignAssignment(p.identity.Key, a)
+	key, also := p.identity.signers()
+	signed, err := wire.SignAssignment(key, a, also...)
 	if err != nil {
 		n.problem = "its assignment cannot be sent: " + err.Error()
 		p.Log.Error("assignment", "node", n.ID, "err", err)

@@ -23,6 +23,9 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 	if p.Refused != nil {
 		c.Refused = p.Refused()
 	}
+	if p.identity.Renewal.Generation > 0 {
+		c.Rotation = p.rotationView(now)
+	}
 	c.Problem, c.Warnings = p.doubts, p.ailments(c.Refused)
 	if p.desired.Restored {
 		c.Problem = "restored from a backup: nothing is decided until `otto cluster start` says what is wanted"

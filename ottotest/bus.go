@@ -53,6 +53,10 @@ type Conn struct {
 	Name string
 	bus  *Bus
 	by   *Process // nil for a client of the test's own
+	// key and admit, if set, are of a client of the control plane's own broker: it is tried
+	// at each connect whether they let each other in.
+	key   []byte
+	admit func() bool
 
 	mu        sync.Mutex
 	subs      map[string]func(string, []byte)
@@ -184,6 +188,10 @@ const reconnectAfter = time.Second
 // Connect begins a session: subscriptions are made, retained messages delivered.
 // It throws out who is connected by the same name, as brokers do; he comes back.
 func (c *Conn) Connect() {
+	if c.admit != nil && !c.admit() {
+		time.AfterFunc(reconnectAfter, c.Resume)
+		return
+	}
 	c.bus.mu.Lock()
 	for other := range c.bus.conns {
 		if other != c && other.Name == c.Name {

@@ -28,6 +28,10 @@ type Cluster struct {
 	// Snapshots, if set, is what such control planes leave them by.
 	Snapshots control.Snapshots
 
+	// OwnBroker makes the bus that which the control plane serves: nodes and it know each
+	// other by the keys in force, and it is gone when no control plane runs.
+	OwnBroker bool
+
 	// AtEffect, if set, is called before and after everything that control planes
 	// and agents that start from now on do to the world.
 	AtEffect func(p *Process, point string)
@@ -106,7 +110,8 @@ func (c *Cluster) plane(name string, store *Store) (*control.Plane, *Conn, func(
 	conn.by = c.process(name)
 	p, err := control.New(context.Background(), control.Options{
 		Name: "test", Version: "test", Store: held{store, conn.by}, Create: !c.Created, Conn: conn, Reach: reach{c}, Try: c.try(""), Log: c.Log.With("who", name),
-		Broker:  control.Broker{Addresses: []string{"127.0.0.1:1883"}, Description: "the test's bus"},
+		Broker:  control.Broker{Addresses: []string{"127.0.0.1:1883"}, Description: "the test's bus", Ours: c.OwnBroker},
+		Kick:    c.kick(),
 		Journal: c.Journal, Snapshots: c.Snapshots,
 	})
 	if err != nil {
@@ -127,8 +132,11 @@ func (c *Cluster) KillPlane() {
 	c.planeConn.Break()
 	c.stopPlane()
 	c.control.Lock()
-	defer c.control.Unlock()
 	c.stopPlane = nil
+	c.control.Unlock()
+	if c.OwnBroker {
+		c.Bus.drop(func(conn *Conn) bool { return conn.admit != nil })
+	}
 }
 
 // Apply applies w as the next wanted state.

@@ -165,6 +165,9 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	boot := host + "-boot-" + strconv.Itoa(h.boots)
 	conn := c.Bus.Client(host)
 	conn.by = c.process(host)
+	if c.OwnBroker {
+		conn.key, conn.admit = keyOf(e), func() bool { return c.admits(e) }
+	}
 	var runtime agent.Runtime = engine{on, conn.by}
 	if h.wrap != nil {
 		runtime = h.wrap(runtime)

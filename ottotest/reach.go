@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -26,16 +27,34 @@ func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, by ott
 		return nil, err
 	}
 	by.Found(h.found())
-	h.mu.Lock()
-	h.enrolment, h.floor = &e, by.Floor
-	h.mu.Unlock()
+	changed, err := h.enroll(e, by.Floor)
+	if err != nil {
+		return nil, err
+	}
 	if conn := h.Conn(); h.Alive() && conn.by.Frozen() {
 		return nil, r.replace(ctx, n, by)
+	}
+	if changed {
+		r.c.KillAgent(n.ID)
 	}
 	if err := r.c.StartAgent(n.ID); err != nil {
 		return nil, err
 	}
 	return nil, by.Verify(ctx)
+}
+
+// enroll writes what makes the host a node, and reports whether its agent has to be
+// started anew for it, as package bootstrap does.
+func (h *Host) enroll(e wire.Enrolment, floor otto.Revision) (changed bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	had := h.enrolment
+	if had != nil && had.ClusterID == e.ClusterID && had.Replaced(e.ControlKey) {
+		return false, fmt.Errorf("%s: %w", h.name, otto.ErrReplaced)
+	}
+	changed = had != nil && (!had.ControlKey.Equal(e.ControlKey) || !reflect.DeepEqual(had.TLS, e.TLS))
+	h.enrolment, h.floor = &e, floor
+	return changed, nil
 }
 
 // replace ends a frozen agent, after some time, and starts it anew.

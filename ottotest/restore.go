@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/agent"
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/control/backup"
@@ -34,9 +33,7 @@ func (c *Cluster) Look(host string) control.Sight {
 	}
 	e := *h.enrolment
 	l := wire.Look{ClusterID: e.ClusterID, NodeID: e.NodeID}
-	l.Assignment = agent.Stored(h.Dir, func(b []byte) (otto.Assignment, error) {
-		return wire.OpenAssignment(e.ControlKey, e.ClusterID, e.NodeID, b)
-	})
+	l.Assignment, l.Key = agent.Stored(h.Dir, e.OpenStored), e.ControlKey
 	for _, ctr := range h.Runtime.List() {
 		l.Containers = append(l.Containers, wire.Seen{
 			Name: ctr.Name, Service: ctr.Service, Instance: ctr.Instance, SpecHash: ctr.SpecHash, Image: ctr.Image, State: ctr.State,

@@ -178,6 +178,8 @@ func (w *world) perform(s step) error {
 		w.mu.Unlock()
 	case "restore":
 		w.restore()
+	case "rotate":
+		w.rotate(s.arg(0) == "stolen")
 	case "nameless":
 		h.Nameless = true
 	case "started":

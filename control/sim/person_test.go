@@ -115,6 +115,23 @@ func (w *world) drain(host string, on bool) {
 	}
 }
 
+// rotate has a person renew all keys of the cluster; again if that was not done.
+func (w *world) rotate(stolen bool) {
+	w.life <- struct{}{}
+	plane, up := w.Plane, w.Up()
+	<-w.life
+	w.pending.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		switch {
+		case up && plane.Rotate(ctx, stolen) == nil:
+			w.net.hit("rotate")
+		case !w.over.Load():
+			w.later(takeOver, func() { w.rotate(stolen) })
+		}
+	})
+}
+
 // restore puts the control plane back to what it had stored some time ago. A
 // person sees that it has stepped down, and says that it is to decide.
 func (w *world) restore() {

@@ -23,7 +23,7 @@ func draw(seed uint64) history {
 }
 
 // spoilt draws a history; in every third one some of the versions do not start, and in
-// every fourth there is one of two stacks.
+// every fourth there is one of two stacks, in others keys are renewed.
 func spoilt(seed uint64) history {
 	h := draw(seed)
 	if stack := [][]string{1: {"shelf", "till"}, 2: {"safe", "door"}, 3: nil}[seed%4]; stack != nil {
@@ -32,6 +32,11 @@ func spoilt(seed uint64) history {
 				h.steps[i].args = append(s.args, stack...)
 			}
 		}
+	}
+	if keys := []string{1: "keys", 3: "stolen", 4: ""}[seed%5]; keys != "" { // renewed at some time
+		at := time.Duration(seed*7919%uint64(h.lasts()/time.Second+1)) * time.Second
+		h.steps = append(h.steps, step{at, "rotate", []string{keys}})
+		slices.SortStableFunc(h.steps, func(a, b step) int { return int(a.at - b.at) })
 	}
 	if seed%3 != 0 {
 		return h

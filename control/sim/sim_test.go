@@ -229,6 +229,7 @@ const errand = `
 24s  on b
 36s  cut a
 55s  heal a
+62s  rotate
 70s  drain c
 75s  undrain c
 90s  kill control

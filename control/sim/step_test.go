@@ -49,6 +49,7 @@ import (
 //	cut, heal, pause, disk control
 //	kill control             it is started again a second later
 //	lose DOCUMENT            the store loses it: nothing must stop, nothing start
+//	rotate [stolen]          a person has all keys renewed, which ends those of before at once if stolen
 //	keep, restore            what it has stored is copied; the copy is put back, and takes over
 //
 // In scenarios only:
