@@ -40,6 +40,10 @@ type Assignment struct {
 	// Data is with what its instances have run on the node before, for an agent that
 	// has lost its own record.
 	Data []Data `json:"data,omitempty"`
+	// Sealed are the contents of the files of its instances, for nobody but the node.
+	Sealed []byte `json:"sealed,omitempty"`
+	// Contents are the same, opened.
+	Contents Contents `json:"-"`
 }
 
 // Watch is an instance that is probed from where it may not run.
@@ -97,6 +101,8 @@ type Instance struct {
 	// Once is a run for somebody beside the instances of the service: it is not found by
 	// the service's name, and no agent takes its container for one of its own.
 	Once bool `json:"-"`
+	// FilePaths are where the node has Spec.Files, in their order. The agent writes them.
+	FilePaths []string `json:"-"`
 	// SpecHash is Spec.Hash(), for whoever asks Hash often; empty if nobody has noted it.
 	SpecHash string `json:"-"`
 }

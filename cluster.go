@@ -22,6 +22,8 @@ type Wanted struct {
 	// Requirements are those of all services, or of all nodes.
 	Requirements []Requirement `json:"requirements,omitempty"`
 	Decisions    Decisions     `json:"decisions,omitzero"`
+	// Contents come with what is newly wanted, and are kept apart from it.
+	Contents Contents `json:"-"`
 }
 
 // IntervalOf is the time between two samples of a node and its containers.

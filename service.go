@@ -244,6 +244,7 @@ type ContainerSpec struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	Ports       []Port            `json:"ports,omitempty"`
 	Mounts      []Mount           `json:"mounts,omitempty"`
+	Files       []File            `json:"files,omitempty"` // secrets and configs
 	Tmpfs       []string          `json:"tmpfs,omitempty"` // "/run" or "/run:size=64m"
 	// Restart is no, always, on-failure[:N] or unless-stopped, the default.
 	Restart     string       `json:"restart,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -142,5 +143,45 @@ func hostPaths(t *testing.T, r *Runtime) {
 	}
 	if _, err := os.Stat(disk); err == nil {
 		t.Error("the engine has made its directory")
+	}
+}
+
+// secretsAreRead: the directory of secrets is the agent's alone, which does not matter to
+// those in the container; their own modes do.
+func secretsAreRead(t *testing.T, r *Runtime) {
+	dir := filepath.Join(t.TempDir(), "closed")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	inst := instance("reader", "sh", "-c",
+		"cat /run/secrets/open; cat /run/secrets/closed || echo not this one; echo x >/run/secrets/open || echo and not written")
+	inst.Spec.User = "1234:1234"
+	for i, mode := range []os.FileMode{0o444, 0o400} {
+		path := filepath.Join(dir, strconv.Itoa(i))
+		if err := errors.Join(os.WriteFile(path, []byte("hunter2\n"), 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		inst.FilePaths = append(inst.FilePaths, path)
+	}
+	inst.Spec.Files = []otto.File{
+		{Kind: otto.FileSecret, Name: "open", Target: "/run/secrets/open", Content: "1"},
+		{Kind: otto.FileSecret, Name: "closed", Target: "/run/secrets/closed", Content: "2"},
+	}
+	id := start(t, r, inst)
+	waitFor(t, "end of its container", func() bool { return inspect(t, r, id).State == otto.ContainerExited })
+	got := logsOf(t, r, id, 10)
+	for _, want := range []string{"hunter2", "not this one", "and not written"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in what it says:\n%s", want, got)
+		}
+	}
+	if err := os.Remove(inst.FilePaths[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(t.Context(), id); err == nil {
+		t.Error("it starts without its secret")
+	}
+	if info, err := os.Stat(inst.FilePaths[0]); err == nil {
+		t.Errorf("the engine has made %v there", info.Mode())
 	}
 }

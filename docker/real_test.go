@@ -22,6 +22,7 @@ func TestRealEngine(t *testing.T) {
 		{"volumes have labels", volumesHaveLabels},
 		{"foreign names and networks are left alone", foreignIsLeftAlone},
 		{"host paths", hostPaths},
+		{"secrets are read by users of the container", secretsAreRead},
 		{"errors are short", errorsAreShort},
 		{"everything at once", everythingAtOnce},
 		{"changes are noticed", changesAreNoticed},

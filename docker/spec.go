@@ -39,6 +39,9 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
+	if len(inst.FilePaths) != len(spec.Files) {
+		return client.ContainerCreateOptions{}, fmt.Errorf("the secrets and configs of %s are not on the node", inst.Name)
+	}
 	binds, mounts := mountsOf(inst, owner)
 	mode, endpoints, err := networks(owner.Cluster, inst)
 	if err != nil {
@@ -180,7 +183,7 @@ func ports(published []otto.Port, expose []string) (network.PortSet, network.Por
 // restartPolicy is the engine's. It has none for a stateful service: after a
 // power cut the engine would start a copy of data that may have moved away.
 func restartPolicy(spec otto.ContainerSpec) (container.RestartPolicy, error) {
-	if spec.Stateful() {
+	if !spec.EngineRestarts() {
 		return container.RestartPolicy{Name: container.RestartPolicyDisabled}, nil
 	}
 	name, retries, limited := strings.Cut(spec.Restart, ":")
@@ -212,6 +215,14 @@ func mountsOf(inst otto.Instance, owner otto.Owner) (binds []string, mounts []mo
 			continue
 		}
 		mounts = append(mounts, longMount(m, owner))
+	}
+	for i, f := range inst.Spec.Files {
+		mounts = append(mounts, mount.Mount{
+			Type:     mount.TypeBind,
+			Source:   inst.FilePaths[i],
+			Target:   f.Target,
+			ReadOnly: true,
+		})
 	}
 	return binds, mounts
 }

@@ -239,3 +239,28 @@ func TestPullNeedsSpace(t *testing.T) {
 		t.Errorf("a disk that cannot be seen: %v", err)
 	}
 }
+
+func TestSecretsAreBoundAndNoEngineRestartsWithoutThem(t *testing.T) {
+	inst := otto.Instance{Name: "db", Service: "db", Spec: otto.ContainerSpec{Image: "postgres", Files: []otto.File{
+		{Kind: otto.FileSecret, Name: "password", Target: "/run/secrets/password", Content: "c0ffee"},
+		{Kind: otto.FileConfig, Name: "conf", Target: "/etc/app:1.conf", Content: "decaf"},
+	}}}
+	if _, err := createOptions(home, inst, "db"); err == nil {
+		t.Error("a container is made without its secrets")
+	}
+	inst.FilePaths = []string{"/run/otto-x/hash/0", "/run/otto-x/hash/1"}
+	got, err := createOptions(home, inst, "db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []mount.Mount{
+		{Type: "bind", Source: "/run/otto-x/hash/0", Target: "/run/secrets/password", ReadOnly: true},
+		{Type: "bind", Source: "/run/otto-x/hash/1", Target: "/etc/app:1.conf", ReadOnly: true},
+	}
+	if diff := cmp.Diff(want, got.HostConfig.Mounts); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if p := got.HostConfig.RestartPolicy; p.Name != container.RestartPolicyDisabled {
+		t.Errorf("the engine restarts it: %v", p)
+	}
+}

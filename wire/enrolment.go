@@ -28,10 +28,12 @@ type Enrolment struct {
 	// ControlKey is the cluster's public key, which signs assignments.
 	ControlKey ed25519.PublicKey `json:"control_key"`
 	// FormerKeys are those that ControlKey has replaced, the newest first.
-	FormerKeys []FormerKey   `json:"former_keys,omitempty"`
-	DockerURL  string        `json:"docker_url"`
-	Interval   time.Duration `json:"interval_ns"`  // between samples
-	Heartbeat  time.Duration `json:"heartbeat_ns"` // between heartbeats
+	FormerKeys []FormerKey `json:"former_keys,omitempty"`
+	// SealKey opens what is sealed for the node; see SealContents.
+	SealKey   []byte        `json:"seal_key,omitempty"`
+	DockerURL string        `json:"docker_url"`
+	Interval  time.Duration `json:"interval_ns"`  // between samples
+	Heartbeat time.Duration `json:"heartbeat_ns"` // between heartbeats
 }
 
 // FormerKey is a key of the cluster that another one has replaced. Nothing that comes over

@@ -163,6 +163,9 @@ type Status struct {
 	Session   uint64         `json:"session"` // counts connections since the start
 	Timestamp time.Time      `json:"timestamp,omitzero"`
 	Facts     otto.NodeFacts `json:"facts,omitzero"`
+	// SealKey is the name of the key that opens what is sealed for the node, see
+	// SealKeyName; empty for agents of builds before there was that.
+	SealKey string `json:"seal_key,omitempty"`
 }
 
 // Report is what really runs on a node.
