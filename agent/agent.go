@@ -68,7 +68,11 @@ type Options struct {
 	Directory func(ctx context.Context, path string) (otto.Directory, error)
 	// Sweep removes what is left of runs for which nobody waits any more; nil for nothing.
 	Sweep func(ctx context.Context) error
-	Log   *slog.Logger
+	// FilesDir is a directory of this agent alone, in memory, for secrets and configs;
+	// empty if there can be none, and NoFiles says why.
+	FilesDir string
+	NoFiles  string
+	Log      *slog.Logger
 }
 
 // Agent runs one node.
@@ -76,11 +80,12 @@ type Agent struct {
 	Options
 	state   state
 	lease   *lease
-	asked   *restarts        // owned by converge
-	jobs    *jobs            // likewise
-	bonds   *bonds           // likewise
-	pauses  *pauses          // likewise
-	setups  *setups          // likewise
+	asked   *restarts // owned by converge
+	jobs    *jobs     // likewise
+	bonds   *bonds    // likewise
+	pauses  *pauses   // likewise
+	setups  *setups   // likewise
+	files   *files
 	stored  *otto.Assignment // in force when the agent started
 	problem atomic.Value     // string: what is wrong with the agent itself
 	ledger  *ledger
@@ -127,6 +132,7 @@ func New(o Options) (*Agent, error) {
 		peersNew:    make(chan struct{}, 1),
 		lookout:     lookout.New(o.Try),
 		watches:     make(chan []otto.Watch, 1),
+		files:       &files{dir: o.FilesDir, why: o.NoFiles},
 	}
 	if a.Exists == nil {
 		a.Exists = onDisk
@@ -139,7 +145,9 @@ func New(o Options) (*Agent, error) {
 	}
 	a.problem.Store("")
 	var err error
-	a.state, err = openState(o.StateDir, o.Log, o.Enrolment.OpenStored)
+	a.state, err = openState(o.StateDir, o.Log, func(b []byte) (otto.Assignment, error) {
+		return a.opened(o.Enrolment.OpenStored(b))
+	})
 	a.state.floor = o.Floor
 	a.stored = a.state.current
 	if err != nil {
@@ -199,13 +207,27 @@ func (a *Agent) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// opened is an assignment that was checked, with the contents of its files. Without them
+// the instances that need them wait, and all others do not.
+func (a *Agent) opened(asg otto.Assignment, err error) (otto.Assignment, error) {
+	if err != nil {
+		return asg, err
+	}
+	e := a.Enrolment
+	if asg.Contents, err = wire.OpenContents(e.SealKey, e.ClusterID, e.NodeID, asg.Sealed); err != nil {
+		a.Log.Warn("secrets and configs cannot be opened", "revision", asg.Revision.String(), "err", err)
+	}
+	return asg, nil
+}
+
 // receive takes an assignment from the network. What is not signed, foreign or
 // old goes no further; a stale retained message is normal after a crash.
 func (a *Agent) receive(_ string, payload []byte) {
 	if len(payload) == 0 { // the retained message was cleared
 		return
 	}
-	asg, err := wire.OpenAssignment(a.Enrolment.ControlKey, a.Enrolment.ClusterID, a.Enrolment.NodeID, payload)
+	e := a.Enrolment
+	asg, err := a.opened(wire.OpenAssignment(e.ControlKey, e.ClusterID, e.NodeID, payload))
 	if err != nil {
 		a.Log.Warn("refused an assignment", "err", err)
 		return

@@ -306,7 +306,7 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 		c.note("instance-drifted", name, c.detached(*want, current(st))+": it is attached to its network again")
 	}
 	r := result{instance: name}
-	asked := wish{of: c.assignment.Revision}
+	asked := wish{of: c.assignment.Revision, contents: c.assignment.Contents}
 	if want != nil {
 		asked.Instance = *want
 		asked.Lent = c.lent(*want)

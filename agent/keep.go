@@ -179,6 +179,9 @@ func (c *converger) hold(inst otto.Instance, s *situation) {
 	if why := lostReason(inst.Service, c.data.lost[inst.Name]); why != "" {
 		s.blocked, s.lost = why, true
 	}
+	if why := c.assignment.Contents.Lack(inst.Spec); why != "" && s.blocked == "" {
+		s.blocked = "waiting: " + why
+	}
 	s.without = c.without(inst.Name, s.containers, s.lost)
 }
 

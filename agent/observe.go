@@ -56,6 +56,8 @@ func (c *converger) refresh(ctx context.Context) {
 	c.refreshAt = time.Now().Add(resync)
 	c.notePauses()
 	c.compare()
+	c.tidyFiles()
+	c.replaceMisplaced()
 	if !time.Now().Before(c.imagesAt) {
 		c.listImages(ctx)
 	}

@@ -13,7 +13,8 @@ import (
 // wish is an instance as an assignment asks for it.
 type wish struct {
 	otto.Instance
-	of otto.Revision // of the assignment
+	of       otto.Revision // of the assignment
+	contents otto.Contents // likewise
 }
 
 // perform does a step. Each part is harmless when done again.
@@ -117,6 +118,9 @@ func (c *converger) create(ctx context.Context, want wish, name string) (id stri
 		return "", err
 	}
 	want.Present = present(want.Spec.Kept(), seen)
+	if want.FilePaths, err = c.files.place(want.Spec, want.Hash(), want.contents); err != nil {
+		return "", err
+	}
 	return c.Runtime.Create(ctx, want.Instance, name)
 }
 
@@ -140,8 +144,12 @@ func (c *converger) start(ctx context.Context, want wish, id string) error {
 	return c.startWith(ctx, want, id)
 }
 
-// begin starts a container, which is attached to its network anew if that was removed.
+// begin starts a container, which is attached to its network anew if that was removed. Its
+// files may be gone since it was made: they are in memory.
 func (c *converger) begin(ctx context.Context, want wish, id string) error {
+	if _, err := c.files.place(want.Spec, want.Hash(), want.contents); err != nil {
+		return err
+	}
 	err := c.Runtime.Start(ctx, id)
 	if !errors.Is(err, otto.ErrNetworkGone) {
 		return err

@@ -70,7 +70,7 @@ func (c *converger) greet(ctx context.Context, session uint64) {
 	facts.Engine = c.engine
 	b, err := wire.Encode(wire.Status{
 		NodeID: c.Enrolment.NodeID, Online: true, BootID: c.BootID, Session: session,
-		Timestamp: time.Now().UTC(), Facts: facts,
+		Timestamp: time.Now().UTC(), Facts: facts, SealKey: wire.SealKeyName(c.Enrolment.SealKey),
 	})
 	if err == nil {
 		err = c.Conn.Publish(ctx, c.topic(wire.KindStatus), 1, true, b)

@@ -86,12 +86,12 @@ func (c *Client) Apply(ctx context.Context, w otto.Wanted, base uint64,
 	if dryRun {
 		path += "&dry"
 	}
-	return changes, c.do(ctx, http.MethodPut, path, w, &changes)
+	return changes, c.do(ctx, http.MethodPut, path, asked(w), &changes)
 }
 
 // Plan says what would change if w were applied.
 func (c *Client) Plan(ctx context.Context, w otto.Wanted) (p otto.Plan, err error) {
-	return p, c.do(ctx, http.MethodPost, "/v1/plan", w, &p)
+	return p, c.do(ctx, http.MethodPost, "/v1/plan", asked(w), &p)
 }
 
 // Refresh makes the containers of a service anew from what its image is in the registry.

@@ -151,7 +151,7 @@ func (s *Server) move(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
-	var wanted otto.Wanted
+	var wanted wantedBody
 	base, err := strconv.ParseUint(r.URL.Query().Get("base"), 10, 64)
 	if err == nil {
 		err = json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&wanted)
@@ -160,7 +160,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("bad request: %v", err), http.StatusBadRequest)
 		return
 	}
-	changes, err := s.plane.Apply(r.Context(), wanted, base, r.URL.Query().Has("dry"))
+	changes, err := s.plane.Apply(r.Context(), wanted.whole(), base, r.URL.Query().Has("dry"))
 	if answerError(w, err) {
 		return
 	}
@@ -277,12 +277,12 @@ func answerError(w http.ResponseWriter, err error) bool {
 }
 
 func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
-	var wanted otto.Wanted
+	var wanted wantedBody
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&wanted); err != nil {
 		http.Error(w, fmt.Sprintf("bad request: %v", err), http.StatusBadRequest)
 		return
 	}
-	p, err := s.plane.Plan(r.Context(), wanted)
+	p, err := s.plane.Plan(r.Context(), wanted.whole())
 	if answerError(w, err) {
 		return
 	}

@@ -249,3 +249,15 @@ func TestNodeTellsNoSecret(t *testing.T) {
 		t.Errorf("%+v, %v", back, err)
 	}
 }
+
+func TestContentsOfSecretsAreLookedFor(t *testing.T) {
+	var s Secrets
+	s.AddContents(otto.NewContents(map[string][]byte{"a": []byte("hunter2\n"), "b": []byte("[server]\npassword hunter3-long\n")}))
+	got := string(s.Text([]byte("log in with hunter2 failed\nbad line: password hunter3-long\n")))
+	if strings.Contains(got, "hunter2") || strings.Contains(got, "hunter3") {
+		t.Errorf("left: %s", got)
+	}
+	if a := Assignment(otto.Assignment{Sealed: []byte("x")}); a.Sealed != nil {
+		t.Error("what is sealed is in a bundle")
+	}
+}

@@ -110,7 +110,7 @@ func brief(hash string) string { return hash[:min(4, len(hash))] }
 
 // Assignment is an assignment that may be shown.
 func Assignment(a otto.Assignment) otto.Assignment {
-	a.Warrant = nil
+	a.Warrant, a.Sealed = nil, nil
 	a.Instances = slices.Clone(a.Instances)
 	for i := range a.Instances {
 		a.Instances[i].Spec, a.Instances[i].Probe = Spec(a.Instances[i].Spec), Probe(a.Instances[i].Probe)
@@ -164,6 +164,13 @@ func (s *Secrets) AddSpec(spec otto.ContainerSpec) {
 	s.addWords(spec.Entrypoint)
 	if spec.Healthcheck != nil {
 		s.addWords(spec.Healthcheck.Test)
+	}
+}
+
+// AddContents does so for the contents of secrets and configs.
+func (s *Secrets) AddContents(contents otto.Contents) {
+	for _, c := range contents {
+		s.Add(string(c.Plain()))
 	}
 }
 

@@ -145,6 +145,7 @@ func (k *known) tellSecrets(s *bundle.Secrets) {
 	if k.file != nil {
 		brokers = append(brokers, k.file.MQTT)
 		s.AddServices(k.file.Wanted.Services)
+		s.AddContents(k.file.Wanted.Contents)
 		s.AddRequirements(k.file.Wanted.Requirements)
 	}
 	for _, m := range brokers {

@@ -24,6 +24,9 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 	if err != nil {
 		return nil, err
 	}
+	if w, err = p.withKeys(ctx, w); err != nil {
+		return nil, err
+	}
 	w = carried(w, index)
 	// What is wanted is never changed in place, so it is compared here, where it keeps
 	// nobody waiting.
@@ -38,6 +41,9 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 		}
 		if err := plan.Refuse(p.index(), index, p.desired.Placement); err != nil {
 			return err
+		}
+		if refused := p.tooLarge(w); len(refused) > 0 {
+			return errors.New(strings.Join(refused, "\n"))
 		}
 		changes = append(changes, p.failedUpdates(w)...)
 		if dryRun {
@@ -70,6 +76,9 @@ func (p *Plane) want(ctx context.Context, w otto.Wanted, index *plan.Index) erro
 	p.noteImages(next.Rollouts)
 	w = next.Wanted
 	enrolment := w.Interval != p.desired.Wanted.Interval || w.Health.Heartbeat != p.desired.Wanted.Health.Heartbeat
+	if err := p.noteFiles(next); err != nil {
+		return err
+	}
 	if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
 		return err
 	}
@@ -136,6 +145,8 @@ func (d desired) with(w otto.Wanted, was, now *plan.Index) desired {
 	if d.Restored { // what runs is not known to be what was wanted
 		next.Rollouts = nil
 	}
+	next.Contents = keptContents(d.Contents, w, next.Rollouts)
+	w.Contents = nil
 	next.Restarts = maps.Clone(d.Restarts)
 	maps.DeleteFunc(next.Restarts, func(instance string, _ uint64) bool {
 		_, wanted := now.Owner(instance)

@@ -286,6 +286,7 @@ func (p *Plane) Rekey(ctx context.Context, id string) error {
 		}
 		err := p.changeSecrets([]string{id}, func(node string, s secrets) (secrets, error) {
 			s.Key, s.FormerKey = nil, s.Key
+			s.SealKey, s.FormerSealKey = nil, s.SealKey
 			return s.complete(node, true)
 		})
 		if err != nil {
@@ -359,6 +360,11 @@ func (p *Plane) retireFormer() {
 func (s secrets) complete(node string, ours bool) (secrets, error) {
 	s.ClientID = cmp.Or(s.ClientID, node+"-"+secret())
 	var err error
+	if len(s.SealKey) == 0 {
+		if s.SealKey, err = wire.NewSealKey(); err != nil {
+			return s, err
+		}
+	}
 	switch {
 	case ours && len(s.Key) != ed25519.PrivateKeySize:
 		_, s.Key, err = ed25519.GenerateKey(rand.Reader)
@@ -372,6 +378,7 @@ func (s secrets) equal(other secrets) bool {
 	return s.ClientID == other.ClientID && s.Password == other.Password && bytes.Equal(s.Key, other.Key) &&
 		bytes.Equal(s.FormerKey, other.FormerKey) && len(s.Older) == len(other.Older) &&
 		s.Drawn == other.Drawn && s.Has == other.Has &&
+		bytes.Equal(s.SealKey, other.SealKey) && bytes.Equal(s.FormerSealKey, other.FormerSealKey) &&
 		s.Machine == other.Machine
 }
 

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
@@ -10,6 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
 )
 
 func someIdentity(t *testing.T, format int) identity {
@@ -144,5 +148,35 @@ func TestKeysOfANodeFollowTheClusters(t *testing.T) {
 	}
 	if joins := (secrets{}).of(overlapping, true); joins.Has != 1 {
 		t.Errorf("a node that joins: %+v", joins)
+	}
+}
+
+// TestSecretsAreSealedToTheKeyThatTheAgentHas: after a rekey that is the former one, until
+// the new one has come over SSH.
+func TestSecretsAreSealedToTheKeyThatTheAgentHas(t *testing.T) {
+	first, err := secrets{}.complete("a", true)
+	if err != nil || len(first.SealKey) == 0 {
+		t.Fatalf("no key to open secrets with (%v)", err)
+	}
+	rekeyed := first
+	rekeyed.SealKey, rekeyed.FormerSealKey = nil, first.SealKey
+	if rekeyed, err = rekeyed.complete("a", true); err != nil || rekeyed.equal(first) {
+		t.Fatalf("it has the same key as before (%v)", err)
+	}
+	p := &Plane{documents: documents{enrolled: map[string]secrets{"a": rekeyed}}}
+	for _, tt := range []struct {
+		says string
+		key  []byte
+		has  bool
+	}{
+		{wire.SealKeyName(first.SealKey), first.SealKey, true},
+		{wire.SealKeyName(rekeyed.SealKey), rekeyed.SealKey, true},
+		{"", rekeyed.SealKey, false},
+		{"somebody else's", rekeyed.SealKey, false},
+	} {
+		n := &node{Node: otto.Node{ID: "a"}, sealKey: tt.says}
+		if key, has := p.sealKeyOf(n); !bytes.Equal(key, tt.key) || has != tt.has {
+			t.Errorf("%q: it has %t, and the key is the new one: %t", tt.says, has, bytes.Equal(key, rekeyed.SealKey))
+		}
 	}
 }

@@ -49,38 +49,47 @@ type identity struct {
 	Key       ed25519.PrivateKey // signs assignments
 	Authority authority          // signs the broker's certificates
 	Renewal   renewal
+	// ContentKey makes the keys of the contents of files. It is drawn once and for all:
+	// with another one each service with a secret would be made anew.
+	ContentKey []byte
 }
 
 // stateFormat rises when builds that do not know it must keep away from the documents.
 // Those before 1 let nodes in by passwords, which have ended since; those before 2 know
-// one key of the cluster, and would show nodes a certificate that they do not trust.
-const stateFormat = 2
+// one key of the cluster, and would show nodes a certificate that they do not trust; those
+// before 3 would run services without their secrets.
+const (
+	stateFormat  = 3
+	formatOfFile = 3 // is written when there are any
+)
 
 // format is the stateFormat that an identity needs: a cluster whose keys were never
-// renewed can go back to a former build.
+// renewed, and that never had a secret, can go back to a former build.
 func (i identity) format() int {
 	if i.Renewal.Generation == 0 {
-		return 1
+		return max(i.Format, 1)
 	}
-	return stateFormat
+	return max(i.Format, 2)
 }
 
 // storedIdentity is an identity as it is stored. Builds before there were formats look
 // for the cluster's name in Name, and refuse a state that has another one there.
 type storedIdentity struct {
-	Format    int                `json:"format,omitempty"`
-	Name      string             `json:"name"`
-	Cluster   string             `json:"cluster,omitempty"`
-	ClusterID string             `json:"cluster_id"`
-	Key       ed25519.PrivateKey `json:"key"`
-	Authority authority          `json:"authority,omitzero"`
-	Renewal   renewal            `json:"renewal,omitzero"`
+	Format     int                `json:"format,omitempty"`
+	Name       string             `json:"name"`
+	Cluster    string             `json:"cluster,omitempty"`
+	ClusterID  string             `json:"cluster_id"`
+	Key        ed25519.PrivateKey `json:"key"`
+	Authority  authority          `json:"authority,omitzero"`
+	Renewal    renewal            `json:"renewal,omitzero"`
+	ContentKey []byte             `json:"content_key,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (i identity) MarshalJSON() ([]byte, error) {
 	s := storedIdentity{
 		Format: i.Format, Name: i.Name, ClusterID: i.ClusterID, Key: i.Key, Authority: i.Authority, Renewal: i.Renewal,
+		ContentKey: i.ContentKey,
 	}
 	if i.Format > 0 {
 		s.Cluster, s.Name = i.Name, i.Name+" (kept by a newer Otto: use that version)"
@@ -96,6 +105,7 @@ func (i *identity) UnmarshalJSON(b []byte) error {
 	}
 	*i = identity{
 		Format: s.Format, Name: s.Name, ClusterID: s.ClusterID, Key: s.Key, Authority: s.Authority, Renewal: s.Renewal,
+		ContentKey: s.ContentKey,
 	}
 	if s.Format > 0 {
 		i.Name = s.Cluster
@@ -115,6 +125,8 @@ func (i identity) newer() error {
 type desired struct {
 	Wanted    otto.Wanted    `json:"wanted"`
 	Placement plan.Placement `json:"placement"`
+	// Contents are of the files of what is wanted, and of the versions in Rollouts.
+	Contents storedContents `json:"contents,omitempty"`
 	// Holders are the nodes that may run stateful instances, by instance.
 	Holders map[string]string `json:"holders,omitempty"`
 	// Bound are the instances that their holders run without a lease, as far as they
@@ -158,6 +170,10 @@ type secrets struct {
 	// that the node is known to have.
 	Drawn uint64 `json:"drawn,omitempty"`
 	Has   uint64 `json:"has,omitempty"`
+	// SealKey opens what is sealed for it. FormerSealKey is another one that its agent may
+	// still have, for as long as FormerKey holds.
+	SealKey       []byte `json:"seal_key,omitempty"`
+	FormerSealKey []byte `json:"former_seal_key,omitempty"`
 	// Machine is what counts of its machine; nothing of one that a former build enrolled
 	// and that has not been heard since.
 	Machine record `json:"machine,omitzero"`
@@ -231,8 +247,12 @@ func (p *Plane) load(ctx context.Context) error {
 
 // completeIdentity stores what a new cluster has, or one of a former build still lacks.
 func (p *Plane) completeIdentity(ctx context.Context) (err error) {
-	if p.identity.Format == p.identity.format() && !p.identity.Authority.none() && !p.identity.Renewal.Due {
+	if p.identity.Format == p.identity.format() && !p.identity.Authority.none() && !p.identity.Renewal.Due &&
+		len(p.identity.ContentKey) > 0 {
 		return nil
+	}
+	if len(p.identity.ContentKey) == 0 {
+		p.identity.ContentKey = []byte(rand.Text())
 	}
 	if p.identity.Authority.none() {
 		if p.identity.Authority, err = newAuthority(p.identity.ClusterID); err != nil {

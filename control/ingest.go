@@ -58,6 +58,7 @@ type node struct {
 	having     map[string]bool   // those that count and what it had, as volumesOn has it; nil if that is to be found anew
 	doubted    map[string]bool   // those that do not count
 	learned    *wire.Report      // whose data is remembered
+	sealKey    string            // name of the key by which its agent opens secrets
 	firstMsg   chan struct{}     // closed when it is heard for the first time after an installation
 
 	keeper   *keeper
@@ -176,6 +177,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 			n.birth(s, now)
 			if s.Online {
 				p.say(n, s.Facts)
+				n.opens(s.SealKey)
 			}
 			p.dirty = true
 		}

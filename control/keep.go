@@ -150,7 +150,8 @@ func (p *Plane) enrolment(n otto.Node) (wire.Enrolment, error) {
 		Cluster: p.Name, ClusterID: p.identity.ClusterID, NodeID: n.ID,
 		Brokers: p.Broker.Addresses, TLS: p.Broker.TLS,
 		ClientID: s.ClientID, Username: n.ID,
-		ControlKey: p.identity.publicKey(), FormerKeys: p.identity.Renewal.Replaced, DockerURL: n.DockerURL,
+		ControlKey: p.identity.publicKey(), FormerKeys: p.identity.Renewal.Replaced,
+		SealKey: s.SealKey, DockerURL: n.DockerURL,
 		Interval: p.desired.Wanted.Interval, Heartbeat: p.desired.Wanted.HeartbeatOf(n),
 	}
 	if e.Interval == 0 {

@@ -23,6 +23,9 @@ func (p *Plane) Plan(ctx context.Context, w otto.Wanted) (out otto.Plan, err err
 		}
 		now, was := time.Now(), p.desired.Wanted
 		w.Revision = was.Revision
+		if w, err = keyed(p.identity.ContentKey, w, p.desired.Contents); err != nil {
+			return err
+		}
 		w = carried(w, p.index())
 		index := plan.NewIndex(w, p.index())
 		next := p.desired.with(w, p.index(), index)
@@ -45,6 +48,7 @@ func (p *Plane) Plan(ctx context.Context, w otto.Wanted) (out otto.Plan, err err
 		if err := plan.Refuse(p.index(), index, p.desired.Placement); err != nil {
 			out.Refused = strings.Split(err.Error(), "\n")
 		}
+		out.Refused = append(out.Refused, p.tooLarge(w)...)
 		out.ID, err = p.identify(out, w)
 		return err
 	})

@@ -306,7 +306,7 @@ func (s secrets) of(r renewal, ours bool) secrets {
 		s.Drawn = r.Generation
 	default:
 		s = s.withoutFormer(ours)
-		s.Key, s.Drawn = nil, r.Generation
+		s.Key, s.SealKey, s.Drawn = nil, nil, r.Generation
 	}
 	return s
 }
@@ -314,7 +314,7 @@ func (s secrets) of(r renewal, ours bool) secrets {
 // withoutFormer ends what holds beside the key; a password is not ours to end at another
 // broker.
 func (s secrets) withoutFormer(ours bool) secrets {
-	s.FormerKey, s.Older = nil, nil
+	s.FormerKey, s.Older, s.FormerSealKey = nil, nil, nil
 	if ours {
 		s.Password = ""
 	}

@@ -107,6 +107,12 @@ func Reconcile(b backup.Backup, w *otto.Wanted, sights map[string]Sight) (Restor
 	r := reconciling{was: d, sights: map[string]sight{}}
 	if w == nil {
 		w = &d.desired.Wanted
+	} else {
+		of, err := keyed(d.identity.ContentKey, *w, d.desired.Contents)
+		if err != nil {
+			return Restored{}, err
+		}
+		w = &of
 	}
 	r.seen = max(d.epoch, d.deposed.By)
 	for id, s := range sights {

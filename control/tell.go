@@ -76,10 +76,15 @@ func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) er
 	p.version(n.ID, a.Instances)
 	a.Peers, a.Watches = is.peers, is.watches[n.ID]
 	a.Data = is.data.expected(n.ID, a.Instances)
+	contents := p.withContents(n, a.Instances)
 	content, err := json.Marshal(a)
 	if err != nil {
 		p.Log.Error("assignment", "node", n.ID, "err", err)
 		return nil
+	}
+	if contents != nil {
+		key, _ := p.sealKeyOf(n)
+		content = append(content, wire.SealKeyName(key)...)
 	}
 	hash := hashOf(content)
 	if hash == n.published && !p.missed(n, now) {
@@ -89,11 +94,18 @@ func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) er
 	p.number++
 	a.ClusterID = p.identity.ClusterID
 	a.Revision, a.Warrant = otto.Revision{Epoch: p.epoch, Number: p.number}, p.warrant
-	key, also := p.identity.signers()
-	signed, err := wire.SignAssignment(key, a, also...)
+	a.Sealed, err = p.seal(n, contents)
+	var signed []byte
+	if err == nil {
+		key, also := p.identity.signers()
+		signed, err = wire.SignAssignment(key, a, also...)
+	}
 	if err != nil {
-		n.problem = "its assignment cannot be sent: " + err.Error()
-		p.Log.Error("assignment", "node", n.ID, "err", err)
+		problem := "its assignment cannot be sent: " + err.Error() + largest(a.Instances, contents)
+		if n.problem != problem { // it is tried in each pass
+			p.Log.Error("assignment", "node", n.ID, "err", err)
+		}
+		n.problem = problem
 		return nil
 	}
 	if err := p.publish(wire.NodeTopic(n.ID, wire.KindAssignment), 1, true, signed); err != nil {

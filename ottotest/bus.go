@@ -385,6 +385,16 @@ func (b *Bus) Retained(topic string) []byte {
 	return b.retained[topic]
 }
 
+// Everything is all retained messages, one behind the other.
+func (b *Bus) Everything() (all []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for topic, payload := range b.retained {
+		all = append(append(all, topic...), payload...)
+	}
+	return all
+}
+
 // RetainedCount is how many messages are retained.
 func (b *Bus) RetainedCount() int {
 	b.mu.Lock()

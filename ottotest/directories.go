@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -70,6 +71,11 @@ func (r *Runtime) Directory(ctx context.Context, path string) (otto.Directory, e
 // bind makes the directories that a container mounts and that are missing, but for
 // those that were there when it was made; the caller holds the lock.
 func (r *Runtime) bind(inst otto.Instance) error {
+	for i := range inst.Spec.Files {
+		if _, err := os.Stat(inst.FilePaths[i]); err != nil {
+			return fmt.Errorf("bind source path does not exist: %s", inst.FilePaths[i])
+		}
+	}
 	for _, m := range inst.Spec.Kept() {
 		if _, there := r.dirs.at[m.Source]; there || m.Type != otto.MountBind {
 			continue

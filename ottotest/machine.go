@@ -3,6 +3,7 @@ package ottotest
 import (
 	"cmp"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -56,7 +57,10 @@ type Host struct {
 	rtt     atomic.Int64 // nanoseconds that a packet from anywhere takes to it and back
 	devices sync.Map     // by path, of those that are plugged in
 
-	name    string
+	name string
+	// Former says that its agent is of a build that cannot open secrets.
+	Former bool
+
 	life    chan struct{} // taken by who starts or ends the agent
 	cut     bool          // its network
 	off     bool          // its power
@@ -79,6 +83,12 @@ type Host struct {
 	boots           int
 	wrap            func(agent.Runtime) agent.Runtime
 }
+
+// memory is where in a host's directory is what a power cut empties.
+const memory = "memory"
+
+// FilesDir is where its agent has secrets and configs.
+func (h *Host) FilesDir() string { return filepath.Join(h.Dir, memory) }
 
 // KillAgent ends a host's agent as kill -9 would; its containers run on.
 func (c *Cluster) KillAgent(host string) {
@@ -139,6 +149,9 @@ func (c *Cluster) Twin(host string, engine *Runtime) (off func(), err error) {
 	if err := os.CopyFS(dir, os.DirFS(h.Dir)); err != nil {
 		return nil, err
 	}
+	if err := os.RemoveAll(filepath.Join(dir, memory)); err != nil {
+		return nil, err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.stop == nil {
@@ -162,6 +175,9 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	h := c.Hosts[host]
 	h.boots++
 	e := *h.enrolment
+	if h.Former {
+		e.SealKey = nil
+	}
 	boot := host + "-boot-" + strconv.Itoa(h.boots)
 	conn := c.Bus.Client(host)
 	conn.by = c.process(host)
@@ -174,7 +190,7 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: h.says(), StateDir: dir, Floor: h.floor,
-		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Directory: on.Directory, Log: c.Log.With("who", host),
+		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Directory: on.Directory, FilesDir: filepath.Join(dir, memory), Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -253,6 +269,9 @@ func (c *Cluster) PowerOff(host string) {
 		stop()
 	}
 	h.Runtime.PowerOff()
+	if err := os.RemoveAll(filepath.Join(h.Dir, memory)); err != nil {
+		c.T.Error(err)
+	}
 }
 
 // PowerOn switches a host on again: the engine starts what it would at boot, and

@@ -80,10 +80,12 @@ func runAgent(ctx context.Context, dir string, stderr io.Writer) error {
 		exists = func(string) bool { return true }
 		directory = nil
 	}
+	files, noFiles := filesDir(e, rt.Local())
 	a, err = agent.New(agent.Options{
 		Enrolment: e, BootID: bootID, Facts: facts, StateDir: stateDir(dir), Floor: readFloor(dir, log),
 		Runtime: rt, Conn: client, Sampler: newSampler(ctx, rt), Clock: clock, Knock: knock.Host, RoundTrip: knock.RoundTrip, Try: knock.Try, Exists: exists,
-		Directory: directory, Sweep: func(ctx context.Context) error { return rt.Sweep(ctx, false) }, Log: log,
+		Directory: directory, FilesDir: files, NoFiles: noFiles,
+		Sweep: func(ctx context.Context) error { return rt.Sweep(ctx, false) }, Log: log,
 	})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"os"
@@ -33,9 +34,13 @@ func collect(ctx context.Context, dir string, out io.Writer) error {
 	if e.TLS != nil {
 		secrets.Add(e.TLS.Key)
 	}
+	secrets.Add(base64.StdEncoding.EncodeToString(e.SealKey))
 	n.Assignment, err = heldAssignment(dir, e)
 	note(err)
 	if n.Assignment != nil {
+		contents, err := wire.OpenContents(e.SealKey, e.ClusterID, e.NodeID, n.Assignment.Sealed)
+		note(err)
+		secrets.AddContents(contents)
 		for _, i := range n.Assignment.Instances {
 			secrets.AddSpec(i.Spec)
 			secrets.AddProbe(i.Probe)

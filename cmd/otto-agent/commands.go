@@ -141,6 +141,9 @@ func uninstall(ctx context.Context, dir string, volumes bool) error {
 			}
 		}
 	}
+	if err := removeFiles(dir); err != nil {
+		return err
+	}
 	return service.Remove(dir)
 }
 

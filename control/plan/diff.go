@@ -92,6 +92,8 @@ func fields(a, b reflect.Value) string {
 		switch {
 		case name == "spec":
 			parts = append(parts, fields(fa, fb))
+		case name == "files":
+			parts = append(parts, filesDetail(fa.Interface().([]otto.File), fb.Interface().([]otto.File)))
 		case name == "environment",
 			name == "labels",
 			name == "command",
@@ -135,4 +137,29 @@ func show(v any) string {
 		return "none"
 	}
 	return s
+}
+
+// filesDetail says which secrets and configs differ, and not what is in them.
+func filesDetail(a, b []otto.File) string {
+	var parts []string
+	find := func(list []otto.File, f otto.File) int {
+		return slices.IndexFunc(list, func(o otto.File) bool { return o.Kind == f.Kind && o.Target == f.Target })
+	}
+	for _, f := range b {
+		switch i := find(a, f); {
+		case i < 0:
+			parts = append(parts, f.String()+" added")
+		case a[i] == f:
+		case a[i].Content != f.Content:
+			parts = append(parts, f.String()+" has changed")
+		default:
+			parts = append(parts, f.String()+" is mounted otherwise")
+		}
+	}
+	for _, f := range a {
+		if find(b, f) < 0 {
+			parts = append(parts, f.String()+" removed")
+		}
+	}
+	return strings.Join(parts, ", ")
 }

@@ -117,6 +117,24 @@ func TestDiffNeverShowsTheEnvironment(t *testing.T) {
 	}
 }
 
+func TestDiffSaysWhichSecretHasChanged(t *testing.T) {
+	file := func(name, content string) otto.File {
+		return otto.File{Kind: otto.FileSecret, Name: name, Target: "/run/secrets/" + name, Content: content}
+	}
+	a, b := service("web", "", 1), service("web", "", 1)
+	a.Spec.Files = []otto.File{file("gone", "c1"), file("key", "c2"), file("mode", "c3"), file("same", "c4")}
+	b.Spec.Files = []otto.File{file("key", "c5"), file("mode", "c3"), file("new", "c6"), file("same", "c4")}
+	b.Spec.Files[1].Mode = 0o400
+	got := Diff(otto.Wanted{Services: []otto.Service{a}}, otto.Wanted{Services: []otto.Service{b}})
+	want := []otto.Change{{
+		Kind: "change", Noun: "service", Name: "web",
+		Detail: "secret key has changed, secret mode is mounted otherwise, secret new added, secret gone removed",
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestRefuseToLeaveDataBehind(t *testing.T) {
 	db := func(node string, replicas int, data string) otto.Service {
 		s := service("db", node, replicas)

@@ -1,0 +1,246 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
+	"github.com/otto-edge/otto/wire"
+)
+
+// Secrets and configs: a spec names the contents of its files by a keyed digest, and they
+// are kept apart from it. So whoever shows, compares or records a spec has nothing to
+// hide. See ADR 18.
+
+// storedContents are contents as the store has them, in plain.
+type storedContents otto.Contents
+
+// MarshalJSON implements json.Marshaler.
+func (c storedContents) MarshalJSON() ([]byte, error) { return json.Marshal(otto.Contents(c).Plain()) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *storedContents) UnmarshalJSON(b []byte) error {
+	var plain map[string][]byte
+	if err := json.Unmarshal(b, &plain); err != nil {
+		return fmt.Errorf("the contents of secrets and configs are unreadable")
+	}
+	*c = storedContents(otto.NewContents(plain))
+	return nil
+}
+
+// withKeys is what is newly wanted, with each content under its digest.
+func (p *Plane) withKeys(ctx context.Context, w otto.Wanted) (otto.Wanted, error) {
+	err := p.call(ctx, func() (err error) {
+		w, err = keyed(p.identity.ContentKey, w, p.desired.Contents)
+		return err
+	})
+	return w, err
+}
+
+// keyed replaces what the files of specs are called by digests of their contents, which
+// have come with w or are known.
+func keyed(key []byte, w otto.Wanted, known storedContents) (otto.Wanted, error) {
+	contents := otto.Contents{}
+	services := w.Services
+	for i, s := range services {
+		if len(s.Spec.Files) == 0 {
+			continue
+		}
+		files := slices.Clone(s.Spec.Files)
+		for k := range files {
+			f := &files[k]
+			content, came := w.Contents[f.Content]
+			switch {
+			case came && content.Len() > otto.MaxFile:
+				return w, fmt.Errorf("%s of service %s has %d KiB: %d KiB are the most", *f, s.Name, content.Len()>>10,
+					otto.MaxFile>>10)
+			case came:
+				f.Content = digest(key, content)
+			default:
+				if content, came = known[f.Content]; !came {
+					return w, fmt.Errorf("the content of %s of service %s is missing: apply the file again", *f, s.Name)
+				}
+			}
+			contents[f.Content] = content
+		}
+		if &services[0] == &w.Services[0] {
+			services = slices.Clone(services)
+		}
+		services[i].Spec.Files = files
+	}
+	w.Services, w.Contents = services, nil
+	if len(contents) > 0 {
+		w.Contents = contents
+	}
+	return w, nil
+}
+
+// digest names a content. It is keyed: who sees it must not be able to try passwords.
+func digest(key []byte, content otto.Secret) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("otto content v1\n"))
+	mac.Write(content.Plain())
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// keptContents are those that what is wanted needs, or a version that it may go back to.
+func keptContents(known storedContents, w otto.Wanted, rollouts map[string]plan.Rollout) storedContents {
+	needed := storedContents{}
+	take := func(spec otto.ContainerSpec) {
+		for _, f := range spec.Files {
+			if content, came := w.Contents[f.Content]; came {
+				needed[f.Content] = content
+			} else if content, there := known[f.Content]; there {
+				needed[f.Content] = content
+			}
+		}
+	}
+	for i := range w.Services {
+		take(w.Services[i].Spec)
+	}
+	for _, r := range rollouts {
+		for _, v := range r.Versions {
+			take(v.Spec)
+		}
+	}
+	if len(needed) == 0 {
+		return nil
+	}
+	return needed
+}
+
+// noteFiles keeps builds that know no files away from the documents, before there are any.
+func (p *Plane) noteFiles(next desired) error {
+	if len(next.Contents) == 0 || p.identity.Format >= formatOfFile {
+		return nil
+	}
+	id := p.identity
+	id.Format = formatOfFile
+	if err := p.Store.Put(p.ctx, keyIdentity, id); err != nil {
+		return err
+	}
+	p.identity = id
+	return nil
+}
+
+// sealKeyOf is the key by which a node's agent opens secrets, and whether it has said so.
+func (p *Plane) sealKeyOf(n *node) (key []byte, has bool) {
+	s := p.enrolled[n.ID]
+	for _, key := range [][]byte{s.SealKey, s.FormerSealKey} {
+		if n.sealKey != "" && n.sealKey == wire.SealKeyName(key) {
+			return key, true
+		}
+	}
+	return s.SealKey, false
+}
+
+// opens takes in by which key an agent opens secrets.
+func (n *node) opens(key string) {
+	if n.sealKey != key {
+		n.sealKey, n.untold = key, true
+	}
+}
+
+// withContents are the contents that instances on a node need; nil if none does. What
+// the node cannot open yet is held back: a former agent would run it without.
+func (p *Plane) withContents(n *node, instances []otto.Instance) otto.Contents {
+	if !(otto.Assignment{Instances: instances}).WithFiles() {
+		return nil // as most of them
+	}
+	contents := otto.Contents{}
+	_, opens := p.sealKeyOf(n)
+	for k := range instances {
+		i := &instances[k]
+		for _, f := range i.Spec.Files {
+			content, there := p.desired.Contents[f.Content]
+			if !there {
+				i.Hold = cmp.Or(i.Hold, "the content of its "+f.String()+" is missing: apply the file again")
+				continue
+			}
+			contents[f.Content] = content
+		}
+		if len(i.Spec.Files) > 0 && !opens {
+			i.Hold = cmp.Or(i.Hold,
+				"the agent on "+n.ID+" is older and cannot open secrets and configs; it waits for a new one")
+		}
+	}
+	return contents
+}
+
+// seal encrypts contents for a node. One that was enrolled by a former build gets a key
+// with its new agent, and the contents then.
+func (p *Plane) seal(n *node, contents otto.Contents) ([]byte, error) {
+	key, _ := p.sealKeyOf(n)
+	if contents == nil || len(key) == 0 {
+		return nil, nil
+	}
+	return wire.SealContents(key, p.identity.ClusterID, n.ID, contents)
+}
+
+// largest names the largest of contents, for an error about all of them.
+func largest(instances []otto.Instance, contents otto.Contents) string {
+	var name string
+	most := -1
+	for _, i := range instances {
+		for _, f := range i.Spec.Files {
+			if n := contents[f.Content].Len(); n > most {
+				most, name = n, fmt.Sprintf("%s of service %s", f, i.Service)
+			}
+		}
+	}
+	if most < 0 {
+		return ""
+	}
+	return fmt.Sprintf("; its largest file is %s, with %d KiB", name, (most+1023)>>10)
+}
+
+// roomForRest is what of a message is left to all but specs and contents.
+const roomForRest = 24 << 10
+
+// tooLarge says of which services the secrets and configs are too large to be sent to one
+// node together, where they have to be on one.
+func (p *Plane) tooLarge(w otto.Wanted) (refused []string) {
+	if len(w.Contents) == 0 {
+		return nil
+	}
+	units := map[string][]otto.Instance{}
+	for _, s := range w.Services {
+		at := cmp.Or(s.Node, s.Unit, s.Name)
+		units[at] = append(units[at], otto.Instance{Service: s.Name, Spec: s.Spec})
+	}
+	key, err := wire.NewSealKey()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, at := range slices.Sorted(maps.Keys(units)) {
+		contents := otto.Contents{}
+		for _, i := range units[at] {
+			for _, f := range i.Spec.Files {
+				contents[f.Content] = w.Contents[f.Content]
+			}
+		}
+		if len(contents) == 0 {
+			continue
+		}
+		sealed, err := wire.SealContents(key, "", at, contents)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		b, err := json.Marshal(otto.Assignment{Instances: units[at], Sealed: sealed})
+		if most := wire.MaxMessage - roomForRest; err == nil && len(b) > most {
+			refused = append(refused, fmt.Sprintf(
+				"what runs on one node with service %s is told in one message, and has %d KiB with its secrets and configs: "+
+					"%d KiB are the most%s",
+				units[at][0].Service, len(b)>>10, most>>10, largest(units[at], contents)))
+		}
+	}
+	return refused
+}
