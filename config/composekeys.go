@@ -42,7 +42,7 @@ func ownLine(path string) bool {
 	switch {
 	case parts[len(parts)-1] == "*":
 		return false
-	case parts[0] == "jobs", parts[0] == "models", parts[0] == "secrets", parts[0] == "configs", parts[0] == "include":
+	case parts[0] == "jobs", parts[0] == "models", parts[0] == "include":
 		return len(parts) == 1
 	case len(parts) > 3 && (parts[2] == "deploy" || parts[2] == "networks" || parts[2] == "volumes"):
 		return len(parts) <= 6
@@ -74,25 +74,32 @@ func composeTable() map[string]string {
 		"services.*.volumes.[].consistency":                          KeyNothing,
 		"services.*.deploy.resources.reservations.generic_resources": KeyRefuses, "services.*.deploy.update_config.max_failure_ratio": KeyRefuses,
 		"services.*.networks.*.interface_name": KeyRefuses, "services.*.networks.*.use_service_name_alias": KeyRefuses,
-		"models": KeyRefuses, "jobs": KeyRefuses, "secrets": KeyRefuses, "configs": KeyRefuses,
+		"models": KeyRefuses, "jobs": KeyRefuses,
 	}
 	set := func(does, prefix, names string) {
 		for _, name := range strings.Fields(names) {
 			table[prefix+name] = does
 		}
 	}
-	set(KeyDoes, "", "name include services networks volumes")
-	set(KeyDoes, "services.*.", "container_name deploy depends_on env_file environment extends label_file links networks platform ports "+
-		"profiles pull_policy restart scale volumes volumes_from")
+	set(KeyDoes, "", "configs name include secrets services networks volumes")
+	set(KeyDoes, "services.*.", "configs container_name deploy depends_on env_file environment extends label_file links networks platform ports "+
+		"profiles pull_policy restart scale secrets volumes volumes_from")
 	set(KeyPasses, "services.*.", "annotations blkio_config cap_add cap_drop cgroup cgroup_parent command cpu_count cpu_percent cpu_period cpu_quota "+
 		"cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint expose "+
 		"external_links extra_hosts gpus group_add healthcheck hostname image init ipc isolation labels logging mac_address mem_limit mem_reservation "+
 		"mem_swappiness memswap_limit network_mode oom_kill_disable oom_score_adj pid pids_limit privileged read_only runtime security_opt shm_size "+
 		"stdin_open stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits umask user userns_mode uts working_dir")
-	set(KeyRefuses, "services.*.", "build configs credential_spec models post_start pre_start pre_stop provider pull_refresh_after secrets use_api_socket")
+	set(KeyRefuses, "services.*.", "build credential_spec models post_start pre_start pre_stop provider pull_refresh_after use_api_socket")
 	set(KeyDoes, "networks.*.", "name external")
 	set(KeyPasses, "networks.*.", "driver driver_opts ipam internal attachable enable_ipv4 enable_ipv6 labels")
 	set(KeyDoes, "volumes.*.", "name external")
 	set(KeyPasses, "volumes.*.", "driver driver_opts labels")
+	for _, of := range []string{"secrets.*.", "configs.*."} {
+		set(KeyDoes, of, "environment file")
+		set(KeyNothing, of, "labels name")
+		set(KeyRefuses, of, "external template_driver")
+	}
+	set(KeyDoes, "configs.*.", "content")
+	set(KeyRefuses, "secrets.*.", "driver driver_opts")
 	return table
 }

@@ -37,7 +37,7 @@ func TestTheTableSaysWhatTheReaderDoes(t *testing.T) {
 			continue
 		}
 		name := parts[2]
-		var reads bool
+		var reads, ignored bool
 		switch parts[0] {
 		case "services":
 			_, reads = service.keys[name]
@@ -46,8 +46,13 @@ func TestTheTableSaysWhatTheReaderDoes(t *testing.T) {
 			_, reads = networks.keys[name]
 		case "volumes":
 			reads = volumes[name]
+		case "secrets", "configs":
+			o := fileSourceObject(strings.TrimSuffix(parts[0], "s"))
+			_, reads = o.keys[name]
+			reads = reads && name != "external" // which is read to be refused
+			ignored = slices.Contains(o.idle, name)
 		}
-		idle := slices.Contains(service.idle, name)
+		idle := ignored || slices.Contains(service.idle, name)
 		switch k.Does {
 		case KeyRefuses:
 			if reads || idle || k.Why == "" {

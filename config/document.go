@@ -51,6 +51,8 @@ func documentObject() object[document] {
 			),
 			"volumes":  within(volumesKey(), file),
 			"networks": within(networksKey(), file),
+			"secrets":  within(fileKeys()["secrets"], file),
+			"configs":  within(fileKeys()["configs"], file),
 			"stacks":   stacksKey(),
 		},
 		later: append(composeKeys[types.Project](), "include"),
@@ -167,6 +169,7 @@ func (d *document) wanted() otto.Wanted {
 		Health:    d.health,
 		Scheduler: otto.Scheduler{Weights: d.weights},
 		Decisions: d.decisions,
+		Contents:  d.contents,
 	}
 	w.Requirements = plainly(d.requirements)
 	for _, n := range d.nodes {

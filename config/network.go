@@ -268,6 +268,9 @@ type project struct {
 	services []service
 	networks map[string]network
 	volumes  map[string]volume
+	secrets  map[string]*fileSource
+	configs  map[string]*fileSource
+	contents otto.Contents // of those that services have
 }
 
 // resolve replaces the file's names of networks, volumes and services in what the
@@ -277,6 +280,7 @@ func (p *project) resolve(r *reader) {
 		s := &p.services[i]
 		p.resolveNetworks(r, s)
 		p.resolveVolumes(r, s)
+		p.resolveFiles(r, s)
 		p.resolveLinks(r, s)
 		p.resolveBorrows(r, s)
 	}

@@ -12,14 +12,12 @@ func refusals() map[string]refusal {
 			"Otto does not build images yet",
 			"build it, push it (docker compose build, docker compose push), write its name as image, and take build out then",
 		},
-		"configs": {
-			"Otto does not bring configs to nodes yet; the service would start without them",
-			compose,
+		"external": {
+			"there is no store of Swarm's here from which it could come",
+			"write file: PATH or environment: VARIABLE",
 		},
-		"secrets": {
-			"Otto does not bring secrets to nodes yet; the service would start without them",
-			compose,
-		},
+		"driver":      {"drivers of secrets are of Swarm", "write file: PATH or environment: VARIABLE"},
+		"driver_opts": {"drivers of secrets are of Swarm", "write file: PATH or environment: VARIABLE"},
 		"extends": {
 			"this file is not read by Compose's loader",
 			"write out what it extends, or put the service into a compose.yaml and use stacks",

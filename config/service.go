@@ -38,6 +38,7 @@ type service struct {
 	engine          otto.Options
 	containerNameAt pos
 	networks        []attachment
+	files           []fileUse
 	links           []link
 	borrows         []borrowing
 	profiles        []string
@@ -98,6 +99,7 @@ func serviceObject(named bool) object[service] {
 	maps.Copy(o.keys, isolationKeys())
 	maps.Copy(o.keys, engineKeys())
 	maps.Copy(o.keys, networkKeys())
+	maps.Copy(o.keys, serviceFileKeys())
 	if named {
 		o.required["name"] = "name: web"
 		o.keys["name"] = key[service]{

@@ -116,6 +116,12 @@ func (d *document) load(r *reader, s *stack) []service {
 			p.services[i].mountsAt = nil
 		}
 		r.ports = inner.ports
+		for id, content := range p.contents {
+			if d.contents == nil {
+				d.contents = otto.Contents{}
+			}
+			d.contents[id] = content
+		}
 		r.problems, r.warnings = append(r.problems, inner.problems...), append(r.warnings, inner.warnings...)
 		return p.services
 	}
@@ -235,6 +241,8 @@ func (r *reader) loadStack(s *stack, files []string) *project {
 			networks.read(r, f.value, p)
 		case "volumes":
 			volumes.read(r, f.value, p)
+		case "secrets", "configs":
+			fileKeys()[f.name].read(r, f.value, p)
 		case "models", "jobs":
 			r.refuse(f.pos, f.name)
 		case xOtto:
@@ -312,6 +320,7 @@ func resolved(v value, config types.ServiceConfig) value {
 	for _, name := range slices.Sorted(maps.Keys(config.Labels)) {
 		labels.fields = append(labels.fields, field{v.pos, name, value{pos: v.pos, kind: scalar, text: config.Labels[name]}})
 	}
+	withFileModes(v, config)
 	given := func(name string, of value) value { // with its own place, if the service has the key
 		for _, f := range v.fields {
 			if f.name == name {
