@@ -66,7 +66,16 @@ func (f *files) place(spec otto.ContainerSpec, hash string, contents otto.Conten
 	if err := os.RemoveAll(dir); err != nil { // somebody has changed it
 		return nil, err
 	}
-	return paths, os.Rename(temp, dir)
+	if err := os.Rename(temp, dir); err != nil && !slices.EqualFunc(spec.Files, paths, there) {
+		return nil, err
+	}
+	return paths, nil // a run of the service may have put them there meanwhile
+}
+
+// Place has the files of a spec be there for a run beside the agent, in its directory for
+// them. They go with those of the service.
+func Place(dir, why string, spec otto.ContainerSpec, contents otto.Contents) (paths []string, err error) {
+	return (&files{dir: dir, why: why}).place(spec, spec.Hash(), contents)
 }
 
 // ensure makes the directory, and finds one that another user has put there.

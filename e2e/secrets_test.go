@@ -18,7 +18,7 @@ services:
   web:
     image: redis:alpine
     user: "999:1000"
-    entrypoint: [sleep, "10000"]
+    command: [sleep, "10000"]
     stop_grace_period: 0s
     environment: {PASSWORD_FILE: /run/secrets/db_password}
     secrets: [db_password, {source: token, target: api/token}]
@@ -112,6 +112,12 @@ func TestSecretsOfAComposeFile(t *testing.T) {
 			}
 		}
 		noSecretInBundle(t, c, "control/control.log", "nodes/n1/agent.log")
+	})
+
+	t.Run("a run beside the service has them", func(t *testing.T) {
+		if out := c.Run("run", "shop/web", "cat", "/run/secrets/api/token"); !strings.Contains(out, "hunter2-token") {
+			t.Errorf("it says %s", out)
+		}
 	})
 
 	t.Run("a changed one recreates what uses it", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -8,6 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/agent"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -52,6 +55,28 @@ func inMemory(dir string) bool {
 		return false
 	}
 	return int64(s.Type) == unix.TMPFS_MAGIC || int64(s.Type) == ramfs
+}
+
+// filesFor has the secrets and configs of a spec be there, as the agent's assignment has
+// them.
+func filesFor(dir string, localEngine bool, spec otto.ContainerSpec) ([]string, error) {
+	if len(spec.Files) == 0 {
+		return nil, nil
+	}
+	e, err := readEnrolment(dir)
+	if err != nil {
+		return nil, err
+	}
+	held, err := heldAssignment(dir, e)
+	if err != nil || held == nil {
+		return nil, errors.Join(errors.New("the node has no assignment with secrets and configs"), err)
+	}
+	contents, err := wire.OpenContents(e.SealKey, e.ClusterID, e.NodeID, held.Sealed)
+	if err != nil {
+		return nil, err
+	}
+	in, why := filesDir(e, localEngine)
+	return agent.Place(in, why, spec, contents)
 }
 
 // removeFiles removes what an agent has left in memory. A node without an enrolment has
