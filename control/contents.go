@@ -18,7 +18,7 @@ import (
 
 // Secrets and configs: a spec names the contents of its files by a keyed digest, and they
 // are kept apart from it. So whoever shows, compares or records a spec has nothing to
-// hide. See ADR 18.
+// hide. See ADR 19.
 
 // storedContents are contents as the store has them, in plain.
 type storedContents otto.Contents

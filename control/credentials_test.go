@@ -139,11 +139,14 @@ func TestKeysOfANodeFollowTheClusters(t *testing.T) {
 		now.Drawn != 1 || now.Has != 0 {
 		t.Errorf("it has %+v", now)
 	}
+	if !bytes.Equal(now.SealKey, s.SealKey) {
+		t.Error("what is sealed on its disk cannot be opened any more")
+	}
 	if again := now.of(overlapping, true); !again.equal(now) {
 		t.Errorf("drawn anew: %+v", again)
 	}
 	now, err = s.of(renewal{Generation: 1, Rotation: &rotation{Compromised: true}}, true).complete("n1", true)
-	if err != nil || now.former() || now.Key.Equal(second) {
+	if err != nil || now.former() || now.Key.Equal(second) || bytes.Equal(now.SealKey, s.SealKey) {
 		t.Errorf("compromised: %+v, %v", now, err)
 	}
 	if joins := (secrets{}).of(overlapping, true); joins.Has != 1 {
