@@ -81,6 +81,14 @@ func TestAccessTable(t *testing.T) {
 	former.Password = "of the process before"
 	metrics := wire.NodeTopic("n1", wire.KindNodeMetrics)
 
+	renewed := guard(t, "", "")
+	replaced := renewed.target("n1")
+	if err := renewed.plane.Rotate(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	replaced.TLS = replaced.TLS.Clone() // with the former key, by who knows the new authority
+	replaced.TLS.VerifyConnection = renewed.plane.VerifyBroker
+
 	table := accessTable([]principal{
 		{"stranger in the network", plain, plain.target("anybody"), metrics, withAnyKey},
 		{"stranger on the control plane's machine, with nodes that are all there", local, local.target("anybody"), metrics, withAnyKey},
@@ -89,6 +97,7 @@ func TestAccessTable(t *testing.T) {
 		{"node n1", plain, plain.target("n1"), wire.TopicControlStatus, withAnyKey},
 		{"who has n1's name and not its key", plain, keyless, "", withAnyKey},
 		{"node n1 of another cluster", plain, abroad, "", withAnyKey},
+		{"node n1, by its key of before `otto cluster rotate --compromised`", renewed, replaced, "", withAnyKey},
 		{"control plane that is deposed, or of before a restart", plain, former, "", ofFormerEpoch},
 		{"control plane", plain, plain.target("control"), wire.TopicControlStatus, ofThisEpoch},
 	}, obeyed(t), func(p principal) (got map[string]string) {

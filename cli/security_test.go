@@ -31,6 +31,7 @@ type guarded struct {
 	plane    *control.Plane
 
 	installed func(node string)
+	kick      func(user string, but []byte)
 
 	mu       sync.Mutex
 	enrolled map[string]wire.Enrolment
@@ -120,7 +121,7 @@ func guardAs(t *testing.T, who identity) *guarded {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.plane = plane
+	g.plane, g.kick = plane, served.Disconnect
 	auth := &authorizer{
 		plane:          plane,
 		log:            log,

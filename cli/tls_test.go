@@ -359,6 +359,9 @@ func TestBrokerShowsWhatIsRenewed(t *testing.T) {
 			if strings.Contains(g.plane.BrokerTLS().CA, file) {
 				t.Error("ca.pem still has the former authority")
 			}
+			g.kick(controlUser, nil)
+			mqtttest.WaitUntil(t, "the control plane notices", func() bool { return g.plane.Cluster().Problem != "" })
+			mqtttest.WaitUntil(t, "the control plane is back", func() bool { return g.plane.Cluster().Problem == "" })
 			people := configOf(&wire.TLS{CA: g.plane.BrokerTLS().CA, ServerName: "localhost"})
 			if err := mqtt.Probe(t.Context(), g.addr, people, "", ""); err != nil {
 				t.Errorf("people's tools: %v", err)
