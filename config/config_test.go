@@ -97,6 +97,7 @@ func TestExamplesLoadWithoutWarnings(t *testing.T) {
 	if err != nil || len(files) < 4 {
 		t.Fatalf("found %v, %v", files, err)
 	}
+	files = append(files, "../examples/stacks/otto.yaml")
 	for _, path := range files {
 		f, err := Load(path, env("HOME", "/home/me"))
 		if err != nil {

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,6 +82,11 @@ services:
 		t.Error(out)
 	}
 
+	if out := c.Run("run", "shop/init"); strings.TrimSpace(out) != "2" || runs() != "2" { // where db is found
+		t.Errorf("a run of the job says %q, and db has %s", out, runs())
+	}
+	runsLeaveNothing(t, l, c, node)
+
 	inVPN := func() bool { // what ask reaches at its own address is the server of vpn
 		pong, err := l.Host(home()).TryDocker("exec", "shop-ask-1", "redis-cli", "ping")
 		return err == nil && pong == "PONG"
@@ -106,5 +112,36 @@ services:
 	if s := c.Status().Services; len(s) != 1 || s[0].Name != "alone" ||
 		s[0].Instances[0].State != otto.InstanceRunning {
 		t.Errorf("left: %+v", s)
+	}
+}
+
+// runsLeaveNothing kills who waits for a run, here and on its node.
+func runsLeaveNothing(t *testing.T, l *lab.Lab, c *lab.Cluster, node string) {
+	t.Helper()
+	h := l.Host(node)
+	label := func() string {
+		return strings.TrimSpace(h.Docker("ps", "-a", "--filter", "label=otto.once", "--format", "{{.Label \"otto.runner\"}}"))
+	}
+	for _, end := range []struct {
+		who string
+		of  func(cmd *exec.Cmd, runner string)
+	}{
+		{"otto run", func(cmd *exec.Cmd, _ string) { _ = cmd.Process.Kill() }},
+		{"its agent", func(_ *exec.Cmd, runner string) {
+			pid, _, _ := strings.Cut(runner, "/")
+			h.Exec("kill", "-9", pid)
+		}},
+	} {
+		cmd := c.Command(t.Context(), "run", "shop/db", "sleep", "600")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lab.Until(t, "a run", func() bool { return label() != "" })
+		if out := c.Run("stack", "ls"); !strings.Contains(out, "5/5") {
+			t.Errorf("beside a run: %s", out)
+		}
+		end.of(cmd, label())
+		lab.Until(t, "nothing is left after a kill of "+end.who, func() bool { return label() == "" })
+		_ = cmd.Wait()
 	}
 }

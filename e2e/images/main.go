@@ -45,6 +45,7 @@ func run(ctx context.Context, dir string, names []string) error {
 		{"redis:alpine", redis},
 		{"nginx:alpine", nginx},
 		{"otto-echo:1", echo},
+		{"otto-stand-in:1", standIn},
 	} {
 		if len(names) > 0 && !slices.Contains(names, recipe.name) {
 			continue

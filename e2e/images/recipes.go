@@ -83,6 +83,25 @@ func echo(ctx context.Context, dir string) (image, error) {
 	}, nil
 }
 
+// standIn is what a test gives the names of images that it cannot have: whatever they are
+// told to run, it is the echo service, and all that their files ask by is well.
+func standIn(ctx context.Context, dir string) (image, error) {
+	img, err := echo(ctx, dir)
+	if err != nil {
+		return img, err
+	}
+	// Who is in the network of another one finds the port taken.
+	const serve = "#!/bin/sh\ntrap 'exit 0' TERM\necho-server & wait\nsleep 100000 & wait\n"
+	img.Files = append(img.Files,
+		file{Path: "/usr/bin/stand-in", Text: serve, Mode: 0o755},
+		file{Path: "/cron.sh", Text: "#!/bin/sh\nexec sleep 100000\n", Mode: 0o755})
+	for _, name := range []string{"/usr/bin/pg_isready", "/usr/bin/redis-cli", "/usr/bin/healthcheck.sh", "/gluetun-entrypoint"} {
+		img.Files = append(img.Files, file{Path: name, Text: "#!/bin/sh\nexit 0\n", Mode: 0o755})
+	}
+	img.Config.Entrypoint = []string{"stand-in"}
+	return img, nil
+}
+
 // base is what every image has: a shell with the usual commands, and root.
 func base() []file {
 	files := []file{
