@@ -140,7 +140,7 @@ func (f *Fleet) Ensure(ctx context.Context, node otto.Node, e wire.Enrolment, br
 	}
 	if had, err := wire.DecodeEnrolment([]byte(found.enrolment)); err == nil && had.Replaced(e.ControlKey) &&
 		had.ClusterID == e.ClusterID {
-		return nil, fmt.Errorf("%s: %w", node.ID, otto.ErrReplaced)
+		return nil, wire.ReplacedError{Node: node.ID, By: had.ControlKey}
 	}
 	v := decide(r, found, time.Now())
 	if err := v.err(); err != nil {

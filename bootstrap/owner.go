@@ -94,7 +94,7 @@ func newer(ctx context.Context, h host, node otto.Node, found facts, a wire.Auth
 		return nil //nolint:nilerr // it obeys nobody
 	}
 	if e.Replaced(a.Key) {
-		return fmt.Errorf("%s: %w", node.ID, otto.ErrReplaced)
+		return wire.ReplacedError{Node: node.ID, By: e.ControlKey}
 	}
 	for _, name := range []string{"assignment.json", "assignment.previous.json"} {
 		b, err := h.get(ctx, path.Join(found.dir, "state", name), maxAssignment)

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 
 	"github.com/otto-edge/otto"
@@ -19,8 +20,8 @@ import (
 type deposed struct {
 	By  uint64 `json:"by,omitempty"` // the newer epoch; 0 if this one decides
 	Why string `json:"why,omitempty"`
-	// Replaced says that the cluster's keys have been renewed since the state here was copied.
-	Replaced bool `json:"replaced,omitempty"`
+	// Replaced is a key of the cluster that was drawn since the state here was copied.
+	Replaced ed25519.PublicKey `json:"replaced,omitempty"`
 }
 
 // enthrone makes the proof of what this control plane is.
@@ -116,11 +117,11 @@ func (p *Plane) stepDown(newer uint64, why string) {
 }
 
 // stepAside makes it decide nothing, because a node has keys that replace the ones here.
-func (p *Plane) stepAside(node string) {
+func (p *Plane) stepAside(by wire.ReplacedError) {
 	if p.deposed.By == 0 {
 		p.depose(deposed{
-			By: p.epoch, Replaced: true,
-			Why: "node " + node + " has the new ones, and the state here is an older copy",
+			By: p.epoch, Replaced: by.By,
+			Why: "node " + by.Node + " has the new ones, and the state here is an older copy",
 		})
 	}
 }
@@ -139,7 +140,7 @@ func (p *Plane) depose(d deposed) {
 }
 
 func (d deposed) String() string {
-	if d.Replaced {
+	if len(d.Replaced) > 0 {
 		return "the keys of this cluster have been renewed: " + d.Why
 	}
 	return fmt.Sprintf("another one of this cluster, with epoch %d, is newer: %s", d.By, d.Why)
@@ -175,7 +176,8 @@ func (p *Plane) TakeOver(ctx context.Context) error {
 		p.desired = next
 		replaced := p.deposed.Replaced
 		p.epoch, p.deposed, p.number = epoch, deposed{}, 0
-		if replaced { // nodes refuse those that are here
+		if len(replaced) > 0 { // nodes refuse those that are here
+			p.identity = p.identity.replacing(replaced)
 			if err := p.renewKeys(ctx, false); err != nil {
 				return err
 			}

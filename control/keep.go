@@ -79,8 +79,9 @@ func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enr
 			if err == nil {
 				n.brought = generation
 			}
-			if errors.Is(err, otto.ErrReplaced) {
-				p.stepAside(n.ID)
+			var replaced wire.ReplacedError
+			if errors.As(err, &replaced) {
+				p.stepAside(replaced)
 			}
 			if err != nil {
 				n.problem = wire.Plain(err.Error()) // the host has had its say in it

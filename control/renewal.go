@@ -80,6 +80,17 @@ func (i identity) renewed(by string, compromised bool, now time.Time) (identity,
 	return i, nil
 }
 
+// replacing is an identity whose next keys replace a foreign one as well, which another
+// control plane of the cluster has drawn: that one steps aside where it meets them. Nothing
+// counts by such a key.
+func (i identity) replacing(key ed25519.PublicKey) identity {
+	if !i.knows(key) {
+		list := append([]wire.FormerKey{{Key: key, Compromised: true}}, i.Renewal.Replaced...)
+		i.Renewal.Replaced = list[:min(len(list), maxReplaced)]
+	}
+	return i
+}
+
 func (i identity) publicKey() ed25519.PublicKey {
 	key, _ := i.Key.Public().(ed25519.PublicKey) // it is one: load has checked
 	return key

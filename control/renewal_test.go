@@ -274,6 +274,7 @@ func TestBackupOfBeforeARenewal(t *testing.T) {
 			old, id := c.Backup(), c.ClusterID()
 			rotate(t, c, compromised)
 			renewed(t, c, 20*time.Second)
+			has := c.Hosts["a"].Enrolment().ControlKey
 			c.KillPlane()
 			c.Restore(old)
 			c.StartPlane()
@@ -283,6 +284,9 @@ func TestBackupOfBeforeARenewal(t *testing.T) {
 			quiet(t, c, 30*time.Second)
 			if c.ClusterID() != id {
 				t.Error("it is another cluster")
+			}
+			if e := c.Hosts["b"].Enrolment(); !e.Replaced(has) {
+				t.Error("the control plane that has renewed them, should it still run, would not step aside")
 			}
 			if diff := cmp.Diff(map[string]int{"web": 1, "home": 1}, started(c, "web", "home")); diff != "" {
 				t.Errorf("compromised %t: starts: %s", compromised, diff)
@@ -316,6 +320,9 @@ func TestCopyOfBeforeARenewalStepsAside(t *testing.T) {
 			}
 			renewed(t, c, time.Minute)
 			c.WaitUp(30 * time.Second)
+			if e := c.Hosts["b"].Enrolment(); !e.Replaced(has) {
+				t.Error("the control plane that has renewed them would not step aside for this one")
+			}
 			if diff := cmp.Diff(map[string]int{"web": 1, "home": 1}, started(c, "web", "home")); diff != "" {
 				t.Errorf("compromised %t: starts: %s", compromised, diff)
 			}

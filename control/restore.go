@@ -104,7 +104,7 @@ func Reconcile(b backup.Backup, w *otto.Wanted, sights map[string]Sight) (Restor
 	if err != nil {
 		return Restored{}, err
 	}
-	r := reconciling{was: d, sights: map[string]sight{}}
+	r := reconciling{was: d, sights: map[string]sight{}, replaced: map[string]ed25519.PublicKey{}}
 	if w == nil {
 		w = &d.desired.Wanted
 	} else {
@@ -129,7 +129,10 @@ func Reconcile(b backup.Backup, w *otto.Wanted, sights map[string]Sight) (Restor
 	}
 	next := d
 	next.epoch, next.deposed = r.seen, deposed{}
-	next.identity.Renewal.Due = next.identity.Renewal.Due || r.blind || r.replaced
+	next.identity.Renewal.Due = next.identity.Renewal.Due || r.blind || len(r.replaced) > 0
+	for _, id := range slices.Sorted(maps.Keys(r.replaced)) {
+		next.identity = next.identity.replacing(r.replaced[id])
+	}
 	if r.blind {
 		next.epoch += unseenEpochs
 	}
@@ -174,9 +177,9 @@ type reconciling struct {
 	sights map[string]sight
 	seen   uint64
 	blind  bool // not every node could be looked at
-	// replaced says that a node has keys of the cluster that the backup does not: they have
+	// replaced are keys of the cluster that nodes have and the backup does not: they have
 	// been renewed since.
-	replaced bool
+	replaced map[string]ed25519.PublicKey
 }
 
 func (r *reconciling) open(node string, s Sight) sight {
@@ -194,7 +197,8 @@ func (r *reconciling) open(node string, s Sight) sight {
 	}
 	keys, trusted := r.was.identity.everTrusted(), true
 	if len(s.Key) > 0 && !r.was.identity.knows(s.Key) { // SSH says that it is this node: what it obeys counts
-		r.replaced, trusted, keys = true, false, append(keys, s.Key)
+		r.replaced[node] = s.Key
+		trusted, keys = false, append(keys, s.Key)
 	}
 	for _, key := range keys {
 		a, err := wire.OpenAssignment(key, r.was.identity.ClusterID, node, s.Assignment)

@@ -50,7 +50,7 @@ func (h *Host) enroll(e wire.Enrolment, floor otto.Revision) (changed bool, err 
 	defer h.mu.Unlock()
 	had := h.enrolment
 	if had != nil && had.ClusterID == e.ClusterID && had.Replaced(e.ControlKey) {
-		return false, fmt.Errorf("%s: %w", h.name, otto.ErrReplaced)
+		return false, wire.ReplacedError{Node: h.name, By: had.ControlKey}
 	}
 	changed = had != nil && (!had.ControlKey.Equal(e.ControlKey) || !reflect.DeepEqual(had.TLS, e.TLS))
 	h.enrolment, h.floor = &e, floor

@@ -51,6 +51,17 @@ func (e Enrolment) Replaced(key ed25519.PublicKey) bool {
 	return slices.ContainsFunc(e.FormerKeys, func(f FormerKey) bool { return f.Key.Equal(key) })
 }
 
+// ReplacedError is otto.ErrReplaced of a node.
+type ReplacedError struct {
+	Node string
+	By   ed25519.PublicKey // the cluster's key that the node has
+}
+
+func (e ReplacedError) Error() string { return e.Node + ": " + otto.ErrReplaced.Error() }
+
+// Unwrap makes it otto.ErrReplaced.
+func (e ReplacedError) Unwrap() error { return otto.ErrReplaced }
+
 // OpenStored is OpenAssignment for what the node has on its disk, which may have come
 // before the cluster's key was replaced.
 func (e Enrolment) OpenStored(b []byte) (otto.Assignment, error) {
