@@ -126,7 +126,7 @@ func New(o Options) (*Agent, error) {
 		beatNow:     make(chan struct{}, 1),
 		leased:      make(chan struct{}, 1),
 		questions:   make(chan wire.Question, maxQuestions),
-		results:     make(chan result),
+		results:     make(chan result, resultsAhead),
 		began:       time.Now(),
 		probed:      make(chan finding),
 		peersNew:    make(chan struct{}, 1),

@@ -18,11 +18,14 @@ const (
 	backoffMin = time.Second     // after a start that failed; doubles
 	backoffMax = time.Minute
 	fenceRetry = 500 * time.Millisecond
-	tailLines  = 10
-	listEvery  = 5 * time.Minute // between two looks at what images and volumes there are, without a reason
-	maxImages  = 200
-	maxVolumes = 500 // with names of 255 bytes at most, half of a message
-	maxData    = 100 // that are told of: more than any node has, and paths are long
+	// resultsAhead is how many results work may leave without waiting for the loop, which
+	// may itself wait for the broker.
+	resultsAhead = 64
+	tailLines    = 10
+	listEvery    = 5 * time.Minute // between two looks at what images and volumes there are, without a reason
+	maxImages    = 200
+	maxVolumes   = 500 // with names of 255 bytes at most, half of a message
+	maxData      = 100 // that are told of: more than any node has, and paths are long
 	// devicesEvery is between two looks at whether devices are there that services ask
 	// for: a few stat calls, and none on nodes of which nobody asks that.
 	devicesEvery = 5 * time.Second
@@ -52,6 +55,7 @@ type converger struct {
 	reports    uint64             // sent so far
 	events     events
 	fenceAt    time.Time          // when to try again to stop what has no lease
+	cutting    bool               // work has just been cut short for that
 	overdue    map[string]bool    // instances that are not wanted any more, and ran on after the end of their lease
 	probes     map[string]*prober // by instance
 	devices    devices
@@ -68,6 +72,7 @@ type work struct {
 	hash    string
 	volumes bool // there may be more volumes after it
 	pulling bool
+	cut     bool // as its instance has no lease any more
 	cancel  context.CancelFunc
 	current *otto.Container // when it began
 }
@@ -115,6 +120,7 @@ func (a *Agent) converge(ctx context.Context) error {
 			c.known = false
 		case r := <-a.results:
 			c.settle(r)
+			c.settleAll()
 		case f := <-a.probed:
 			c.found(f)
 		case <-a.leased:
@@ -142,7 +148,9 @@ func (a *Agent) converge(ctx context.Context) error {
 		}
 		c.probe(ctx)
 		again := c.pass(ctx, now)
-		if !c.report(ctx, now) {
+		if c.cutting { // what is to be stopped does not wait for a broker that does not answer
+			c.cutting = false
+		} else if !c.report(ctx, now) {
 			again = min(again, fenceRetry)
 		}
 		again = c.waits.left(now, again)
@@ -248,8 +256,9 @@ func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duratio
 				again = min(again, left)
 			}
 		}
-		if s.fenced && c.work[name] != nil && c.work[name].do != doFence {
-			c.work[name].cancel()
+		if w := c.work[name]; s.fenced && w != nil && w.do != doFence && !w.cut {
+			w.cancel()
+			w.cut, c.cutting = true, true
 		}
 		if c.engine.Problem != "" && !s.fenced {
 			continue // nothing is known of its containers; only a fence does not wait
@@ -328,6 +337,18 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 		}
 		c.results <- r
 	}()
+}
+
+// settleAll takes in what else has ended since.
+func (c *converger) settleAll() {
+	for {
+		select {
+		case r := <-c.results:
+			c.settle(r)
+		default:
+			return
+		}
+	}
 }
 
 // settle takes in how work went.

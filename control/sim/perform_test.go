@@ -375,6 +375,7 @@ func (w *world) disconnect(instance string) {
 			w.net.hit("disconnect")
 		}
 	}
+	w.later(takeOver, w.retry)
 }
 
 // freeze stops every process of a host while its kernel answers, or its agent alone.
@@ -471,7 +472,10 @@ func (w *world) twin(host string) error {
 		return err
 	}
 	w.net.hit("twin")
-	w.later(4*time.Second, off)
+	w.later(4*time.Second, func() {
+		off()
+		w.acceptMachine(host)
+	})
 	return nil
 }
 

@@ -200,3 +200,52 @@ func (w *world) adopt() {
 		w.later(takeOver, w.adopt)
 	}
 }
+
+// acceptMachine has a person say, once a host's twin is off for good, that the host is the
+// node, where the control plane has taken the twin for it; again and again.
+func (w *world) acceptMachine(host string) {
+	w.life <- struct{}{}
+	plane, up := w.Plane, w.Up()
+	<-w.life
+	if up && slices.ContainsFunc(plane.Cluster().Nodes, func(n otto.NodeStatus) bool {
+		return n.ID == host && strings.Contains(n.Problem, "otto node accept-machine "+host)
+	}) {
+		w.pending.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			if plane.AcceptMachine(ctx, host) == nil {
+				w.net.hit("accept machine")
+			}
+		})
+	}
+	if !w.over.Load() {
+		w.later(takeOver, func() { w.acceptMachine(host) })
+	}
+}
+
+// retry has a person apply the same again, where an update has failed whose version is
+// good: somebody has disturbed its first run. Again and again until it is there.
+func (w *world) retry() {
+	w.life <- struct{}{}
+	plane, up := w.Plane, w.Up()
+	<-w.life
+	if up {
+		var names []string
+		failed := false
+		for _, s := range plane.Cluster().Services {
+			name := s.Name
+			if v := s.Spec.Environment["VERSION"]; v != "" {
+				name += "@" + v
+			}
+			names = append(names, name)
+			failed = failed || s.Rollout != nil && !isBad(s.Spec) &&
+				(s.Rollout.State == otto.UpdateReverted || s.Rollout.State == otto.UpdatePaused)
+		}
+		if failed && w.apply(names) == nil {
+			w.net.hit("retry")
+		}
+	}
+	if !w.over.Load() {
+		w.later(takeOver, w.retry)
+	}
+}
