@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -128,32 +129,58 @@ func TestSecretsThatCannotBeHadAreRefused(t *testing.T) {
 		return "services:\n  db:\n    image: postgres\n    " + use + "\n" + top + "\n"
 	}
 	tests := []struct{ name, text, want string }{
-		{"external", service("secrets: [a]", "secrets: {a: {external: true}}"),
-			"5:25: secret \"a\" is external, and there is no store of Swarm's here from which it could come: write file: PATH or environment: VARIABLE"},
-		{"no such file", service("secrets: [a]", "secrets: {a: {file: ./missing}}"),
-			"5:11: secret \"a\": DIR/missing: no such file or directory: write the path of a file that you may read"},
-		{"a directory", service("configs: [a]", "configs: {a: {file: ./dir}}"),
-			"5:11: config \"a\": DIR/dir: is a directory, not a file: write the path of a file that you may read"},
-		{"not set", service("secrets: [a]", "secrets: {a: {environment: NOBODY_HAS_IT}}"),
-			"5:11: variable \"NOBODY_HAS_IT\" of secret \"a\" is not set: set it in the environment or in .env"},
-		{"too large", service("secrets: [a]", "secrets: {a: {file: ./large}}"),
-			"5:11: secret \"a\" has 65 KiB, and 64 KiB are the most: make it smaller, or bring it to the node yourself and mount it"},
-		{"not defined", service("secrets: [passwort]", "secrets: {password: {file: ./small}}"),
-			"4:15: there is no secret \"passwort\": did you mean password?"},
-		{"nothing", service("secrets: [a]", "secrets: {a: {labels: {b: c}}}"),
-			"5:11: secret \"a\" has no content: write file: PATH or environment: VARIABLE"},
-		{"twice", service("configs: [a]", "configs: {a: {file: ./small, content: hello}}"),
-			"5:11: config \"a\" comes from more than one place: keep one of them"},
-		{"template", service("configs: [a]", "configs: {a: {file: ./small, template_driver: golang}}"),
-			"5:30: template_driver cannot be had: it is of Swarm: keep this service with Compose until then"},
-		{"same target", service("secrets: [a, {source: a}]", "secrets: {a: {file: ./small}}"),
-			"4:19: something is mounted at \"/run/secrets/a\" already"},
-		{"user by name", service("secrets: [{source: a, uid: postgres}]", "secrets: {a: {file: ./small}}"),
-			"4:32: \"postgres\" is not valid here: write a number such as \"1000\""},
-		{"setuid", service("secrets: [{source: a, mode: 4755}]", "secrets: {a: {file: ./small}}"),
-			"4:33: \"4755\" are no permissions of such a file: write them in octal, such as 0440"},
-		{"mistyped", service("secrets: [{source: a, owner: 0}]", "secrets: {a: {file: ./small}}"),
-			"4:27: a secret of a service has no key \"owner\": known are gid, mode, source, target, uid"},
+		{
+			"external", service("secrets: [a]", "secrets: {a: {external: true}}"),
+			"5:25: secret \"a\" is external, and there is no store of Swarm's here from which it could come: write file: PATH or environment: VARIABLE",
+		},
+		{
+			"no such file", service("secrets: [a]", "secrets: {a: {file: ./missing}}"),
+			"5:11: secret \"a\": DIR/missing: no such file or directory: write the path of a file that you may read",
+		},
+		{
+			"a directory", service("configs: [a]", "configs: {a: {file: ./dir}}"),
+			"5:11: config \"a\": DIR/dir: is a directory, not a file: write the path of a file that you may read",
+		},
+		{
+			"not set", service("secrets: [a]", "secrets: {a: {environment: NOBODY_HAS_IT}}"),
+			"5:11: variable \"NOBODY_HAS_IT\" of secret \"a\" is not set: set it in the environment or in .env",
+		},
+		{
+			"too large", service("secrets: [a]", "secrets: {a: {file: ./large}}"),
+			"5:11: secret \"a\" has 65 KiB, and 64 KiB are the most: make it smaller, or bring it to the node yourself and mount it",
+		},
+		{
+			"not defined", service("secrets: [passwort]", "secrets: {password: {file: ./small}}"),
+			"4:15: there is no secret \"passwort\": did you mean password?",
+		},
+		{
+			"nothing", service("secrets: [a]", "secrets: {a: {labels: {b: c}}}"),
+			"5:11: secret \"a\" has no content: write file: PATH or environment: VARIABLE",
+		},
+		{
+			"twice", service("configs: [a]", "configs: {a: {file: ./small, content: hello}}"),
+			"5:11: config \"a\" comes from more than one place: keep one of them",
+		},
+		{
+			"template", service("configs: [a]", "configs: {a: {file: ./small, template_driver: golang}}"),
+			"5:30: template_driver cannot be had: it is of Swarm: keep this service with Compose until then",
+		},
+		{
+			"same target", service("secrets: [a, {source: a}]", "secrets: {a: {file: ./small}}"),
+			"4:19: something is mounted at \"/run/secrets/a\" already",
+		},
+		{
+			"user by name", service("secrets: [{source: a, uid: postgres}]", "secrets: {a: {file: ./small}}"),
+			"4:32: \"postgres\" is not valid here: write a number such as \"1000\"",
+		},
+		{
+			"setuid", service("secrets: [{source: a, mode: 4755}]", "secrets: {a: {file: ./small}}"),
+			"4:33: \"4755\" are no permissions of such a file: write them in octal, such as 0440",
+		},
+		{
+			"mistyped", service("secrets: [{source: a, owner: 0}]", "secrets: {a: {file: ./small}}"),
+			"4:27: a secret of a service has no key \"owner\": known are gid, mode, source, target, uid",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -163,8 +190,8 @@ func TestSecretsThatCannotBeHadAreRefused(t *testing.T) {
 			if err == nil {
 				t.Fatal("it is accepted")
 			}
-			got := err.(Problems)
-			if len(got) != 1 || !strings.Contains(undated(got[0].Error()), tt.want) {
+			var got Problems
+			if !errors.As(err, &got) || len(got) != 1 || !strings.Contains(undated(got[0].Error()), tt.want) {
 				t.Errorf("%v\nwant %s", err, tt.want)
 			}
 			if strings.Contains(err.Error(), "hunter2") {

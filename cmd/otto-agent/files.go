@@ -54,7 +54,8 @@ func inMemory(dir string) bool {
 	if unix.Statfs(dir, &s) != nil {
 		return false
 	}
-	return int64(s.Type) == unix.TMPFS_MAGIC || int64(s.Type) == ramfs
+	kind := uint32(s.Type) // which has 32 bits on some machines, with a sign
+	return kind == unix.TMPFS_MAGIC || kind == ramfs
 }
 
 // filesFor has the secrets and configs of a spec be there, as the agent's assignment has
