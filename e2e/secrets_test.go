@@ -66,7 +66,14 @@ func TestSecretsOfAComposeFile(t *testing.T) {
 		t.Helper()
 		want := password + "\nhunter2-tokengreeting = hunter2-config\n"
 		for host, container := range map[string]string{"n1": "shop-web-1", "n2": "user-web-1"} {
-			lab.Until(t, container+" reads its secrets", func() bool { return strings.HasPrefix(reads(host, container), want) })
+			last := ""
+			lab.Until(t, container+" reads its secrets", func() bool {
+				if got := reads(host, container); got != last {
+					last = got
+					t.Logf("%s reads %q", container, got)
+				}
+				return strings.TrimSpace(last) == strings.TrimSpace(want)
+			})
 		}
 	}
 	wait("hunter2-of-the-database")
@@ -107,7 +114,7 @@ func TestSecretsOfAComposeFile(t *testing.T) {
 			t.Error(err)
 		}
 		for name, text := range texts {
-			if at := strings.Index(text, "hunter2"); at >= 0 || len(text) == 0 {
+			if at := strings.Index(text, "hunter2"); at >= 0 || len(text) == 0 && !strings.HasSuffix(name, ".lock") {
 				t.Errorf("%s has %q", name, text[max(0, at-60):min(len(text), max(0, at)+30)])
 			}
 		}
@@ -124,7 +131,7 @@ func TestSecretsOfAComposeFile(t *testing.T) {
 		id := func(container string) string { return l.Host("n1").Docker("inspect", "-f", "{{.Id}}", container) }
 		web, other := id("shop-web-1"), id("shop-other-1")
 		write("db_password.txt", "hunter2-changed\n")
-		out := c.Run("plan")
+		out, _ := c.Try("plan") // which ends with 1 if there is something to do
 		if !strings.Contains(out, "secret db_password has changed") || strings.Contains(out, "hunter2") {
 			t.Errorf("the plan says:\n%s", out)
 		}
@@ -145,7 +152,7 @@ func TestSecretsOfAComposeFile(t *testing.T) {
 		}
 		wait("hunter2-changed")
 		memory := l.Host("n1").Exec("sh", "-c", "ls -ld /run/otto-*; ls /run/otto-*")
-		if !strings.Contains(memory, "drwx------") || strings.Count(memory, "\n") != 2 {
+		if !strings.Contains(memory, "drwx------") || len(strings.Split(strings.TrimSpace(memory), "\n")) != 2 {
 			t.Errorf("in memory there is\n%s", memory)
 		}
 	})
