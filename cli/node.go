@@ -321,7 +321,7 @@ func drainOf(c *otto.Cluster, node string, there []string) (now drained, going b
 		if n.ID != node || n.Current {
 			continue
 		}
-		if !going { // nothing else says what is waited for
+		if !going { // no other line says what the drain waits for
 			now.Left = append(now.Left,
 				stay{n.ID, "it has not said yet that all else is stopped: it is " + whyNotReady(n)})
 		}

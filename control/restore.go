@@ -357,7 +357,7 @@ func (r *reconciling) aboutNodes(d desired, nodes []otto.Node) (findings []Findi
 					Unseen,
 					n.ID,
 					"",
-					cmp.Or(s.why, "it was not looked at") + ": what is there is neither moved nor taken for dead",
+					cmp.Or(s.why, "it was not looked at") + ": its services stay there, and it does not count as lost",
 				},
 			)
 		case !hasNode(d.Wanted.Nodes, n.ID):

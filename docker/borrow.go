@@ -25,7 +25,7 @@ func borrowing(inst otto.Instance) (otto.ContainerSpec, error) {
 		return spec, missing
 	}
 	spec.NetworkMode = joining(spec.NetworkMode)
-	if len(spec.Joined()) > 0 { // what is left is of a copy
+	if len(spec.Joined()) > 0 { // RenameLenders has made a copy of Engine
 		spec.Engine.PIDMode, spec.Engine.IPCMode = joining(spec.Engine.PIDMode), joining(spec.Engine.IPCMode)
 	}
 	spec.VolumesFrom = slices.Clone(spec.VolumesFrom)
