@@ -61,6 +61,25 @@ func (i issuer) pem() string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.cert.Raw}))
 }
 
+// connected are both ends of a connection. One in memory would not do: whoever refuses a
+// certificate writes while the other one still does.
+func connected(t *testing.T) (here, there net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if here, err = net.Dial("tcp", l.Addr().String()); err == nil {
+		there, err = l.Accept()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { here.Close(); there.Close() })
+	return here, there
+}
+
 // TestOwnBrokerIsKnownByItsAuthorityAndNameAlone also is about certificates that have
 // expired, or are not valid yet: a clock may have been wrong when they were made.
 func TestOwnBrokerIsKnownByItsAuthorityAndNameAlone(t *testing.T) {
@@ -109,8 +128,7 @@ func TestOwnBrokerIsKnownByItsAuthorityAndNameAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			here, there := net.Pipe()
-			defer here.Close()
+			here, there := connected(t)
 			go func() {
 				pair := tls.Certificate{Certificate: [][]byte{tt.server.cert.Raw}, PrivateKey: tt.server.key}
 				_ = tls.Server(there, &tls.Config{Certificates: []tls.Certificate{pair}}).HandshakeContext(t.Context())
