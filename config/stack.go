@@ -222,16 +222,20 @@ func (r *reader) loadStack(s *stack, files []string) *project {
 	if list, ok := r.env("COMPOSE_ENV_FILES"); ok && list != "" {
 		r.warn(source.pos, "put the variables of "+list+" into the file .env of the stack's folder", "COMPOSE_ENV_FILES is not read")
 	}
-	model, loaded := r.loadModel(s, files, source)
-	if loaded == nil {
-		return nil
-	}
-	p := &project{stack: s.name, prefix: s.name}
 	sources, places := []value{source}, source
 	for _, f := range files[1:] {
 		sources = append(sources, r.source(f))
 		places = overlay(places, sources[len(sources)-1])
 	}
+	for _, of := range sources {
+		places = overlay(r.included(of, map[string]bool{}), places)
+	}
+	places.pos = source.pos
+	model, loaded := r.loadModel(s, files, places)
+	if loaded == nil {
+		return nil
+	}
+	p := &project{stack: s.name, prefix: s.name}
 	top := asValue(model, places)
 	networks, volumes, services := networksKey(), volumesKey(), serviceObject(false)
 	services.keys[xOtto] = xOttoKey()

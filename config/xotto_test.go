@@ -165,6 +165,27 @@ func TestPlacesAreOfTheLastFile(t *testing.T) {
 	}
 }
 
+// TestPlacesAreOfIncludedFiles looks for what an included file says there, and takes
+// nothing of the stack from it.
+func TestPlacesAreOfIncludedFiles(t *testing.T) {
+	_, err := loadFiles(t, map[string]string{
+		"otto.yaml":  twoNodes + "stacks: [{name: a, compose: c.yaml}]\n",
+		"c.yaml":     "include: [one.yaml, {path: [two.yaml]}]\nservices:\n  w: {image: w}\n",
+		"one.yaml":   "include: [three.yaml]\nx-otto: {node: pi}\nservices:\n  one: {image: one, x-otto: {aparts: true}}\n",
+		"two.yaml":   "services:\n\n  two:\n    image: A:b:c\n",
+		"three.yaml": "# of one\nservices: {three: {image: '3', x-otto: {node: pi}}}\n",
+	})
+	for _, want := range []string{
+		"one.yaml:2:1: x-otto says nothing of the stack in a file that is included: write it at the top",
+		`one.yaml:4:30: x-otto has no key "aparts"`, `two.yaml:4:12: "A:b:c" is not an image`,
+		"three.yaml:2:41: service three goes where its stack goes",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v\nwant %s", err, want)
+		}
+	}
+}
+
 func TestServiceApartThatLooksForItsStackIsWarnedOf(t *testing.T) {
 	for x, want := range map[string]int{"{apart: true}": 1, "{apart: true, node: nas}": 0, "{stateful: true}": 0} {
 		f, err := loadFiles(t, map[string]string{
