@@ -77,7 +77,8 @@ type Host struct {
 	skew            time.Duration // of its wall clock
 	mu              sync.Mutex
 	enrolment       *wire.Enrolment
-	floor           otto.Revision // that came with it
+	read            *wire.Enrolment // by the agent that runs, or has run last
+	floor           otto.Revision   // that came with it
 	conn            *Conn
 	stop            func()
 	boots           int
@@ -134,7 +135,7 @@ func (c *Cluster) StartAgent(host string) error {
 	}
 	conn, stop, err := c.agent(host, h.Dir, h.Runtime, h.clock(host, c.booted))
 	if err == nil {
-		h.conn, h.stop = conn, stop
+		h.conn, h.stop, h.read = conn, stop, h.enrolment
 	}
 	return err
 }

@@ -31,8 +31,13 @@ func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, by ott
 	if err != nil {
 		return nil, err
 	}
-	if conn := h.Conn(); h.Alive() && conn.by.Frozen() {
-		return nil, r.replace(ctx, n, by)
+	h.mu.Lock()
+	stuck := h.stuck
+	h.mu.Unlock()
+	if conn := h.Conn(); h.Alive() && conn.by.Frozen() && (!changed || stuck) {
+		if err := r.replace(ctx, n, by); err != nil || !changed {
+			return nil, err
+		}
 	}
 	if changed {
 		r.c.KillAgent(n.ID)
@@ -43,8 +48,8 @@ func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, by ott
 	return nil, by.Verify(ctx)
 }
 
-// enroll writes what makes the host a node, and reports whether its agent has to be
-// started anew for it, as package bootstrap does.
+// enroll writes what makes the host a node, and reports whether the agent that runs there
+// has to be started anew for it, as package bootstrap does.
 func (h *Host) enroll(e wire.Enrolment, floor otto.Revision) (changed bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,7 +57,8 @@ func (h *Host) enroll(e wire.Enrolment, floor otto.Revision) (changed bool, err 
 	if had != nil && had.ClusterID == e.ClusterID && had.Replaced(e.ControlKey) {
 		return false, wire.ReplacedError{Node: h.name, By: had.ControlKey}
 	}
-	changed = had != nil && (!had.ControlKey.Equal(e.ControlKey) || !reflect.DeepEqual(had.TLS, e.TLS))
+	changed = h.stop != nil && h.read != nil &&
+		(!h.read.ControlKey.Equal(e.ControlKey) || !reflect.DeepEqual(h.read.TLS, e.TLS))
 	h.enrolment, h.floor = &e, floor
 	return changed, nil
 }

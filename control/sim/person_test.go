@@ -238,7 +238,7 @@ func (w *world) retry() {
 				name += "@" + v
 			}
 			names = append(names, name)
-			failed = failed || s.Rollout != nil && !isBad(s.Spec) &&
+			failed = failed || s.Name != squat && s.Rollout != nil && !isBad(s.Spec) &&
 				(s.Rollout.State == otto.UpdateReverted || s.Rollout.State == otto.UpdatePaused)
 		}
 		if failed && w.apply(names) == nil {
