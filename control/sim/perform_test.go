@@ -474,7 +474,7 @@ func (w *world) twin(host string) error {
 	w.net.hit("twin")
 	w.later(4*time.Second, func() {
 		off()
-		w.acceptMachine(host)
+		w.later(takeOver, func() { w.acceptMachine(host) }) // once the host has been heard
 	})
 	return nil
 }

@@ -201,15 +201,16 @@ func (w *world) adopt() {
 	}
 }
 
-// acceptMachine has a person say, once a host's twin is off for good, that the host is the
-// node, where the control plane has taken the twin for it; again and again.
+// acceptMachine has a person say, once a host's twin is off for good and the host works,
+// that it is the node, where the control plane has taken the twin for it; again and again.
 func (w *world) acceptMachine(host string) {
 	w.life <- struct{}{}
 	plane, up := w.Plane, w.Up()
 	<-w.life
-	if up && slices.ContainsFunc(plane.Cluster().Nodes, func(n otto.NodeStatus) bool {
+	asked := func(n otto.NodeStatus) bool {
 		return n.ID == host && strings.Contains(n.Problem, "otto node accept-machine "+host)
-	}) {
+	}
+	if up && w.works(host) && slices.ContainsFunc(plane.Cluster().Nodes, asked) {
 		w.pending.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
@@ -248,4 +249,14 @@ func (w *world) retry() {
 	if !w.over.Load() {
 		w.later(takeOver, w.retry)
 	}
+}
+
+// works reports whether a host has power, its link, and programs that go on.
+func (w *world) works(host string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !slices.ContainsFunc([]string{"off ", "cut ", "freeze ", "halt "}, func(fault string) bool {
+		_, broken := w.broken[fault+host]
+		return broken
+	})
 }
