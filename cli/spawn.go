@@ -178,12 +178,12 @@ func (a *app) work(ctx context.Context) error {
 		slog.NewJSONHandler(newLogFile(os.Stderr, d.path(fileLog), maxLog),
 			&slog.HandlerOptions{Level: settings.LogLevel}),
 	)
+	full := d.spare() != nil // there may be space again by the time that the start has failed for want of it
 	self, err := newSelf(d, true)
-	if err != nil {
-		return err
+	if err == nil {
+		err = runControlPlane(ctx, self, log, func() { _ = say("ready") })
 	}
-	err = runControlPlane(ctx, self, log, func() { _ = say("ready") })
-	if err != nil && !say(err.Error()) && d.spare() != nil {
+	if err != nil && !say(err.Error()) && (full || d.spare() != nil) {
 		return errors.Join(err, errAgain)
 	}
 	return err
