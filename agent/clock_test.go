@@ -101,7 +101,7 @@ func TestWhatIsTakenAwayAfterItsLeaseGetsNoTime(t *testing.T) {
 			containers: []otto.Container{ctr},
 			overdue:    map[string]bool{},
 		}
-		c.noteOverdue()
+		c.noteOverdue(nil)
 		if got := next(c.situations()["cache"], time.Now()).do; got != want {
 			t.Errorf("taken away %s before its end: %s, want %s", 67*time.Second-up, got, want)
 		}

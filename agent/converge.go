@@ -100,7 +100,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		c.measureFor(*c.assignment)
 	}
 	c.containers = a.lease.covered() // should the engine not answer, these must end with the lease all the same
-	c.noteOverdue()
+	c.noteOverdue(nil)
 	defer c.finish()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -169,8 +169,10 @@ func (c *converger) adopt(asg otto.Assignment) {
 	for i := range asg.Instances { // each turn of the loop compares them with what runs
 		asg.Instances[i].SpecHash = asg.Instances[i].Spec.Hash()
 	}
+	was := c.assignment
 	c.assignment = &asg
-	c.noteOverdue()
+	c.noteOverdue(was)
+	c.lease.covers(c.underLease())
 	c.noteNeeds(asg)
 	maps.DeleteFunc(c.rerun, func(name string, _ bool) bool { return c.wanted(name) == nil })
 	c.devices.look(asg.Devices, time.Now())
@@ -191,15 +193,16 @@ func (c *converger) adopt(asg otto.Assignment) {
 	}
 }
 
-// noteOverdue notes what runs on after the end of its lease and has just been taken away:
-// another node may run it by now, so it gets no time to stop, whatever the engine says.
-func (c *converger) noteOverdue() {
+// noteOverdue notes what runs on after the end of its lease and has just been taken away,
+// by the assignment after was: another node may run it by now, so it gets no time to stop,
+// whatever the engine says. An agent that starts does not know what was: nil.
+func (c *converger) noteOverdue(was *otto.Assignment) {
 	maps.DeleteFunc(c.overdue, func(name string, _ bool) bool { return c.wanted(name) != nil })
 	if c.assignment == nil || c.lease.left() > 0 {
 		return
 	}
 	for _, ctr := range c.lease.covered() {
-		if c.wanted(ctr.Instance) == nil {
+		if c.wanted(ctr.Instance) == nil && (was == nil || wantedBy(was, ctr.Instance) != nil) {
 			c.overdue[ctr.Instance] = true
 		}
 	}
@@ -215,12 +218,17 @@ func (c *converger) fenceIn() (left time.Duration, any bool) {
 	return c.lease.left(), any
 }
 
-// underLease are the containers that run and must not without a lease.
+// underLease are the containers that run and must not without a lease, and those that did
+// until they were taken away.
 func (c *converger) underLease() (list []otto.Container) {
+	covered := c.lease.covered()
 	for i := range c.containers {
-		inst := c.wanted(c.containers[i].Instance)
-		if inst != nil && inst.Fenced && inst.Spec.Stateful() && alive(c.containers[i]) {
-			list = append(list, c.containers[i])
+		ctr := &c.containers[i]
+		inst := c.wanted(ctr.Instance)
+		leased := inst != nil && inst.Fenced && inst.Spec.Stateful()
+		former := inst == nil && slices.ContainsFunc(covered, func(o otto.Container) bool { return o.ID == ctr.ID })
+		if (leased || former) && alive(*ctr) {
+			list = append(list, *ctr)
 		}
 	}
 	return list
@@ -286,15 +294,17 @@ func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duratio
 	return again
 }
 
-func (c *converger) wanted(name string) *otto.Instance {
-	if c.assignment == nil {
+func (c *converger) wanted(name string) *otto.Instance { return wantedBy(c.assignment, name) }
+
+func wantedBy(asg *otto.Assignment, name string) *otto.Instance {
+	if asg == nil {
 		return nil
 	}
-	i := slices.IndexFunc(c.assignment.Instances, func(i otto.Instance) bool { return i.Name == name })
+	i := slices.IndexFunc(asg.Instances, func(i otto.Instance) bool { return i.Name == name })
 	if i < 0 {
 		return nil
 	}
-	return &c.assignment.Instances[i]
+	return &asg.Instances[i]
 }
 
 // launch begins work for an instance.

@@ -52,7 +52,7 @@ func (c *converger) tell(ctx context.Context) {
 		c.Log.Error("events", "err", err)
 		return
 	}
-	if c.Conn.Publish(ctx, c.topic(wire.KindEvents), 1, true, b) == nil {
+	if c.publish(ctx, wire.KindEvents, b) == nil {
 		c.events.unsaid = false
 	}
 }

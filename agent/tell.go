@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,6 +83,37 @@ func (c *converger) greet(ctx context.Context, session uint64) {
 	c.events.unsaid = len(c.events.list) > 0
 }
 
+// publishPatience is how long the loop waits for an acknowledgement, whatever happens.
+const publishPatience = 200 * time.Millisecond
+
+var errOvertaken = errors.New("the engine has news, which come first")
+
+// publish sends a message that is retained, and waits for its acknowledgement. Where that
+// takes long, as on a link that is cut, news of the engine come first: what has begun must
+// be known when its lease ends, to be ended without the engine.
+func (c *converger) publish(ctx context.Context, kind wire.Kind, b []byte) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- c.Conn.Publish(ctx, c.topic(kind), 1, true, b) }()
+	patience := time.NewTimer(publishPatience)
+	defer patience.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-patience.C:
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-c.changed:
+		signal(c.changed)
+		cancel()
+		<-done
+		return errOvertaken
+	}
+}
+
 // sick notes that the engine does not work.
 func (c *converger) sick(problem string) {
 	if c.engine.Problem == "" {
@@ -139,7 +171,7 @@ func (c *converger) report(ctx context.Context, now time.Time) bool {
 		c.Log.Error("report", "err", err)
 		return true
 	}
-	if c.Conn.Publish(ctx, c.topic(wire.KindInstances), 1, true, b) == nil {
+	if c.publish(ctx, wire.KindInstances, b) == nil {
 		c.reported = said
 	}
 	return ctx.Err() == nil // without a connection it is said after the next connect

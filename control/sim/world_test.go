@@ -216,8 +216,9 @@ func (w *world) endsSoon(instance string) {
 // when it goes on, and started again.
 const endsIn = 5 * time.Second
 
-// thawed is how long an agent that goes on may need to stop what has no lease.
-const thawed = time.Second
+// thawed is how long an agent that goes on may need to stop what has no lease, also if it is
+// killed at that moment and started again.
+const thawed = restartAfter + time.Second
 
 // retain keeps the assignments of before, and sees to it that no agent ever obeys
 // an older one than it has obeyed.
