@@ -109,8 +109,10 @@ func (c *converger) publish(ctx context.Context, kind wire.Kind, b []byte) error
 	case <-c.changed:
 		signal(c.changed)
 		cancel()
-		<-done
-		return errOvertaken
+		if err := <-done; err != nil {
+			return fmt.Errorf("%w: %w", errOvertaken, err)
+		}
+		return nil
 	}
 }
 
