@@ -258,6 +258,6 @@ func TestContentsOfSecretsAreLookedFor(t *testing.T) {
 		t.Errorf("left: %s", got)
 	}
 	if a := Assignment(otto.Assignment{Sealed: []byte("x")}); a.Sealed != nil {
-		t.Error("what is sealed is in a bundle")
+		t.Error("the bundle contains sealed secrets")
 	}
 }

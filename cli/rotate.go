@@ -88,7 +88,7 @@ func (a *app) rotate(ctx context.Context, compromised bool, timeout time.Duratio
 	return nil
 }
 
-// sayLacking says of each node what is waited for, when that changes.
+// sayLacking prints each node that lacks the new keys, with the reason, when that changes.
 func (a *app) sayLacking(list []otto.Lacking, said map[string]string) {
 	for _, l := range list {
 		if !a.json() && said[l.Node] != l.Why {

@@ -154,7 +154,7 @@ func (p *Plane) Rotate(ctx context.Context, compromised bool) error {
 		case p.desired.Wanted.Stopped:
 			return errors.New("the cluster is stopped: run `otto cluster start` first, nodes get their keys while it runs")
 		case under != nil && (under.Compromised || !compromised):
-			return fmt.Errorf("the keys are being renewed already, since %s: `otto cluster status` says what is waited for",
+			return fmt.Errorf("the keys are being renewed already, since %s: `otto cluster status` lists the nodes that lack them",
 				under.Began.Format(time.RFC3339))
 		}
 		if err := p.renewKeys(ctx, compromised); err != nil {

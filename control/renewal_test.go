@@ -90,7 +90,7 @@ func TestKeysAreRenewedWithoutARestart(t *testing.T) {
 			}
 			inThreeWith(t, errand(), prepare, func(t *testing.T, c *ottotest.Cluster) {
 				was, key, id := *c.Hosts["a"].Enrolment(), signingKey(t, c), c.ClusterID()
-				c.Hosts["a"].StopSSH() // it is heard, and so it is waited for
+				c.Hosts["a"].StopSSH() // the rotation waits for it, as its agent is heard
 				rotate(t, c, false)
 				quiet(t, c, 5*time.Minute)
 				if r := c.Plane.Cluster().Rotation; r == nil || r.Since.IsZero() || len(r.Lacking) != 1 ||
