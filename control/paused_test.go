@@ -12,6 +12,7 @@ import (
 
 // events are the messages of the events of a kind.
 func events(c *ottotest.Cluster, kind string) (messages []string) {
+	time.Sleep(2 * time.Second) // what is on its way arrives
 	list, _ := c.Plane.Events(0)
 	for _, e := range list {
 		if e.Kind == kind {
