@@ -164,6 +164,9 @@ func New(o Options) (*Agent, error) {
 	if a.lease, err = openLease(o.StateDir, o.Clock); err != nil {
 		o.Log.Warn("stateful services stop if the control plane is not heard soon", "err", err)
 	}
+	if a.stored != nil {
+		a.lease.actsBy(a.stored.Revision)
+	}
 	if a.jobs, err = openJobs(o.StateDir, o.Clock.Boot); err != nil {
 		o.Log.Warn("which jobs have ended by themselves is not known: those that do not run have", "err", err)
 	}

@@ -128,6 +128,7 @@ func (a *Agent) converge(ctx context.Context) error {
 			c.greet(ctx, session)
 		case <-timer.C:
 		}
+		c.adoptNewest()
 		now := time.Now()
 		left, fence := c.fenceIn()
 		if (!c.known || !now.Before(c.refreshAt)) && (!now.Before(c.rest) || fence && left <= 0) {
@@ -158,6 +159,16 @@ func (a *Agent) converge(ctx context.Context) error {
 	}
 }
 
+// adoptNewest takes in an assignment that is there by now, before the engine is asked, which
+// may take its time.
+func (c *converger) adoptNewest() {
+	select {
+	case asg := <-c.assignments:
+		c.adopt(asg)
+	default:
+	}
+}
+
 // adopt makes a newer assignment the one in force.
 func (c *converger) adopt(asg otto.Assignment) {
 	if was := c.assignment; was != nil && was.Stopped && !asg.Stopped {
@@ -172,6 +183,7 @@ func (c *converger) adopt(asg otto.Assignment) {
 	was := c.assignment
 	c.assignment = &asg
 	c.noteOverdue(was)
+	c.lease.actsBy(asg.Revision)
 	c.lease.covers(c.underLease())
 	c.noteNeeds(asg)
 	maps.DeleteFunc(c.rerun, func(name string, _ bool) bool { return c.wanted(name) == nil })

@@ -35,6 +35,8 @@ type lease struct {
 	sent  [sentKept]sentBeat // a ring by sequence number
 	until time.Duration      // on the clock; 0 if there was none since the boot
 	of    otto.Revision      // of the assignment that it was granted for
+	by    otto.Revision      // of the assignment by which the node acts
+	next  grant              // for another one than that, which counts when it is acted upon
 	saved time.Duration      // until, as it is in the file; renew's own
 	runs  []otto.Container   // what runs under it, kept in the file: an engine may not say any more
 	newly bool               // that is not in the file yet
@@ -44,6 +46,12 @@ type lease struct {
 type sentBeat struct {
 	seq uint64
 	at  time.Duration
+}
+
+// grant is what a lease says: how long instances of an assignment may run, on the clock.
+type grant struct {
+	of    otto.Revision
+	until time.Duration
 }
 
 const (
@@ -100,12 +108,28 @@ func (l *lease) extend(granted wire.Lease) bool {
 		return false // too late to say from when it counts
 	}
 	until := beat.at + granted.Duration
+	if granted.Revision != l.by {
+		l.next = grant{granted.Revision, until}
+		return false
+	}
 	if until <= l.until {
 		return false
 	}
 	fresh := l.of != granted.Revision
 	l.until, l.of = until, granted.Revision
 	return fresh || l.newly || l.until-l.saved >= granted.Duration/6
+}
+
+// actsBy says which assignment the node acts by from now on. A lease that came with it says
+// nothing of what the former one asked for: that may run on another node by now.
+func (l *lease) actsBy(r otto.Revision) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.by = r
+	if l.next.of == r && l.next.until > l.until {
+		l.until, l.of = l.next.until, r
+	}
+	l.next = grant{}
 }
 
 // covers takes in what runs under the lease.

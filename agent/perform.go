@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/otto-edge/otto"
 )
@@ -36,7 +37,11 @@ func (c *converger) perform(ctx context.Context, want wish, st step) (warning st
 		_, err = c.keepOne(ctx, want.Instance, st.others)
 		return "", err
 	case doFence:
-		return "", c.kill(ctx, append(slices.Clone(st.others), current(st)...))
+		grace := c.lease.grace()
+		if want.Name == "" { // taken away: a lease that has come since is not for it
+			grace = 0
+		}
+		return "", c.kill(ctx, append(slices.Clone(st.others), current(st)...), grace)
 	case doStop:
 		return "", c.stop(ctx, append(slices.Clone(st.others), current(st)...))
 	case doAbort:
@@ -87,13 +92,14 @@ func current(st step) []otto.Container {
 	return []otto.Container{*st.current}
 }
 
-// kill stops containers before the lease ends, all at once.
-func (c *converger) kill(ctx context.Context, list []otto.Container) error {
+// kill stops containers without the engine's help if need be, all at once; grace is how
+// long they may take.
+func (c *converger) kill(ctx context.Context, list []otto.Container, grace time.Duration) error {
 	errs := make([]error, len(list))
 	var wg sync.WaitGroup
 	for i, ctr := range list {
 		if alive(ctr) {
-			wg.Go(func() { errs[i] = c.Runtime.Kill(ctx, ctr, c.lease.grace()) })
+			wg.Go(func() { errs[i] = c.Runtime.Kill(ctx, ctr, grace) })
 		}
 	}
 	wg.Wait()

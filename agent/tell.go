@@ -173,6 +173,7 @@ func (c *converger) report(ctx context.Context, now time.Time) bool {
 		c.Log.Error("report", "err", err)
 		return true
 	}
+	c.reported = "" // one that is not acknowledged may arrive later all the same
 	if c.publish(ctx, wire.KindInstances, b) == nil {
 		c.reported = said
 	}

@@ -112,11 +112,19 @@ type engine struct {
 	by *Process
 }
 
+// patience is how long a process that goes on waits for an engine, if it has waited for
+// longer than it wanted while it was frozen.
+const patience = 500 * time.Millisecond
+
 // Containers is nothing that a frozen process sees before it goes on.
 func (e engine) Containers(ctx context.Context) ([]otto.Container, error) {
 	if e.by.Frozen() {
 		e.by.wait()
-		ctx = context.WithoutCancel(ctx) // it has not asked before
+		if ctx.Err() != nil { // it has not asked before
+			anew, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+			defer cancel()
+			ctx = anew
+		}
 	}
 	return e.Runtime.Containers(ctx)
 }

@@ -269,7 +269,9 @@ func (w *world) engine(host, how string) {
 		w.fault("engine "+host, whole)
 	default:
 		w.undo("engine " + host)
+		return
 	}
+	w.later(takeOver, w.retry) // of an update that it has failed
 }
 
 // disk fills a disk up, so that nothing more can be written.
