@@ -333,6 +333,9 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 		c.note("instance-unhealthy", name, "restarted: "+st.current.Ailment)
 		w.why = "it was unhealthy and has been restarted: " + st.current.Ailment
 	}
+	if st.do == doFence && want != nil { // a lease that comes from now on is not for it
+		st.grace = c.lease.grace()
+	}
 	if st.do == doAttach {
 		c.note("instance-drifted", name, c.detached(*want, current(st))+": it is attached to its network again")
 	}

@@ -37,11 +37,7 @@ func (c *converger) perform(ctx context.Context, want wish, st step) (warning st
 		_, err = c.keepOne(ctx, want.Instance, st.others)
 		return "", err
 	case doFence:
-		grace := c.lease.grace()
-		if want.Name == "" { // taken away: a lease that has come since is not for it
-			grace = 0
-		}
-		return "", c.kill(ctx, append(slices.Clone(st.others), current(st)...), grace)
+		return "", c.kill(ctx, append(slices.Clone(st.others), current(st)...), st.grace)
 	case doStop:
 		return "", c.stop(ctx, append(slices.Clone(st.others), current(st)...))
 	case doAbort:

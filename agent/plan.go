@@ -56,6 +56,7 @@ type step struct {
 	after   string        // likewise: it follows the container of this service
 	reason  string        // why nothing is done yet
 	again   time.Duration // when to look again; 0 means at the next change
+	grace   time.Duration // what a fence leaves a container to stop
 }
 
 // attempt remembers what went wrong with an instance.
