@@ -81,6 +81,7 @@ func (w *world) perform(s step) error {
 		if err != nil {
 			return err
 		}
+		w.standsStill(host)
 		w.net.pause(host, d)
 	case "freeze", "halt":
 		w.freeze(s.verb, host)
@@ -301,6 +302,9 @@ func (w *world) disk(who, how string) error {
 		blocked = append(blocked, path)
 	}
 	w.net.hit("disk host")
+	w.mu.Lock()
+	w.filled[who] = true
+	w.mu.Unlock()
 	w.fault("disk "+who, func() {
 		for _, path := range blocked {
 			_ = os.Remove(path)
@@ -383,6 +387,7 @@ func (w *world) disconnect(instance string) {
 // freeze stops every process of a host while its kernel answers, or its agent alone.
 func (w *world) freeze(how, host string) {
 	w.net.hit(how)
+	w.standsStill(host)
 	thaw := w.ThawAgent
 	if how == "freeze" {
 		w.Freeze(host)
@@ -399,6 +404,13 @@ func (w *world) freeze(how, host string) {
 		}
 		thaw(host)
 	})
+}
+
+// standsStill notes that a host or its agent does not go on from now on.
+func (w *world) standsStill(host string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stood[host] = time.Now()
 }
 
 // suspend pauses an instance's containers, wherever they run.

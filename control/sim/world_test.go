@@ -1,10 +1,13 @@
 package sim
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -36,7 +39,9 @@ type world struct {
 	anew     []string      // services of which a person has said since that they begin anew
 	applied  int
 	healed   map[string]time.Time // when a host was reached again last
+	stood    map[string]time.Time // when a host or its agent stood still last, from then on
 	thawed   map[string]time.Time // when a host that was frozen went on last
+	filled   map[string]bool      // hosts whose disk was full
 	overlap  time.Duration        // for which something ran twice then, at most
 	broken   map[string]func()    // what a host needs to be whole again, by fault
 	troubles int                  // steps that may move something
@@ -71,7 +76,9 @@ func newWorld(t *testing.T, h history, doing *activity) *world {
 		obeyed:  map[string]otto.Revision{},
 		broken:  map[string]func(){},
 		healed:  map[string]time.Time{},
+		stood:   map[string]time.Time{},
 		thawed:  map[string]time.Time{},
+		filled:  map[string]bool{},
 		life:    make(chan struct{}, 1),
 		doing:   doing,
 	}
@@ -127,7 +134,7 @@ func (w *world) equip(host string, r *ottotest.Runtime) {
 		w.truth.broken("%s touches what is another cluster's: %s", host, what)
 	}
 	r.Observe = func(c ottotest.Observed) {
-		lost, stand := w.frozenHosts()
+		lost, stand := w.frozenHosts(host)
 		w.measureOverlap(host, c)
 		if gap := w.truth.observe(host, c, lost, stand); gap {
 			w.net.hit("known gap")
@@ -152,16 +159,21 @@ func (w *world) measureOverlap(host string, c ottotest.Observed) {
 
 // frozenHosts are the hosts whose agent does not run, or has only just gone on; and of
 // those the ones that nobody reaches as well: the known gap of docs/faults.md. The fence
-// is the agent, and nobody else knows of it.
-func (w *world) frozenHosts() (lost, stand []string) {
+// is the agent, and nobody else knows of it. What a starter does that stood still itself
+// was decided before that.
+func (w *world) frozenHosts(starter string) (lost, stand []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	decided := time.Now()
+	if w.stands(starter) {
+		decided = w.stood[starter]
+	}
 	for id := range w.Hosts {
 		if !w.stands(id) {
 			continue
 		}
 		stand = append(stand, id)
-		if w.outOfReach(id) || time.Since(w.healed[id]) < noticed {
+		if w.outOfReach(id) || decided.Sub(w.healed[id]) < noticed {
 			lost = append(lost, id)
 		}
 	}
@@ -184,9 +196,9 @@ const noticed = 10 * time.Second
 // caller holds the lock.
 func (w *world) stands(host string) bool { return w.still(host, thawed) }
 
-// stood reports whether a host's agent does not run, or has not for long since it did
+// unsteady reports whether a host's agent does not run, or has not for long since it did
 // not; the caller holds the lock.
-func (w *world) stood(host string) bool { return w.still(host, endsIn) }
+func (w *world) unsteady(host string) bool { return w.still(host, endsIn) }
 
 func (w *world) still(host string, since time.Duration) bool {
 	_, frozen := w.broken["freeze "+host]
@@ -200,8 +212,9 @@ func (w *world) endsSoon(instance string) {
 	w.later(endsIn, func() {
 		on := w.truth.hostsOf(instance)
 		w.mu.Lock()
-		stand := slices.ContainsFunc(on, w.stood)
+		stand := slices.ContainsFunc(on, w.unsteady)
 		w.mu.Unlock()
+		stand = stand || slices.ContainsFunc(on, func(id string) bool { return w.forgotten(id, instance) })
 		switch {
 		case len(on) < 2:
 		case stand:
@@ -210,6 +223,19 @@ func (w *world) endsSoon(instance string) {
 			w.truth.broken("%s still runs twice: on %v", instance, on)
 		}
 	})
+}
+
+// forgotten reports whether the agent of a host, killed and started again, cannot know that
+// an instance runs there: its disk was full when that began, and its engine does not answer.
+func (w *world) forgotten(host, instance string) bool {
+	w.mu.Lock()
+	_, sick := w.broken["engine "+host]
+	sick = sick && w.filled[host]
+	w.mu.Unlock()
+	b, _ := os.ReadFile(filepath.Join(w.Hosts[host].Dir, "lease.json"))
+	var lease struct{ Runs []otto.Container }
+	_ = json.Unmarshal(b, &lease)
+	return sick && !slices.ContainsFunc(lease.Runs, func(c otto.Container) bool { return c.Instance == instance })
 }
 
 // endsIn is how long an instance may run twice after that, by an agent that is killed
