@@ -31,10 +31,10 @@ type logsOptions struct {
 func newLogs(a *app) *cobra.Command {
 	var o logsOptions
 	c := &cobra.Command{
-		Use:   "logs SERVICE|INSTANCE|NODE",
-		Short: "Show what the containers of a service or a node have written",
-		Long: `Logs shows the logs of all containers of a service, or of all that are on a node,
-as one, in order of time. They are read from the engines of the nodes at this
+		Use:   "logs SERVICE|INSTANCE|STACK|NODE",
+		Short: "Show what the containers of a service, a stack or a node have written",
+		Long: `Logs shows the logs of all containers of a service or a stack, or of all that are
+on a node, as one, in order of time. They are read from the engines of the nodes at this
 moment: what an engine has no more, or has never kept, cannot be shown.
 
 With --follow it goes on with what comes, also when the service is restarted,
@@ -50,11 +50,12 @@ say is on standard error then. With --output json each line is an object.`,
 		Example: `  otto logs web
   otto logs web --follow --tail 20
   otto logs web-2 --since 1h --grep 'error|warn'
+  otto logs immich --follow
   otto logs rpi-01 --since 2025-06-01T12:00:00Z --until 2025-06-01T12:10:00Z
   otto logs web --no-prefix >web.log`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fmt.Errorf("%w: %s needs one service, instance or node: %s", errUsage, c.CommandPath(),
+				return fmt.Errorf("%w: %s needs one service, instance, stack or node: %s", errUsage, c.CommandPath(),
 					c.UseLine())
 			}
 			return nil

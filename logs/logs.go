@@ -59,7 +59,7 @@ type Filter struct {
 
 // Query is what a client asks of the control plane.
 type Query struct {
-	Name string `json:"name"`           // of a service, an instance or a node
+	Name string `json:"name"`           // of a service, an instance, a stack or a node
 	Node string `json:"node,omitempty"` // only what is there
 	Filter
 }
@@ -69,6 +69,7 @@ type Query struct {
 type NodeQuery struct {
 	Service  string `json:"service,omitempty"`
 	Instance string `json:"instance,omitempty"`
+	Stack    string `json:"stack,omitempty"` // all services of it
 	Filter
 	// Age is how long ago the reading began. A container that was started since then
 	// is read from its beginning, whatever Tail is.

@@ -10,11 +10,46 @@ import (
 	"github.com/otto-edge/otto"
 )
 
-// Target is what was meant: a service, of it one instance, or a node.
+// Target is what was meant: a service, of it one instance, a node, or all of a stack.
 type Target struct {
 	Service  string
 	Instance string // empty for all of them
 	Node     string // empty unless it is a node
+	Stack    string // empty unless it is a stack
+}
+
+// Has reports whether an instance of a service belongs to the target; of a node's nobody
+// knows here.
+func (t Target) Has(service, instance string) bool {
+	switch {
+	case t.Node != "":
+		return true
+	case t.Stack != "":
+		return strings.HasPrefix(service, t.Stack+"/")
+	}
+	return service == t.Service && (t.Instance == "" || t.Instance == instance)
+}
+
+// FindAll is Find for what can be done with a whole stack, too: its name means that, also
+// if a service of it is called the same.
+func FindAll(c *otto.Cluster, name string) (Target, error) {
+	if t, ok := exactly(c, name); ok {
+		return t, nil
+	}
+	if t := (Target{Stack: name}); len(members(c, t)) > 0 {
+		return t, nil
+	}
+	return Find(c, name)
+}
+
+// members are the services of a stack.
+func members(c *otto.Cluster, t Target) (names []string) {
+	for _, s := range c.Services {
+		if t.Has(s.Name, "") {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 // Find returns what is meant by a name. A service of a stack, which is called
@@ -37,6 +72,9 @@ func Find(c *otto.Cluster, name string) (Target, error) {
 	}
 	for _, n := range c.Nodes {
 		names = append(names, n.ID)
+	}
+	if all := members(c, Target{Stack: name}); len(meant) == 0 && len(all) > 0 {
+		return Target{}, fmt.Errorf("%s is a stack: write %s", name, strings.Join(all, " or "))
 	}
 	switch len(meant) {
 	case 0:

@@ -42,6 +42,23 @@ func TestWhatIsMeantByAName(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for name, want := range map[string]Target{
+		"shop":    {Stack: "shop"},
+		"blog":    {Stack: "blog"},
+		"nas":     {Service: "nas"},
+		"shop/db": {Service: "shop/db"},
+		"db":      {Service: "shop/db"},
+	} {
+		if got, err := FindAll(c, name); got != want || err != nil {
+			t.Errorf("all of %s: %+v, %v", name, got, err)
+		}
+	}
+	if got, err := Find(c, "blog"); err == nil || err.Error() != "blog is a stack: write blog/api" {
+		t.Errorf("one of a stack: %+v, %v", got, err)
+	}
+	if _, err := FindAll(c, "bl"); err == nil {
+		t.Error("a part of a name is a stack")
+	}
 	if _, err := Find(c, "api"); err == nil {
 		t.Error("one of two is taken")
 	}

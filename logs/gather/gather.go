@@ -3,6 +3,7 @@
 package gather
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,7 +47,7 @@ type Cluster interface {
 // are followed when ctx does.
 func Read(ctx context.Context, c Cluster, q logs.Query, take func(logs.Entry) error, idle func() error) error {
 	view, more := c.Next()
-	t, err := target.Find(view, q.Name)
+	t, err := target.FindAll(view, q.Name)
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (g *gathering) wanted(view *otto.Cluster) (ids []string) {
 	add(g.target.Node)
 	for _, s := range view.Services {
 		for _, i := range s.Instances {
-			if s.Name == g.target.Service && (g.target.Instance == "" || g.target.Instance == i.Name) {
+			if g.target.Node == "" && g.target.Has(s.Name, i.Name) {
 				add(i.Node)
 			}
 		}
@@ -173,10 +174,10 @@ func (g *gathering) none(view *otto.Cluster) string {
 	if g.target.Node != "" {
 		return "no container of the cluster is on " + g.target.Node
 	}
-	name, why := g.target.Service, ""
+	name, why := cmp.Or(g.target.Service, g.target.Stack), ""
 	for _, s := range view.Services {
 		for _, i := range s.Instances {
-			if s.Name != g.target.Service || g.target.Instance != "" && g.target.Instance != i.Name ||
+			if !g.target.Has(s.Name, i.Name) ||
 				g.query.Node != "" && g.query.Node != i.Node {
 				continue
 			}
@@ -357,7 +358,12 @@ func why(conn Conn, err error) error {
 
 // question is what the node is asked.
 func (n *node) question() logs.NodeQuery {
-	q := logs.NodeQuery{Service: n.target.Service, Instance: n.target.Instance, Filter: n.query.Filter}
+	q := logs.NodeQuery{
+		Service:  n.target.Service,
+		Instance: n.target.Instance,
+		Stack:    n.target.Stack,
+		Filter:   n.query.Filter,
+	}
 	q.After = n.positions
 	if n.again || n.late {
 		q.Age = time.Since(n.began)
@@ -370,13 +376,15 @@ func (n *node) take(ctx context.Context, source *logs.Source, e logs.Entry) erro
 	e.Node = n.id
 	switch {
 	case e.Mark == logs.MarkContainer:
-		n.found.Store(true)
+		n.found.Store(n.found.Load() || n.target.Has(e.Service, e.Instance))
 		if _, known := n.positions[e.Container]; !known {
 			n.positions[e.Container] = logs.Position{From: e.Time}
 		}
 		return nil
 	case e.Mark == "" && e.Container == "":
 		return nil // a beat
+	case e.Service != "" && !n.target.Has(e.Service, e.Instance):
+		return nil // an agent of a former build knows no stacks
 	}
 	_, err := n.stream.Push(ctx, source, e)
 	n.positions.Take(e)

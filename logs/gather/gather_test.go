@@ -306,6 +306,33 @@ func TestLogsOfSeveralNodesAreOne(t *testing.T) {
 	})
 }
 
+// TestLogsOfAStack: all services of it, also one that comes later, and no other's.
+func TestLogsOfAStack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(map[string]string{"shop/web": "a", "shop/db": "b", "shopping/web": "a", "web": "a"}, "a", "b")
+		for node, names := range map[string][]string{"a": {"shop/web", "shopping/web", "web"}, "b": {"shop/db"}} {
+			for _, name := range names {
+				c.engines[node].put(name+":1", otto.ContainerRunning)
+				c.engines[node].write(name+":1", "of "+name)
+				time.Sleep(time.Millisecond)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		r := read(ctx, c, followed("shop", 10))
+		time.Sleep(time.Second)
+		c.engines["b"].put("shop/job:1", otto.ContainerRunning)
+		c.engines["b"].write("shop/job:1", "of shop/job")
+		time.Sleep(time.Second)
+		cancel()
+		<-r.done
+		got := r.lines()
+		slices.Sort(got)
+		if diff := cmp.Diff([]string{"of shop/db", "of shop/job", "of shop/web"}, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 // TestFollowedLogsGoOn restarts, updates and moves a service, breaks the connection
 // and cuts its node's power, writing all the time.
 func TestFollowedLogsGoOn(t *testing.T) {

@@ -217,7 +217,8 @@ func (r *reading) refresh(ctx context.Context) error {
 	there := map[string]bool{}
 	for _, c := range list {
 		if r.query.Service != "" && c.Service != r.query.Service ||
-			r.query.Instance != "" && c.Instance != r.query.Instance {
+			r.query.Instance != "" && c.Instance != r.query.Instance ||
+			r.query.Stack != "" && !strings.HasPrefix(c.Service, r.query.Stack+"/") {
 			continue
 		}
 		there[c.ID] = true
