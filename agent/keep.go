@@ -230,9 +230,9 @@ func (c *converger) ready(ctx context.Context, want wish) (map[string]found, err
 	return seen, nil
 }
 
-// startWith starts a container with its data, and remembers that before: after a power
-// cut nobody else would know. What a container never ran with is forgotten again.
-func (c *converger) startWith(ctx context.Context, want wish, id string) error {
+// start starts a container with its data, and remembers that before: after a power cut
+// nobody else would know. What a container never ran with is forgotten again.
+func (c *converger) start(ctx context.Context, want wish, id string) error {
 	seen, err := c.ready(ctx, want)
 	if err != nil {
 		return err

@@ -137,19 +137,14 @@ func (c *converger) mayStart(want wish) error {
 	return nil
 }
 
-// start starts a container if the instance may still run: a pull can outlast a
-// lease.
-func (c *converger) start(ctx context.Context, want wish, id string) error {
-	if err := c.mayStart(want); err != nil {
-		return err
-	}
-	return c.startWith(ctx, want, id)
-}
-
 // begin starts a container, which is attached to its network anew if that was removed. Its
-// files may be gone since it was made: they are in memory.
+// files may be gone since it was made: they are in memory. Whether it may still run is looked
+// at last: a pull can outlast a lease, and so can a look at a disk.
 func (c *converger) begin(ctx context.Context, want wish, id string) error {
 	if _, err := c.files.place(want.Spec, want.Hash(), want.contents); err != nil {
+		return err
+	}
+	if err := c.mayStart(want); err != nil {
 		return err
 	}
 	err := c.Runtime.Start(ctx, id)

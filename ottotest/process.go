@@ -72,7 +72,8 @@ func (p *Process) wait() {
 // Dead reports whether it has been killed.
 func (p *Process) Dead() bool { return p.dead.Load() }
 
-// do has an effect on the world unless the process has been killed.
+// do has an effect on the world unless the process has been killed. One that is frozen by
+// then hears how it went when it goes on.
 func (p *Process) do(effect string, f func() error) error {
 	p.wait()
 	p.pass("before " + effect)
@@ -81,7 +82,7 @@ func (p *Process) do(effect string, f func() error) error {
 	}
 	err := f()
 	p.pass("after " + effect)
-	if p.Dead() {
+	if p.wait(); p.Dead() {
 		return errKilled
 	}
 	return err
