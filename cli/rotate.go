@@ -21,7 +21,7 @@ func newRotate(a *app) *cobra.Command {
 		Long: `Rotate renews the authority that signs the broker's certificates, the key that signs
 assignments, and the key of each node. SSH brings the new ones to the nodes. What was
 before holds until they have them, so that no service is restarted and no node is locked
-out. A node that is away for longer than two minutes is not waited for: it gets its keys
+out. A node that is away for longer than half a minute is not waited for: it gets its keys
 when it is back and SSH reaches it.
 
 With --compromised what was before ends at once, for when somebody else may have it. Nodes

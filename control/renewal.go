@@ -51,7 +51,7 @@ const (
 	// maxReplaced is how many former keys are remembered.
 	maxReplaced = 8
 	// absentAfter is how long a node must be silent not to be waited for any more.
-	absentAfter = 2 * time.Minute
+	absentAfter = 30 * time.Second
 )
 
 // renewed is an identity with new keys.
