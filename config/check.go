@@ -282,7 +282,7 @@ func (d *document) checkPorts(r *reader) {
 func (d *document) checkPort(r *reader, all []hostPort) {
 	for i, p := range all {
 		what := fmt.Sprintf("port %d/%s", p.Host, p.Protocol)
-		if i > 0 && all[i-1].pos == p.pos && all[i-1].service == p.service {
+		if i > 0 && all[i-1].pos == p.pos && all[i-1].service == p.service && overlap(all[i-1].address, p.address) {
 			r.reject(p.pos, "give each container port a host port of its own", "%s is published twice by one line",
 				what)
 			continue

@@ -132,8 +132,7 @@ func logging() form[*otto.Logging] {
 func isolationKeys() map[string]key[service] {
 	capability := checked("a capability such as NET_ADMIN", isCapability)
 	return map[string]key[service]{
-		"devices": as("Devices of the node.", listOf(device()),
-			func(s *service) *[]otto.Device { return &s.Spec.Devices }),
+		"devices": {"Devices of the node, by their paths, or by names of CDI.", listOf(device()).schema, readDevices},
 		"cap_add": as("Capabilities to add.", listOf(capability), func(s *service) *[]string { return &s.Spec.CapAdd }),
 		"cap_drop": as("Capabilities to take away.", listOf(capability),
 			func(s *service) *[]string { return &s.Spec.CapDrop }),

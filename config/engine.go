@@ -365,6 +365,34 @@ func deviceRequests() form[[]otto.DeviceRequest] {
 	return listOf(one)
 }
 
+// readDevices reads devices of the node, and those that a driver knows by a name of CDI,
+// the Container Device Interface, such as nvidia.com/gpu=all.
+func readDevices(r *reader, v value, s *service) {
+	named := otto.DeviceRequest{Driver: "cdi"}
+	byPath := slices.DeleteFunc(slices.Clone(v.items), func(item value) bool {
+		name := item.text
+		for _, f := range item.fields { // which Compose's loader has made of it
+			if f.name == "source" || f.name == "target" && f.text != name {
+				name = f.text
+			}
+		}
+		cdi := isCDI(name)
+		if cdi {
+			named.IDs = append(named.IDs, name)
+		}
+		return cdi
+	})
+	v.items = byPath
+	s.Spec.Devices, _ = listOf(device()).read(r, v)
+	if len(named.IDs) > 0 {
+		s.engine.DeviceRequests = append(s.engine.DeviceRequests, named)
+	}
+}
+
+func isCDI(name string) bool {
+	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_-]*=[A-Za-z0-9][A-Za-z0-9_.:-]*$`).MatchString(name)
+}
+
 func readGPUs(r *reader, v value, s *service) {
 	requests := []otto.DeviceRequest{{Count: -1}}
 	if v.kind != scalar || v.text != "all" {

@@ -51,11 +51,17 @@ func TestEngineKeysMeanWhatComposeMeans(t *testing.T) {
 		"device_cgroup_rules: ['c 188:* rmw']": engine(otto.Options{DeviceCgroupRules: []string{"c 188:* rmw"}}),
 		"gpus: all":                            engine(otto.Options{DeviceRequests: []otto.DeviceRequest{{Count: -1, Capabilities: []string{"gpu"}}}}),
 		"gpus: [{driver: nvidia, count: 2}]":   engine(otto.Options{DeviceRequests: []otto.DeviceRequest{{Driver: "nvidia", Count: 2, Capabilities: []string{"gpu"}}}}),
+		"gpus: all\ndevices: [nvidia.com/gpu=0, amd.com/gpu=all, /dev/kvm]\ndeploy: {resources: {reservations: {devices: [{capabilities: [tpu]}]}}}": {
+			Devices: []otto.Device{{Host: "/dev/kvm", Container: "/dev/kvm", Permissions: "rwm"}},
+			Engine: &otto.Options{DeviceRequests: []otto.DeviceRequest{
+				{Count: -1, Capabilities: []string{"gpu"}}, {Driver: "cdi", IDs: []string{"nvidia.com/gpu=0", "amd.com/gpu=all"}}, {Count: -1, Capabilities: []string{"tpu"}},
+			}},
+		},
 		"deploy: {resources: {reservations: {devices: [{driver: nvidia, device_ids: ['0'], capabilities: [gpu]}]}}}": engine(otto.Options{
 			DeviceRequests: []otto.DeviceRequest{{Driver: "nvidia", IDs: []string{"0"}, Capabilities: []string{"gpu"}}},
 		}),
 		"deploy: {restart_policy: {condition: on-failure, max_attempts: 3, delay: 5s}}": {Restart: "on-failure:3"},
-		"restart: always\ndeploy: {restart_policy: {condition: none}}":                  {Restart: "always"},
+		"restart: always\ndeploy: {restart_policy: {condition: none}}":                  {Restart: "no"},
 		"deploy: {labels: {a: b}, endpoint_mode: vip}\nattach: false\ndevelop: {}":      {},
 		"command: []\nentrypoint: ''":                                                   {NoEntrypoint: true},
 		"stop_grace_period: 0s":                                                         {StopAtOnce: true},

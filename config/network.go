@@ -391,11 +391,18 @@ func (p *project) resolveLinks(r *reader, s *service) {
 			s.DependsOn = append(s.DependsOn, otto.Dependency{Service: l.service, Condition: otto.ServiceStarted})
 			s.dependsAt = append(s.dependsAt, l.pos)
 		}
-		if l.alias == "" || l.alias == l.service {
+		first := otto.Instance{Name: on.Name, Service: on.Name, Spec: on.Spec}
+		alias := cmp.Or(l.alias, l.service)
+		switch {
+		case s.Spec.NetworkMode == "bridge": // where names of services are not known
+			if p.stack != "" {
+				first.Service = p.stack + "/" + on.Name
+				first.Name = first.Service
+			}
+		case alias == l.service:
 			continue
 		}
-		first := otto.Instance{Name: on.Name, Service: on.Name, Spec: on.Spec}
-		s.Spec.Links = append(s.Spec.Links, first.ContainerName()+":"+l.alias)
+		s.Spec.Links = append(s.Spec.Links, first.ContainerName()+":"+alias)
 	}
 }
 

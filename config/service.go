@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 	"regexp"
 	"slices"
@@ -42,7 +43,7 @@ type service struct {
 	links           []link
 	borrows         []borrowing
 	profiles        []string
-	restartPolicy   string // of deploy, which restart overrides
+	restartPolicy   string // of deploy, which overrides restart
 	labelFiles      []envFile
 
 	environment map[string]*string // nil: to be taken from the environment, where there is none
@@ -64,9 +65,7 @@ func readService(r *reader, at pos, v value, o object[service], name string) ser
 	}
 	s.Spec.Environment = r.mergeEnvironment(s)
 	r.readLabelFiles(&s)
-	if s.Spec.Restart == "" {
-		s.Spec.Restart = s.restartPolicy
-	}
+	s.Spec.Restart = cmp.Or(s.restartPolicy, s.Spec.Restart)
 	s.setOptions()
 	return s
 }
@@ -146,8 +145,10 @@ func wholeKeys() map[string]key[service] {
 		keys: map[string]key[service]{
 			"cpus":   given("Processor cores, such as 0.5.", noneOr(cores()), reserveCPU),
 			"memory": given("Memory, such as 256m.", size(0), reserveMemory),
-			"devices": as("Devices of a driver, such as GPUs.", deviceRequests(),
-				func(s *service) *[]otto.DeviceRequest { return &s.engine.DeviceRequests }),
+			"devices": {"Devices of a driver, such as GPUs.", deviceRequests().schema, func(r *reader, v value, s *service) {
+				list, _ := deviceRequests().read(r, v)
+				s.engine.DeviceRequests = append(s.engine.DeviceRequests, list...)
+			}},
 		},
 	}
 	deployResources := object[service]{

@@ -336,6 +336,11 @@ func resolved(v value, config types.ServiceConfig) value {
 	fields := slices.DeleteFunc(slices.Clone(v.fields), func(f field) bool {
 		return slices.Contains([]string{"environment", "env_file", "labels", "label_file", "profiles", "extends"}, f.name)
 	})
+	for i, f := range fields {
+		if f.name == "entrypoint" && f.kind == scalar && f.text == "" { // as in Compose, a blank one takes it away
+			fields[i].value = value{pos: f.value.pos, kind: list}
+		}
+	}
 	v.fields = append(fields, field{v.pos, "environment", given("environment", environment)})
 	if len(labels.fields) > 0 {
 		v.fields = append(v.fields, field{v.pos, "labels", given("labels", labels)})
@@ -387,6 +392,7 @@ func inFile(v value, file string) value {
 // in and their variables are taken.
 func (r *reader) loadModel(s *stack, files []string, source value) (map[string]any, *types.Project) {
 	logrus.SetOutput(io.Discard) // the library would log past Otto
+	readRawFiles()
 	details := types.ConfigDetails{WorkingDir: r.dir, Environment: r.variables(files)}
 	for _, f := range files {
 		data, err := readFile(f)
@@ -416,7 +422,11 @@ func (r *reader) loadModel(s *stack, files []string, source value) (map[string]a
 			}, template.WithoutLogging)
 		}
 	}
-	model, err := loader.LoadModelWithContext(context.Background(), details, set)
+	var model map[string]any
+	err := unlessItCrashes(func() (err error) {
+		model, err = loader.LoadModelWithContext(context.Background(), details, set)
+		return err
+	})
 	if err != nil {
 		r.rejectLoad(err, source)
 		return nil, nil
@@ -424,7 +434,10 @@ func (r *reader) loadModel(s *stack, files []string, source value) (map[string]a
 	named := clone(model).(map[string]any)
 	var loaded *types.Project
 	if err = resolveFiles(named, r.dir); err == nil {
-		loaded, err = loader.ModelToProject(named, loader.ToOptions(&details, []func(*loader.Options){set}), details)
+		err = unlessItCrashes(func() (err error) {
+			loaded, err = loader.ModelToProject(named, loader.ToOptions(&details, []func(*loader.Options){set}), details)
+			return err
+		})
 	}
 	if err != nil {
 		r.rejectLoad(err, source)
@@ -513,6 +526,10 @@ func (r *reader) variables(files []string) types.Mapping {
 // rejectLoad puts an error of the library into a line with its place, as far as that
 // can be found out.
 func (r *reader) rejectLoad(err error, source value) {
+	if crash := (crashError{}); errors.As(err, &crash) {
+		r.reject(emptyKey(source), "give every key of a service a value, or take it out", "%s", err)
+		return
+	}
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		r.reject(pos{}, "write a path relative to the Compose file", "%s: %s", path.Path, path.Err)

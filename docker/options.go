@@ -62,13 +62,11 @@ func pass(o otto.Options, config *container.Config, host *container.HostConfig) 
 	}
 	host.DeviceCgroupRules = o.DeviceCgroupRules
 	for _, d := range o.DeviceRequests {
-		host.DeviceRequests = append(host.DeviceRequests, container.DeviceRequest{
-			Driver:       d.Driver,
-			Count:        d.Count,
-			DeviceIDs:    d.IDs,
-			Capabilities: [][]string{d.Capabilities},
-			Options:      d.Options,
-		})
+		request := container.DeviceRequest{Driver: d.Driver, Count: d.Count, DeviceIDs: d.IDs, Options: d.Options}
+		if len(d.Capabilities) > 0 {
+			request.Capabilities = [][]string{d.Capabilities}
+		}
+		host.DeviceRequests = append(host.DeviceRequests, request)
 	}
 	if b := o.BlockIO; b != nil {
 		host.BlkioWeight = b.Weight

@@ -86,6 +86,9 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 		},
 		NetworkingConfig: endpoints,
 	}
+	if mode.IsBridge() { // the only network with links of its own; the others have them by endpoint
+		options.HostConfig.Links = spec.Links
+	}
 	if spec.NoEntrypoint {
 		options.Config.Entrypoint = []string{}
 	}
