@@ -107,6 +107,17 @@ bin/tools/golangci-lint:
 	@mkdir -p bin/tools
 	GOFLAGS= GOBIN=$(CURDIR)/bin/tools go install $(LINTER)
 
+.PHONY: compose-recordings
+compose-recordings: bin/tools/docker-compose ## record anew what Compose makes of the cases in e2e/compose
+	go test -count=1 ./e2e/compose -record $(CURDIR)/bin/tools/docker-compose
+
+bin/tools/docker-compose: e2e/compose/tool/go.mod
+	@echo "make: building docker-compose, once, about two minutes"
+	@mkdir -p bin/tools
+	cd e2e/compose/tool && GOFLAGS= go build -p 1 -o $(CURDIR)/bin/tools/docker-compose \
+		-ldflags "-X github.com/docker/compose/v5/internal.Version=$$(go list -m -f '{{.Version}}' github.com/docker/compose/v5)" \
+		github.com/docker/compose/v5/cmd
+
 .PHONY: fmt
 fmt: bin/tools/golangci-lint ## format the code
 	bin/tools/golangci-lint fmt ./...
