@@ -81,7 +81,7 @@ func (w *world) perform(s step) error {
 		if err != nil {
 			return err
 		}
-		w.standsStill(host)
+		w.holdUp(host)
 		w.net.pause(host, d)
 	case "freeze", "halt":
 		w.freeze(s.verb, host)
@@ -254,15 +254,20 @@ func (w *world) engine(host, how string) {
 	r := w.Hosts[host].Runtime
 	w.net.hit("engine " + how)
 	whole := func() {
+		w.mu.Lock()
+		w.cured[host] = time.Now()
+		w.mu.Unlock()
 		r.SetDown("")
 		r.SetHung(false)
 		r.SetSlow(0)
 	}
 	switch how {
 	case "down":
+		w.holdUp(host)
 		r.SetDown("the engine has been killed")
 		w.fault("engine "+host, whole)
 	case "hung":
+		w.holdUp(host)
 		r.SetHung(true)
 		w.fault("engine "+host, whole)
 	case "slow":
@@ -387,7 +392,7 @@ func (w *world) disconnect(instance string) {
 // freeze stops every process of a host while its kernel answers, or its agent alone.
 func (w *world) freeze(how, host string) {
 	w.net.hit(how)
-	w.standsStill(host)
+	w.holdUp(host)
 	thaw := w.ThawAgent
 	if how == "freeze" {
 		w.Freeze(host)
@@ -406,11 +411,13 @@ func (w *world) freeze(how, host string) {
 	})
 }
 
-// standsStill notes that a host or its agent does not go on from now on.
-func (w *world) standsStill(host string) {
+// holdUp notes that a host, its agent or its engine does not go on from now on.
+func (w *world) holdUp(host string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stood[host] = time.Now()
+	if !w.heldUp(host) {
+		w.stood[host] = time.Now()
+	}
 }
 
 // suspend pauses an instance's containers, wherever they run.

@@ -39,7 +39,8 @@ type world struct {
 	anew     []string      // services of which a person has said since that they begin anew
 	applied  int
 	healed   map[string]time.Time // when a host was reached again last
-	stood    map[string]time.Time // when a host or its agent stood still last, from then on
+	stood    map[string]time.Time // since when a host was held up last
+	cured    map[string]time.Time // when its engine went on to work
 	thawed   map[string]time.Time // when a host that was frozen went on last
 	filled   map[string]bool      // hosts whose disk was full
 	overlap  time.Duration        // for which something ran twice then, at most
@@ -77,6 +78,7 @@ func newWorld(t *testing.T, h history, doing *activity) *world {
 		broken:  map[string]func(){},
 		healed:  map[string]time.Time{},
 		stood:   map[string]time.Time{},
+		cured:   map[string]time.Time{},
 		thawed:  map[string]time.Time{},
 		filled:  map[string]bool{},
 		life:    make(chan struct{}, 1),
@@ -159,13 +161,13 @@ func (w *world) measureOverlap(host string, c ottotest.Observed) {
 
 // frozenHosts are the hosts whose agent does not run, or has only just gone on; and of
 // those the ones that nobody reaches as well: the known gap of docs/faults.md. The fence
-// is the agent, and nobody else knows of it. What a starter does that stood still itself
+// is the agent, and nobody else knows of it. What a starter does that was held up itself
 // was decided before that.
 func (w *world) frozenHosts(starter string) (lost, stand []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	decided := time.Now()
-	if w.stands(starter) {
+	if w.heldUp(starter) {
 		decided = w.stood[starter]
 	}
 	for id := range w.Hosts {
@@ -178,6 +180,13 @@ func (w *world) frozenHosts(starter string) (lost, stand []string) {
 		}
 	}
 	return lost, stand
+}
+
+// heldUp reports whether a host stands still, or its engine does not work, or whether that
+// has only just ended; the caller holds the lock.
+func (w *world) heldUp(host string) bool {
+	_, sick := w.broken["engine "+host]
+	return w.stands(host) || sick || time.Since(w.cured[host]) < endsIn
 }
 
 // outOfReach reports whether nobody reaches a host; the caller holds the lock.
