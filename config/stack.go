@@ -2,10 +2,8 @@ package config
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -15,11 +13,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/loader"
-	"github.com/compose-spec/compose-go/v2/paths"
-	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/sirupsen/logrus"
 
 	"github.com/otto-edge/otto"
 )
@@ -385,142 +379,6 @@ func inFile(v value, file string) value {
 	}
 	v.items, v.fields = items, fields
 	return v
-}
-
-// loadModel loads a project twice over: as a tree in which relative paths are still
-// known as such, and as Compose's own types, of which the services that profiles leave
-// in and their variables are taken.
-func (r *reader) loadModel(s *stack, files []string, source value) (map[string]any, *types.Project) {
-	logrus.SetOutput(io.Discard) // the library would log past Otto
-	readRawFiles()
-	details := types.ConfigDetails{WorkingDir: r.dir, Environment: r.variables(files)}
-	for _, f := range files {
-		data, err := readFile(f)
-		if err != nil {
-			r.problems = append(r.problems, Problem{File: f, What: reason(err), Try: "name a Compose file that you may read"})
-			return nil, nil
-		}
-		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: f, Content: data})
-	}
-	unset := map[string]bool{}
-	profiles := s.profiles
-	if asked, ok := r.env("COMPOSE_PROFILES"); ok && len(profiles) == 0 {
-		profiles = strings.Split(asked, ",")
-	}
-	set := func(o *loader.Options) {
-		o.SetProjectName(s.name, true)
-		o.Profiles = profiles
-		o.ResolvePaths = false
-		o.Interpolate.Substitute = func(text string, lookup template.Mapping) (string, error) {
-			return template.SubstituteWithOptions(text, func(name string) (string, bool) {
-				val, ok := lookup(name)
-				if !ok && bare(text, name) {
-					unset[name] = true
-					return "", true
-				}
-				return val, ok
-			}, template.WithoutLogging)
-		}
-	}
-	var model map[string]any
-	err := unlessItCrashes(func() (err error) {
-		model, err = loader.LoadModelWithContext(context.Background(), details, set)
-		return err
-	})
-	if err != nil {
-		r.rejectLoad(err, source)
-		return nil, nil
-	}
-	named := clone(model).(map[string]any)
-	var loaded *types.Project
-	if err = resolveFiles(named, r.dir); err == nil {
-		err = unlessItCrashes(func() (err error) {
-			loaded, err = loader.ModelToProject(named, loader.ToOptions(&details, []func(*loader.Options){set}), details)
-			return err
-		})
-	}
-	if err != nil {
-		r.rejectLoad(err, source)
-		return nil, nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(unset)) {
-		r.warn(pos{}, fmt.Sprintf("write $$ if a dollar sign is meant, as in the hash of a password; or set it in the environment or in .env, or write ${%s:-default}", name),
-			"variable %s is not set, it is taken as blank", name)
-	}
-	return model, loaded
-}
-
-// resolveFiles makes the paths of files absolute that Compose's types are filled from. Other
-// paths are left alone: their type is of no use, and each pattern of the library that a path
-// is compared with takes its time.
-func resolveFiles(model map[string]any, dir string) error {
-	services, _ := model["services"].(map[string]any)
-	for _, s := range services {
-		s, ok := s.(map[string]any)
-		if !ok {
-			continue
-		}
-		files := map[string]any{}
-		for _, key := range []string{"env_file", "label_file"} {
-			if val, ok := s[key]; ok {
-				files[key] = val
-			}
-		}
-		if len(files) == 0 {
-			continue
-		}
-		of := map[string]any{"services": map[string]any{"x": files}}
-		if err := paths.ResolveRelativePaths(of, dir, nil); err != nil {
-			return err
-		}
-		maps.Copy(s, files)
-	}
-	return nil
-}
-
-// clone copies a tree of mappings and lists.
-func clone(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for k, item := range v {
-			out[k] = clone(item)
-		}
-		return out
-	case []any:
-		out := make([]any, len(v))
-		for i, item := range v {
-			out[i] = clone(item)
-		}
-		return out
-	}
-	return v
-}
-
-// variables are those that a project may use, as a mapping, which the library needs.
-func (r *reader) variables(files []string) types.Mapping {
-	all := types.Mapping{}
-	take := func(name string) {
-		if val, ok := r.env(name); ok {
-			all[name] = val
-		}
-	}
-	for _, entry := range os.Environ() {
-		name, _, _ := strings.Cut(entry, "=")
-		take(name)
-	}
-	if vars, err := DotEnv(r.dir); err == nil {
-		for name := range vars {
-			take(name)
-		}
-	}
-	for _, f := range files {
-		data, _ := readFile(f)
-		for _, name := range regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`).FindAllString(string(data), -1) {
-			take(name)
-		}
-	}
-	return all
 }
 
 // rejectLoad puts an error of the library into a line with its place, as far as that

@@ -1,0 +1,215 @@
+package config
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/interpolation"
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/paths"
+	"github.com/compose-spec/compose-go/v2/template"
+	composetree "github.com/compose-spec/compose-go/v2/tree"
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/sirupsen/logrus"
+)
+
+// loadModel loads a project twice over: as a tree in which relative paths are still
+// known as such, and as Compose's own types, of which the services that profiles leave
+// in and their variables are taken.
+func (r *reader) loadModel(s *stack, files []string, source value) (map[string]any, *types.Project) {
+	logrus.SetOutput(io.Discard) // the library would log past Otto
+	readRawFiles()
+	details := types.ConfigDetails{WorkingDir: r.dir, Environment: r.variables(files)}
+	for _, f := range files {
+		data, err := readFile(f)
+		if err != nil {
+			r.problems = append(r.problems, Problem{File: f, What: reason(err), Try: "name a Compose file that you may read"})
+			return nil, nil
+		}
+		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: f, Content: data})
+	}
+	unset := map[string]bool{}
+	profiles := s.profiles
+	if asked, ok := r.env("COMPOSE_PROFILES"); ok && len(profiles) == 0 {
+		profiles = strings.Split(asked, ",")
+	}
+	set := func(o *loader.Options) {
+		o.SetProjectName(s.name, true)
+		o.Profiles = profiles
+		o.ResolvePaths = false
+		o.SkipDefaultValues = true // Otto has the same where it reads
+		o.Interpolate.TypeCastMapping = castsFor(o.Interpolate.TypeCastMapping, details.ConfigFiles)
+		o.Interpolate.Substitute = func(text string, lookup template.Mapping) (string, error) {
+			return template.SubstituteWithOptions(text, func(name string) (string, bool) {
+				val, ok := lookup(name)
+				if !ok && bare(text, name) {
+					unset[name] = true
+					return "", true
+				}
+				return val, ok
+			}, template.WithoutLogging)
+		}
+	}
+	var model map[string]any
+	err := unlessItCrashes(func() (err error) {
+		model, err = loader.LoadModelWithContext(context.Background(), details, set)
+		return err
+	})
+	if err != nil {
+		r.rejectLoad(err, source)
+		return nil, nil
+	}
+	named := forTypes(model)
+	var loaded *types.Project
+	if err = resolveFiles(named, r.dir); err == nil {
+		err = unlessItCrashes(func() (err error) {
+			loaded, err = loader.ModelToProject(named, loader.ToOptions(&details, []func(*loader.Options){set}), details)
+			return err
+		})
+	}
+	if err != nil {
+		r.rejectLoad(err, source)
+		return nil, nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(unset)) {
+		r.warn(pos{}, fmt.Sprintf("write $$ if a dollar sign is meant, as in the hash of a password; or set it in the environment or in .env, or write ${%s:-default}", name),
+			"variable %s is not set, it is taken as blank", name)
+	}
+	return model, loaded
+}
+
+// resolveFiles makes the paths of files absolute that Compose's types are filled from. Other
+// paths are left alone: their type is of no use, and each pattern of the library that a path
+// is compared with takes its time.
+func resolveFiles(model map[string]any, dir string) error {
+	services, _ := model["services"].(map[string]any)
+	for _, s := range services {
+		s, ok := s.(map[string]any)
+		if !ok {
+			continue
+		}
+		files := map[string]any{}
+		for _, key := range []string{"env_file", "label_file"} {
+			if val, ok := s[key]; ok {
+				files[key] = val
+			}
+		}
+		if len(files) == 0 {
+			continue
+		}
+		of := map[string]any{"services": map[string]any{"x": files}}
+		if err := paths.ResolveRelativePaths(of, dir, nil); err != nil {
+			return err
+		}
+		maps.Copy(s, files)
+	}
+	return nil
+}
+
+// castsFor are the casts of values that these files can need: the library compares each value
+// of a project with all of them, which takes a fifth of the time of a load.
+func castsFor(all map[composetree.Path]interpolation.Cast, files []types.ConfigFile) map[composetree.Path]interpolation.Cast {
+	has := map[string]bool{}
+	in := func(word string) bool {
+		if _, asked := has[word]; !asked {
+			has[word] = slices.ContainsFunc(files, func(f types.ConfigFile) bool { return bytes.Contains(f.Content, []byte(word)) })
+		}
+		return has[word]
+	}
+	if in("include") || in("extends") || in(`\x`) || in(`\u`) || in(`\U`) || in("\\\n") || in("\\\r") {
+		return all // there are other files, or keys may be written in another way
+	}
+	casts := map[composetree.Path]interpolation.Cast{}
+	for path, cast := range all {
+		missing := slices.ContainsFunc(path.Parts(), func(part string) bool {
+			return part != composetree.PathMatchAll && part != composetree.PathMatchList && !in(part)
+		})
+		if !missing {
+			casts[path] = cast
+		}
+	}
+	return casts
+}
+
+// forTypes is a copy of a project with all that is taken from Compose's types, or that they
+// are checked for: filling the types with the rest takes its time.
+func forTypes(model map[string]any) map[string]any {
+	named := map[string]any{}
+	for key, val := range model {
+		if key != "services" {
+			named[key] = clone(val)
+		}
+	}
+	services, _ := model["services"].(map[string]any)
+	reduced := make(map[string]any, len(services))
+	for name, s := range services {
+		s, ok := s.(map[string]any)
+		if !ok {
+			return clone(model).(map[string]any)
+		}
+		few := map[string]any{}
+		for _, key := range strings.Fields("environment env_file labels label_file profiles image build provider models container_name scale deploy " +
+			"depends_on network_mode networks volumes tmpfs configs secrets cpus mem_limit mem_reservation pids_limit") {
+			if val, ok := s[key]; ok {
+				few[key] = clone(val)
+			}
+		}
+		reduced[name] = few
+	}
+	if len(services) > 0 {
+		named["services"] = reduced
+	}
+	return named
+}
+
+// clone copies a tree of mappings and lists.
+func clone(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, item := range v {
+			out[k] = clone(item)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = clone(item)
+		}
+		return out
+	}
+	return v
+}
+
+// variables are those that a project may use, as a mapping, which the library needs.
+func (r *reader) variables(files []string) types.Mapping {
+	all := types.Mapping{}
+	take := func(name string) {
+		if val, ok := r.env(name); ok {
+			all[name] = val
+		}
+	}
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		take(name)
+	}
+	if vars, err := DotEnv(r.dir); err == nil {
+		for name := range vars {
+			take(name)
+		}
+	}
+	for _, f := range files {
+		data, _ := readFile(f)
+		for _, name := range regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`).FindAllString(string(data), -1) {
+			take(name)
+		}
+	}
+	return all
+}
