@@ -119,7 +119,7 @@ type applyOptions struct {
 func newApply(a *app) *cobra.Command {
 	var o applyOptions
 	c := &cobra.Command{
-		Use:   "apply",
+		Use: "apply", SuggestFor: []string{"up", "deploy"},
 		Short: "Do what otto plan shows, or run a Compose project",
 		Long: `Apply shows what otto plan shows, asks, does it, and waits until it is so: as
 otto cluster start does, which needs no question.

@@ -14,11 +14,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/otto-edge/otto/api"
 	"github.com/otto-edge/otto/config"
 	"github.com/otto-edge/otto/wire"
 )
@@ -67,17 +69,29 @@ func Main(version string, args []string, in io.Reader, out, errOut io.Writer) in
 	root := newRoot(&app{version: version, in: in, out: out, err: errOut})
 	root.SetArgs(args)
 	c, err := root.ExecuteContextC(ctx)
-	code := explainError(ctx, err, errOut)
+	code := explainError(ctx, c.CommandPath(), err, errOut)
 	if c.CommandPath() == "otto plan" && err != nil && !errors.Is(err, errChanges) {
 		return exitUntold // 1 means something else there, as with other tools that plan
 	}
 	return code
 }
 
-// explainError prints an error and returns what it means for the exit code.
-func explainError(ctx context.Context, err error, errOut io.Writer) int {
+// withoutControl is the error of whoever needs a control plane and finds none, with what to
+// do about it in place of what the socket says.
+func withoutControl(err error) error {
+	if before, _, cut := strings.Cut(err.Error(), api.ErrNotRunning.Error()+": dial "); cut {
+		return fmt.Errorf("%s%w: run `otto cluster start`", before, api.ErrNotRunning)
+	}
+	return err
+}
+
+// explainError prints an error of a command and returns what it means for the exit code.
+func explainError(ctx context.Context, command string, err error, errOut io.Writer) int {
 	var problems config.Problems
 	var code exitCode
+	if errors.Is(err, api.ErrNotRunning) {
+		err = withoutControl(err)
+	}
 	switch {
 	case err == nil:
 		return exitOK
@@ -93,7 +107,7 @@ func explainError(ctx context.Context, err error, errOut io.Writer) int {
 		fmt.Fprintln(errOut, err)
 		return exitUsage
 	case errors.Is(err, errUsage):
-		fmt.Fprintf(errOut, "otto: %s\nTry: otto --help\n", strings.TrimPrefix(err.Error(), "usage: "))
+		fmt.Fprintf(errOut, "otto: %s\nTry: %s --help\n", strings.TrimPrefix(err.Error(), "usage: "), command)
 		return exitUsage
 	case ctx.Err() != nil:
 		fmt.Fprintln(errOut, "otto: interrupted")
@@ -126,6 +140,7 @@ be told. otto exec and otto run have that of the command they have run.`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
+		Version:           a.version, Args: noArgs, RunE: help,
 	}
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -166,10 +181,38 @@ func newVersion(a *app) *cobra.Command {
 func help(c *cobra.Command, _ []string) error { return c.Help() }
 
 func noArgs(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return fmt.Errorf("%w: unknown command %q for %q", errUsage, args[0], c.CommandPath())
+	switch {
+	case len(args) == 0:
+		return nil
+	case !c.HasSubCommands():
+		return fmt.Errorf("%w: %s takes no arguments, and there is %q", errUsage, c.CommandPath(), args[0])
 	}
-	return nil
+	if meant := meantBy(c.Root(), args[0]); len(meant) > 0 {
+		return fmt.Errorf("%w: %s has no command %q: did you mean `%s`?", errUsage, c.CommandPath(), args[0],
+			strings.Join(meant, "` or `"))
+	}
+	return fmt.Errorf("%w: %s has no command %q", errUsage, c.CommandPath(), args[0])
+}
+
+// meantBy are the commands below c that a name may mean: those that are called so, or so by
+// other tools, and otherwise those that are called nearly so.
+func meantBy(c *cobra.Command, name string) (paths []string) {
+	for _, sub := range c.Commands() {
+		if sub.Hidden {
+			continue
+		}
+		paths = append(paths, meantBy(sub, name)...)
+		if sub.Name() == name || slices.Contains(sub.SuggestFor, name) {
+			paths = append(paths, sub.CommandPath())
+		}
+	}
+	if len(paths) == 0 && !c.HasParent() {
+		c.SuggestionsMinimumDistance = 2
+		for _, near := range c.SuggestionsFor(name) {
+			paths = append(paths, c.CommandPath()+" "+near)
+		}
+	}
+	return paths
 }
 
 func (a *app) check() error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,6 +92,9 @@ func (d stateDir) keptEvents(f func(otto.Event) bool) error {
 func (a *app) printEvent(w io.Writer, e otto.Event) error {
 	where := cmpOr(e.Node, "-")
 	text := e.Message
+	if e.Service != "" && !strings.Contains(text, e.Service) {
+		text = e.Service + ": " + text
+	}
 	if e.By != "" {
 		text += " (by " + e.By + ")"
 	}

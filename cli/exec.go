@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/otto-edge/otto/api"
 	"github.com/otto-edge/otto/shell"
 )
 
@@ -38,7 +36,7 @@ when that does, and when this end is closed or lost, where the agent's user may 
 processes of the container.`,
 		Example: `  otto exec web
   otto exec shop/db -- pg_dump -U shop shop >shop.sql
-  otto exec web-2 --user root -- cat /etc/hosts`,
+  otto exec --user root web-2 -- cat /etc/hosts`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return fmt.Errorf("%w: %s needs a service or an instance: %s", errUsage, c.CommandPath(), c.UseLine())
@@ -94,9 +92,6 @@ func (a *app) exec(ctx context.Context, control commander, q shell.Query, noTTY 
 		q.Command.Env = append([]string{"TERM=" + cmpOr(os.Getenv("TERM"), "xterm")}, q.Command.Env...)
 	}
 	conn, err := control.Exec(ctx, q)
-	if errors.Is(err, api.ErrNotRunning) {
-		return fmt.Errorf("%w: run `otto cluster start`", api.ErrNotRunning)
-	}
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -25,10 +26,12 @@ func (a *asked) Exec(_ context.Context, q shell.Query) (io.ReadWriteCloser, erro
 }
 
 func TestExecSaysThatNothingRuns(t *testing.T) {
-	err := (&app{in: strings.NewReader("")}).exec(t.Context(), &asked{err: api.ErrNotRunning}, shell.Query{Name: "web"},
-		false)
-	if err == nil || err.Error() != "the control plane is not running: run `otto cluster start`" {
-		t.Error(err)
+	away := fmt.Errorf("%w: dial unix control.sock: no such file or directory", api.ErrNotRunning)
+	err := (&app{in: strings.NewReader("")}).exec(t.Context(), &asked{err: away}, shell.Query{Name: "web"}, false)
+	var said strings.Builder
+	code := explainError(t.Context(), "otto exec", err, &said)
+	if want := "otto: the control plane is not running: run `otto cluster start`\n"; said.String() != want || code != exitFailed {
+		t.Errorf("%d: %s", code, said.String())
 	}
 }
 
@@ -44,7 +47,7 @@ func TestExecGivesNoTerminalToAPipe(t *testing.T) {
 }
 
 func TestExecEndsWithTheCommandsExitCode(t *testing.T) {
-	if code := explainError(t.Context(), exitCode(137), io.Discard); code != 137 {
+	if code := explainError(t.Context(), "otto exec", exitCode(137), io.Discard); code != 137 {
 		t.Errorf("exit code %d", code)
 	}
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/otto-edge/otto"
-	"github.com/otto-edge/otto/api"
 )
 
 func newExplain(a *app) *cobra.Command {
@@ -47,9 +45,6 @@ services it could not be given now.`,
 				return err
 			}
 			e, err := explanationOf(c.Context(), d.client(), args[0], node)
-			if errors.Is(err, api.ErrNotRunning) {
-				return fmt.Errorf("%w: run `otto cluster start`", api.ErrNotRunning)
-			}
 			if err != nil {
 				return err
 			}

@@ -173,8 +173,6 @@ func (a *app) logs(ctx context.Context, control logReader, o logsOptions) error 
 
 func logsEnded(err error, troubled bool) error {
 	switch {
-	case errors.Is(err, api.ErrNotRunning):
-		return fmt.Errorf("%w: run `otto cluster start`", api.ErrNotRunning)
 	case err == nil && troubled:
 		return errPart
 	}

@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/otto-edge/otto"
-	"github.com/otto-edge/otto/api"
 )
 
 func newMove(a *app) *cobra.Command {
@@ -38,9 +36,6 @@ its data. The command returns when the move has begun; see otto events.`,
 				return err
 			}
 			move, err := d.client().Move(c.Context(), args[0], to, advised)
-			if errors.Is(err, api.ErrNotRunning) {
-				return fmt.Errorf("%w: run `otto cluster start`", api.ErrNotRunning)
-			}
 			if err != nil {
 				return err
 			}

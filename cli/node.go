@@ -287,7 +287,7 @@ func (a *app) drain(ctx context.Context, client *api.Client, node string, deadli
 	} else if now.Empty {
 		fmt.Fprintf(a.out, "%s is empty, and stays so until `otto node uncordon %s`.\n", node, node)
 	} else {
-		fmt.Fprintf(a.out, "%s takes nothing new; still there:\n", node)
+		fmt.Fprintf(a.out, "%s takes nothing new until `otto node uncordon %s`; still there:\n", node, node)
 		for _, s := range now.Left {
 			fmt.Fprintf(a.out, "  %s: %s\n", s.Instance, s.Why)
 		}

@@ -77,9 +77,6 @@ func ports(text string) (local, port int, err error) {
 
 func (a *app) portForward(ctx context.Context, control *api.Client, q shell.Query, address string) error {
 	view, err := control.Cluster(ctx)
-	if errors.Is(err, api.ErrNotRunning) {
-		return fmt.Errorf("%w: run `otto cluster start`", api.ErrNotRunning)
-	}
 	if err != nil {
 		return err
 	}

@@ -122,13 +122,15 @@ func rows(c *otto.Cluster) []row {
 	var list []row
 	for _, n := range c.Nodes {
 		text := stateOf(n)
-		if text == string(otto.NodeReady) && n.Facts.Arch != "" {
+		if text == string(otto.NodeReady) && n.Facts.Arch != "" && n.Facts.Engine.Version != "" {
 			text += " (" + n.Facts.Arch + ", " + n.Facts.Engine.Name + " " + n.Facts.Engine.Version + ")"
 		}
 		list = append(list, row{"node " + n.ID, string(n.State), text, n.Problem != ""})
 	}
 	for _, s := range c.Services {
+		hash := s.Spec.Hash()
 		for _, i := range s.Instances {
+			i.UpToDate = i.UpToDate || i.SpecHash == hash // its node has yet to say that nothing else changed
 			list = append(list, row{"service " + i.Name, string(i.State), describe(i), i.Error != ""})
 		}
 	}

@@ -18,7 +18,7 @@ import (
 func newStatus(a *app) *cobra.Command {
 	var watch bool
 	c := &cobra.Command{
-		Use:   "status",
+		Use: "status", SuggestFor: []string{"ps", "top"},
 		Short: "Show nodes and services as they are now",
 		Example: `  otto cluster status
   otto cluster status --watch

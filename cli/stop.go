@@ -16,7 +16,7 @@ import (
 
 func newStop(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "stop",
+		Use: "stop", SuggestFor: []string{"down"},
 		Short: "Stop services, agents and control plane, everywhere",
 		Long: `Stop ends all services, then the agents, then the control plane. Containers and
 volumes stay where they are; otto cluster start goes on with them.`,

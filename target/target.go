@@ -73,6 +73,7 @@ func Find(c *otto.Cluster, name string) (Target, error) {
 	for _, n := range c.Nodes {
 		names = append(names, n.ID)
 	}
+	names = append(names, stacks(c)...)
 	if all := members(c, Target{Stack: name}); len(meant) == 0 && len(all) > 0 {
 		return Target{}, fmt.Errorf("%s is a stack: write %s", name, strings.Join(all, " or "))
 	}
@@ -83,6 +84,16 @@ func Find(c *otto.Cluster, name string) (Target, error) {
 		return meant[0], nil
 	}
 	return Target{}, fmt.Errorf("%q may be of several stacks: write %s", name, strings.Join(labels(meant), " or "))
+}
+
+// stacks are the names of all stacks.
+func stacks(c *otto.Cluster) (names []string) {
+	for _, s := range c.Services {
+		if stack, _, ok := strings.Cut(s.Name, "/"); ok && !slices.Contains(names, stack) {
+			names = append(names, stack)
+		}
+	}
+	return names
 }
 
 func exactly(c *otto.Cluster, name string) (Target, bool) {

@@ -105,6 +105,7 @@ func fields(a, b reflect.Value) string {
 			name == "devices",
 			name == "resources",
 			name == "requirements",
+			name == "depends_on",
 			name == "placement",
 			name == "reserve",
 			name == "update":

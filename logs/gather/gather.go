@@ -100,6 +100,8 @@ type gathering struct {
 	nodes   map[string]bool // that are being read; of the goroutine that starts
 	running sync.WaitGroup
 	found   atomic.Bool // there is a container, or a node where nobody could look
+	unread  atomic.Bool // there is a node where nobody could look
+	seen    sync.Map    // instances that have a container
 }
 
 // start begins to read the nodes of view that may have containers and are not read yet.
@@ -161,12 +163,37 @@ func (g *gathering) say(ctx context.Context, e logs.Entry) {
 	_, _ = g.stream.Push(ctx, s, e)
 }
 
-// sayNone says why there was nothing to read, if there was no container.
+// sayNone says why there was nothing to read, if there was no container. Of a stack that
+// is said of each service that has none.
 func (g *gathering) sayNone(view *otto.Cluster, take func(logs.Entry) error) error {
-	if g.found.Load() {
+	texts := g.withoutContainer(view)
+	if len(texts) == 0 && !g.found.Load() {
+		texts = []string{g.none(view)}
+	}
+	for _, text := range texts {
+		if err := take(logs.Entry{Time: time.Now().UTC(), Mark: logs.MarkTrouble, Text: text}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withoutContainer says of the instances of a stack that no container was found of why that
+// is, as far as their nodes could be read.
+func (g *gathering) withoutContainer(view *otto.Cluster) (texts []string) {
+	if g.target.Stack == "" || g.unread.Load() {
 		return nil
 	}
-	return take(logs.Entry{Time: time.Now().UTC(), Mark: logs.MarkTrouble, Text: g.none(view)})
+	for _, s := range view.Services {
+		for _, i := range s.Instances {
+			if _, seen := g.seen.Load(i.Name); seen || !g.target.Has(s.Name, i.Name) ||
+				g.query.Node != "" && g.query.Node != i.Node {
+				continue
+			}
+			texts = append(texts, noContainer(i.Name, "", whyNot(i)))
+		}
+	}
+	return texts
 }
 
 // none says why there is no container.
@@ -181,18 +208,25 @@ func (g *gathering) none(view *otto.Cluster) string {
 				g.query.Node != "" && g.query.Node != i.Node {
 				continue
 			}
-			name = i.Name
-			if why = string(i.State); i.Error != "" {
-				why += ": " + i.Error
-			} else if i.Reason != "" {
-				why += ": " + i.Reason
-			}
+			name, why = i.Name, whyNot(i)
 		}
 	}
 	where := ""
 	if g.query.Node != "" {
 		where = " on " + g.query.Node
 	}
+	return noContainer(name, where, why)
+}
+
+// whyNot is an instance's state, and what it says of that.
+func whyNot(i otto.PlacedInstance) string {
+	if said := cmp.Or(i.Error, i.Reason); said != "" {
+		return string(i.State) + ": " + said
+	}
+	return string(i.State)
+}
+
+func noContainer(name, where, why string) string {
 	if why == "" {
 		return name + " has no container" + where
 	}
@@ -268,6 +302,7 @@ func (n *node) trouble(ctx context.Context, source *logs.Source, err error) {
 	}
 	n.troubled = true
 	n.found.Store(true)
+	n.unread.Store(true)
 	text := fmt.Sprintf("%s cannot be read: %v", n.id, err)
 	if n.query.Follow && !errors.Is(err, errLeft) {
 		text += "; it goes on when the node is back"
@@ -376,7 +411,10 @@ func (n *node) take(ctx context.Context, source *logs.Source, e logs.Entry) erro
 	e.Node = n.id
 	switch {
 	case e.Mark == logs.MarkContainer:
-		n.found.Store(n.found.Load() || n.target.Has(e.Service, e.Instance))
+		if n.target.Has(e.Service, e.Instance) {
+			n.found.Store(true)
+			n.seen.Store(e.Instance, true)
+		}
 		if _, known := n.positions[e.Container]; !known {
 			n.positions[e.Container] = logs.Position{From: e.Time}
 		}

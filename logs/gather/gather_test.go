@@ -309,13 +309,23 @@ func TestLogsOfSeveralNodesAreOne(t *testing.T) {
 // TestLogsOfAStack: all services of it, also one that comes later, and no other's.
 func TestLogsOfAStack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(map[string]string{"shop/web": "a", "shop/db": "b", "shopping/web": "a", "web": "a"}, "a", "b")
+		c := newCluster(map[string]string{
+			"shop/web": "a", "shop/db": "b", "shop/job": "b", "shopping/web": "a", "web": "a",
+		}, "a", "b")
 		for node, names := range map[string][]string{"a": {"shop/web", "shopping/web", "web"}, "b": {"shop/db"}} {
 			for _, name := range names {
 				c.engines[node].put(name+":1", otto.ContainerRunning)
 				c.engines[node].write(name+":1", "of "+name)
 				time.Sleep(time.Millisecond)
 			}
+		}
+		all := read(t.Context(), c, logs.Query{Name: "shop"})
+		<-all.done
+		lines := all.lines()
+		slices.Sort(lines)
+		if diff := cmp.Diff([]string{"<shop/job has no container yet: it is waiting: no node has room>", "of shop/db", "of shop/web"},
+			lines); diff != "" || all.err != nil {
+			t.Error(all.err, diff)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		r := read(ctx, c, followed("shop", 10))
