@@ -172,10 +172,25 @@ func (e *engine) recording(dir string) recording {
 	}
 	for _, all := range []map[string]map[string]any{r.Containers, r.Networks, r.Volumes} {
 		for _, of := range all {
+			tidyLabels(at(of, "Labels"))
 			withoutZeros(of)
 		}
 	}
 	return r
+}
+
+// tidyLabels takes out what is another with each run of Compose: hashes of paths, and the
+// order of a mapping.
+func tidyLabels(labels map[string]any) {
+	const hash, depends = "com.docker.compose.config-hash", "com.docker.compose.depends_on"
+	if _, ok := labels[hash]; ok {
+		labels[hash] = "a hash"
+	}
+	if list, ok := labels[depends].(string); ok {
+		parts := strings.Split(list, ",")
+		slices.Sort(parts)
+		labels[depends] = strings.Join(parts, ",")
+	}
 }
 
 // tidyContainer makes one form of what the engine takes in several, and orders what has no
@@ -213,7 +228,10 @@ func tidyContainer(c map[string]any) {
 	}
 	for _, end := range at(c, "NetworkingConfig", "EndpointsConfig") {
 		if end, ok := end.(map[string]any); ok {
-			sortList(end["Aliases"])
+			sortList(end["Aliases"]) // Compose gives one twice if service and container have one name
+			if names := listOf(end["Aliases"]); names != nil {
+				end["Aliases"] = slices.CompactFunc(names, func(a, b any) bool { return a == b })
+			}
 		}
 	}
 }
