@@ -186,7 +186,7 @@ func (a *app) planAndApply(ctx context.Context, o applyOptions) error {
 // confirm asks on a terminal; elsewhere nobody can agree.
 func (a *app) confirm(question string) error {
 	if !isTerminal(a.in) {
-		return fmt.Errorf("%w: this needs a yes: run it in a terminal to be asked, or pass --yes or --plan ID", errUsage)
+		return fmt.Errorf("%w: this needs a yes: run it in a terminal to be asked, or pass --yes", errUsage)
 	}
 	fmt.Fprintf(a.err, "%s [y/N] ", question)
 	line, err := bufio.NewReader(a.in).ReadString('\n')

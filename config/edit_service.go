@@ -111,5 +111,8 @@ func (s serviceLines) orMissing(service string, named bool) error {
 	if named && s.keys > 0 {
 		return nil
 	}
+	if stack, short, ok := strings.Cut(service, "/"); ok {
+		return fmt.Errorf("%s is in the Compose file of stack %s: change %s there, and run `otto apply`", service, stack, short)
+	}
 	return fmt.Errorf("its services have no %s with lines of its own: edit it by hand", service)
 }

@@ -159,7 +159,7 @@ func (p *Plane) AcceptData(ctx context.Context, service string) error {
 		}
 		s, wanted := p.service(service)
 		if !wanted {
-			return fmt.Errorf("no service %q", service)
+			return p.unknown(service)
 		}
 		next, events := p.data, []otto.Event{}
 		for _, name := range p.desired.Wanted.InstanceNames(s) {

@@ -259,7 +259,7 @@ func (p *Plane) Move(ctx context.Context, name, to string, advised bool) (d otto
 			return errors.New("nothing runs, so nothing can be moved: run `otto cluster start`")
 		}
 		if _, wanted := p.owner(name); !wanted {
-			return fmt.Errorf("no service %q: see otto cluster status", name)
+			return p.unknown(name)
 		}
 		now := time.Now()
 		known := p.weighed(now, false)

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -9,7 +10,20 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control/plan"
+	"github.com/otto-edge/otto/target"
 )
+
+// unknown says that there is no service of a name, and what may be meant by it.
+func (p *Plane) unknown(name string) error {
+	t, err := target.Find(p.Cluster(), name)
+	if err == nil && t.Node == "" {
+		return fmt.Errorf("no service %q: did you mean %s?", name, cmp.Or(t.Instance, t.Service))
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%s is a node, and no service", name)
+}
 
 // ExplainService says why a service's instances are where they are, and not
 // elsewhere.
@@ -18,7 +32,7 @@ func (p *Plane) ExplainService(ctx context.Context, name string) (e otto.Explana
 		w := p.desired.Wanted
 		s, wanted := p.index().Service(name)
 		if !wanted {
-			return fmt.Errorf("no service %q", name)
+			return p.unknown(name)
 		}
 		list := plan.Explain(w, p.desired.Placement, p.plannedNodes(time.Now()), p.waiting, s.Service)
 		verdicts, decided := p.required.verdicts(owner{service: name}), p.decided(time.Now())

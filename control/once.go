@@ -25,7 +25,7 @@ func (p *Plane) Once(ctx context.Context, name, node string) (inst otto.Instance
 		if ok {
 			instances = s.Names
 		} else if s, ok = p.index().Owner(name); !ok {
-			return fmt.Errorf("no service %q: see otto cluster status", name)
+			return p.unknown(name)
 		}
 		if p.desired.Wanted.Stopped {
 			return errors.New("the cluster is stopped: run `otto cluster start`")

@@ -31,7 +31,7 @@ func TestRunIsWhereItsServiceIsOrWouldBe(t *testing.T) {
 			}
 		}
 		for _, tt := range [][3]string{
-			{"nowhere", "", `no service "nowhere": see otto cluster status`},
+			{"nowhere", "", `no service or node "nowhere": there are shop/db, shop/tool, off, web, web-2, a, b, shop`},
 			{"web", "b", "web is not on b: leave --node out"},
 		} {
 			if _, _, err := c.Plane.Once(t.Context(), tt[0], tt[1]); err == nil || err.Error() != tt[2] {

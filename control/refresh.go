@@ -39,7 +39,7 @@ func (p *Plane) Refresh(ctx context.Context, service string) error {
 		w := p.desired.Wanted
 		i := slices.IndexFunc(w.Services, func(s otto.Service) bool { return s.Name == service })
 		if i < 0 {
-			return fmt.Errorf("no service %q", service)
+			return p.unknown(service)
 		}
 		w.Services = slices.Clone(w.Services)
 		w.Services[i].Spec.Refresh++

@@ -217,7 +217,7 @@ func (p *Plane) Restart(ctx context.Context, service string) error {
 		}
 		s, wanted := p.service(service)
 		if !wanted {
-			return fmt.Errorf("no service %q", service)
+			return p.unknown(service)
 		}
 		if p.desired.Wanted.Stopped {
 			return fmt.Errorf("the cluster is stopped: run `otto cluster start`")

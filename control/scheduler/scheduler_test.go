@@ -333,7 +333,7 @@ func TestScoreSaysWhatItIsMadeOf(t *testing.T) {
 		{Name: "cpu", Weight: 2, Value: .85, Reason: "20% ± 10% in use"},
 		{Name: "memory", Weight: 2, Value: .7, Reason: "50% ± 0% in use, and this adds 10%"},
 		{Name: "heat", Weight: 1, Value: .5, Reason: "it has 65°C"},
-		{Name: "fewest", Weight: 1, Value: .5, Reason: "1 other instances are there"},
+		{Name: "fewest", Weight: 1, Value: .5, Reason: "one other instance is there"},
 		{Name: "spread", Weight: 4, Value: 1, Reason: "0 others of web are there"},
 	}}}
 	if diff := cmp.Diff(want, scores,

@@ -58,9 +58,16 @@ func baseParts(weights map[string]float64) []part {
 		{
 			name: otto.ScoreFewest, weight: weights[otto.ScoreFewest],
 			of:  func(_ *ask, n *node) float64 { return 1 / float64(1+n.instances) },
-			why: func(_ *ask, n *node) string { return fmt.Sprintf("%d other instances are there", n.instances) },
+			why: func(_ *ask, n *node) string { return others(n.instances) },
 		},
 	}
+}
+
+func others(n int) string {
+	if n == 1 {
+		return "one other instance is there"
+	}
+	return fmt.Sprintf("%d other instances are there", n)
 }
 
 // Temperatures at which a node has all and nothing of its headroom, in degrees
