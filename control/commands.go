@@ -82,6 +82,7 @@ func (p *Plane) want(ctx context.Context, w otto.Wanted, index *plan.Index) erro
 	if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
 		return err
 	}
+	changes := plan.Diff(p.desired.Wanted, w)
 	p.desired, p.indexed = next, index
 	for _, n := range next.Leaving {
 		if known := p.nodes[n.ID]; known != nil {
@@ -103,10 +104,26 @@ func (p *Plane) want(ctx context.Context, w otto.Wanted, index *plan.Index) erro
 		}
 	}
 	p.dirty = true
-	p.record(asked(ctx, "change", "", fmt.Sprintf("wanted state is at revision %d", w.Revision)))
+	p.record(asked(ctx, "change", "", fmt.Sprintf("wanted state is at revision %d%s", w.Revision, named(changes))))
 	p.pass(time.Now())
 	p.publishView() // who has asked for it finds it in the view
 	return nil
+}
+
+// named are the first ones of some changes, by name.
+func named(changes []otto.Change) (text string) {
+	const most = 8
+	signs := map[string]string{"add": "+", "change": "~", "remove": "-"}
+	for i, c := range changes {
+		if i == most {
+			return ":" + text[1:] + fmt.Sprintf(", and %d more", len(changes)-most)
+		}
+		text += ", " + signs[c.Kind] + " " + c.Noun + " " + c.Name
+	}
+	if text == "" {
+		return ""
+	}
+	return ":" + text[1:]
 }
 
 // with is what is desired once w is wanted. The indexes are of what is wanted until

@@ -60,3 +60,21 @@ func TestEventsThatRepeatAreCounted(t *testing.T) {
 		t.Errorf("left: %v", r)
 	}
 }
+
+// TestChangeNamesWhatChanges: the event of a change says of what, and is bounded.
+func TestChangeNamesWhatChanges(t *testing.T) {
+	changes := []otto.Change{
+		{Kind: "add", Noun: "service", Name: "web"},
+		{Kind: "change", Noun: "service", Name: "db", Detail: "image: a -> b"},
+		{Kind: "remove", Noun: "node", Name: "pi"},
+	}
+	if got, want := named(changes), ": + service web, ~ service db, - node pi"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := named(nil); got != "" {
+		t.Errorf("of nothing: %q", got)
+	}
+	if got := named(slices.Repeat(changes, 4)); !strings.HasSuffix(got, ", ~ service db, and 4 more") {
+		t.Errorf("of many: %q", got)
+	}
+}
