@@ -2,13 +2,10 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -349,7 +346,7 @@ func (r *reader) source(path string) value {
 	if err != nil {
 		return value{pos: pos{file: path}}
 	}
-	aside := &reader{file: path, env: func(name string) (string, bool) { return "${" + name + "}", true }}
+	aside := &reader{file: path, env: literally}
 	root, _ := aside.parse(data)
 	return inFile(root, path)
 }
@@ -379,56 +376,6 @@ func inFile(v value, file string) value {
 	}
 	v.items, v.fields = items, fields
 	return v
-}
-
-// rejectLoad puts an error of the library into a line with its place, as far as that
-// can be found out.
-func (r *reader) rejectLoad(err error, source value) {
-	if crash := (crashError{}); errors.As(err, &crash) {
-		r.reject(emptyKey(source), "give every key of a service a value, or take it out", "%s", err)
-		return
-	}
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		r.reject(pos{}, "write a path relative to the Compose file", "%s: %s", path.Path, path.Err)
-		return
-	}
-	what, _, _ := strings.Cut(err.Error(), "\n")
-	what = regexp.MustCompile(`^validating [^:]*: |^failed to parse [^:]*: `).ReplaceAllString(what, "")
-	at, try := pos{}, "mend it; `docker compose config` says the same"
-	if m := regexp.MustCompile(`line (\d+)`).FindStringSubmatch(what); m != nil {
-		at.line, _ = strconv.Atoi(m[1])
-		at.col = 1
-	}
-	if m := regexp.MustCompile(`^([a-z]+(?:\.[A-Za-z0-9_.-]+)?)`).FindStringSubmatch(what); m != nil {
-		at = cmp.Or(at, placeOf(source, strings.Split(m[1], ".")))
-	}
-	if m := regexp.MustCompile(`^(\S+)(?: additional properties '([^']+)' not allowed| false schema$)`).FindStringSubmatch(what); m != nil {
-		path := strings.Split(m[1], ".")
-		if m[2] != "" {
-			path = append(path, m[2])
-		}
-		key := path[len(path)-1]
-		at = placeOf(source, path)
-		what = fmt.Sprintf("Compose has no key %.60q there", key)
-		if n := nearest(key, composeKeys[types.ServiceConfig]()); n != "" {
-			try = "did you mean " + n + "?"
-		}
-	}
-	r.reject(at, try, "%.300s", what)
-}
-
-// placeOf is where the last part of a path is that a file has.
-func placeOf(v value, path []string) pos {
-	at := v.pos
-	for _, name := range path {
-		i := slices.IndexFunc(v.fields, func(f field) bool { return f.name == name })
-		if i < 0 {
-			break
-		}
-		at, v = v.fields[i].pos, v.fields[i].value
-	}
-	return at
 }
 
 // asValue is a part of a loaded project as a tree with the places of a file in which

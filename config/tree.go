@@ -105,7 +105,7 @@ func (t *tree) node(n *yaml.Node, depth int) value {
 		t.reject(at, "write a value, a list or a mapping", "this cannot be read here")
 		return value{pos: at}
 	}
-	if n.Style&yaml.TaggedStyle != 0 && !strings.HasPrefix(n.ShortTag(), "!!") {
+	if n.Style&yaml.TaggedStyle != 0 && !strings.HasPrefix(n.ShortTag(), "!!") && !t.stack { // Compose has some
 		t.reject(at, "take it out", "the tag %.40s means nothing to Otto", n.Tag)
 		v.broken = true
 	}

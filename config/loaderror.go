@@ -1,0 +1,184 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// tryReference is the advice where nothing better is known.
+const tryReference = "see https://docs.docker.com/reference/compose-file/ for how to write it"
+
+// What Compose's loader says about a file or a value.
+var (
+	unparsed  = regexp.MustCompile(`^failed to parse (.+?): yaml: `)
+	undecoded = regexp.MustCompile(`(?m)^'(.+?)' (.+)$`)
+)
+
+// rejectLoad reports an error of Compose's loader, one line for each mistake, with its
+// place as far as that can be found in source.
+func (r *reader) rejectLoad(err error, source value) {
+	if crash := (crashError{}); errors.As(err, &crash) {
+		r.reject(emptyKey(source), "give every key of a service a value, or take it out", "%s", err)
+		return
+	}
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		r.reject(pos{}, "write a path relative to the Compose file", "%s: %s", path.Path, path.Err)
+		return
+	}
+	text := err.Error()
+	if m := unparsed.FindStringSubmatch(text); m != nil && r.rejectYAML(m[1]) {
+		return
+	}
+	if list, ok := strings.CutPrefix(text, "decoding failed due to the following error(s):"); ok {
+		if all := undecoded.FindAllStringSubmatch(list, -1); len(all) > 0 {
+			for _, m := range all {
+				r.rejectValue(source, m[1], m[2])
+			}
+			return
+		}
+	}
+	r.rejectLine(text, source)
+}
+
+// rejectLine reports the first line of an error.
+func (r *reader) rejectLine(text string, source value) {
+	what, _, _ := strings.Cut(text, "\n")
+	what = regexp.MustCompile(`^validating [^:]*: |^failed to parse [^:]*: `).ReplaceAllString(what, "")
+	at, try := pos{}, tryReference
+	if m := regexp.MustCompile(`line (\d+)`).FindStringSubmatch(what); m != nil {
+		at.line, _ = strconv.Atoi(m[1])
+		at.col = 1
+	}
+	if m := regexp.MustCompile(`^([a-z]+(?:\.[A-Za-z0-9_.-]+)?)`).FindStringSubmatch(what); m != nil && at.line == 0 {
+		at = valueAt(source, m[1]).at
+	}
+	if m := regexp.MustCompile(`^(\S+)(?: additional properties '([^']+)' not allowed| false schema$)`).FindStringSubmatch(what); m != nil {
+		path := m[1]
+		if m[2] != "" {
+			path += "." + m[2]
+		}
+		found := valueAt(source, path)
+		key := path[strings.LastIndex(path, ".")+1:]
+		at = found.at
+		what = fmt.Sprintf("Compose has no key %.60q there", key)
+		if n := nearest(key, composeKeys[types.ServiceConfig]()); n != "" {
+			try = "did you mean " + n + "?"
+		}
+	}
+	r.reject(at, try, "%.300s", what)
+}
+
+// rejectYAML reports what is wrong with a file that is not valid YAML or has a key twice,
+// in the words that are used for otto.yaml. It returns false if it finds nothing.
+func (r *reader) rejectYAML(path string) bool {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(r.dir, path)
+	}
+	data, err := readFile(path)
+	if err != nil {
+		return false
+	}
+	if docs, err := documents(data); err == nil && len(docs) > 1 { // Compose reads all of them
+		return false
+	}
+	aside := &reader{file: path, env: literally, stack: true}
+	aside.parse(data)
+	r.problems = append(r.problems, aside.problems...)
+	return len(aside.problems) > 0
+}
+
+// literally has each variable stand for itself.
+func literally(name string) (string, bool) { return "${" + name + "}", true }
+
+// rejectValue reports that the value at a path is wrong: in Otto's words if Otto would
+// refuse it too, otherwise in those of the loader.
+func (r *reader) rejectValue(source value, path, why string) {
+	found := valueAt(source, path)
+	if r.rejectRead(found) {
+		return
+	}
+	r.reject(found.at, tryReference, "%s: %.300s", found.name(path), why)
+}
+
+// rejectRead reports what Otto's own table says against a key of a service as it stands in
+// its file. It returns false if that is nothing.
+func (r *reader) rejectRead(found place) bool {
+	if found.key.kind == null || found.key.hasVariables() {
+		return false
+	}
+	k, known := serviceObject(false).keys[found.names[2]]
+	if !known {
+		return false
+	}
+	aside := &reader{file: r.file, dir: r.dir, env: r.env, stack: true}
+	k.read(aside, found.key, &service{})
+	r.problems = append(r.problems, aside.problems...)
+	return len(aside.problems) > 0
+}
+
+// hasVariables reports whether variables are filled in anywhere in a value.
+func (v value) hasVariables() bool {
+	return v.filled || slices.ContainsFunc(v.items, value.hasVariables) ||
+		slices.ContainsFunc(v.fields, func(f field) bool { return f.hasVariables() })
+}
+
+// place is what a file has at a path.
+type place struct {
+	at    pos
+	names []string // as far as the file has them
+	value value
+	key   value // of the key of a service that the path leads through
+}
+
+// name is a place in words.
+func (p place) name(path string) string {
+	if len(p.names) > 2 && p.names[0] == "services" {
+		return strings.Join(p.names[2:], ".") + " of service " + p.names[1]
+	}
+	return path
+}
+
+// valueAt follows a path as Compose's loader writes it, such as services.db.ports.[] or
+// services[db].mem_limit, as far as the file has it. Names may have dots in them.
+func valueAt(source value, path string) place {
+	rest := strings.Trim(strings.NewReplacer("[", ".", "]", "", "..", ".").Replace(path), ".")
+	p := place{at: source.pos, value: source}
+	for rest != "" {
+		if p.value.kind == list {
+			index, after, _ := strings.Cut(rest, ".")
+			i, err := strconv.Atoi(index)
+			if err != nil || i >= len(p.value.items) {
+				break
+			}
+			p.value, rest = p.value.items[i], after
+			p.at = p.value.pos
+			continue
+		}
+		longest := -1
+		for i, f := range p.value.fields {
+			if (rest == f.name || strings.HasPrefix(rest, f.name+".")) &&
+				(longest < 0 || len(f.name) > len(p.value.fields[longest].name)) {
+				longest = i
+			}
+		}
+		if longest < 0 {
+			break
+		}
+		f := p.value.fields[longest]
+		p.names, p.at, p.value = append(p.names, f.name), f.pos, f.value
+		if len(p.names) == 3 && p.names[0] == "services" {
+			p.key = f.value
+		}
+		rest = strings.TrimPrefix(strings.TrimPrefix(rest, f.name), ".")
+	}
+	return p
+}
