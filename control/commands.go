@@ -39,7 +39,7 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 		if now := p.desired.Wanted.Revision; base != now || was.Revision != now {
 			return fmt.Errorf("%w: it is at revision %d now, not %d", otto.ErrConflict, now, base)
 		}
-		if err := plan.Refuse(p.index(), index, p.desired.Placement); err != nil {
+		if err := plan.Refuse(p.index(), index, p.desired.Placement, p.data.held()); err != nil {
 			return err
 		}
 		if refused := p.tooLarge(w); len(refused) > 0 {

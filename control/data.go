@@ -85,6 +85,19 @@ func (r remembered) expected(node string, instances []otto.Instance) (list []ott
 	return list
 }
 
+// held says on which nodes services have run with each volume.
+func (r remembered) held() plan.Held {
+	held := plan.Held{}
+	for _, node := range slices.Sorted(maps.Keys(r)) {
+		for _, d := range r[node] {
+			if d.IsVolume() {
+				held[d.Source] = append(held[d.Source], node)
+			}
+		}
+	}
+	return held
+}
+
 // volumesOn are the volumes that a node has, or had: what has run with one that is gone
 // waits for it there, and begins nowhere else. Of those that it says it has and was never
 // given it gets nothing, and nothing that has run with such a one begins elsewhere.

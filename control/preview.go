@@ -45,7 +45,9 @@ func (p *Plane) Plan(ctx context.Context, w otto.Wanted) (out otto.Plan, err err
 			out.Changes = append(out.Changes, otto.Change{Kind: "change", Noun: "cluster", Name: p.Name, Detail: "it is stopped, and would be started"})
 		}
 		out.Instances = append([]otto.PlannedInstance{}, plan.Preview(was, w, p.desired.Placement, next.Placement, p.banned(nodes, now), p.troubled(now))...)
-		if err := plan.Refuse(p.index(), index, p.desired.Placement); err != nil {
+		held := p.data.held()
+		out.Notes = append(out.Notes, plan.Notes(p.index(), index, p.desired.Placement, held)...)
+		if err := plan.Refuse(p.index(), index, p.desired.Placement, held); err != nil {
 			out.Refused = strings.Split(err.Error(), "\n")
 		}
 		out.Refused = append(out.Refused, p.tooLarge(w)...)

@@ -142,7 +142,7 @@ func Reconcile(b backup.Backup, w *otto.Wanted, sights map[string]Sight) (Restor
 	}
 	was := plan.NewIndex(d.desired.Wanted, nil)
 	now := plan.NewIndex(*w, was)
-	if err := plan.Refuse(was, now, next.desired.Placement); err != nil {
+	if err := plan.Refuse(was, now, next.desired.Placement, next.data.held()); err != nil {
 		return Restored{}, err
 	}
 	findings := r.tell(next.desired.with(*w, was, now), nodes)

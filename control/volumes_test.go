@@ -111,3 +111,48 @@ func TestNodeThatComesBackBringsItsData(t *testing.T) {
 		runsOn(t, c, "db", "b", time.Minute)
 	})
 }
+
+// TestServiceThatComesAgainIsNotSentAwayFromItsData names another node than that of its
+// volume, also after a restart of the control plane, and begins anew there only by
+// another name; after that two nodes have data.
+func TestServiceThatComesAgainIsNotSentAwayFromItsData(t *testing.T) {
+	inThree(t, []otto.Service{keeper("db", "data", "b")}, func(t *testing.T, c *ottotest.Cluster) {
+		runsOn(t, c, "db", "b", 0)
+		time.Sleep(10 * time.Second)
+		apply(t, c, three())
+		time.Sleep(10 * time.Second)
+		sent := keeper("db", "data", "a")
+		sent.Node = "a"
+		const want = "would begin with an empty volume data on node a: the one that services have run with is on node b"
+		refused := func(w otto.Wanted, want string) {
+			t.Helper()
+			p, err := c.Plane.Plan(t.Context(), w)
+			if err != nil || len(p.Refused) != 1 || !strings.Contains(p.Refused[0], want) {
+				t.Errorf("plan: %v, %q", err, p.Refused)
+			}
+			if _, err := c.Plane.Apply(t.Context(), w, c.Plane.Cluster().Revision, false); err == nil ||
+				!strings.Contains(err.Error(), want) {
+				t.Errorf("apply: %v", err)
+			}
+		}
+		refused(three(sent), want)
+		c.KillPlane()
+		c.StartPlane()
+		refused(three(sent), want)
+		sent.Spec.Mounts[0].External = true // it is there, or the service does not start
+		apply(t, c, three(sent))
+		runsOn(t, c, "db", "a", 20*time.Second)
+		time.Sleep(10 * time.Second)
+		apply(t, c, three())
+		time.Sleep(10 * time.Second)
+		refused(three(keeper("db", "data", "c")), "may get volume data of node a or of node b")
+		back := keeper("db", "data", "b")
+		back.Node = "b"
+		p, err := c.Plane.Plan(t.Context(), three(back))
+		if err != nil || len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "is on node a") {
+			t.Errorf("plan: %v, %q", err, p.Notes)
+		}
+		apply(t, c, three(back))
+		runsOn(t, c, "db", "b", 20*time.Second)
+	})
+}

@@ -94,8 +94,8 @@ func onlyOn(node, service string, x *Index, placed Placement) bool {
 }
 
 // Refuse returns why a new wanted state must not replace the former one: a service
-// would start without the data that it has.
-func Refuse(was, now *Index, placed Placement) error {
+// would start without the data that it has, or that held says it had.
+func Refuse(was, now *Index, placed Placement, held Held) error {
 	nodes := map[string]bool{}
 	for i := range now.of.Nodes {
 		nodes[now.of.Nodes[i].ID] = true
@@ -119,12 +119,22 @@ func Refuse(was, now *Index, placed Placement) error {
 				why, leave = "would start without it elsewhere", "leave %s in the file"
 			}
 			if why != "" {
-				problems = append(problems, fmt.Sprintf("service %s keeps its data on node %s and %s: "+leave+
-					", copy its data by hand and give the service another name, or give the data up with data: disposable", name, from, why, from))
+				problems = append(
+					problems,
+					fmt.Sprintf(
+						"service %s keeps its data on node %s and %s: %s, or %s, or give the data up with data: disposable",
+						name,
+						from,
+						why,
+						fmt.Sprintf(leave, from),
+						byHand(s, s, from, next.Node),
+					),
+				)
 			}
 		}
 	}
-	problems = append(problems, leftVolumes(was, now, placed)...)
+	left, _ := leftVolumes(was, now, placed, held)
+	problems = append(problems, left...)
 	if len(problems) == 0 {
 		return nil
 	}

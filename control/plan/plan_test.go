@@ -166,7 +166,7 @@ func TestRefuseToLeaveDataBehind(t *testing.T) {
 		{name: "it goes, too", was: wanted(db("", 1, ""), "a", "b"), now: otto.Wanted{Nodes: []otto.Node{{ID: "b"}}}, placed: at},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := Refuse(NewIndex(test.was, nil), NewIndex(test.now, nil), test.placed)
+			err := Refuse(NewIndex(test.was, nil), NewIndex(test.now, nil), test.placed, nil)
 			if (err != nil) != (test.want != nil) {
 				t.Fatalf("got %v", err)
 			}
@@ -208,7 +208,7 @@ func FuzzWanted(f *testing.F) {
 		}
 		_ = assignments(now, placed, nil, nil, nil, ids, nil)
 		_ = Diff(was, now)
-		_ = Refuse(NewIndex(was, nil), NewIndex(now, nil), placed)
+		_ = Refuse(NewIndex(was, nil), NewIndex(now, nil), placed, nil)
 	})
 }
 

@@ -13,9 +13,9 @@ import (
 // with their data has another name by the file as it is now, or is on another node.
 // That happens to a service that is moved into a stack or out of one, to a stack or a
 // service with another name, and to a volume with another key. A name that the file
-// gives a volume is taken as meant.
-func leftVolumes(was, now *Index, placed Placement) (problems []string) {
-	before, after := mounted(was), mounted(now)
+// gives a volume is taken as meant: notes say then what that leaves behind.
+func leftVolumes(was, now *Index, placed Placement, held Held) (problems, notes []string) {
+	l := leaving{was, now, placed, held, mounted(was), mounted(now)}
 	for _, s := range now.Services {
 		if s.Data == otto.DataDisposable {
 			continue
@@ -24,44 +24,37 @@ func leftVolumes(was, now *Index, placed Placement) (problems []string) {
 			if m.Type != otto.MountVolume || m.Source == "" || m.External {
 				continue
 			}
-			if at, implied := s.Implied[m.Source]; implied && before[m.Source] == nil {
-				if f, volume := formerVolume(s, m, at.Key, was, now, placed, after); f != nil {
-					problems = append(
-						problems,
-						fmt.Sprintf(
-							"%s: service %s would begin with an empty volume %s: the data of service %s is in volume %s on node %s: "+
-								"write `volumes: {%s: {name: %s}}` to keep it, or {name: %s} to begin without it",
-							at.At,
-							s.Name,
-							m.Source,
-							f.Name,
-							volume,
-							f.placedOn(placed),
-							at.Key,
-							volume,
-							m.Source,
-						),
-					)
-				}
+			if text, refused := l.renamed(s, m); refused {
+				problems = append(problems, text)
+			} else if text != "" {
+				notes = append(notes, text)
 			}
-			if f := leftBehind(s, before[m.Source], was, now, placed); f != nil {
+			if f := leftBehind(s, l.before[m.Source], was, now, placed); f != nil {
+				from := f.placedOn(placed)
 				problems = append(
 					problems,
 					fmt.Sprintf(
 						"service %s would begin with an empty volume %s on node %s: that of service %s is on node %s: "+
-							"write node: %s, or copy the volume by hand and give the copy another name",
+							"write node: %s, or %s",
 						s.Name,
 						m.Source,
 						s.Node,
 						f.Name,
-						f.placedOn(placed),
-						f.placedOn(placed),
+						from,
+						from,
+						byHand(f, s, from, s.Node),
 					),
 				)
+				continue
+			}
+			if text, refused := l.elsewhere(s, m); refused {
+				problems = append(problems, text)
+			} else if text != "" {
+				notes = append(notes, text)
 			}
 		}
 	}
-	return problems
+	return problems, notes
 }
 
 // mounted are the services that mount a volume, by its name.
