@@ -199,6 +199,13 @@ func (a *app) editAndApply(ctx context.Context, o startOptions, change func([]by
 	if err != nil {
 		return err
 	}
+	return a.applyEdit(ctx, o, change, p, said)
+}
+
+// applyEdit changes otto.yaml and applies it, as planned.
+func (a *app) applyEdit(ctx context.Context, o startOptions, change func([]byte) ([]byte, error), p otto.Plan,
+	said string,
+) error {
 	if err := a.edit(change); err != nil {
 		return err
 	}

@@ -131,13 +131,39 @@ containers and networks. Its Compose file and its volumes stay. It refuses if th
 file says more than the cluster knows already: look at otto plan then.`,
 		Args: one("stack"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.editAndApply(c.Context(), o,
-				func(data []byte) ([]byte, error) { return config.RemoveStack(data, args[0]) },
-				fmt.Sprintf("%s is out of %s.", args[0], a.config))
+			without := func(data []byte) ([]byte, error) { return config.RemoveStack(data, args[0]) }
+			said := fmt.Sprintf("%s is out of %s.", args[0], a.config)
+			if _, err := config.Load(a.config, os.LookupEnv); err != nil {
+				return a.removeBroken(c.Context(), o, args[0], without, said)
+			}
+			return a.editAndApply(c.Context(), o, without, said)
 		},
 	}
 	c.Flags().DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long to wait for it")
 	return c
+}
+
+// removeBroken removes a stack because of which otto.yaml cannot be read. What else has been
+// edited cannot be told by a plan of the file as it is; so its removal must be all that the
+// file without it changes.
+func (a *app) removeBroken(ctx context.Context, o startOptions, name string,
+	without func([]byte) ([]byte, error), said string,
+) error {
+	data, err := a.edited(without)
+	if err != nil {
+		return err
+	}
+	p, err := a.planOf(ctx, data)
+	if err != nil {
+		return err
+	}
+	for _, c := range p.Changes {
+		if c.Kind != "remove" || c.Noun != "service" || !strings.HasPrefix(c.Name, name+"/") {
+			return fmt.Errorf("%s has other changes that are not applied yet, such as of %s %s: take %s out of it by hand, "+
+				"and look at `otto plan`", a.config, c.Noun, c.Name, name)
+		}
+	}
+	return a.applyEdit(ctx, o, without, p, said)
 }
 
 // composeOptions say which Compose project to apply.
