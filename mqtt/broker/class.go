@@ -29,6 +29,7 @@ type limits struct {
 	retain        bool
 	bytes         rate // that it sends
 	packets       rate
+	waiting       int64 // bytes of what it does not read, and a message for each node; 0 for as much as may wait
 }
 
 // rate is a budget that fills up again: burst at once, and then perSecond.
@@ -63,16 +64,19 @@ func (c Class) limits() limits {
 			retain:        true,
 			bytes:         rate{1 << 20, 8 << 20},
 			packets:       rate{100, 1000},
+			waiting:       4 << 20,
 		}
 	case Person:
 		return limits{
 			connections: 32, packet: 68 << 10, payload: 64 << 10, subscriptions: 64, filter: 256,
 			keepAlive: longestKeepAlive, bytes: rate{128 << 10, 512 << 10}, packets: rate{100, 500},
+			waiting: 2 << 20,
 		}
 	}
 	return limits{
 		connections: 64, packet: 4 << 10, payload: 0, subscriptions: 16, filter: 128,
 		keepAlive: 300, bytes: rate{4 << 10, 16 << 10}, packets: rate{10, 50},
+		waiting: 512 << 10,
 	}
 }
 

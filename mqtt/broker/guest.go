@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,7 +31,8 @@ type guest struct {
 	can    Permissions
 	limits limits
 
-	frames         frames // of what comes from the network
+	waiting        atomic.Int64 // bytes of what it has not read yet, about
+	frames         frames       // of what comes from the network
 	bytes, packets bucket
 
 	ending chan struct{} // closed when the connection is closed
@@ -122,6 +124,16 @@ func (g *guest) end(why error) {
 		close(g.ending)
 		_ = g.Conn.Close()
 	})
+}
+
+// over reports whether the connection was ended.
+func (g *guest) over() bool {
+	select {
+	case <-g.ending:
+		return true
+	default:
+		return false
+	}
 }
 
 // replaced tells whether the connection was ended for another one of the same client.

@@ -28,7 +28,7 @@ func newEngine(nodes int, c *complaints) (*comqtt.Server, error) {
 		SysTopicResendInterval: math.MaxInt32,
 		Logger:                 slog.New(slog.DiscardHandler), // it logs what clients send
 	})
-	return s, s.AddHook(&hook{complaints: c}, nil)
+	return s, s.AddHook(&hook{complaints: c, engine: s, nodes: nodes}, nil)
 }
 
 // pendingMessages is how many may wait for a client: who subscribes to all that is
@@ -43,6 +43,8 @@ const nobodyReads = "$"
 type hook struct {
 	comqtt.HookBase
 	complaints *complaints
+	engine     *comqtt.Server
+	nodes      int
 }
 
 // ID implements comqtt.Hook, as do all methods below.
@@ -51,7 +53,7 @@ func (h *hook) ID() string { return "gate" }
 func (h *hook) Provides(b byte) bool {
 	switch b {
 	case comqtt.OnConnectAuthenticate, comqtt.OnConnect, comqtt.OnPacketRead, comqtt.OnACLCheck,
-		comqtt.OnSubscribe, comqtt.OnPublish, comqtt.OnPublishDropped, comqtt.OnWill:
+		comqtt.OnSubscribe, comqtt.OnPublish, comqtt.OnPublishDropped, comqtt.OnPacketSent, comqtt.OnWill:
 		return true
 	}
 	return false
@@ -102,6 +104,9 @@ func (h *hook) OnACLCheck(cl *comqtt.Client, filter string, write bool) bool {
 	if g == nil || write {
 		return write
 	}
+	if g.over() {
+		return false
+	}
 	if g.can.maySubscribe(filter) {
 		return true
 	}
@@ -141,12 +146,46 @@ func (h *hook) OnPublish(cl *comqtt.Client, pk packets.Packet) (packets.Packet, 
 	default:
 		pk.FixedHeader.Retain = pk.FixedHeader.Retain && g.limits.retain
 		pk.Properties.MessageExpiryInterval = 0
+		h.queue(pk)
 		return pk, nil
 	}
 	if pk.ProtocolVersion == version5 && pk.FixedHeader.Qos > 0 {
 		return pk, packets.ErrNotAuthorized
 	}
 	return pk, packets.CodeSuccessIgnore
+}
+
+// messageOverhead is about what a message that waits takes beside its payload, in bytes.
+const messageOverhead = 1 << 10
+
+// queue counts a message for all that it is about to wait for. The engine bounds how many do,
+// and has a copy for each: of large ones for clients that do not read that is hundreds of
+// megabytes. Who has too much waiting loses the connection.
+func (h *hook) queue(pk packets.Packet) {
+	size := int64(len(pk.Payload) + messageOverhead)
+	for id := range h.engine.Topics.Subscribers(pk.TopicName).Subscriptions {
+		cl, there := h.engine.Clients.Get(id)
+		if !there {
+			continue
+		}
+		g := guestOf(cl)
+		if g == nil || g.limits.waiting == 0 {
+			continue
+		}
+		most := g.limits.waiting + int64(h.nodes)*messageOverhead
+		if now := g.waiting.Add(size); now > most && now > size {
+			g.end(errSlow)
+		}
+	}
+}
+
+// OnPacketSent counts what does not wait any more. What was retained was never counted.
+func (h *hook) OnPacketSent(cl *comqtt.Client, pk packets.Packet, _ []byte) {
+	if g := guestOf(cl); g != nil && pk.FixedHeader.Type == packets.Publish {
+		if g.waiting.Add(-int64(len(pk.Payload)+messageOverhead)) < 0 {
+			g.waiting.Store(0)
+		}
+	}
 }
 
 // OnPublishDropped ends a connection that has missed a message: when it comes back it
