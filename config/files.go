@@ -21,6 +21,8 @@ type fileSource struct {
 	environment string
 	content     *string
 	external    *pos
+	nodes       []otto.Expression // of the labels of nodes where it may be
+	nodesAt     []pos
 	problem     bool // it was rejected already
 	read        bool
 	secret      otto.Secret
@@ -80,6 +82,14 @@ func fileSourceObject(kind string) object[fileSource] {
 			},
 		},
 	}
+	nodes := key[fileSource]{
+		"What the labels of nodes must be that may have it, such as zone == vault.",
+		oneOrMore(expression()).schema,
+		func(r *reader, v value, s *fileSource) { readExpressions(r, v, expression(), &s.nodes, &s.nodesAt) },
+	}
+	o.keys["nodes"] = nodes
+	o.keys[xOtto] = nested("What Compose has no key for.",
+		object[fileSource]{noun: xOtto, keys: map[string]key[fileSource]{"nodes": nodes}})
 	if kind == otto.FileConfig {
 		o.keys["content"] = key[fileSource]{
 			"The content itself.",
@@ -197,6 +207,7 @@ func (p *project) resolveFiles(r *reader, s *service) {
 		if !source.load(r, use) {
 			continue
 		}
+		source.restrict(s)
 		use.Content = strings.TrimPrefix(p.stack+"/"+use.Kind+"/"+use.Name, "/")
 		if p.contents == nil {
 			p.contents = otto.Contents{}
@@ -206,6 +217,18 @@ func (p *project) resolveFiles(r *reader, s *service) {
 	}
 	// Their order in the file means nothing.
 	slices.SortFunc(s.Spec.Files, func(a, b otto.File) int { return strings.Compare(a.Target, b.Target) })
+}
+
+// restrict has a service be only where its secret or config may.
+func (s *fileSource) restrict(user *service) {
+	for i, e := range s.nodes {
+		said := func(o otto.Expression) bool { return o.String() == e.String() }
+		if slices.ContainsFunc(user.Placement.Require, said) {
+			continue
+		}
+		user.Placement.Require = append(slices.Clip(user.Placement.Require), e)
+		user.placed.requireAt = append(slices.Clip(user.placed.requireAt), s.nodesAt[i])
+	}
 }
 
 // load reads the content, once. No message has anything of it.

@@ -216,3 +216,52 @@ func TestNoContentOfAConfigIsShown(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// TestSecretsAreForSomeNodesOnly: who uses one that is restricted can be nowhere else, and
+// nor can the stack that he is of.
+func TestSecretsAreForSomeNodesOnly(t *testing.T) {
+	const top = `
+nodes:
+  - {id: n1, host: 10.0.0.1, labels: {zone: vault}}
+  - {id: n2, host: 10.0.0.2}
+`
+	const services = `
+services:
+  db: {image: postgres, secrets: [password, again]%s}
+  web: {image: nginx}
+secrets:
+  password: {file: password.txt, %s}
+  again: {file: password.txt, %s}
+`
+	own, composed := `nodes: zone == vault`, `x-otto: {nodes: ["zone == vault"]}`
+	for name, files := range map[string]map[string]string{
+		"services": {"otto.yaml": top + fmt.Sprintf(services, "", own, own)},
+		"a stack": {
+			"otto.yaml":    top + "stacks: [{name: shop, compose: compose.yaml}]\n",
+			"compose.yaml": fmt.Sprintf(services, "", composed, composed),
+		},
+	} {
+		files["password.txt"] = "hunter2"
+		f, err := loadFiles(t, files)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, s := range f.Wanted.Services {
+			want := ""
+			if strings.HasSuffix(s.Name, "db") {
+				want = "[zone == vault]"
+			}
+			if got := fmt.Sprint(s.Placement.Require); got != want && got != "[]" {
+				t.Errorf("%s: %s requires %s", name, s.Name, got)
+			} else if got == "[]" && want != "" {
+				t.Errorf("%s: %s may be everywhere", name, s.Name)
+			}
+		}
+	}
+	_, err := loadFiles(t, map[string]string{
+		"otto.yaml": top + fmt.Sprintf(services, ", node: n2", own, own), "password.txt": "hunter2",
+	})
+	if err == nil || !strings.Contains(err.Error(), "node n2, the home of service db, does not meet") {
+		t.Errorf("a service elsewhere: %v", err)
+	}
+}
