@@ -286,7 +286,7 @@ func (k *known) tryBroker(ctx context.Context, remote bool) *doctor.Broker {
 		case plan.listen != "":
 			return nil
 		}
-		return &doctor.Broker{Address: plan.dial, Took: time.Since(began)}
+		return &doctor.Broker{Address: plan.dial, Took: time.Since(began), Open: isOpen(ctx, plan.dial, k.mqtt.TLS)}
 	}
 	b := &doctor.Broker{Address: net.JoinHostPort(cmpOr(k.mqtt.Host, "127.0.0.1"), strconv.Itoa(k.mqtt.Port))}
 	t, err := k.brokerTLS().Config()
@@ -298,7 +298,17 @@ func (k *known) tryBroker(ctx context.Context, remote bool) *doctor.Broker {
 		return b
 	}
 	b.Took = time.Since(began)
+	if served := strings.HasSuffix(k.cluster.Broker, " (served by Otto)"); !served {
+		b.Open = isOpen(ctx, b.Address, k.mqtt.TLS)
+	}
 	return b
+}
+
+// isOpen reports whether a broker that is not ours passes on what somebody without a name
+// publishes in the place of a node.
+func isOpen(ctx context.Context, address string, by *wire.TLS) bool {
+	t, err := by.Config()
+	return err == nil && echo(ctx, address, t, config.MQTT{}) == nil
 }
 
 // brokerTLS is how the broker is spoken to: in our own way where it is ours.

@@ -75,7 +75,9 @@ type Sync struct {
 type Broker struct {
 	Address string        `json:"address"`
 	Took    time.Duration `json:"took_ns,omitempty"` // until it let us in
-	Problem string        `json:"problem,omitempty"`
+	// Open says that a client without a name may publish what nodes say, and read it.
+	Open    bool   `json:"open,omitempty"`
+	Problem string `json:"problem,omitempty"`
 }
 
 // maxFacts bounds what a node may say, in bytes.

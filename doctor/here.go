@@ -102,6 +102,12 @@ func (c *chart) hereBroker(b Broker) {
 		c.complaint("broker", b.Problem, seeLog)
 		return
 	}
+	if b.Open {
+		c.add(Warning, "broker", "the broker at "+b.Address+" lets everybody publish who reaches it, without a name",
+			"what nodes say in this way counts for nothing, but it can be flooded, and the numbers that requirements read can be "+
+				"forged: give it `allow_anonymous false` and the access list of docs/broker.md, and otto.yaml mqtt.username and mqtt.password")
+		return
+	}
 	c.ok("broker", fmt.Sprintf("the broker answers at %s, %s for a login", b.Address, length(b.Took)))
 }
 

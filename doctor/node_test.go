@@ -394,3 +394,13 @@ func TestWhatTheBrokerRefusesIsFound(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestOpenBrokerIsFound(t *testing.T) {
+	for open, want := range map[bool]Level{true: Warning, false: OK} {
+		for _, f := range Machine(Here{Version: "1", Broker: &Broker{Address: "10.0.0.9:1883", Open: open}}) {
+			if f.Check == "broker" && f.Level != want {
+				t.Errorf("open is %v: %s: %s", open, f.Level, f.What)
+			}
+		}
+	}
+}
