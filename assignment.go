@@ -40,6 +40,12 @@ type Assignment struct {
 	// Data is with what its instances have run on the node before, for an agent that
 	// has lost its own record.
 	Data []Data `json:"data,omitempty"`
+	// Covered says that of its instances only the names are here and all else is sealed.
+	Covered bool `json:"covered,omitempty"`
+	// Since is an assignment of the same node, this or an older one: what proves that its
+	// sender had not got it yet counts for nothing. Where it is a newer one than before, the
+	// node says everything once more. Zero where nothing has to be proven.
+	Since Revision `json:"since,omitzero"`
 	// Sealed are the contents of the files of its instances, for nobody but the node.
 	Sealed []byte `json:"sealed,omitempty"`
 	// Contents are the same, opened.

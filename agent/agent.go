@@ -86,6 +86,7 @@ type Agent struct {
 	pauses  *pauses   // likewise
 	setups  *setups   // likewise
 	files   *files
+	prover  *prover
 	stored  *otto.Assignment // in force when the agent started
 	problem atomic.Value     // string: what is wrong with the agent itself
 	ledger  *ledger
@@ -133,6 +134,7 @@ func New(o Options) (*Agent, error) {
 		lookout:     lookout.New(o.Try),
 		watches:     make(chan []otto.Watch, 1),
 		files:       &files{dir: o.FilesDir, why: o.NoFiles},
+		prover:      newProver(o.Enrolment, o.BootID),
 	}
 	if a.Exists == nil {
 		a.Exists = onDisk
@@ -146,10 +148,13 @@ func New(o Options) (*Agent, error) {
 	a.problem.Store("")
 	var err error
 	a.state, err = openState(o.StateDir, o.Log, func(b []byte) (otto.Assignment, error) {
-		return a.opened(o.Enrolment.OpenStored(b))
+		asg, err := o.Enrolment.OpenStored(b)
+		return a.opened(asg, err, o.Enrolment.SealKey, o.Enrolment.FormerSealKey)
 	})
 	a.state.floor = o.Floor
-	a.stored = a.state.current
+	if a.stored = a.state.current; a.stored != nil {
+		a.prover.hear(a.stored.Revision)
+	}
 	if err != nil {
 		return a, err
 	}
@@ -210,19 +215,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// opened is an assignment that was checked, with the contents of its files. Without them
-// the instances that need them wait, and all others do not.
-func (a *Agent) opened(asg otto.Assignment, err error) (otto.Assignment, error) {
-	if err != nil {
-		return asg, err
-	}
-	e := a.Enrolment
-	if asg.Contents, err = wire.OpenContents(e.SealKey, e.ClusterID, e.NodeID, asg.Sealed); err != nil {
-		a.Log.Warn("secrets and configs cannot be opened", "revision", asg.Revision.String(), "err", err)
-	}
-	return asg, nil
-}
-
 // receive takes an assignment from the network. What is not signed, foreign or
 // old goes no further; a stale retained message is normal after a crash.
 func (a *Agent) receive(_ string, payload []byte) {
@@ -230,8 +222,11 @@ func (a *Agent) receive(_ string, payload []byte) {
 		return
 	}
 	e := a.Enrolment
-	asg, err := a.opened(wire.OpenAssignment(e.ControlKey, e.ClusterID, e.NodeID, payload))
-	if err != nil {
+	asg, err := wire.OpenAssignment(e.ControlKey, e.ClusterID, e.NodeID, payload)
+	if err == nil {
+		a.prover.hear(asg.Revision) // also while the disk hangs
+	}
+	if asg, err = a.opened(asg, err, e.SealKey); err != nil {
 		a.Log.Warn("refused an assignment", "err", err)
 		return
 	}
@@ -326,7 +321,7 @@ func (a *Agent) answer(ctx context.Context) error {
 					said.Error = err.Error()
 				}
 				if b, err := wire.Encode(said); err == nil {
-					_ = a.Conn.Publish(ctx, a.topic(wire.KindAnswer), 0, false, b)
+					_ = a.say(ctx, wire.KindAnswer, 0, false, b)
 				}
 				return nil
 			})
@@ -392,7 +387,7 @@ func (a *Agent) sample(ctx context.Context) error {
 		} else {
 			s.RTT, s.Watched = a.peers.seconds(now), a.lookout.Take(time.Now())
 			if b, err := wire.EncodeNodeSample(a.Enrolment.NodeID, s); err == nil {
-				_ = a.Conn.Publish(ctx, a.topic(wire.KindNodeMetrics), 0, false, b)
+				_ = a.say(ctx, wire.KindNodeMetrics, 0, false, b)
 			}
 		}
 		samples := a.Sampler.Containers(now, running)
@@ -405,7 +400,7 @@ func (a *Agent) sample(ctx context.Context) error {
 			a.Log.Warn("containers not sampled", "err", err)
 			continue
 		}
-		_ = a.Conn.Publish(ctx, a.topic(wire.KindContainerMetrics), 0, false, b)
+		_ = a.say(ctx, wire.KindContainerMetrics, 0, false, b)
 	}
 }
 
@@ -421,7 +416,7 @@ func (a *Agent) beat(ctx context.Context) error {
 			return err
 		}
 		a.lease.sending(seq)
-		_ = a.Conn.Publish(ctx, a.topic(wire.KindHeartbeat), 0, false, b)
+		_ = a.say(ctx, wire.KindHeartbeat, 0, false, b)
 		if a.lease.tick() { // here too, because timers stand still while a machine is suspended
 			signal(a.leased)
 		}
@@ -435,15 +430,6 @@ func (a *Agent) beat(ctx context.Context) error {
 }
 
 func (a *Agent) topic(k wire.Kind) string { return wire.NodeTopic(a.Enrolment.NodeID, k) }
-
-// Will is the message that the broker sends when a node's connection breaks.
-func Will(node, bootID string) (topic string, payload []byte) {
-	b, err := wire.Encode(wire.Status{NodeID: node, BootID: bootID})
-	if err != nil {
-		panic(err) // three short fields: cannot happen
-	}
-	return wire.NodeTopic(node, wire.KindStatus), b
-}
 
 // replace puts v into a channel of length one in place of what is there.
 func replace[T any](c chan T, v T) {

@@ -182,6 +182,9 @@ func (c *converger) adopt(asg otto.Assignment) {
 	}
 	was := c.assignment
 	c.assignment = &asg
+	if asg.Since != (otto.Revision{}) && (was == nil || was.Since != asg.Since) {
+		replace(c.connected, c.prover.current()) // what was said before does not count any more
+	}
 	c.noteOverdue(was)
 	c.lease.actsBy(asg.Revision)
 	c.lease.covers(c.underLease())

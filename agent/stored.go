@@ -5,7 +5,23 @@ import (
 	"path/filepath"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/wire"
 )
+
+// opened is an assignment that was checked, with what is sealed in it. Without the contents
+// of their files the instances that need them wait, and all others do not; of one that is
+// covered nothing is known without.
+func (a *Agent) opened(asg otto.Assignment, err error, keys ...[]byte) (otto.Assignment, error) {
+	if err != nil {
+		return asg, err
+	}
+	asg, err = wire.Unseal(asg, keys...)
+	if err != nil && !asg.Covered {
+		a.Log.Warn("secrets and configs cannot be opened", "revision", asg.Revision.String(), "err", err)
+		err = nil
+	}
+	return asg, err
+}
 
 // Stored returns the newest assignment in dir, which is an agent's, that open
 // accepts; nil if there is none. It changes nothing.

@@ -74,7 +74,7 @@ func (c *converger) greet(ctx context.Context, session uint64) {
 		Timestamp: time.Now().UTC(), Facts: facts, SealKey: wire.SealKeyName(c.Enrolment.SealKey),
 	})
 	if err == nil {
-		err = c.Conn.Publish(ctx, c.topic(wire.KindStatus), 1, true, b)
+		err = c.say(ctx, wire.KindStatus, 1, true, b)
 	}
 	if err != nil {
 		c.Log.Warn("birth not published", "err", err)
@@ -95,7 +95,7 @@ func (c *converger) publish(ctx context.Context, kind wire.Kind, b []byte) error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- c.Conn.Publish(ctx, c.topic(kind), 1, true, b) }()
+	go func() { done <- c.say(ctx, kind, 1, true, b) }()
 	patience := time.NewTimer(publishPatience)
 	defer patience.Stop()
 	select {

@@ -237,7 +237,20 @@ func (in *install) enrolment(ctx context.Context, brokerPort int) ([]byte, error
 	}
 	had, _ := wire.DecodeEnrolment([]byte(in.found.enrolment))
 	e.Brokers = brokers(candidates, reachable, had.Brokers)
+	e.FormerSealKey = formerSealKey(had, e)
 	return json.Marshal(e)
+}
+
+// formerSealKey is what opens what the node has on its disk if it gets another key: the
+// last one that it had.
+func formerSealKey(had, gets wire.Enrolment) []byte {
+	switch {
+	case had.ClusterID != gets.ClusterID:
+		return nil
+	case bytes.Equal(had.SealKey, gets.SealKey):
+		return had.FormerSealKey
+	}
+	return had.SealKey
 }
 
 // reach asks the agent on the node which addresses it can reach.

@@ -472,7 +472,7 @@ func TestTwoAgentsOfOneNodeAreNoticed(t *testing.T) {
 		apply(t, c, wanted(service("web", "a")))
 		c.WaitUp(10 * time.Second)
 		for range 3 {
-			c.Bus.Inject(wire.NodeTopic("a", wire.KindHeartbeat), false, []byte(`{"boot_id":"other","seq":1}`))
+			c.Say("a", wire.KindHeartbeat, false, []byte(`{"boot_id":"other","seq":1}`))
 			time.Sleep(2 * time.Second)
 		}
 		if p := c.Plane.Cluster().Nodes[0].Problem; !strings.Contains(p, "two agents") {

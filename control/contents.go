@@ -175,6 +175,27 @@ func (p *Plane) withContents(n *node, instances []otto.Instance) otto.Contents {
 	return contents
 }
 
+// covers reports whether others are not to read what a node is sent. One that was enrolled by a
+// former build is sent all in plain until its new agent has proven that it is one.
+func (p *Plane) covers(n *node) bool {
+	s := p.enrolled[n.ID]
+	return !p.Broker.Ours && s.Proves && len(s.SealKey) > 0
+}
+
+// sealed is a node's assignment as it is sent.
+func (p *Plane) sealed(n *node, a otto.Assignment, contents otto.Contents, cover bool) (signed []byte, err error) {
+	if cover {
+		if a, contents, err = wire.Cover(a, contents); err != nil {
+			return nil, err
+		}
+	}
+	if a.Sealed, err = p.seal(n, contents); err != nil {
+		return nil, err
+	}
+	key, also := p.identity.signers()
+	return wire.SignAssignment(key, a, also...)
+}
+
 // seal encrypts contents for a node. One that was enrolled by a former build gets a key
 // with its new agent, and the contents then.
 func (p *Plane) seal(n *node, contents otto.Contents) ([]byte, error) {

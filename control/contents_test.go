@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/agent"
 	"github.com/otto-edge/otto/ottotest"
 	"github.com/otto-edge/otto/wire"
 )
@@ -239,6 +240,7 @@ func TestFormerAgentGetsNoSecrets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := ottotest.NewCluster(t, []string{"a", "b"}, "web")
 		c.Hosts["a"].Former = true
+		c.OwnBroker = true
 		c.StartPlane()
 		defer c.Close()
 		if _, err := c.Apply(withSecret(planted, "db")); err != nil {
@@ -407,4 +409,42 @@ func TestSameSecretLooksDifferentInEachCluster(t *testing.T) {
 	if len(seen) != 4 {
 		t.Errorf("there are %d keys of a content and hashes of a spec, want 2 of each", len(seen))
 	}
+}
+
+// TestRekeyedNodeOpensWhatItHasStored: it is started anew with its new key, and loses its power
+// before the control plane has sealed anything for that.
+func TestRekeyedNodeOpensWhatItHasStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a", "b"}, "web")
+		c.OwnBroker = true
+		c.StartPlane()
+		defer c.Close()
+		if _, err := c.Apply(withSecret(planted, "db")); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitUp(time.Minute)
+		h := c.Hosts["a"]
+		former := h.Enrolment().SealKey
+		stored := c.Bus.Retained(wire.NodeTopic("a", wire.KindAssignment))
+		h.SSHTime = 5 * time.Second
+		if err := c.Plane.Rekey(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		c.Bus.CutOneWay("a", true, false) // it hears nothing any more
+		for bytes.Equal(h.Enrolment().SealKey, former) {
+			time.Sleep(100 * time.Millisecond)
+		}
+		c.PowerOff("a")
+		c.KillPlane()
+		if !bytes.Equal(stored, agent.Stored(h.Dir, h.Enrolment().OpenStored)) {
+			t.Fatal("it has got another assignment meanwhile")
+		}
+		if err := c.PowerOn("a", true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		if got := secretOf(t, c, "a", "db"); got != planted {
+			t.Errorf("its container reads %q", got)
+		}
+	})
 }

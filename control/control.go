@@ -160,6 +160,7 @@ type Plane struct {
 	machines   map[string]string    // that were recognized and are not stored yet
 	unrecorded map[string]bool      // nodes whose record is not stored yet
 	keyed      map[string]bool      // nodes that have used their key, and for which what they had before still holds
+	proving    map[string]bool      // nodes that have proven something, and of which what is not proven still counts
 	renewing   time.Time            // when the renewal of keys began, or this process took it up
 	unsaid     map[string]bool      // services whose summary could not be published
 	summarized basis                // what the summaries were made from

@@ -358,6 +358,7 @@ func (p *Plane) retireFormer() {
 // complete draws what a node lacks: a key for the embedded broker, a password for
 // another one, which knows nothing of our keys.
 func (s secrets) complete(node string, ours bool) (secrets, error) {
+	s.Proves = s.Proves || s.ClientID == "" && !ours
 	s.ClientID = cmp.Or(s.ClientID, node+"-"+secret())
 	var err error
 	if len(s.SealKey) == 0 {
@@ -379,7 +380,7 @@ func (s secrets) equal(other secrets) bool {
 		bytes.Equal(s.FormerKey, other.FormerKey) && len(s.Older) == len(other.Older) &&
 		s.Drawn == other.Drawn && s.Has == other.Has &&
 		bytes.Equal(s.SealKey, other.SealKey) && bytes.Equal(s.FormerSealKey, other.FormerSealKey) &&
-		s.Machine == other.Machine
+		s.Proves == other.Proves && s.Machine == other.Machine
 }
 
 var errNewerState = errors.New("the state is of a newer Otto: use that version")

@@ -174,6 +174,10 @@ type secrets struct {
 	// still have, for as long as FormerKey holds.
 	SealKey       []byte `json:"seal_key,omitempty"`
 	FormerSealKey []byte `json:"former_seal_key,omitempty"`
+	// Proves says that nothing counts at a broker that is not ours which the node has not
+	// proven to be its own. It does not hold of a node that a former build has enrolled, until
+	// its new agent has proven something.
+	Proves bool `json:"proves,omitempty"`
 	// Machine is what counts of its machine; nothing of one that a former build enrolled
 	// and that has not been heard since.
 	Machine record `json:"machine,omitzero"`

@@ -68,6 +68,9 @@ func TestHostilePayloadsDoNoHarm(t *testing.T) {
 							continue // there it is a report, which is believed: only permissions keep it away
 						}
 						c.Bus.Inject(topic, false, payload)
+						if _, kind, ok := wire.ParseNodeTopic(topic); ok {
+							c.Say("a", kind, false, payload)
+						}
 					}
 					time.Sleep(100 * time.Millisecond)
 					if c.Plane.Cluster() == nil {
@@ -114,7 +117,7 @@ func TestHostileNodeNeitherForgesNorEmptiesTheJournal(t *testing.T) {
 					)
 				}
 			}
-			c.Bus.Inject(wire.NodeTopic("a", wire.KindEvents), false,
+			c.Say("a", wire.KindEvents, false,
 				fmt.Appendf(nil, `{"node_id":"a","boot_id":%q,"events":[%s]}`, boot, strings.Join(list, ",")))
 			time.Sleep(50 * time.Millisecond)
 		}

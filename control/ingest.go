@@ -59,6 +59,7 @@ type node struct {
 	doubted    map[string]bool   // those that do not count
 	learned    *wire.Report      // whose data is remembered
 	sealKey    string            // name of the key by which its agent opens secrets
+	proofs     proofs            // of what it says, at a broker that is not ours
 	firstMsg   chan struct{}     // closed when it is heard for the first time after an installation
 
 	keeper   *keeper
@@ -154,6 +155,9 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 	id, kind, ok := wire.ParseNodeTopic(topic)
 	n := p.nodes[id]
 	if !ok || n == nil || len(payload) == 0 {
+		return
+	}
+	if !p.counts(n, topic, kind, payload, now) {
 		return
 	}
 	defer p.heard(n, kind, now)

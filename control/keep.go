@@ -152,7 +152,7 @@ func (p *Plane) enrolment(n otto.Node) (wire.Enrolment, error) {
 		Brokers: p.Broker.Addresses, TLS: p.Broker.TLS,
 		ClientID: s.ClientID, Username: n.ID,
 		ControlKey: p.identity.publicKey(), FormerKeys: p.identity.Renewal.Replaced,
-		SealKey: s.SealKey, DockerURL: n.DockerURL,
+		SealKey: s.SealKey, Proofs: !p.Broker.Ours, DockerURL: n.DockerURL,
 		Interval: p.desired.Wanted.Interval, Heartbeat: p.desired.Wanted.HeartbeatOf(n),
 	}
 	if e.Interval == 0 {

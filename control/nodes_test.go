@@ -225,6 +225,9 @@ func TestNobodyIsDeposedWithoutProof(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.Bus.Inject(topic, true, b)
+			if _, kind, ok := wire.ParseNodeTopic(topic); ok {
+				c.Say("a", kind, true, b)
+			}
 		}
 		time.Sleep(10 * time.Second)
 		if p := c.Plane.Cluster().Problem; p != "" {

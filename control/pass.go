@@ -30,6 +30,7 @@ func (p *Plane) pass(now time.Time) (next time.Duration) {
 	p.remember()
 	p.recount(now)
 	p.retireFormer()
+	p.requireProofs()
 	p.endRenewal(now)
 	if look {
 		p.snapshot(now)

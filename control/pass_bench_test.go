@@ -193,7 +193,10 @@ func newFleet(tb testing.TB, w otto.Wanted) *fleet {
 func startFleet(tb interface{ Fatal(args ...any) }, w otto.Wanted) (f *fleet, end func()) {
 	f = &fleet{tb: tb, now: time.Now(), told: map[string][]byte{}}
 	ctx, cancel := context.WithCancel(context.Background())
-	p, err := New(ctx, Options{Name: "bench", Create: true, Store: f, Conn: f, Reach: f, Log: slog.New(slog.DiscardHandler)})
+	p, err := New(ctx, Options{
+		Name: "bench", Create: true, Store: f, Conn: f, Reach: f, Log: slog.New(slog.DiscardHandler),
+		Broker: Broker{Ours: true},
+	})
 	if err != nil {
 		tb.Fatal(err)
 	}

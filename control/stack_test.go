@@ -68,7 +68,7 @@ func TestEventsOfNodesNameServicesOfStacks(t *testing.T) {
 		apply(t, c, wanted(service("shop/My.Web", "a")))
 		c.WaitUp(20 * time.Second)
 		for i, name := range []string{"shop/My.Web", "shop/a b", "shop/a/b", "My.Web"} {
-			c.Bus.Inject(wire.NodeTopic("a", wire.KindEvents), false, fmt.Appendf(nil,
+			c.Say("a", wire.KindEvents, false, fmt.Appendf(nil,
 				`{"node_id":"a","boot_id":%q,"events":[{"seq":%d,"up_ms":1,"kind":"instance-died","service":%q,"message":"told %[2]d"}]}`,
 				"a-boot-1", 1000+i, name))
 			time.Sleep(time.Second)

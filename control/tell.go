@@ -36,7 +36,7 @@ func (p *Plane) assign(now time.Time) {
 	p.assigned = is
 	var ids []string
 	for _, id := range p.ids() {
-		if n := p.nodes[id]; changed[id] || n.published == "" || n.untold || p.missed(n, now) {
+		if n := p.nodes[id]; changed[id] || n.published == "" || n.untold || n.proofs.crowded() || p.missed(n, now) {
 			ids = append(ids, id)
 		}
 	}
@@ -82,24 +82,27 @@ func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) er
 		p.Log.Error("assignment", "node", n.ID, "err", err)
 		return nil
 	}
-	if contents != nil {
+	covers := p.covers(n)
+	if contents != nil || covers {
 		key, _ := p.sealKeyOf(n)
 		content = append(content, wire.SealKeyName(key)...)
 	}
+	if covers {
+		content = append(content, "covered"...)
+	}
 	hash := hashOf(content)
-	if hash == n.published && !p.missed(n, now) {
+	if hash == n.published && !n.proofs.crowded() && !p.missed(n, now) {
 		n.untold = false
 		return nil
 	}
 	p.number++
 	a.ClusterID = p.identity.ClusterID
 	a.Revision, a.Warrant = otto.Revision{Epoch: p.epoch, Number: p.number}, p.warrant
-	a.Sealed, err = p.seal(n, contents)
-	var signed []byte
-	if err == nil {
-		key, also := p.identity.signers()
-		signed, err = wire.SignAssignment(key, a, also...)
+	anew := n.published == ""
+	if a.Since = n.proofs.since; !p.Broker.Ours && (anew || n.proofs.crowded()) {
+		a.Since = a.Revision
 	}
+	signed, err := p.sealed(n, a, contents, covers)
 	if err != nil {
 		problem := "its assignment cannot be sent: " + err.Error() + largest(a.Instances, contents)
 		if n.problem != problem { // it is tried in each pass
@@ -111,6 +114,10 @@ func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) er
 	if err := p.publish(wire.NodeTopic(n.ID, wire.KindAssignment), 1, true, signed); err != nil {
 		return err
 	}
+	if a.Since != n.proofs.since {
+		n.proofs.listen(a.Since, anew)
+	}
+	n.proofs.behind = false
 	n.untold = false
 	n.published, n.publishedAt, n.revision, n.stateful, n.fenced = hash, now, a.Revision, nil, nil
 	for _, i := range a.Instances {
@@ -163,10 +170,13 @@ const missedAfter = 5 * time.Second
 // missed reports whether a node seems not to have got its assignment: the broker
 // may have been put back to what it retained before. So does a report that is not
 // of the agent that is heard, but of a former one, or forged: the agent reports anew
-// in answer to a new revision.
+// in answer to a new revision. One that proves what it says names what it got last.
 func (p *Plane) missed(n *node, now time.Time) bool {
+	if now.Sub(n.publishedAt) <= missedAfter {
+		return false
+	}
 	behind := n.report != nil && (!p.isLive(n) || n.report.Revision.Before(n.revision))
-	return behind && n.state == otto.NodeReady && now.Sub(n.publishedAt) > missedAfter
+	return n.proofs.behind || behind && n.state == otto.NodeReady
 }
 
 // summarize publishes each service's summary when it has changed.

@@ -75,6 +75,9 @@ func (n *node) status(intent otto.Intent, now time.Time) otto.NodeStatus {
 		Facts: n.facts, LastSeen: n.heard.UTC(), Sample: n.sample, SampleReceived: n.sampled.UTC(),
 	}
 	s.Warnings = append(slices.Clone(n.warnings), n.ofMachine()...)
+	if forged := n.proofs.warning(now); forged != "" {
+		s.Warnings = append(s.Warnings, forged)
+	}
 	if n.heard.IsZero() {
 		s.LastSeen = time.Time{}
 	}

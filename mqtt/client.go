@@ -29,6 +29,9 @@ type ClientOptions struct {
 	ClientID           string      // a second client with the same id throws this one out; no spaces
 	Username, Password string
 	Will               *Message
+	// WillOf, if set, is asked for the will of each session before it begins; the number is
+	// that of OnConnect.
+	WillOf func(session uint64) *Message
 	// KeepAlive is in whole seconds, 10 s if zero. A broker that is silent for
 	// one and a half of it is given up.
 	KeepAlive time.Duration
@@ -83,7 +86,7 @@ func (c *Client) Run(ctx context.Context) error {
 	var sessions uint64
 	var trouble error
 	for ctx.Err() == nil {
-		s, err := c.connect(ctx)
+		s, err := c.connect(ctx, sessions+1)
 		if err == nil {
 			sessions++
 			trouble = nil
@@ -142,10 +145,14 @@ func (c *Client) Publish(ctx context.Context, topic string, qos byte, retain boo
 }
 
 // connect tries the brokers in turn.
-func (c *Client) connect(ctx context.Context) (*session, error) {
+func (c *Client) connect(ctx context.Context, number uint64) (*session, error) {
+	o := c.o
+	if o.WillOf != nil {
+		o.Will = o.WillOf(number)
+	}
 	var errs []error
 	for _, addr := range c.o.Brokers {
-		s, err := newSession(ctx, addr, c.o)
+		s, err := newSession(ctx, addr, o)
 		if err == nil {
 			c.log.Info("connected to the broker", "broker", addr)
 			return s, nil

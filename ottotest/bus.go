@@ -65,6 +65,7 @@ type Conn struct {
 	session   uint64
 	queue     chan delivery
 	onConnect func(uint64)
+	willOf    func(session uint64) (topic string, payload []byte)
 	willTopic string
 	will      []byte
 	willSent  bool // by the broker, which takes the client for dead
@@ -159,6 +160,16 @@ func (c *Conn) OnConnect(f func(session uint64)) { c.onConnect = f }
 // Will sets the message that is published, retained, when the connection breaks.
 func (c *Conn) Will(topic string, payload []byte) { c.willTopic, c.will = topic, payload }
 
+// WillOf sets what is asked for that message before each session.
+func (c *Conn) WillOf(will func(session uint64) (topic string, payload []byte)) { c.willOf = will }
+
+// lastWill is that message of the last session.
+func (c *Conn) lastWill() (topic string, payload []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.willTopic, c.will
+}
+
 // Run connects, and delivers messages in order until ctx ends; then it says
 // goodbye without its will.
 func (c *Conn) Run(ctx context.Context) error {
@@ -205,6 +216,9 @@ func (c *Conn) Connect() {
 	c.up, c.willSent, c.lateIn, c.lateOut = true, false, nil, nil
 	c.session++
 	session := c.session
+	if c.willOf != nil {
+		c.willTopic, c.will = c.willOf(session)
+	}
 	subs := make(map[string]func(string, []byte), len(c.subs))
 	for f, h := range c.subs {
 		subs[f] = h
@@ -238,8 +252,8 @@ func (c *Conn) Resume() {
 // Break cuts the connection; the broker publishes the will.
 func (c *Conn) Break() {
 	c.disconnect()
-	if c.willTopic != "" {
-		c.bus.publish(nil, c.willTopic, true, c.will)
+	if topic, will := c.lastWill(); topic != "" {
+		c.bus.publish(nil, topic, true, will)
 	}
 }
 
@@ -342,8 +356,8 @@ func (b *Bus) publish(from *Conn, topic string, retain bool, payload []byte) {
 	broken := b.expire()
 	b.mu.Unlock()
 	for _, c := range broken {
-		if c.willTopic != "" {
-			b.deliver(nil, c.willTopic, true, c.will)
+		if topic, will := c.lastWill(); topic != "" {
+			b.deliver(nil, topic, true, will)
 		}
 	}
 	b.deliver(from, topic, retain, payload)

@@ -58,7 +58,7 @@ type Host struct {
 	devices sync.Map     // by path, of those that are plugged in
 
 	name string
-	// Former says that its agent is of a build that cannot open secrets.
+	// Former says that its agent is of a build that can neither open secrets nor prove anything.
 	Former bool
 
 	life    chan struct{} // taken by who starts or ends the agent
@@ -80,6 +80,7 @@ type Host struct {
 	read            *wire.Enrolment // by the agent that runs, or has run last
 	floor           otto.Revision   // that came with it
 	conn            *Conn
+	agent           *agent.Agent // that runs, or has run last
 	stop            func()
 	boots           int
 	wrap            func(agent.Runtime) agent.Runtime
@@ -177,7 +178,7 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	h.boots++
 	e := *h.enrolment
 	if h.Former {
-		e.SealKey = nil
+		e.SealKey, e.Proofs = nil, false
 	}
 	boot := host + "-boot-" + strconv.Itoa(h.boots)
 	conn := c.Bus.Client(host)
@@ -196,9 +197,23 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	if err != nil {
 		return nil, nil, err
 	}
+	h.agent = a
 	conn.OnConnect(a.Connected)
-	conn.Will(agent.Will(host, boot))
+	conn.WillOf(a.Will)
 	return conn, run(a.Run, conn.Run), nil
+}
+
+// Say publishes a message as the host's agent may that somebody has taken over: proven to be
+// the node's where that is asked for and the message is one.
+func (c *Cluster) Say(host string, kind wire.Kind, retain bool, payload []byte) {
+	h := c.Hosts[host]
+	h.mu.Lock()
+	a := h.agent
+	h.mu.Unlock()
+	if b, err := a.Prove(kind, payload); err == nil {
+		payload = b
+	}
+	c.Bus.Inject(wire.NodeTopic(host, kind), retain, payload)
 }
 
 // found is what SSH finds out about the host.

@@ -1,6 +1,7 @@
 package ottotest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -57,8 +58,14 @@ func (h *Host) enroll(e wire.Enrolment, floor otto.Revision) (changed bool, err 
 	if had != nil && had.ClusterID == e.ClusterID && had.Replaced(e.ControlKey) {
 		return false, wire.ReplacedError{Node: h.name, By: had.ControlKey}
 	}
+	if had != nil && had.ClusterID == e.ClusterID {
+		if e.FormerSealKey = had.FormerSealKey; !bytes.Equal(had.SealKey, e.SealKey) {
+			e.FormerSealKey = had.SealKey
+		}
+	}
 	changed = h.stop != nil && h.read != nil &&
-		(!h.read.ControlKey.Equal(e.ControlKey) || !reflect.DeepEqual(h.read.TLS, e.TLS))
+		(!h.read.ControlKey.Equal(e.ControlKey) || !reflect.DeepEqual(h.read.TLS, e.TLS) ||
+			!bytes.Equal(h.read.SealKey, e.SealKey) || h.read.Proofs != e.Proofs)
 	h.enrolment, h.floor = &e, floor
 	return changed, nil
 }

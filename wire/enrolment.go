@@ -30,7 +30,13 @@ type Enrolment struct {
 	// FormerKeys are those that ControlKey has replaced, the newest first.
 	FormerKeys []FormerKey `json:"former_keys,omitempty"`
 	// SealKey opens what is sealed for the node; see SealContents.
-	SealKey   []byte        `json:"seal_key,omitempty"`
+	SealKey []byte `json:"seal_key,omitempty"`
+	// FormerSealKey is the one before. What the node has on its disk may be sealed for it;
+	// nothing that comes over the network is opened by it.
+	FormerSealKey []byte `json:"former_seal_key,omitempty"`
+	// Proofs says that the broker is not the cluster's own: the node proves that what it says
+	// is its own, see Prove, and gets its environments sealed.
+	Proofs    bool          `json:"proofs,omitempty"`
 	DockerURL string        `json:"docker_url"`
 	Interval  time.Duration `json:"interval_ns"`  // between samples
 	Heartbeat time.Duration `json:"heartbeat_ns"` // between heartbeats

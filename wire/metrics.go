@@ -153,10 +153,10 @@ func DecodeNodeSample(node string, b []byte) (otto.NodeSample, error) {
 	s := otto.NodeSample{
 		Time:        at,
 		CPUPercent:  percent(m.CPUPercent),
-		MemoryUsed:  bytes(m.MemoryUsedMB, otto.MB),
-		MemoryTotal: bytes(m.MemoryTotalMB, otto.MB),
-		DiskUsed:    bytes(m.DiskUsedGB, otto.GB),
-		DiskTotal:   bytes(m.DiskTotalGB, otto.GB),
+		MemoryUsed:  inBytes(m.MemoryUsedMB, otto.MB),
+		MemoryTotal: inBytes(m.MemoryTotalMB, otto.MB),
+		DiskUsed:    inBytes(m.DiskUsedGB, otto.GB),
+		DiskTotal:   inBytes(m.DiskTotalGB, otto.GB),
 		NetSent:     m.NetworkBytesSent,
 		NetRecv:     m.NetworkBytesRecv,
 		Uptime:      m.UptimeSeconds,
@@ -196,8 +196,8 @@ func DecodeContainerSamples(node string, b []byte) (at time.Time, samples []otto
 			ID:          c.ContainerID,
 			Name:        c.ContainerName,
 			CPUPercent:  c.CPUPercent,
-			MemoryUsed:  bytes(c.MemoryUsageMB, otto.MB),
-			MemoryLimit: bytes(c.MemoryLimitMB, otto.MB),
+			MemoryUsed:  inBytes(c.MemoryUsageMB, otto.MB),
+			MemoryLimit: inBytes(c.MemoryLimitMB, otto.MB),
 			NetRecv:     c.NetworkRxBytes,
 			NetSent:     c.NetworkTxBytes,
 			BlockRead:   c.BlockReadBytes,
@@ -246,7 +246,7 @@ func finite(f float64) float64 {
 	return f
 }
 
-func bytes(f, unit float64) uint64 {
+func inBytes(f, unit float64) uint64 {
 	if !(f > 0) || f*unit > math.MaxInt64 {
 		return 0
 	}

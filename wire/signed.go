@@ -118,13 +118,14 @@ func addressed(kind Kind, clusterID, node, wantCluster, wantNode string) error {
 // SignAssignment encodes a for its node, signed by the cluster's key, and also by others
 // that some nodes know in its place, as all that is signed.
 func SignAssignment(key ed25519.PrivateKey, a otto.Assignment, also ...ed25519.PrivateKey) ([]byte, error) {
-	return sign(KindAssignment, a, append([]ed25519.PrivateKey{key}, also...)...)
+	return sign(kindOf(a), a, append([]ed25519.PrivateKey{key}, also...)...)
 }
 
 // OpenAssignment decodes an assignment and checks that the cluster's key signed
 // it for this node of this cluster. It says nothing about its age.
 func OpenAssignment(key ed25519.PublicKey, clusterID, node string, b []byte) (a otto.Assignment, err error) {
-	if err = open(key, KindAssignment, b, &a); err == nil {
+	a, err = openAssignment(func(kind Kind, into any) error { return open(key, kind, b, into) })
+	if err == nil {
 		err = addressed(KindAssignment, a.ClusterID, a.Node, clusterID, node)
 	}
 	return a, err

@@ -66,11 +66,13 @@ func runAgent(ctx context.Context, dir string, stderr io.Writer) error {
 	defer rt.Close()
 
 	bootID := rand.Text()
-	topic, will := agent.Will(e.NodeID, bootID)
 	var a *agent.Agent
 	client := mqtt.NewClient(mqtt.ClientOptions{
 		Brokers: e.Brokers, TLS: tlsConfig, ClientID: e.ClientID, Username: e.Username, Password: e.Password,
-		Will:      &mqtt.Message{Topic: topic, QoS: 1, Retain: true, Payload: will},
+		WillOf: func(session uint64) *mqtt.Message {
+			topic, will := a.Will(session)
+			return &mqtt.Message{Topic: topic, QoS: 1, Retain: true, Payload: will}
+		},
 		OnConnect: func(session uint64) { a.Connected(session) },
 		Log:       log,
 	})
@@ -101,6 +103,7 @@ func runAgent(ctx context.Context, dir string, stderr io.Writer) error {
 		err := a.Run(ctx)
 		goodbye, cancel := context.WithTimeout(clientCtx, time.Second)
 		defer cancel()
+		topic, will := a.Goodbye()
 		_ = client.Publish(goodbye, topic, 1, true, will)
 		return err
 	})

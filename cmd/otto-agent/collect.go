@@ -34,13 +34,13 @@ func collect(ctx context.Context, dir string, out io.Writer) error {
 	if e.TLS != nil {
 		secrets.Add(e.TLS.Key)
 	}
-	secrets.Add(base64.StdEncoding.EncodeToString(e.SealKey))
+	secrets.Add(base64.StdEncoding.EncodeToString(e.SealKey), base64.StdEncoding.EncodeToString(e.FormerSealKey))
 	n.Assignment, err = heldAssignment(dir, e)
 	note(err)
 	if n.Assignment != nil {
-		contents, err := wire.OpenContents(e.SealKey, e.ClusterID, e.NodeID, n.Assignment.Sealed)
+		*n.Assignment, err = wire.Unseal(*n.Assignment, e.SealKey, e.FormerSealKey)
 		note(err)
-		secrets.AddContents(contents)
+		secrets.AddContents(n.Assignment.Contents)
 		for _, i := range n.Assignment.Instances {
 			secrets.AddSpec(i.Spec)
 			secrets.AddProbe(i.Probe)
