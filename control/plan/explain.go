@@ -17,15 +17,16 @@ func Explain(w otto.Wanted, placed Placement, nodes []Node, waiting map[string]s
 	if s.Unit != "" {
 		x = NewIndex(w, nil)
 	}
-	return explain(x, w, placed, nodes, waiting, s)
+	return explain(x, w, placed, placed, nodes, waiting, s)
 }
 
-// explain is Explain with the index of what is wanted, which only units need.
-func explain(x *Index, w otto.Wanted, placed Placement, nodes []Node, waiting map[string]string,
+// explain is Explain with the index of what is wanted, which only units need. What was
+// not placed is explained as new.
+func explain(x *Index, w otto.Wanted, was, placed Placement, nodes []Node, waiting map[string]string,
 	s otto.Service,
 ) []otto.InstanceExplanation {
 	if s.Unit != "" {
-		return explainUnit(x, placed, nodes, waiting, s)
+		return explainUnit(x, was, placed, nodes, waiting, s)
 	}
 	p := inPlace(w, placed, nodes)
 	list := []otto.InstanceExplanation{}
@@ -33,7 +34,7 @@ func explain(x *Index, w otto.Wanted, placed Placement, nodes []Node, waiting ma
 		if s.Global() && placed[name] == "" && waiting[name] == "" {
 			continue // its node does not fit
 		}
-		list = append(list, p.explain(instance{name: name, of: &s, at: placed[name]}, waiting[name]))
+		list = append(list, p.explain(instance{name: name, of: &s, at: placed[name], fresh: was[name] == ""}, waiting[name]))
 	}
 	return list
 }
@@ -68,15 +69,23 @@ func ExplainNode(w otto.Wanted, placed Placement, nodes []Node,
 
 // explainUnit says it of a service that is where its unit is: it is the unit that other
 // nodes could take or not.
-func explainUnit(x *Index, placed Placement, nodes []Node, waiting map[string]string,
+func explainUnit(x *Index, was, placed Placement, nodes []Node, waiting map[string]string,
 	s otto.Service,
 ) (list []otto.InstanceExplanation) {
 	p := inPlace(x.whole.of, x.gather(placed), x.gatherNodes(nodes))
 	u, own := x.unitOf[s.Unit], inPlace(x.of, placed, nodes)
-	one, _ := x.whole.Service(u.Name)
+	whole, _ := x.whole.Service(u.Name)
+	one := whole.Service
+	if one.Tied != "" {
+		one.Tied = s.Stays() // the one that ties the others is not tied to itself
+	}
+	fresh := x.gather(was)[u.Name] == ""
 	for _, name := range x.of.InstanceNames(s) {
-		e := p.explain(instance{name: u.Name, of: &one.Service, at: placed[name]}, waiting[name])
+		e := p.explain(instance{name: u.Name, of: &one, at: placed[name], fresh: fresh}, waiting[name])
 		e.Name, e.Rules = name, nil
+		if !fresh && was[name] == "" && placed[name] != "" {
+			e.Why = "the rest of its stack is there"
+		}
 		if _, there := own.index[placed[name]]; there {
 			own.state.Take(&s, placed[name])
 			e.Rules = own.rules(instance{name: name, of: &s, at: placed[name]})
@@ -105,7 +114,7 @@ func inPlace(w otto.Wanted, placed Placement, nodes []Node) *placing {
 func (p *placing) explain(i instance, waits string) otto.InstanceExplanation {
 	ask := scheduler.Ask{Service: i.of}
 	if i.at != "" {
-		if why := i.of.Stays(); why != "" {
+		if why := i.of.Stays(); why != "" && !i.fresh {
 			ask.Only, ask.Why = i.at, why
 		}
 		p.state.Take(i.of, i.at)
@@ -113,14 +122,14 @@ func (p *placing) explain(i instance, waits string) otto.InstanceExplanation {
 	}
 	e := otto.InstanceExplanation{Name: i.name, Node: i.at, Waits: waits}
 	e.Scores, e.Refusals = p.state.Explain(ask)
-	e.Why = why(i, e)
+	e.Why = p.why(i, e)
 	if _, there := p.index[i.at]; there {
 		e.Rules = p.rules(i)
 	}
 	return e
 }
 
-func why(i instance, e otto.InstanceExplanation) string {
+func (p *placing) why(i instance, e otto.InstanceExplanation) string {
 	s, rank := i.of, slices.IndexFunc(e.Scores, func(s otto.Score) bool { return s.Node == i.at })
 	switch {
 	case i.at == "":
@@ -129,6 +138,8 @@ func why(i instance, e otto.InstanceExplanation) string {
 		return "it is on every node that fits"
 	case s.Node == i.at:
 		return "it is at home"
+	case i.fresh:
+		return p.chosen(i, e)
 	case !s.Mobile():
 		return "it stays: " + s.Stays()
 	case s.Node != "":
@@ -144,6 +155,22 @@ func why(i instance, e otto.InstanceExplanation) string {
 			best.Node, best.Total, e.Scores[rank].Total)
 	}
 	return "it stays where it is, though it would not be placed there now"
+}
+
+// chosen says why a node is the first one of an instance.
+func (p *placing) chosen(i instance, e otto.InstanceExplanation) string {
+	for _, v := range i.of.Spec.Volumes() {
+		if k, known := p.index[i.at]; known && p.nodes[k].Volumes[v] {
+			return fmt.Sprintf("its volume %s is on %s", v, i.at)
+		}
+	}
+	switch {
+	case len(e.Scores) == 1 && e.Scores[0].Node == i.at:
+		return i.at + " is the only node that can take it"
+	case len(e.Scores) > 0 && e.Scores[0].Node == i.at:
+		return fmt.Sprintf("%s is the best of %d that can take it", i.at, len(e.Scores))
+	}
+	return i.at + " can take it"
 }
 
 // rules are those of an instance that has a place, which is taken away.

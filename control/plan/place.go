@@ -175,6 +175,7 @@ type instance struct {
 	at     string // where it is; empty without a place
 	reason string // why it leaves; empty if it stays
 	homing bool   // it leaves only to go home
+	fresh  bool   // it had no place so far
 }
 
 // keep puts the instances of a global service where they are.

@@ -21,7 +21,7 @@ func Preview(was, now otto.Wanted, at, former Placement, nodes []Node, troubled 
 	}
 	for _, s := range now.Services {
 		k := slices.IndexFunc(was.Services, func(w otto.Service) bool { return w.Name == s.Name })
-		for _, e := range explain(x, now, placed.Placement, nodes, placed.Waiting, s) {
+		for _, e := range explain(x, now, at, placed.Placement, nodes, placed.Waiting, s) {
 			i := otto.PlannedInstance{Name: e.Name, Service: s.Name, Action: otto.PlanKeep, Node: e.Node, Why: e.Why}
 			from := at[e.Name]
 			order, why := s.UpdateOrder()
