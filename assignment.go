@@ -109,6 +109,9 @@ type Instance struct {
 	Once bool `json:"-"`
 	// FilePaths are where the node has Spec.Files, in their order. The agent writes them.
 	FilePaths []string `json:"-"`
+	// FolderPaths are where the node has Spec.Folders(), by their Content. The agent finds
+	// them.
+	FolderPaths map[string]string `json:"-"`
 	// SpecHash is Spec.Hash(), for whoever asks Hash often; empty if nobody has noted it.
 	SpecHash string `json:"-"`
 }

@@ -24,6 +24,9 @@ type Wanted struct {
 	Decisions    Decisions     `json:"decisions,omitzero"`
 	// Contents come with what is newly wanted, and are kept apart from it.
 	Contents Contents `json:"-"`
+	// Folders are the manifests of the files that are newly wanted, by the key that their
+	// mounts have as Content; see package folder.
+	Folders map[string][]byte `json:"-"`
 }
 
 // IntervalOf is the time between two samples of a node and its containers.

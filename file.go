@@ -46,6 +46,16 @@ func (a Assignment) WithFiles() bool {
 	return slices.ContainsFunc(a.Instances, func(i Instance) bool { return len(i.Spec.Files) > 0 })
 }
 
+// Folders are the mounts of files that Otto brings, which it does by their Content.
+func (s ContainerSpec) Folders() (list []Mount) {
+	for _, m := range s.Mounts {
+		if m.Type == MountFiles {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
 // EngineRestarts reports whether the engine may start its container again by itself, if
 // its restart policy says so. For what keeps data a copy might run elsewhere by then. The
 // files of others are in memory: after a reboot they are there when the agent has

@@ -339,12 +339,16 @@ const (
 	MountBind   = "bind"
 	MountTmpfs  = "tmpfs"
 	MountImage  = "image" // the files of an image, which engines have from API 1.47 on
+	// MountFiles are a file or a folder of the user's project that Otto brings to the node.
+	// They can only be read there.
+	MountFiles = "files"
 )
 
 // Mount is a file system inside a container.
 type Mount struct {
 	Type string `json:"type"`
-	// Source is a volume's name or a host path; an anonymous volume has none.
+	// Source is a volume's name or a host path; an anonymous volume has none. Of files it
+	// is their path in the project.
 	Source   string `json:"source,omitempty"`
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"read_only,omitempty"`
@@ -362,6 +366,8 @@ type Mount struct {
 	Driver     string            `json:"driver,omitempty"`
 	DriverOpts map[string]string `json:"driver_opts,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty"`
+	// Content is the key of what is in files, see package folder. A node uses nothing else.
+	Content string `json:"content,omitempty"`
 }
 
 // Resources limit a container; zero means no limit.

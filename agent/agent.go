@@ -72,7 +72,10 @@ type Options struct {
 	// empty if there can be none, and NoFiles says why.
 	FilesDir string
 	NoFiles  string
-	Log      *slog.Logger
+	// FoldersDir is a directory of this agent alone, on disk, to which files of projects
+	// are brought. Without one there can be none.
+	FoldersDir string
+	Log        *slog.Logger
 }
 
 // Agent runs one node.
@@ -87,6 +90,7 @@ type Agent struct {
 	setups  *setups   // likewise
 	files   *files
 	prover  *prover
+	folders folders
 	stored  *otto.Assignment // in force when the agent started
 	problem atomic.Value     // string: what is wrong with the agent itself
 	ledger  *ledger
@@ -135,6 +139,7 @@ func New(o Options) (*Agent, error) {
 		watches:     make(chan []otto.Watch, 1),
 		files:       &files{dir: o.FilesDir, why: o.NoFiles},
 		prover:      newProver(o.Enrolment, o.BootID),
+		folders:     folders{dir: o.FoldersDir},
 	}
 	if a.Exists == nil {
 		a.Exists = onDisk

@@ -70,7 +70,8 @@ type work struct {
 	why     string // of a restart
 	asked   bool   // likewise: it is no failure
 	hash    string
-	volumes bool // there may be more volumes after it
+	folders []string // keys of the files that it uses
+	volumes bool     // there may be more volumes after it
 	pulling bool
 	cut     bool // as its instance has no lease any more
 	cancel  context.CancelFunc
@@ -271,6 +272,9 @@ func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duratio
 	}
 	c.noteRestarts()
 	again = min(again, c.watchData(ctx, now))
+	if len(c.lacks()) > 0 {
+		again = min(again, foldersEvery)
+	}
 	all := c.situations()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		s := all[name]
@@ -350,6 +354,9 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 		if len(followed(*want)) > 0 {
 			c.bonds.begun[name] = c.beside(*want)
 		}
+		for _, m := range want.Spec.Folders() {
+			w.folders = append(w.folders, m.Content)
+		}
 		w.hash, w.volumes = want.Hash(), len(want.Spec.Volumes()) > 0
 		r.hash = w.hash
 	}
@@ -395,6 +402,9 @@ func (c *converger) settle(r result) {
 	}
 	if w.do == doRestart && r.err != nil {
 		c.rerun[r.instance] = true
+	}
+	if errors.Is(r.err, errSpoiled) {
+		c.note("instance-files-spoiled", r.instance, r.err.Error())
 	}
 	switch {
 	case w.do == doFence:

@@ -96,7 +96,8 @@ func (c *converger) watchData(ctx context.Context, now time.Time) time.Duration 
 	for _, ctr := range c.containers {
 		runs[ctr.Instance] = runs[ctr.Instance] || alive(ctr)
 		if !ctr.Started.IsZero() {
-			c.remember(otto.ContainerSpec{Mounts: ctr.Mounts}.Kept(), look)
+			kept := otto.ContainerSpec{Mounts: ctr.Mounts}.Kept()
+			c.remember(slices.DeleteFunc(kept, func(m otto.Mount) bool { return c.folders.in(m.Source) != "" }), look)
 		}
 	}
 	again, lost := resync, map[string][]otto.Data{}
@@ -182,6 +183,9 @@ func (c *converger) hold(inst otto.Instance, s *situation) {
 	if why := c.assignment.Contents.Lack(inst.Spec); why != "" && s.blocked == "" {
 		s.blocked = "waiting: " + why
 	}
+	if why := c.folders.lack(inst.Spec); why != "" && s.blocked == "" {
+		s.blocked = "waiting for its files: " + why
+	}
 	s.without = c.without(inst.Name, s.containers, s.lost)
 }
 
@@ -203,6 +207,9 @@ func (c *converger) without(instance string, have []otto.Container, lost bool) b
 // ready says why an instance must not be started with what is there of its data. It
 // looks anew: the disk may have gone since.
 func (c *converger) ready(ctx context.Context, want wish) (map[string]found, error) {
+	if err := c.folders.verify(want.Spec); err != nil {
+		return nil, err
+	}
 	seen := map[string]found{}
 	var lost []otto.Data
 	for _, m := range want.Spec.Kept() {

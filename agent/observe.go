@@ -57,6 +57,7 @@ func (c *converger) refresh(ctx context.Context) {
 	c.notePauses()
 	c.compare()
 	c.tidyFiles()
+	c.tidyFolders()
 	c.replaceMisplaced()
 	if !time.Now().Before(c.imagesAt) {
 		c.listImages(ctx)

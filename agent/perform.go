@@ -123,6 +123,7 @@ func (c *converger) create(ctx context.Context, want wish, name string) (id stri
 	if want.FilePaths, err = c.files.place(want.Spec, want.Hash(), want.contents); err != nil {
 		return "", err
 	}
+	want.FolderPaths = c.folders.paths(want.Spec)
 	return c.Runtime.Create(ctx, want.Instance, name)
 }
 

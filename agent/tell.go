@@ -72,6 +72,7 @@ func (c *converger) greet(ctx context.Context, session uint64) {
 	b, err := wire.Encode(wire.Status{
 		NodeID: c.Enrolment.NodeID, Online: true, BootID: c.BootID, Session: session,
 		Timestamp: time.Now().UTC(), Facts: facts, SealKey: wire.SealKeyName(c.Enrolment.SealKey),
+		Folders: c.folders.dir != "",
 	})
 	if err == nil {
 		err = c.say(ctx, wire.KindStatus, 1, true, b)
@@ -154,6 +155,7 @@ func (c *converger) report(ctx context.Context, now time.Time) bool {
 		all := c.situations()
 		r.Instances = c.statuses(all, now)
 		r.Strays = c.strays(all)
+		r.Lacks = c.lacks()
 		r.Settled = c.engine.Problem == "" && len(c.work) == 0 && c.settled(all, now)
 	}
 	c.noteWaits(r.Instances, now)

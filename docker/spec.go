@@ -42,6 +42,11 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 	if len(inst.FilePaths) != len(spec.Files) {
 		return client.ContainerCreateOptions{}, fmt.Errorf("the secrets and configs of %s are not on the node", inst.Name)
 	}
+	for _, m := range spec.Folders() {
+		if inst.FolderPaths[m.Content] == "" {
+			return client.ContainerCreateOptions{}, fmt.Errorf("the files %s of %s are not on the node", m.Source, inst.Name)
+		}
+	}
 	binds, mounts := mountsOf(inst, owner)
 	mode, endpoints, err := networks(owner.Cluster, inst)
 	if err != nil {
@@ -209,6 +214,9 @@ func restartPolicy(spec otto.ContainerSpec) (container.RestartPolicy, error) {
 // also for a directory that is there, so that no start makes it where its disk should be.
 func mountsOf(inst otto.Instance, owner otto.Owner) (binds []string, mounts []mount.Mount) {
 	for _, m := range inst.Spec.Mounts {
+		if m.Type == otto.MountFiles {
+			m.Type, m.Source, m.ReadOnly, m.MustExist = otto.MountBind, inst.FolderPaths[m.Content], true, true
+		}
 		if m.Type == otto.MountBind && slices.Contains(inst.Present, path.Clean(m.Source)) {
 			m.MustExist = true
 		}

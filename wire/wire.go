@@ -166,6 +166,9 @@ type Status struct {
 	// SealKey is the name of the key that opens what is sealed for the node, see
 	// SealKeyName; empty for agents of builds before there was that.
 	SealKey string `json:"seal_key,omitempty"`
+	// Folders says that the agent takes in files that are brought to it. Those of builds
+	// before there was that do not, and none for an engine on another machine.
+	Folders bool `json:"folders,omitempty"`
 }
 
 // Report is what really runs on a node.
@@ -190,6 +193,8 @@ type Report struct {
 	Volumes []string `json:"volumes,omitzero"`
 	// Devices say of each path in the assignment whether it is there.
 	Devices map[string]bool `json:"devices,omitempty"`
+	// Lacks are the keys of files that its instances need and that are not there.
+	Lacks []string `json:"lacks,omitempty"`
 	// Data is with what services have run there, and what is wrong with that now.
 	Data      []otto.Data           `json:"data,omitempty"`
 	Instances []otto.InstanceStatus `json:"instances"`

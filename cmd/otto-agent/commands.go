@@ -19,6 +19,7 @@ import (
 	"github.com/otto-edge/otto/agent"
 	"github.com/otto-edge/otto/agent/service"
 	"github.com/otto-edge/otto/docker"
+	"github.com/otto-edge/otto/folder"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -34,6 +35,7 @@ const usage = `usage: otto-agent COMMAND
   logs --dir DIR                   send logs of its containers, as asked on standard input
   exec --dir DIR                   run a command in a container, as asked on standard input
   once --dir DIR                   run a container for a command and remove it, likewise
+  bring --dir DIR                  take in files for its containers, as sent on standard input
   collect --dir DIR                print what a maintainer needs of it, without secrets, as JSON
   version
 `
@@ -77,6 +79,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = runInContainer(ctx, *dir, os.Stdin, stdout)
 	case args[0] == "once":
 		err = runOnce(ctx, *dir, os.Stdin, stdout)
+	case args[0] == "bring":
+		err = bring(*dir, os.Stdin, stdout)
 	case args[0] == "run":
 		err = runAgent(ctx, *dir, stderr)
 	case args[0] == "start":
@@ -141,7 +145,7 @@ func uninstall(ctx context.Context, dir string, volumes bool) error {
 			}
 		}
 	}
-	if err := removeFiles(dir); err != nil {
+	if err := errors.Join(removeFiles(dir), folder.Remove(foldersDir(dir, true))); err != nil {
 		return err
 	}
 	return service.Remove(dir)

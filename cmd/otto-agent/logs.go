@@ -50,6 +50,9 @@ func (m maker) Make(ctx context.Context, inst otto.Instance, c shell.Command) (s
 	if inst.FilePaths, err = filesFor(m.dir, m.Local(), inst.Spec); err != nil {
 		return nil, err
 	}
+	if inst.FolderPaths, err = foldersFor(m.dir, m.Local(), inst.Spec); err != nil {
+		return nil, err
+	}
 	return m.Runtime.Make(ctx, inst, c)
 }
 
