@@ -13,6 +13,8 @@
 //	GET  /v1/events?after=N  the events numbered above N, one JSON a line; with &follow also those to come
 //	GET  /v1/backup          everything kept, as a backup's file
 //	POST /v1/nodes/ID/volumes/NAME/adopt  makes a volume of a node the cluster's, whoever made it
+//	POST /v1/folders/lacking which of these lists of files, by their keys, the control plane has no files of
+//	PUT  /v1/folders         the files of one of them, as a pack of package folder
 //	POST /v1/plan            what would change if this otto.Wanted were applied, as otto.Plan
 //	POST /v1/services/NAME/restart      restarts its instances one after the other
 //	POST /v1/services/NAME/refresh      makes its containers anew from what its image is in the registry
@@ -38,6 +40,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -70,6 +73,8 @@ type Plane interface {
 	ExplainNode(ctx context.Context, id string) (otto.Explanation, error)
 	Events(after uint64) ([]otto.Event, <-chan struct{})
 	Backup(ctx context.Context) ([]byte, error)
+	LackFolders(ctx context.Context, manifests map[string][]byte) ([]string, error)
+	PutFolder(ctx context.Context, pack io.Reader) error
 }
 
 // Nodes reaches what runs on nodes.

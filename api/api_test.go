@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -347,5 +349,36 @@ func TestSocketOfAnotherUserIsNotAsked(t *testing.T) {
 	if _, err := NewClient(socket, "me").Cluster(t.Context()); err == nil ||
 		!strings.Contains(err.Error(), "others may write") {
 		t.Errorf("it is asked: %v", err)
+	}
+}
+
+func TestFoldersAreSent(t *testing.T) {
+	p := newPlane()
+	c, _ := serve(t, p)
+	lacking, err := c.LackFolders(t.Context(), map[string][]byte{"a": nil, "b": []byte("list")})
+	if err != nil || !slices.Equal(lacking, []string{"b"}) {
+		t.Errorf("%v, %v", lacking, err)
+	}
+	send := func(text string, why error) error {
+		return c.PutFolder(t.Context(), func(w io.Writer) error {
+			_, err := io.WriteString(w, text)
+			return errors.Join(err, why)
+		})
+	}
+	if err := send("pack", nil); err != nil {
+		t.Error(err)
+	}
+	changed := errors.New("it has changed since it was read")
+	if err := send("half", changed); !errors.Is(err, changed) {
+		t.Errorf("got %v", err)
+	}
+	p.mu.Lock()
+	p.err = errors.New("the disk is full")
+	p.mu.Unlock()
+	if err := send("pack", nil); err == nil || err.Error() != "the disk is full" {
+		t.Errorf("got %v", err)
+	}
+	if i := slices.Index(p.calls, "put folder pack"); i < 0 || slices.Contains(p.calls, "put folder half") {
+		t.Errorf("calls: %q", p.calls)
 	}
 }

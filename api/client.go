@@ -255,6 +255,13 @@ func (c *Client) send(ctx context.Context, method, path string, body any, header
 		}
 		content = bytes.NewReader(b)
 	}
+	return c.stream(ctx, method, path, content, header...)
+}
+
+// stream is send of a body as it is.
+func (c *Client) stream(ctx context.Context, method, path string, content io.Reader,
+	header ...string,
+) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://otto"+path, content)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,10 @@ package api
 import (
 	"context"
 	"fmt"
+	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -112,6 +115,18 @@ func (p *plane) ExplainNode(_ context.Context, id string) (otto.Explanation, err
 	return otto.Explanation{Node: &otto.NodeExplanation{ID: id}}, p.called("explain node %s", id)
 }
 func (p *plane) Remove(_ context.Context, node string) error { return p.called("remove %s", node) }
+func (p *plane) LackFolders(_ context.Context, manifests map[string][]byte) ([]string, error) {
+	return []string{"b"}, p.called("lack folders %s", slices.Sorted(maps.Keys(manifests)))
+}
+
+func (p *plane) PutFolder(_ context.Context, pack io.Reader) error {
+	b, err := io.ReadAll(pack)
+	if err != nil {
+		return p.called("half a folder")
+	}
+	return p.called("put folder %s", b)
+}
+
 func (p *plane) Backup(context.Context) ([]byte, error) {
 	return []byte("backup\n"), p.called("backup")
 }

@@ -38,6 +38,8 @@ func NewServer(plane Plane, nodes Nodes, dir string, exit func()) *Server {
 	mux.HandleFunc("GET /v1/cluster", s.cluster)
 	mux.HandleFunc("PUT /v1/wanted", s.apply)
 	mux.HandleFunc("POST /v1/plan", s.plan)
+	mux.HandleFunc("POST /v1/folders/lacking", s.lackFolders)
+	mux.HandleFunc("PUT /v1/folders", s.putFolder)
 	mux.HandleFunc("POST /v1/services/{id}/restart", s.restart)
 	mux.HandleFunc("POST /v1/services/{id}/refresh", s.refresh)
 	mux.HandleFunc("POST /v1/services/{id}/accept-data", s.acceptData)

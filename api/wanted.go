@@ -7,11 +7,12 @@ import "github.com/otto-edge/otto"
 type wantedBody struct {
 	otto.Wanted
 	Contents map[string][]byte `json:"contents,omitempty"`
+	Folders  map[string][]byte `json:"folders,omitempty"`
 }
 
-func asked(w otto.Wanted) wantedBody { return wantedBody{w, w.Contents.Plain()} }
+func asked(w otto.Wanted) wantedBody { return wantedBody{w, w.Contents.Plain(), w.Folders} }
 
 func (b wantedBody) whole() otto.Wanted {
-	b.Wanted.Contents = otto.NewContents(b.Contents)
+	b.Wanted.Contents, b.Wanted.Folders = otto.NewContents(b.Contents), b.Folders
 	return b.Wanted
 }

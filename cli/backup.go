@@ -101,7 +101,7 @@ func (a *app) storedBackup(ctx context.Context, d stateDir) ([]byte, error) {
 	defer unlock()
 	var b backup.Backup
 	err = withStore(ctx, d.path(dirStore), false, func(s *store.Store) (err error) {
-		b, err = control.StoredBackup(ctx, s)
+		b, err = control.StoredBackup(ctx, s, d.folders())
 		return explainLost(d, err)
 	})
 	if err != nil {

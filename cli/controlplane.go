@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime/debug"
 	"time"
@@ -93,12 +94,16 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 			reach,
 			plan.port,
 		},
-		Broker:    plan.nodes,
-		Journal:   events,
-		Kick:      served.Disconnect,
-		Try:       knock.Try,
-		Log:       log,
-		Files:     d.files,
+		Broker:  plan.nodes,
+		Journal: events,
+		Kick:    served.Disconnect,
+		Try:     knock.Try,
+		Log:     log,
+		Files:   d.files,
+		Folders: d.folders(),
+		Bring: func(ctx context.Context, n otto.Node, key string, pack io.Reader) error {
+			return reach.Bring(ctx, n, settings.Name, key, pack)
+		},
 		Snapshots: snapshots{d, reach},
 		Ailments:  self.ailments,
 		Refused:   func() []otto.Refused { return refused(served.Complaints()) },

@@ -16,6 +16,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/api"
 	"github.com/otto-edge/otto/config"
+	"github.com/otto-edge/otto/folder"
 )
 
 // stateDir is the directory .otto beside otto.yaml: what Otto remembers of the
@@ -34,6 +35,7 @@ const (
 	fileLock        = "start.lock"   // held by the command that changes something
 	fileControlLock = "control.lock" // held by the control plane
 	dirStore        = "store"
+	dirFolders      = "files" // of the projects that run elsewhere
 )
 
 // clusterFile is what otto cluster init remembers. The first prototype had the
@@ -73,6 +75,9 @@ func (a *app) dir() (stateDir, error) {
 }
 
 func (d stateDir) path(name string) string { return filepath.Join(string(d), name) }
+
+// folders are the files of projects that the control plane keeps.
+func (d stateDir) folders() *folder.Store { return folder.NewStore(d.path(dirFolders)) }
 
 func (d stateDir) client() *api.Client { return api.NewClient(api.Socket(string(d)), whoami()) }
 

@@ -447,6 +447,9 @@ func (a *app) writeRestored(ctx context.Context, d stateDir, b backup.Backup, r 
 			}
 		}
 	}
+	if err := d.folders().Restore(b.Folders); err != nil {
+		return err
+	}
 	if err := journal.Restore(d.path(fileEvents), append(slices.Clone(b.Events), restoredEvent(b))); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/control/backup"
 	"github.com/otto-edge/otto/control/store"
+	"github.com/otto-edge/otto/folder"
 )
 
 // ottoProgram runs the commands of TestMain as programs of their own.
@@ -94,7 +95,7 @@ func TestKilledRestoreLeavesAllOrNothing(t *testing.T) {
 func documents(t *testing.T, d stateDir) (keys []string) {
 	t.Helper()
 	err := withStore(t.Context(), d.path(dirStore), false, func(s *store.Store) error {
-		b, err := control.StoredBackup(t.Context(), s)
+		b, err := control.StoredBackup(t.Context(), s, folder.NewStore(""))
 		for key := range b.Documents {
 			keys = append(keys, key)
 		}

@@ -49,6 +49,9 @@ func (p *Plane) Apply(ctx context.Context, w otto.Wanted, base uint64, dryRun bo
 		if dryRun {
 			return nil
 		}
+		if err := p.haveFolders(w); err != nil {
+			return err
+		}
 		for _, n := range p.nodes {
 			n.askAgain(time.Now())
 			n.wake()
@@ -103,6 +106,7 @@ func (p *Plane) want(ctx context.Context, w otto.Wanted, index *plan.Index) erro
 			n.leaving = false
 		}
 	}
+	p.keepFolders(time.Now())
 	p.dirty = true
 	p.record(asked(ctx, "change", "", fmt.Sprintf("wanted state is at revision %d%s", w.Revision, named(changes))))
 	p.pass(time.Now())

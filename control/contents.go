@@ -39,7 +39,7 @@ func (c *storedContents) UnmarshalJSON(b []byte) error {
 // withKeys is what is newly wanted, with each content under its digest.
 func (p *Plane) withKeys(ctx context.Context, w otto.Wanted) (otto.Wanted, error) {
 	err := p.call(ctx, func() (err error) {
-		w, err = keyed(p.identity.ContentKey, w, p.desired.Contents)
+		w, err = keyed(p.identity.ContentKey, w, p.desired)
 		return err
 	})
 	return w, err
@@ -47,7 +47,12 @@ func (p *Plane) withKeys(ctx context.Context, w otto.Wanted) (otto.Wanted, error
 
 // keyed replaces what the files of specs are called by digests of their contents, which
 // have come with w or are known.
-func keyed(key []byte, w otto.Wanted, known storedContents) (otto.Wanted, error) {
+func keyed(key []byte, w otto.Wanted, d desired) (otto.Wanted, error) {
+	w, err := keyedFolders(key, w, d.folderKeys())
+	if err != nil {
+		return w, err
+	}
+	known := d.Contents
 	contents := otto.Contents{}
 	services := w.Services
 	for i, s := range services {
@@ -119,11 +124,16 @@ func keptContents(known storedContents, w otto.Wanted, rollouts map[string]plan.
 
 // noteFiles keeps builds that know no files away from the documents, before there are any.
 func (p *Plane) noteFiles(next desired) error {
-	if len(next.Contents) == 0 || p.identity.Format >= formatOfFile {
+	id := p.identity
+	if len(next.Contents) > 0 {
+		id.Format = max(id.Format, formatOfFile)
+	}
+	if len(next.folderKeys()) > 0 {
+		id.Format = max(id.Format, formatOfFolders)
+	}
+	if id.Format == p.identity.Format {
 		return nil
 	}
-	id := p.identity
-	id.Format = formatOfFile
 	if err := p.Store.Put(p.ctx, keyIdentity, id); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -24,6 +25,7 @@ import (
 	"github.com/otto-edge/otto/control/health"
 	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/control/plan"
+	"github.com/otto-edge/otto/folder"
 	"github.com/otto-edge/otto/lookout"
 	"github.com/otto-edge/otto/wire"
 )
@@ -99,6 +101,10 @@ type Options struct {
 	// is kept beside the store and belongs into each backup.
 	Snapshots Snapshots
 	Files     func() (map[string]string, error)
+	// Folders are the files of projects, and Bring brings those with a key to a node, as a
+	// pack.
+	Folders *folder.Store
+	Bring   func(ctx context.Context, n otto.Node, key string, pack io.Reader) error
 	// Ailments, if set, says at once what is wrong with this process or its directory.
 	Ailments func() []string
 	// Refused, if set, says at once what our broker has refused.

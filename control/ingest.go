@@ -60,7 +60,11 @@ type node struct {
 	learned    *wire.Report      // whose data is remembered
 	sealKey    string            // name of the key by which its agent opens secrets
 	proofs     proofs            // of what it says, at a broker that is not ours
-	firstMsg   chan struct{}     // closed when it is heard for the first time after an installation
+	// knowsFolders says that its agent takes in files of projects.
+	knowsFolders bool
+	folders      []string      // keys of the files that its instances need, by its last assignment
+	bringing     bringing      // what it lacks of them
+	firstMsg     chan struct{} // closed when it is heard for the first time after an installation
 
 	keeper   *keeper
 	step     string // what its keeper is doing
@@ -182,6 +186,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 			if s.Online {
 				p.say(n, s.Facts)
 				n.opens(s.SealKey)
+				n.takesFolders(s.Folders)
 			}
 			p.dirty = true
 		}

@@ -34,6 +34,7 @@ func (p *Plane) pass(now time.Time) (next time.Duration) {
 	p.endRenewal(now)
 	if look {
 		p.snapshot(now)
+		p.bringFolders(now)
 	}
 	p.evaluate(now)
 	if at := p.required.lasted; at.After(now) {

@@ -23,7 +23,7 @@ func (p *Plane) Plan(ctx context.Context, w otto.Wanted) (out otto.Plan, err err
 		}
 		now, was := time.Now(), p.desired.Wanted
 		w.Revision = was.Revision
-		if w, err = keyed(p.identity.ContentKey, w, p.desired.Contents); err != nil {
+		if w, err = keyed(p.identity.ContentKey, w, p.desired); err != nil {
 			return err
 		}
 		w = carried(w, p.index())

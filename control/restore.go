@@ -106,7 +106,7 @@ func Reconcile(b backup.Backup, w *otto.Wanted, sights map[string]Sight) (Restor
 	if w == nil {
 		w = &d.desired.Wanted
 	} else {
-		of, err := keyed(d.identity.ContentKey, *w, d.desired.Contents)
+		of, err := keyed(d.identity.ContentKey, *w, d.desired)
 		if err != nil {
 			return Restored{}, err
 		}

@@ -100,8 +100,13 @@ func (p *Plane) snapshot(now time.Time) {
 	for _, id := range nodes {
 		to = append(to, p.nodes[id].Node)
 	}
-	by := p.authority()
-	p.background.Go(func() { p.leave(b, content, to, by) })
+	by, keys := p.authority(), p.desired.folderKeys()
+	p.background.Go(func() {
+		if err := p.addFolders(&b, keys, maxSnapshotFolders); err != nil {
+			p.Log.Warn("a snapshot has no files of stacks", "err", err)
+		}
+		p.leave(b, content, to, by)
+	})
 }
 
 // leave leaves a snapshot with nodes, one after the other.

@@ -77,6 +77,7 @@ func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) er
 	a.Peers, a.Watches = is.peers, is.watches[n.ID]
 	a.Data = is.data.expected(n.ID, a.Instances)
 	contents := p.withContents(n, a.Instances)
+	n.withFolders(a.Instances)
 	content, err := json.Marshal(a)
 	if err != nil {
 		p.Log.Error("assignment", "node", n.ID, "err", err)

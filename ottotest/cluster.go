@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/control/journal"
+	"github.com/otto-edge/otto/folder"
 )
 
 // Cluster is a cluster in one process.
@@ -27,6 +29,8 @@ type Cluster struct {
 	Journal *journal.Journal
 	// Snapshots, if set, is what such control planes leave them by.
 	Snapshots control.Snapshots
+	// Folders are the files of projects that control planes keep.
+	Folders *folder.Store
 
 	// OwnBroker makes the bus that which the control plane serves: nodes and it know each
 	// other by the keys in force, and it is gone when no control plane runs.
@@ -48,6 +52,7 @@ type Cluster struct {
 // control plane. Everything it starts ends with the test.
 func NewCluster(t *testing.T, hosts []string, images ...string) *Cluster {
 	c := &Cluster{T: t, booted: time.Now(), Bus: NewBus(), Store: NewStore(), Hosts: map[string]*Host{}, Log: slog.New(slog.DiscardHandler)}
+	c.Folders = folder.NewStore(filepath.Join(t.TempDir(), "files"))
 	if testing.Verbose() {
 		c.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -112,7 +117,7 @@ func (c *Cluster) plane(name string, store *Store) (*control.Plane, *Conn, func(
 		Name: "test", Version: "test", Store: held{store, conn.by}, Create: !c.Created, Conn: conn, Reach: reach{c}, Try: c.try(""), Log: c.Log.With("who", name),
 		Broker:  control.Broker{Addresses: []string{"127.0.0.1:1883"}, Description: "the test's bus", Ours: c.OwnBroker},
 		Kick:    c.kick(),
-		Journal: c.Journal, Snapshots: c.Snapshots,
+		Journal: c.Journal, Snapshots: c.Snapshots, Folders: c.Folders, Bring: reach{c}.bring,
 	})
 	if err != nil {
 		return nil, nil, nil, err

@@ -68,12 +68,31 @@ func (r *Runtime) Directory(ctx context.Context, path string) (otto.Directory, e
 	return otto.Directory{There: there, Kept: there, ID: id}, nil
 }
 
+// mounted are the mounts of a container as an engine reports them.
+func mounted(inst otto.Instance) []otto.Mount {
+	if len(inst.FolderPaths) == 0 {
+		return inst.Spec.Mounts
+	}
+	list := slices.Clone(inst.Spec.Mounts)
+	for i, m := range list {
+		if m.Type == otto.MountFiles {
+			list[i] = otto.Mount{Type: otto.MountBind, Source: inst.FolderPaths[m.Content], Target: m.Target, ReadOnly: true}
+		}
+	}
+	return list
+}
+
 // bind makes the directories that a container mounts and that are missing, but for
 // those that were there when it was made; the caller holds the lock.
 func (r *Runtime) bind(inst otto.Instance) error {
 	for i := range inst.Spec.Files {
 		if _, err := os.Stat(inst.FilePaths[i]); err != nil {
 			return fmt.Errorf("bind source path does not exist: %s", inst.FilePaths[i])
+		}
+	}
+	for _, m := range inst.Spec.Folders() {
+		if _, err := os.Stat(inst.FolderPaths[m.Content]); err != nil {
+			return fmt.Errorf("bind source path does not exist: %q", inst.FolderPaths[m.Content])
 		}
 	}
 	for _, m := range inst.Spec.Kept() {

@@ -59,7 +59,7 @@ func (r *Runtime) add(inst otto.Instance, name string) *container {
 			ImageID:  cmp.Or(inst.ImageID, r.meaning(inst.Spec.Image)),
 			State:    otto.ContainerRunning,
 			Started:  time.Now(),
-			Mounts:   inst.Spec.Mounts,
+			Mounts:   mounted(inst),
 		},
 	}
 	c.setup = r.setupOf(inst)

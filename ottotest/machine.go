@@ -58,7 +58,8 @@ type Host struct {
 	devices sync.Map     // by path, of those that are plugged in
 
 	name string
-	// Former says that its agent is of a build that can neither open secrets nor prove anything.
+	// Former says that its agent is of a build that can neither open secrets nor prove anything,
+	// and takes in no files.
 	Former bool
 
 	life    chan struct{} // taken by who starts or ends the agent
@@ -88,6 +89,12 @@ type Host struct {
 
 // memory is where in a host's directory is what a power cut empties.
 const memory = "memory"
+
+// filesOf is the directory of a host to which files of projects are brought.
+const filesOf = "files"
+
+// FoldersDir is the same of this host.
+func (h *Host) FoldersDir() string { return filepath.Join(h.Dir, filesOf) }
 
 // FilesDir is where its agent has secrets and configs.
 func (h *Host) FilesDir() string { return filepath.Join(h.Dir, memory) }
@@ -177,8 +184,9 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	h := c.Hosts[host]
 	h.boots++
 	e := *h.enrolment
+	folders := filepath.Join(dir, filesOf)
 	if h.Former {
-		e.SealKey, e.Proofs = nil, false
+		e.SealKey, e.Proofs, folders = nil, false, ""
 	}
 	boot := host + "-boot-" + strconv.Itoa(h.boots)
 	conn := c.Bus.Client(host)
@@ -192,7 +200,7 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: h.says(), StateDir: dir, Floor: h.floor,
-		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Directory: on.Directory, FilesDir: filepath.Join(dir, memory), Log: c.Log.With("who", host),
+		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Directory: on.Directory, FilesDir: filepath.Join(dir, memory), FoldersDir: folders, Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/agent"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -47,6 +49,15 @@ func (r reach) Ensure(ctx context.Context, n otto.Node, e wire.Enrolment, by ott
 		return nil, err
 	}
 	return nil, by.Verify(ctx)
+}
+
+// bring is control.Options.Bring.
+func (r reach) bring(ctx context.Context, n otto.Node, key string, pack io.Reader) error {
+	h := r.c.Hosts[n.ID]
+	if err := errors.Join(pause(ctx, h.SSHTime), r.ssh(n.ID), r.works(ctx, h)); err != nil {
+		return err
+	}
+	return agent.Bring(h.FoldersDir(), key, pack)
 }
 
 // enroll writes what makes the host a node, and reports whether the agent that runs there

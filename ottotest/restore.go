@@ -3,10 +3,12 @@ package ottotest
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"github.com/otto-edge/otto/agent"
 	"github.com/otto-edge/otto/control"
 	"github.com/otto-edge/otto/control/backup"
+	"github.com/otto-edge/otto/folder"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -57,8 +59,8 @@ func (c *Cluster) Restore(content []byte) control.Restored {
 		}
 		r, err = control.Reconcile(b, nil, sights)
 	}
-	c.Store = NewStore()
-	if err := errors.Join(err, control.Restore(context.Background(), c.Store, r.Documents)); err != nil {
+	c.Store, c.Folders = NewStore(), folder.NewStore(filepath.Join(c.T.TempDir(), "files"))
+	if err := errors.Join(err, c.Folders.Restore(b.Folders), control.Restore(context.Background(), c.Store, r.Documents)); err != nil {
 		c.T.Fatal(err)
 	}
 	return r

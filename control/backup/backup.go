@@ -30,6 +30,8 @@ type Backup struct {
 	// Files are what is kept beside the store, by name.
 	Files  map[string]string `json:"files"`
 	Events []otto.Event      `json:"events"`
+	// Folders are the files of projects, as packs of package folder, by their keys.
+	Folders map[string][]byte `json:"folders,omitempty"`
 }
 
 // format is the version of the file. One that only adds fields is the same.

@@ -94,6 +94,8 @@ func fields(a, b reflect.Value) string {
 			parts = append(parts, fields(fa, fb))
 		case name == "files":
 			parts = append(parts, filesDetail(fa.Interface().([]otto.File), fb.Interface().([]otto.File)))
+		case name == "mounts":
+			parts = append(parts, mountsDetail(fa.Interface().([]otto.Mount), fb.Interface().([]otto.Mount)))
 		case name == "environment",
 			name == "labels",
 			name == "command",
@@ -101,7 +103,6 @@ func fields(a, b reflect.Value) string {
 			name == "healthcheck",
 			name == "probe",
 			name == "logging",
-			name == "mounts",
 			name == "devices",
 			name == "resources",
 			name == "requirements",
@@ -160,6 +161,25 @@ func filesDetail(a, b []otto.File) string {
 	for _, f := range a {
 		if find(b, f) < 0 {
 			parts = append(parts, f.String()+" removed")
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// mountsDetail says which files of the project differ, and of all else that there are
+// other mounts.
+func mountsDetail(a, b []otto.Mount) string {
+	var parts []string
+	plain := func(m otto.Mount) otto.Mount {
+		m.Content = ""
+		return m
+	}
+	if !slices.EqualFunc(a, b, func(m, o otto.Mount) bool { return reflect.DeepEqual(plain(m), plain(o)) }) {
+		return "mounts"
+	}
+	for i := range b {
+		if part := "files " + b[i].Source + " have changed"; a[i].Content != b[i].Content && !slices.Contains(parts, part) {
+			parts = append(parts, part)
 		}
 	}
 	return strings.Join(parts, ", ")
