@@ -216,7 +216,7 @@ func (a *app) startForeground(ctx context.Context, d stateDir, want controlFile,
 		go func() {
 			err := a.ensureRecoveryKey(d, want)
 			if err == nil {
-				err = a.apply(ctx, d.client(), f.Wanted, startOptions{timeout: timeout})
+				err = a.apply(ctx, d.client(), f, startOptions{timeout: timeout})
 			}
 			if err != nil && !errors.Is(err, errPart) {
 				cancel()

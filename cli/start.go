@@ -133,7 +133,7 @@ func (a *app) bringUp(ctx context.Context, f *config.File, o startOptions) error
 			return err
 		}
 	}
-	return a.apply(ctx, d.client(), f.Wanted, o)
+	return a.apply(ctx, d.client(), f, o)
 }
 
 // trust asks about host keys that are not known, before anything is touched.
@@ -243,8 +243,8 @@ func sameSettings(a, b controlFile) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// apply makes w what is wanted, shows what changes, and waits until it is so.
-func (a *app) apply(ctx context.Context, c *api.Client, w otto.Wanted, o startOptions) error {
+// apply makes what a file says what is wanted, shows what changes, and waits until it is so.
+func (a *app) apply(ctx context.Context, c *api.Client, f *config.File, o startOptions) error {
 	before, err := c.Cluster(ctx)
 	if err != nil {
 		return err
@@ -252,7 +252,10 @@ func (a *app) apply(ctx context.Context, c *api.Client, w otto.Wanted, o startOp
 	if o.base != nil && *o.base != before.Revision {
 		return fmt.Errorf("%w: look at `otto plan` again", otto.ErrConflict)
 	}
-	changes, err := c.Apply(ctx, w, before.Revision, false)
+	if err := bringFiles(ctx, c, f); err != nil {
+		return err
+	}
+	changes, err := c.Apply(ctx, f.Wanted, before.Revision, false)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"path"
 	"slices"
 	"strings"
 
@@ -119,7 +118,6 @@ func (d *document) checkService(r *reader, s *service) {
 	if s.Spec.NetworkMode == "host" && len(s.Spec.Ports) > 0 {
 		r.warn(s.portsAt[0], "take ports out", "ports mean nothing with network_mode: host")
 	}
-	d.checkMounts(r, s)
 }
 
 func (d *document) rejectNode(r *reader, at pos, name string) {
@@ -132,37 +130,6 @@ func (d *document) rejectNode(r *reader, at pos, name string) {
 		try = "did you mean " + n + "?"
 	}
 	r.reject(at, try, "there is no node %.60q", name)
-}
-
-// checkMounts makes relative paths absolute where the service can only run on
-// this machine; elsewhere they would name another directory.
-func (d *document) checkMounts(r *reader, s *service) {
-	targets := map[string]bool{}
-	for i, at := range s.mountsAt {
-		m := &s.Spec.Mounts[i]
-		if target := path.Clean(m.Target); targets[target] {
-			r.reject(at, "keep one of them", "two volumes are mounted at %.60q", target)
-		} else {
-			targets[target] = true
-		}
-		switch {
-		case m.Type != otto.MountBind || isAbs(m.Source):
-		case d.onlyLocal(s.Node):
-			m.Source = r.path(m.Source)
-		default:
-			where := "every node where " + s.Name + " may run"
-			if s.Node != "" {
-				where = "node " + s.Node
-			}
-			r.reject(
-				at,
-				"copy it there and write the absolute path it has there, or write the node that is this machine as node",
-				"%.60q is of this machine and not on %s",
-				m.Source,
-				where,
-			)
-		}
-	}
 }
 
 func (d *document) node(id string) *node {

@@ -32,6 +32,8 @@ type File struct {
 	MQTT MQTT
 	// Wanted has the nodes, services and interval, and no revision.
 	Wanted otto.Wanted
+	// Folders are the files behind Wanted.Folders, by the same keys.
+	Folders Folders
 	// Warnings are for the user to see; they stop nothing.
 	Warnings Problems
 }
@@ -112,6 +114,8 @@ func Parse(name string, data []byte, dir string, env func(string) (string, bool)
 	doc.complete()
 	doc.dropUnused(r)
 	doc.resolve(r)
+	doc.checkMounts(r, &doc.project)
+	doc.folders = doc.folders.with(doc.brought.folders)
 	doc.addStacks(r)
 	doc.check(r)
 	if len(r.problems) > 0 {
@@ -122,6 +126,7 @@ func Parse(name string, data []byte, dir string, env func(string) (string, bool)
 		Name:     doc.name,
 		MQTT:     doc.mqtt.MQTT,
 		Wanted:   doc.wanted(),
+		Folders:  doc.folders,
 		Warnings: r.warnings.sorted(),
 	}, nil
 }

@@ -22,6 +22,7 @@ type document struct {
 	requirements []requirement // of all services, or all nodes
 	weights      map[string]float64
 	decisions    otto.Decisions
+	folders      Folders
 }
 
 const defaultName = "otto"
@@ -170,6 +171,7 @@ func (d *document) wanted() otto.Wanted {
 		Scheduler: otto.Scheduler{Weights: d.weights},
 		Decisions: d.decisions,
 		Contents:  d.contents,
+		Folders:   d.folders.manifests(),
 	}
 	w.Requirements = plainly(d.requirements)
 	for _, n := range d.nodes {

@@ -271,6 +271,7 @@ type project struct {
 	secrets  map[string]*fileSource
 	configs  map[string]*fileSource
 	contents otto.Contents // of those that services have
+	brought  brought       // what goes to the nodes of its relative paths
 }
 
 // resolve replaces the file's names of networks, volumes and services in what the

@@ -102,10 +102,8 @@ func (d *document) load(r *reader, s *stack) []service {
 		d.unite(inner, *s, p.services)
 		d.checkApart(inner, p.services)
 		// Mounts of this machine's files are resolved while it is known where the stack's are.
-		for i := range p.services {
-			d.checkMounts(inner, &p.services[i])
-			p.services[i].mountsAt = nil
-		}
+		d.checkMounts(inner, p)
+		d.folders = d.folders.with(p.brought.folders)
 		r.ports = inner.ports
 		for id, content := range p.contents {
 			if d.contents == nil {

@@ -1,0 +1,164 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/folder"
+)
+
+// Folders are the files of this machine that go to nodes, by their keys.
+type Folders map[string]Folder
+
+// Folder is a file or a folder of a project, as it was when it was read.
+type Folder struct {
+	manifest      folder.Manifest
+	project, name string
+}
+
+// Pack writes what is in it. It fails if that has changed since it was read.
+func (f Folder) Pack(w io.Writer) error { return folder.Pack(w, f.project, f.name, f.manifest) }
+
+// manifests are the lists of what is in them; nil for none.
+func (f Folders) manifests() map[string][]byte {
+	if len(f) == 0 {
+		return nil
+	}
+	all := make(map[string][]byte, len(f))
+	for key := range f {
+		all[key] = f[key].manifest.Encode()
+	}
+	return all
+}
+
+func (f Folders) with(more Folders) Folders {
+	if len(more) == 0 {
+		return f
+	}
+	all := maps.Clone(more)
+	maps.Copy(all, f)
+	return all
+}
+
+// brought is what goes to the nodes of the relative paths of one project.
+type brought struct {
+	folders Folders
+	left    *folder.Budget
+	keys    map[string]string // by path; empty for one that was refused
+}
+
+// checkMounts sees to the relative paths of a project. Where a service can only run on
+// this machine they are made absolute, and used in place. Elsewhere what nobody writes to
+// is brought, and the rest refused: it would be another directory there.
+func (d *document) checkMounts(r *reader, p *project) {
+	for i := range p.services {
+		s := &p.services[i]
+		targets := map[string]bool{}
+		for k, at := range s.mountsAt {
+			m := &s.Spec.Mounts[k]
+			if target := path.Clean(m.Target); targets[target] {
+				r.reject(at, "keep one of them", "two volumes are mounted at %.60q", target)
+			} else {
+				targets[target] = true
+			}
+			switch {
+			case m.Type != otto.MountBind || isAbs(m.Source):
+			case d.onlyLocal(s.Node):
+			default:
+				d.bring(r, p, s, m, at)
+			}
+		}
+	}
+	for i := range p.services { // when it is known who writes to what
+		s := &p.services[i]
+		for k := range s.mountsAt {
+			if m := &s.Spec.Mounts[k]; m.Type == otto.MountBind && !isAbs(m.Source) && d.onlyLocal(s.Node) {
+				m.Source = r.path(m.Source)
+			}
+		}
+		s.mountsAt = nil
+	}
+}
+
+// bring makes a relative path one that Otto brings to the node.
+func (d *document) bring(r *reader, p *project, s *service, m *otto.Mount, at pos) {
+	where := "every node where " + s.Name + " may run"
+	if s.Node != "" {
+		where = "node " + s.Node
+	}
+	try := "copy it there and write the absolute path it has there, or write the node that is this machine as node"
+	name := filepath.Clean(m.Source)
+	why := ""
+	switch writer := p.writes(name); {
+	case name[0] == '~':
+	case !filepath.IsLocal(name):
+		why = ": it is outside of the folder of the project, of which alone Otto brings files"
+	case !m.ReadOnly:
+		why = ": what a service writes is data, and stays where it is"
+		try = "write :ro behind it if it is only read; otherwise " + try
+	case writer != "":
+		why = fmt.Sprintf(": service %s writes to it, so that it is data, which stays where it is", writer)
+	default:
+		key, known := p.brought.keys[name]
+		if !known {
+			key = p.read(r, name, at)
+		}
+		source := "./" + name
+		if name == "." {
+			source = name
+		}
+		*m = otto.Mount{
+			Type: otto.MountFiles, Source: source, Target: m.Target, ReadOnly: true, SELinux: m.SELinux, Content: key,
+		}
+		if m.SELinux == types.SELinuxPrivate { // others may have the same
+			m.SELinux = types.SELinuxShared
+		}
+		return
+	}
+	r.reject(at, try, "%.60q is of this machine and not on %s%s", m.Source, where, why)
+}
+
+// writes is a service that mounts a path of the project, or one above or below it, in
+// order to write to it; empty for none.
+func (p *project) writes(name string) string {
+	within := func(a, b string) bool { return a == b || b == "." || strings.HasPrefix(a, b+"/") }
+	for i := range p.services {
+		s := &p.services[i]
+		for _, m := range s.Spec.Mounts {
+			if m.Type != otto.MountBind || m.ReadOnly || isAbs(m.Source) {
+				continue
+			}
+			if to := filepath.Clean(m.Source); within(name, to) || within(to, name) {
+				return s.Name
+			}
+		}
+	}
+	return ""
+}
+
+// read reads a path of the project, once.
+func (p *project) read(r *reader, name string, at pos) (key string) {
+	b := &p.brought
+	if b.left == nil {
+		*b = brought{Folders{}, folder.NewBudget(), map[string]string{}}
+	}
+	manifest, err := folder.Read(r.dir, name, b.left)
+	if err == nil {
+		key = manifest.Key()
+		b.folders[key] = Folder{manifest, r.dir, name}
+	} else if why := (*folder.Refusal)(nil); errors.As(err, &why) {
+		r.reject(at, why.Try, "%s", why.What)
+	} else {
+		r.reject(at, "mount something else", "%.60q: %s", name, reason(err))
+	}
+	b.keys[name] = key
+	return key
+}
