@@ -24,9 +24,9 @@ import (
 )
 
 const (
-	// MaxBytes is how much content there may be, in bytes, and MaxFiles how many files,
-	// folders and links.
+	// MaxBytes is how much content there may be, in bytes.
 	MaxBytes = 64 << 20
+	// MaxFiles is how many files, folders and links there may be.
 	MaxFiles = 2000
 
 	maxManifest = 2 << 20 // bytes

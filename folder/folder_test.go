@@ -179,26 +179,38 @@ func TestWhatCannotBeBroughtIsRefused(t *testing.T) {
 		{"pipe itself", "p", `"./p" is a named pipe, which is of this machine alone`, func(dir string) error {
 			return syscall.Mkfifo(filepath.Join(dir, "p"), 0o600)
 		}},
-		{"link out", "conf", `"./conf/l" is a symlink out of the folder, to "../outside", and what is there would be missing elsewhere`,
-			func(dir string) error { return os.Symlink("../outside", filepath.Join(dir, "conf/l")) }},
-		{"absolute link", "conf", `"./conf/l" is a symlink out of the folder, to "/etc/hosts", and what is there would be missing elsewhere`,
-			func(dir string) error { return os.Symlink("/etc/hosts", filepath.Join(dir, "conf/l")) }},
-		{"itself a link out", "l", `"./l" leads out of the folder of the project`,
-			func(dir string) error { return os.Symlink("/etc", filepath.Join(dir, "l")) }},
-		{"state of Otto", "conf", `"./conf/.otto" is Otto's own, and changes all the time`,
-			func(dir string) error { return os.Mkdir(filepath.Join(dir, "conf/.otto"), 0o700) }},
-		{"too large", "conf", `"./conf" is too large: Otto brings 64 MiB of a stack to another machine`,
+		{
+			"link out", "conf", `"./conf/l" is a symlink out of the folder, to "../outside", and what is there would be missing elsewhere`,
+			func(dir string) error { return os.Symlink("../outside", filepath.Join(dir, "conf/l")) },
+		},
+		{
+			"absolute link", "conf", `"./conf/l" is a symlink out of the folder, to "/etc/hosts", and what is there would be missing elsewhere`,
+			func(dir string) error { return os.Symlink("/etc/hosts", filepath.Join(dir, "conf/l")) },
+		},
+		{
+			"itself a link out", "l", `"./l" leads out of the folder of the project`,
+			func(dir string) error { return os.Symlink("/etc", filepath.Join(dir, "l")) },
+		},
+		{
+			"state of Otto", "conf", `"./conf/.otto" is Otto's own, and changes all the time`,
+			func(dir string) error { return os.Mkdir(filepath.Join(dir, "conf/.otto"), 0o700) },
+		},
+		{
+			"too large", "conf", `"./conf" is too large: Otto brings 64 MiB of a stack to another machine`,
 			func(dir string) error {
 				return errors.Join(os.WriteFile(filepath.Join(dir, "conf/big"), nil, 0o600),
 					os.Truncate(filepath.Join(dir, "conf/big"), 5<<30))
-			}},
-		{"too many", "conf", `"./conf" has too many files: Otto brings 2000 of a stack to another machine, folders included`,
+			},
+		},
+		{
+			"too many", "conf", `"./conf" has too many files: Otto brings 2000 of a stack to another machine, folders included`,
 			func(dir string) (err error) {
 				for i := range 40 {
 					err = errors.Join(err, os.WriteFile(filepath.Join(dir, "conf", fmt.Sprint(i)), nil, 0o600))
 				}
 				return err
-			}},
+			},
+		},
 		{"names too long", "conf", `the names in "./conf" are too long`, func(dir string) (err error) {
 			deep := filepath.Join(dir, "conf", long, long, long, long, long, long)
 			err = os.MkdirAll(deep, 0o700)
