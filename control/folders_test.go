@@ -231,6 +231,7 @@ func TestFormerAgentGetsNoFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := ottotest.NewCluster(t, []string{"a", "b"}, "web")
 		c.Hosts["a"].Former, c.Hosts["b"].Former = true, true
+		c.OwnBroker = true
 		c.StartPlane()
 		defer c.Close()
 		apply(t, c, onFiles(t, c, project, "web"))
