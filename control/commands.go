@@ -82,10 +82,10 @@ func (p *Plane) want(ctx context.Context, w otto.Wanted, index *plan.Index) erro
 	if err := p.noteFiles(next); err != nil {
 		return err
 	}
-	changes := plan.Diff(p.desired.Wanted, w)
 	if err := p.Store.Put(p.ctx, keyDesired, next); err != nil {
 		return err
 	}
+	changes := plan.Diff(p.desired.Wanted, w)
 	p.desired, p.indexed = next, index
 	for _, n := range next.Leaving {
 		if known := p.nodes[n.ID]; known != nil {
