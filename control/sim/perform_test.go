@@ -213,6 +213,7 @@ func (w *world) cut(who, direction string) {
 	if who == "control" {
 		w.Bus.CutOneWay(who, direction != "out", direction != "in")
 	} else {
+		w.holdUp(who)
 		w.CutOneWay(who, direction != "out", direction != "in")
 	}
 	w.fault("cut "+who, func() {
@@ -223,6 +224,7 @@ func (w *world) cut(who, direction string) {
 			w.Bus.Heal(who)
 		} else {
 			w.reachable(who)
+			w.cure(who)
 			w.Heal(who)
 		}
 	})
@@ -254,9 +256,7 @@ func (w *world) engine(host, how string) {
 	r := w.Hosts[host].Runtime
 	w.net.hit("engine " + how)
 	whole := func() {
-		w.mu.Lock()
-		w.cured[host] = time.Now()
-		w.mu.Unlock()
+		w.cure(host)
 		r.SetDown("")
 		r.SetHung(false)
 		r.SetSlow(0)
@@ -411,7 +411,7 @@ func (w *world) freeze(how, host string) {
 	})
 }
 
-// holdUp notes that a host, its agent or its engine does not go on from now on.
+// holdUp notes that a host, its agent, its engine or its link does not go on from now on.
 func (w *world) holdUp(host string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -40,7 +40,7 @@ type world struct {
 	applied  int
 	healed   map[string]time.Time // when a host was reached again last
 	stood    map[string]time.Time // since when a host was held up last
-	cured    map[string]time.Time // when its engine went on to work
+	cured    map[string]time.Time // when its engine went on to work, or it was not cut off any more
 	thawed   map[string]time.Time // when a host that was frozen went on last
 	filled   map[string]bool      // hosts whose disk was full
 	overlap  time.Duration        // for which something ran twice then, at most
@@ -182,11 +182,19 @@ func (w *world) frozenHosts(starter string) (lost, stand []string) {
 	return lost, stand
 }
 
-// heldUp reports whether a host stands still, or its engine does not work, or whether that
-// has only just ended; the caller holds the lock.
+// heldUp reports whether a host stands still, is cut off, or its engine does not work, or
+// whether that has only just ended; the caller holds the lock.
 func (w *world) heldUp(host string) bool {
 	_, sick := w.broken["engine "+host]
-	return w.stands(host) || sick || time.Since(w.cured[host]) < endsIn
+	_, cut := w.broken["cut "+host]
+	return w.stands(host) || sick || cut || time.Since(w.cured[host]) < endsIn
+}
+
+// cure notes that a host is no longer held up.
+func (w *world) cure(host string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cured[host] = time.Now()
 }
 
 // outOfReach reports whether nobody reaches a host; the caller holds the lock.
