@@ -28,22 +28,28 @@ func TestPlanSaysWhyANodeIsChosen(t *testing.T) {
 		want  []string
 	}{
 		"new": {
-			otto.Wanted{Nodes: w.Nodes}, nil, nodes,
+			otto.Wanted{Nodes: w.Nodes},
+			nil, nodes,
 			[]string{"a is the best of 2 that can take it", "a is the best of 2 that can take it"},
 		},
 		"new, and its volume is there": {
-			otto.Wanted{Nodes: w.Nodes}, nil, holding,
+			otto.Wanted{Nodes: w.Nodes},
+			nil, holding,
 			[]string{"its volume shop_data is on b", "its volume shop_data is on b"},
 		},
 		"it runs": {
-			w, Placement{"shop/db": "b", "shop/web": "b"}, holding,
+			w,
+			Placement{"shop/db": "b", "shop/web": "b"},
+			holding,
 			[]string{
 				"it stays: its data is there, and it is not data: disposable",
 				"it stays: it is where shop/db is: its data is there, and it is not data: disposable",
 			},
 		},
 		"one joins": {
-			alone, Placement{"shop/db": "b"}, holding,
+			alone,
+			Placement{"shop/db": "b"},
+			holding,
 			[]string{"it stays: its data is there, and it is not data: disposable", "the rest of its stack is there"},
 		},
 	} {

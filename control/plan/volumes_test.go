@@ -96,7 +96,9 @@ func TestNobodyLeavesTheDataOfAnotherNode(t *testing.T) {
 		note     string
 	}{
 		{
-			"it comes again on another node", nil, []otto.Service{db("b")}, nil, onA,
+			"it comes again on another node", nil,
+			[]otto.Service{db("b")},
+			nil, onA,
 			"service shop/db would begin with an empty volume shop_data on node b: the one that services have run with is on node a: " +
 				"write node: a to keep its data, or `volumes: {data: {name: ANOTHER}}` to begin without it, or move it by hand: " +
 				"copy volume shop_data from a to b, write `volumes: {data: {name: shop_data, external: true}}`, and apply it with node: b", "",
@@ -108,55 +110,84 @@ func TestNobodyLeavesTheDataOfAnotherNode(t *testing.T) {
 		{"moved by hand", nil, []otto.Service{with(db("b"), external)}, nil, onA, "", ""},
 		{"disposable", nil, []otto.Service{with(db("b"), disposable)}, nil, onA, "", ""},
 		{
-			"two nodes have such a volume", nil, []otto.Service{db("")}, nil, onBoth,
+			"two nodes have such a volume", nil,
+			[]otto.Service{db("")},
+			nil, onBoth,
 			"service shop/db may get volume shop_data of node a or of node b, and each has data of its own: write node: with one of them", "",
 		},
 		{
-			"two nodes have such a volume, and one is named", nil, []otto.Service{db("b")}, nil, onBoth, "",
+			"two nodes have such a volume, and one is named", nil,
+			[]otto.Service{db("b")},
+			nil, onBoth, "",
 			"service shop/db gets volume shop_data of node b, with the data that services had in it there; another one of that name, with data of its own, is on node a: write node: a",
 		},
 		{
 			"each node has its own", nil, []otto.Service{db("a"), keeper("other/db", "b", "shop_data", "data")}, nil, onA, "", "",
 		},
 		{
-			"one beside it", []otto.Service{db("a")}, []otto.Service{db("a"), keeper("other/db", "b", "shop_data", "data")},
-			Placement{"shop/db": "a"}, onA, "", "",
+			"one beside it",
+			[]otto.Service{db("a")},
+			[]otto.Service{db("a"), keeper("other/db", "b", "shop_data", "data")},
+			Placement{"shop/db": "a"},
+			onA, "", "",
 		},
 		{
-			"into a stack that is on another node", []otto.Service{web}, []otto.Service{web, joins},
-			Placement{"shop/web": "b"}, onA, "begin with an empty volume shop_data on node b", "",
+			"into a stack that is on another node",
+			[]otto.Service{web},
+			[]otto.Service{web, joins},
+			Placement{"shop/web": "b"},
+			onA, "begin with an empty volume shop_data on node b", "",
 		},
 		{
-			"a service that is elsewhere mounts it", []otto.Service{service("shop/db", "", 1)}, []otto.Service{db("")},
-			Placement{"shop/db": "b"}, onA, "begin with an empty volume shop_data on node b", "",
+			"a service that is elsewhere mounts it",
+			[]otto.Service{service("shop/db", "", 1)},
+			[]otto.Service{db("")},
+			Placement{"shop/db": "b"},
+			onA, "begin with an empty volume shop_data on node b", "",
 		},
 		{
-			"it waited for its node, and is sent to another one", []otto.Service{db("")}, []otto.Service{db("b")}, nil, onA,
+			"it waited for its node, and is sent to another one",
+			[]otto.Service{db("")},
+			[]otto.Service{db("b")},
+			nil, onA,
 			"begin with an empty volume shop_data on node b", "",
 		},
 		{"nothing is new", []otto.Service{db("")}, []otto.Service{db("")}, nil, onBoth, "", ""},
 		{
-			"its volume gets a name", []otto.Service{db("a")}, []otto.Service{keeper("shop/db", "a", "other", "")},
-			Placement{"shop/db": "a"}, onA, "",
+			"its volume gets a name",
+			[]otto.Service{db("a")},
+			[]otto.Service{keeper("shop/db", "a", "other", "")},
+			Placement{"shop/db": "a"},
+			onA, "",
 			"service shop/db gets volume other on node a, which is empty unless you have put something into it; " +
 				"the data of service shop/db stays in volume shop_data on node a",
 		},
 		{
-			"and loses it again", []otto.Service{keeper("shop/db", "a", "other", "")}, []otto.Service{db("a")},
-			Placement{"shop/db": "a"}, Held{"shop_data": {"a"}, "other": {"a"}},
+			"and loses it again",
+			[]otto.Service{keeper("shop/db", "a", "other", "")},
+			[]otto.Service{db("a")},
+			Placement{"shop/db": "a"},
+			Held{"shop_data": {"a"}, "other": {"a"}},
 			"shop/compose.yaml:4:7: service shop/db would go back to volume shop_data on node a, with the data of an earlier time: " +
 				"what service shop/db has now is in volume other on node a: " +
 				"write `volumes: {data: {name: other}}` to keep that, or {name: shop_data} to go back", "",
 		},
 		{
-			"or is named back", []otto.Service{keeper("shop/db", "a", "other", "")}, []otto.Service{named(db("a"))},
-			Placement{"shop/db": "a"}, Held{"shop_data": {"a"}, "other": {"a"}}, "",
+			"or is named back",
+			[]otto.Service{keeper("shop/db", "a", "other", "")},
+			[]otto.Service{named(db("a"))},
+			Placement{"shop/db": "a"},
+			Held{"shop_data": {"a"}, "other": {"a"}},
+			"",
 			"service shop/db goes back to volume shop_data on node a, with the data of an earlier time; " +
 				"what service shop/db has now stays in volume other on node a",
 		},
 		{
-			"service and volume get another name, on another node", []otto.Service{db("a")}, []otto.Service{keeper("shop/sql", "b", "sql", "")},
-			Placement{"shop/db": "a"}, onA, "",
+			"service and volume get another name, on another node",
+			[]otto.Service{db("a")},
+			[]otto.Service{keeper("shop/sql", "b", "sql", "")},
+			Placement{"shop/db": "a"},
+			onA, "",
 			"service shop/sql gets volume sql on node b, which is empty unless you have put something into it; " +
 				"the data of service shop/db stays in volume shop_data on node a",
 		},
