@@ -330,6 +330,7 @@ func encodeDocuments(d documents) (map[string]json.RawMessage, error) {
 	}
 	return raw, nil
 }
+
 func compareBool(a, b bool) int {
 	switch {
 	case a == b:
