@@ -41,12 +41,25 @@ func AddStack(data []byte, s Stack) ([]byte, error) {
 		return nil, err
 	}
 	if there, of := list.stack(lines, s.Name); there != nil {
-		if !slices.Equal(of.Compose, s.Compose) || s.Node != "" && s.Node != of.Node {
+		home := "no node"
+		if of.Node != "" {
+			home = "node: " + of.Node
+		}
+		switch {
+		case !slices.Equal(of.Compose, s.Compose):
 			return nil, fmt.Errorf(
 				"stack %s is here already, in line %d, from %s: give this one another name with --stack, or change that line",
 				s.Name,
 				there.start+1,
 				strings.Join(of.Compose, ", "),
+			)
+		case s.Node != "" && s.Node != of.Node:
+			return nil, fmt.Errorf(
+				"stack %s is here already, in line %d, with %s: to move it, write `node: %s` there; else leave --node out",
+				s.Name,
+				there.start+1,
+				home,
+				s.Node,
 			)
 		}
 		return data, nil

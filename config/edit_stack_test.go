@@ -34,6 +34,16 @@ func TestStacksAreAddedAndRemovedLineByLine(t *testing.T) {
 		!strings.Contains(err.Error(), "stack shop is here already, in line 5, from shop/compose.yaml") {
 		t.Errorf("%v: %s", err, out)
 	}
+	for name, want := range map[string]string{
+		"shop": "stack shop is here already, in line 5, with no node: to move it, write `node: pi` there; else leave --node out",
+		"two":  "stack two is here already, in line 7, with node: nas: to move it, write `node: pi` there; else leave --node out",
+	} {
+		s := map[string]Stack{"shop": shop, "two": two}[name]
+		s.Node = "pi"
+		if out, err := AddStack(both, s); err == nil || err.Error() != want {
+			t.Errorf("%v: %s", err, out)
+		}
+	}
 	back, err := RemoveStack(both, "two")
 	if diff := cmp.Diff(string(one), string(back)); diff != "" || err != nil {
 		t.Error(err, diff)
