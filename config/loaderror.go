@@ -20,6 +20,15 @@ const tryReference = "see https://docs.docker.com/reference/compose-file/ for ho
 var (
 	unparsed  = regexp.MustCompile(`^failed to parse (.+?): yaml: `)
 	undecoded = regexp.MustCompile(`(?m)^'(.+?)' (.+)$`)
+
+	uninterpolated = regexp.MustCompile(`(?m)^invalid interpolation format for (.+)\.$`)
+	topKeys        = regexp.MustCompile(`^validating .*?:  additional properties (.+) not allowed`)
+	unknownKey     = regexp.MustCompile(`^(\S+)(?: additional properties '([^']+)' not allowed| false schema$)`)
+	quoted         = regexp.MustCompile(`'([^']+)'`)
+	undefined      = regexp.MustCompile(
+		`^service "(.+?)" (?:refers to undefined (\w+)|depends on undefined (service)) "?(.+?)"?: invalid`)
+	withoutImage = regexp.MustCompile(`^service "(.+?)" has neither an image`)
+	badPort      = regexp.MustCompile(`^invalid (?:hostPort|containerPort|proto|IP address|spec)|^No port specified`)
 )
 
 // rejectLoad reports an error of Compose's loader, one line for each mistake, with its
@@ -31,7 +40,7 @@ func (r *reader) rejectLoad(err error, source value) {
 	}
 	var path *fs.PathError
 	if errors.As(err, &path) {
-		r.reject(pos{}, "write a path relative to the Compose file", "%s: %s", path.Path, path.Err)
+		r.reject(fileNamed(source, path.Path), "write a path relative to the Compose file", "%s: %s", path.Path, path.Err)
 		return
 	}
 	text := err.Error()
@@ -46,7 +55,131 @@ func (r *reader) rejectLoad(err error, source value) {
 			return
 		}
 	}
+	if all := uninterpolated.FindAllStringSubmatch(text, -1); len(all) > 0 {
+		for _, m := range all { // the rest of the text may hold a secret
+			r.reject(valueAt(source, m[1]).at, "write ${NAME} with both braces, or $$ for a dollar sign",
+				"a variable cannot be read in %s", valueAt(source, m[1]).name(m[1]))
+		}
+		return
+	}
+	if r.rejectUndefined(text, source) {
+		return
+	}
 	r.rejectLine(text, source)
+}
+
+// rejectUndefined reports what a file refers to and does not have, and other mistakes that
+// the loader finds without a place. It returns false if the error is another one.
+func (r *reader) rejectUndefined(text string, source value) bool {
+	if m := topKeys.FindStringSubmatch(text); m != nil {
+		known := []string{"services", "networks", "volumes", "secrets", "configs", "include", "name", "version"}
+		for _, key := range quoted.FindAllStringSubmatch(m[1], -1) {
+			try := "known are " + strings.Join(known, ", ")
+			if n := nearest(key[1], known); n != "" {
+				try = "did you mean " + n + "?"
+			}
+			r.reject(valueAt(source, key[1]).at, try, "Compose has no key %.60q at the top of a file", key[1])
+		}
+		return true
+	}
+	if m := undefined.FindStringSubmatch(text); m != nil {
+		kind, name := m[2]+m[3], m[4]
+		at := useOf(valueAt(source, "services."+m[1]), kind, name)
+		r.reject(at, toDefine(source, kind, name), "service %s refers to %s %.60s, which is not defined", m[1], kind, name)
+		return true
+	}
+	if m := withoutImage.FindStringSubmatch(text); m != nil {
+		r.reject(valueAt(source, "services."+m[1]).at, "write image: and what it is to run, such as image: nginx:alpine",
+			"service %s has no image", m[1])
+		return true
+	}
+	if !badPort.MatchString(text) {
+		return false
+	}
+	found := false
+	for _, service := range valueAt(source, "services").value.fields {
+		for _, key := range []string{"ports", "volumes"} {
+			if service.has(key) {
+				found = r.rejectRead(valueAt(source, "services."+service.name+"."+key)) || found
+			}
+		}
+	}
+	return found
+}
+
+// toDefine is what to write for a part of a project that is referred to.
+func toDefine(source value, kind, name string) string {
+	var there []string
+	for _, f := range valueAt(source, kind+"s").value.fields {
+		there = append(there, f.name)
+	}
+	switch n := nearest(name, there); {
+	case source.has(kind+"s", name): // of no profile that is asked for
+		return "ask for one of its profiles, with profiles: at the stack in otto.yaml"
+	case n != "":
+		return "did you mean " + n + "?"
+	}
+	meaning := map[string]string{
+		"volume": "{}", "network": "{}", "secret": "{file: ./" + name + ".txt}", "config": "{file: ./" + name + "}",
+	}[kind]
+	switch {
+	case kind == "service":
+		return "write one of " + strings.Join(there, ", ")
+	case meaning == "":
+		return tryReference
+	case !source.has(kind + "s"):
+		return fmt.Sprintf("write `%ss: {%s: %s}` at the top of the file", kind, name, meaning)
+	}
+	return fmt.Sprintf("add `%s: %s` to %ss at the top of the file", name, meaning, kind)
+}
+
+// useOf is where a service refers to a part of the project.
+func useOf(service place, kind, name string) pos {
+	keys := []string{kind + "s"}
+	if kind == "service" {
+		keys = []string{"depends_on", "network_mode", "volumes_from"}
+	}
+	for _, f := range service.value.fields {
+		if !slices.Contains(keys, f.name) {
+			continue
+		}
+		for _, key := range f.fields {
+			if key.name == name {
+				return key.pos
+			}
+		}
+		for _, item := range f.items {
+			if i := slices.IndexFunc(item.fields, func(f field) bool { return f.name == "source" && f.text == name }); i >= 0 {
+				return item.fields[i].value.pos
+			}
+			if before, _, _ := strings.Cut(item.text, ":"); before == name {
+				return item.pos
+			}
+		}
+		if f.text == "service:"+name {
+			return f.value.pos
+		}
+	}
+	return service.at
+}
+
+// fileNamed is where a Compose file names the path of another file.
+func fileNamed(v value, path string) pos {
+	if v.kind == scalar && v.text != "" && v.file != "" &&
+		(v.text == path || filepath.Join(filepath.Dir(v.file), v.text) == path) {
+		return v.pos
+	}
+	for _, item := range v.items {
+		if at := fileNamed(item, path); at.line > 0 {
+			return at
+		}
+	}
+	for _, f := range v.fields {
+		if at := fileNamed(f.value, path); at.line > 0 {
+			return at
+		}
+	}
+	return pos{}
 }
 
 // rejectLine reports the first line of an error.
@@ -61,7 +194,7 @@ func (r *reader) rejectLine(text string, source value) {
 	if m := regexp.MustCompile(`^([a-z]+(?:\.[A-Za-z0-9_.-]+)?)`).FindStringSubmatch(what); m != nil && at.line == 0 {
 		at = valueAt(source, m[1]).at
 	}
-	if m := regexp.MustCompile(`^(\S+)(?: additional properties '([^']+)' not allowed| false schema$)`).FindStringSubmatch(what); m != nil {
+	if m := unknownKey.FindStringSubmatch(what); m != nil {
 		path := m[1]
 		if m[2] != "" {
 			path += "." + m[2]

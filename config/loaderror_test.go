@@ -29,6 +29,43 @@ func TestMistakesThatComposesLoaderFinds(t *testing.T) {
 		{"size of a variable", "services:\n  web: {image: x, mem_limit: \"${LIMIT}\"}\n", []string{
 			"c.yaml:2:19: mem_limit of service web: invalid suffix: 'x': " + tryReference,
 		}},
+		{"volume that is not defined", "services:\n  web: {image: x, volumes: [data:/d]}\n", []string{
+			"c.yaml:2:29: service web refers to volume data, which is not defined: write `volumes: {data: {}}` at the top of the file",
+		}},
+		{"volume in the long form", "services:\n  web: {image: x, volumes: [{type: volume, source: data, target: /d}]}\nvolumes: {other: }\n", []string{
+			"c.yaml:2:52: service web refers to volume data, which is not defined: add `data: {}` to volumes at the top of the file",
+		}},
+		{"network misspelled", "services:\n  web: {image: x, networks: {bakc: {}}}\nnetworks: {back: }\n", []string{
+			"c.yaml:2:30: service web refers to network bakc, which is not defined: did you mean back?",
+		}},
+		{"secret that is not defined", "services:\n  web: {image: x, secrets: [pw]}\n", []string{
+			"c.yaml:2:29: service web refers to secret pw, which is not defined: write `secrets: {pw: {file: ./pw.txt}}` at the top of the file",
+		}},
+		{"dependency misspelled", "services:\n  web: {image: x, depends_on: [dbb]}\n  dba: {image: x}\n", []string{
+			"c.yaml:2:32: service web refers to service dbb, which is not defined: did you mean dba?",
+		}},
+		{"no image", "services:\n  web: {image: x}\n  my.db: {restart: always}\n", []string{
+			"c.yaml:3:3: service my.db has no image: write image: and what it is to run, such as image: nginx:alpine",
+		}},
+		{"ports", "services:\n  web: {image: x, ports: [\"80:80\", 80800:80]}\n  b: {image: x, ports: [\"80:70000\"]}\n", []string{
+			`c.yaml:2:36: "80800:80" is not a port: write "8080:80", "53:53/udp" or "127.0.0.1:8080:80"`,
+			`c.yaml:3:25: "80:70000" is not a port: write "8080:80", "53:53/udp" or "127.0.0.1:8080:80"`,
+		}},
+		{"variable without its end", "services:\n  web: {image: x, environment: {P: \"hunter2${FOO\"}}\n", []string{
+			"c.yaml:2:33: a variable cannot be read in environment.P of service web: write ${NAME} with both braces, or $$ for a dollar sign",
+		}},
+		{"key at the top", "sevices:\n  web: {image: x}\n", []string{
+			`c.yaml:1:1: Compose has no key "sevices" at the top of a file: did you mean services?`,
+		}},
+		{"tab", "services:\n  web:\n\timage: x\n", []string{
+			"c.yaml:3:1: not valid YAML: there is a tab here: indent with spaces",
+		}},
+		{"indentation", "services:\n  web:\n    image: x\n   ports: []\n", []string{
+			"c.yaml:4:4: not valid YAML: did not find expected key: check indentation, quotes and brackets here and in the line above",
+		}},
+		{"file of variables that is missing", "services:\n  web:\n    image: x\n    env_file: [none.env]\n", []string{
+			"c.yaml:4:16: DIR/none.env: no such file or directory: write a path relative to the Compose file",
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f, err := loadFiles(t, map[string]string{"otto.yaml": "stacks: [{name: a, compose: c.yaml}]", "c.yaml": test.compose}, "LIMIT", "12x")
@@ -37,7 +74,8 @@ func TestMistakesThatComposesLoaderFinds(t *testing.T) {
 			}
 			var got []string
 			for _, line := range strings.Split(err.Error(), "\n") {
-				got = append(got, strings.TrimPrefix(line, filepath.Dir(strings.SplitN(line, ":", 2)[0])+"/"))
+				dir := filepath.Dir(strings.SplitN(line, ":", 2)[0])
+				got = append(got, strings.ReplaceAll(strings.TrimPrefix(line, dir+"/"), dir, "DIR"))
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
