@@ -79,14 +79,59 @@ func serviceMetrics() []Metric {
 			Name: MetricThrottled, Unit: UnitPercent, Doc: "time in which it had used its CPU limit up and had to wait; it needs one", Reads: "ContainerSample.Throttled",
 			FromContainer: func(s ContainerSample, _ Share) (float64, bool) { return known(s.Throttled) },
 		},
-		bytesOf("network.received", "what it receives", "ContainerSample.NetRecv", func(s ContainerSample) uint64 { return s.NetRecv }),
-		bytesOf("network.sent", "what it sends", "ContainerSample.NetSent", func(s ContainerSample) uint64 { return s.NetSent }),
-		bytesOf("disk.read", "what it reads from disks", "ContainerSample.BlockRead", func(s ContainerSample) uint64 { return s.BlockRead }),
-		bytesOf("disk.written", "what it writes to disks", "ContainerSample.BlockWrite", func(s ContainerSample) uint64 { return s.BlockWrite }),
-		{Name: MetricRestarts, Counter: true, Windowed: true, Doc: "restarts of its container, by the engine or by Otto", Reads: "InstanceStatus.Restarts and Started"},
-		{Name: MetricOOMKills, Counter: true, Windowed: true, Doc: "its processes that were killed for want of memory", Reads: "InstanceStatus.OOMKills"},
-		{Name: MetricLatency, Unit: UnitSeconds, Probe: true, Doc: "how long probes took that passed", Reads: "ContainerSample.Probes"},
-		{Name: MetricAvailability, Unit: UnitPercent, Probe: true, Windowed: true, Doc: "share of probes that passed; none does while it does not run", Reads: "ContainerSample.Probes"},
+		bytesOf(
+			"network.received",
+			"what it receives",
+			"ContainerSample.NetRecv",
+			func(s ContainerSample) uint64 { return s.NetRecv },
+		),
+		bytesOf(
+			"network.sent",
+			"what it sends",
+			"ContainerSample.NetSent",
+			func(s ContainerSample) uint64 { return s.NetSent },
+		),
+		bytesOf(
+			"disk.read",
+			"what it reads from disks",
+			"ContainerSample.BlockRead",
+			func(s ContainerSample) uint64 { return s.BlockRead },
+		),
+		bytesOf(
+			"disk.written",
+			"what it writes to disks",
+			"ContainerSample.BlockWrite",
+			func(s ContainerSample) uint64 { return s.BlockWrite },
+		),
+		{
+			Name:     MetricRestarts,
+			Counter:  true,
+			Windowed: true,
+			Doc:      "restarts of its container, by the engine or by Otto",
+			Reads:    "InstanceStatus.Restarts and Started",
+		},
+		{
+			Name:     MetricOOMKills,
+			Counter:  true,
+			Windowed: true,
+			Doc:      "its processes that were killed for want of memory",
+			Reads:    "InstanceStatus.OOMKills",
+		},
+		{
+			Name:  MetricLatency,
+			Unit:  UnitSeconds,
+			Probe: true,
+			Doc:   "how long probes took that passed",
+			Reads: "ContainerSample.Probes",
+		},
+		{
+			Name:     MetricAvailability,
+			Unit:     UnitPercent,
+			Probe:    true,
+			Windowed: true,
+			Doc:      "share of probes that passed; none does while it does not run",
+			Reads:    "ContainerSample.Probes",
+		},
 	}
 }
 
@@ -96,7 +141,14 @@ func NodeMetrics() []Metric {
 		return func(s NodeSample) (float64, bool) { return f(s), true }
 	}
 	return []Metric{
-		{Name: "node.cpu", Unit: UnitPercent, Node: true, Doc: "of all cores that the node may use", Reads: "NodeSample.CPUPercent", FromNode: always(func(s NodeSample) float64 { return s.CPUPercent })},
+		{
+			Name:     "node.cpu",
+			Unit:     UnitPercent,
+			Node:     true,
+			Doc:      "of all cores that the node may use",
+			Reads:    "NodeSample.CPUPercent",
+			FromNode: always(func(s NodeSample) float64 { return s.CPUPercent }),
+		},
 		{
 			Name: "node.memory", Unit: UnitPercent, Node: true, Doc: "memory that is not available", Reads: "NodeSample.MemoryUsed",
 			FromNode: func(s NodeSample) (float64, bool) { return s.MemoryPercent(), s.MemoryTotal > 0 },
@@ -120,15 +172,40 @@ func NodeMetrics() []Metric {
 		loadOf("node.load", "load average of 1 minute", "NodeSample.Load.One", func(l Load) float64 { return l.One }),
 		loadOf("node.load.5m", "of 5 minutes", "NodeSample.Load.Five", func(l Load) float64 { return l.Five }),
 		loadOf("node.load.15m", "of 15 minutes", "NodeSample.Load.Fifteen", func(l Load) float64 { return l.Fifteen }),
-		pressureOf("node.pressure.cpu", "time in which something waited for a core", "NodeSample.Pressure.CPU", func(p Pressure) float64 { return p.CPU }),
-		pressureOf("node.pressure.memory", "for memory", "NodeSample.Pressure.Memory", func(p Pressure) float64 { return p.Memory }),
-		pressureOf("node.pressure.io", "for a disk", "NodeSample.Pressure.IO", func(p Pressure) float64 { return p.IO }),
+		pressureOf(
+			"node.pressure.cpu",
+			"time in which something waited for a core",
+			"NodeSample.Pressure.CPU",
+			func(p Pressure) float64 { return p.CPU },
+		),
+		pressureOf(
+			"node.pressure.memory",
+			"for memory",
+			"NodeSample.Pressure.Memory",
+			func(p Pressure) float64 { return p.Memory },
+		),
+		pressureOf(
+			"node.pressure.io",
+			"for a disk",
+			"NodeSample.Pressure.IO",
+			func(p Pressure) float64 { return p.IO },
+		),
 		{
 			Name: "node.temperature", Unit: UnitCelsius, Node: true, Doc: "the hottest zone of CPU or SoC", Reads: "NodeSample.Temperature",
 			FromNode: func(s NodeSample) (float64, bool) { return known(s.Temperature) },
 		},
-		throttleOf("node.throttled", "time in which its processor was held back, by heat or low voltage", "NodeSample.Throttle", func(t Throttle) bool { return t.Heat || t.Voltage }),
-		throttleOf("node.undervoltage", "time in which its supply voltage was too low", "NodeSample.Throttle.Voltage", func(t Throttle) bool { return t.Voltage }),
+		throttleOf(
+			"node.throttled",
+			"time in which its processor was held back, by heat or low voltage",
+			"NodeSample.Throttle",
+			func(t Throttle) bool { return t.Heat || t.Voltage },
+		),
+		throttleOf(
+			"node.undervoltage",
+			"time in which its supply voltage was too low",
+			"NodeSample.Throttle.Voltage",
+			func(t Throttle) bool { return t.Voltage },
+		),
 		{
 			Name: "node.network.received", Unit: UnitBytes, Node: true, Counter: true, Windowed: true, Doc: "what the node receives", Reads: "NodeSample.NetRecv",
 			FromNode: always(func(s NodeSample) float64 { return float64(s.NetRecv) }),
@@ -141,8 +218,20 @@ func NodeMetrics() []Metric {
 			Name: "node.uptime", Unit: UnitSeconds, Node: true, Doc: "time since it has booted", Reads: "NodeSample.Uptime",
 			FromNode: func(s NodeSample) (float64, bool) { return s.Uptime, s.Uptime > 0 },
 		},
-		{Name: MetricHeartbeat, Unit: UnitSeconds, Node: true, Doc: "time since its agent was heard", Reads: "NodeStatus.LastSeen"},
-		{Name: MetricClock, Unit: UnitSeconds, Node: true, Doc: "how far its clock is off, either way", Reads: "NodeSample.Time"},
+		{
+			Name:  MetricHeartbeat,
+			Unit:  UnitSeconds,
+			Node:  true,
+			Doc:   "time since its agent was heard",
+			Reads: "NodeStatus.LastSeen",
+		},
+		{
+			Name:  MetricClock,
+			Unit:  UnitSeconds,
+			Node:  true,
+			Doc:   "how far its clock is off, either way",
+			Reads: "NodeSample.Time",
+		},
 	}
 }
 
@@ -163,22 +252,36 @@ func loadOf(name, doc, reads string, of func(Load) float64) Metric {
 }
 
 func pressureOf(name, doc, reads string, of func(Pressure) float64) Metric {
-	return Metric{Name: name, Unit: UnitPercent, Node: true, Doc: doc, Reads: reads, FromNode: func(s NodeSample) (float64, bool) {
-		if s.Pressure == nil {
-			return 0, false
-		}
-		return of(*s.Pressure), true
-	}}
+	return Metric{
+		Name:  name,
+		Unit:  UnitPercent,
+		Node:  true,
+		Doc:   doc,
+		Reads: reads,
+		FromNode: func(s NodeSample) (float64, bool) {
+			if s.Pressure == nil {
+				return 0, false
+			}
+			return of(*s.Pressure), true
+		},
+	}
 }
 
 // throttleOf is a share of time of which one sample is all or nothing.
 func throttleOf(name, doc, reads string, of func(Throttle) bool) Metric {
-	return Metric{Name: name, Unit: UnitPercent, Node: true, Doc: doc, Reads: reads, FromNode: func(s NodeSample) (float64, bool) {
-		if s.Throttle == nil || !of(*s.Throttle) {
-			return 0, s.Throttle != nil
-		}
-		return 100, true
-	}}
+	return Metric{
+		Name:  name,
+		Unit:  UnitPercent,
+		Node:  true,
+		Doc:   doc,
+		Reads: reads,
+		FromNode: func(s NodeSample) (float64, bool) {
+			if s.Throttle == nil || !of(*s.Throttle) {
+				return 0, s.Throttle != nil
+			}
+			return 100, true
+		},
+	}
 }
 
 func known(value *float64) (float64, bool) {
@@ -225,10 +328,17 @@ const RTTEvery = 10 * time.Second
 
 // rtt is measured by agents, and only of nodes that some requirement names.
 func rtt(name, to string) Metric {
-	return Metric{Name: name, Unit: UnitSeconds, Node: true, Doc: "round-trip time to " + to, Reads: "NodeSample.RTT", FromNode: func(s NodeSample) (float64, bool) {
-		value, ok := s.RTT[to]
-		return value, ok
-	}}
+	return Metric{
+		Name:  name,
+		Unit:  UnitSeconds,
+		Node:  true,
+		Doc:   "round-trip time to " + to,
+		Reads: "NodeSample.RTT",
+		FromNode: func(s NodeSample) (float64, bool) {
+			value, ok := s.RTT[to]
+			return value, ok
+		},
+	}
 }
 
 // byName finds a metric without making the whole table again.

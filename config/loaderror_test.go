@@ -35,8 +35,8 @@ func TestMistakesThatComposesLoaderFinds(t *testing.T) {
 		{"volume in the long form", "services:\n  web: {image: x, volumes: [{type: volume, source: data, target: /d}]}\nvolumes: {other: }\n", []string{
 			"c.yaml:2:52: service web refers to volume data, which is not defined: add `data: {}` to volumes at the top of the file",
 		}},
-		{"network misspelled", "services:\n  web: {image: x, networks: {bakc: {}}}\nnetworks: {back: }\n", []string{
-			"c.yaml:2:30: service web refers to network bakc, which is not defined: did you mean back?",
+		{"network misspelled", "services:\n  web: {image: x, networks: {bck: {}}}\nnetworks: {back: }\n", []string{
+			"c.yaml:2:30: service web refers to network bck, which is not defined: did you mean back?",
 		}},
 		{"secret that is not defined", "services:\n  web: {image: x, secrets: [pw]}\n", []string{
 			"c.yaml:2:29: service web refers to secret pw, which is not defined: write `secrets: {pw: {file: ./pw.txt}}` at the top of the file",

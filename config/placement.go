@@ -23,56 +23,106 @@ type placed struct {
 // placementKeys are those that say on which nodes a service may be.
 func placementKeys() map[string]key[service] {
 	return map[string]key[service]{
-		"placement": nested("On which nodes it may be, and would rather be.", object[service]{noun: "placement", keys: placementRules()}),
-		"mode":      modeKey(),
-		"platform": {"Platform of the image, such as linux/arm64; other nodes do not get it.", platform().schema, func(r *reader, v value, s *service) {
-			s.placed.platformAt = v.pos
-			s.Platform, _ = platform().read(r, v)
-		}},
+		"placement": nested(
+			"On which nodes it may be, and would rather be.",
+			object[service]{noun: "placement", keys: placementRules()},
+		),
+		"mode": modeKey(),
+		"platform": {
+			"Platform of the image, such as linux/arm64; other nodes do not get it.",
+			platform().schema,
+			func(r *reader, v value, s *service) {
+				s.placed.platformAt = v.pos
+				s.Platform, _ = platform().read(r, v)
+			},
+		},
 	}
 }
 
 func placementRules() map[string]key[service] {
 	return map[string]key[service]{
-		"require": expressionsKey("What a node's labels must be, such as zone == kitchen.", func(s *service) (*[]otto.Expression, *[]pos) {
-			return &s.Placement.Require, &s.placed.requireAt
-		}),
-		"prefer":       expressionsKey("What they should rather be.", func(s *service) (*[]otto.Expression, *[]pos) { return &s.Placement.Prefer, nil }),
-		"avoid":        expressionsKey("What they should rather not be.", func(s *service) (*[]otto.Expression, *[]pos) { return &s.Placement.Avoid, nil }),
-		"spread":       given("Label over whose values the containers are spread; over the nodes by default.", spreadLabel(), func(s *service) *string { return &s.Placement.Spread }),
-		"near":         namesKey("Services to be on the same node with, if possible.", func(s *service) (*[]string, *[]pos) { return &s.Placement.Near, &s.placed.nearAt }),
-		"apart_from":   namesKey("Services never to be on the same node with; its own name keeps its replicas apart.", func(s *service) (*[]string, *[]pos) { return &s.Placement.ApartFrom, &s.placed.apartAt }),
-		"max_per_node": given("Containers of it on one node at most.", integer(1, maxReplicas), func(s *service) *int { return &s.Placement.MaxPerNode }),
+		"require": expressionsKey(
+			"What a node's labels must be, such as zone == kitchen.",
+			func(s *service) (*[]otto.Expression, *[]pos) {
+				return &s.Placement.Require, &s.placed.requireAt
+			},
+		),
+		"prefer": expressionsKey(
+			"What they should rather be.",
+			func(s *service) (*[]otto.Expression, *[]pos) { return &s.Placement.Prefer, nil },
+		),
+		"avoid": expressionsKey(
+			"What they should rather not be.",
+			func(s *service) (*[]otto.Expression, *[]pos) { return &s.Placement.Avoid, nil },
+		),
+		"spread": given(
+			"Label over whose values the containers are spread; over the nodes by default.",
+			spreadLabel(),
+			func(s *service) *string { return &s.Placement.Spread },
+		),
+		"near": namesKey(
+			"Services to be on the same node with, if possible.",
+			func(s *service) (*[]string, *[]pos) { return &s.Placement.Near, &s.placed.nearAt },
+		),
+		"apart_from": namesKey(
+			"Services never to be on the same node with; its own name keeps its replicas apart.",
+			func(s *service) (*[]string, *[]pos) { return &s.Placement.ApartFrom, &s.placed.apartAt },
+		),
+		"max_per_node": given(
+			"Containers of it on one node at most.",
+			integer(1, maxReplicas),
+			func(s *service) *int { return &s.Placement.MaxPerNode },
+		),
 	}
 }
 
 func modeKey() key[service] {
 	modes := choice("replicated", otto.ModeGlobal)
-	return key[service]{"replicated (default), or global for one on every node that fits.", modes.schema, func(r *reader, v value, s *service) {
-		if mode, ok := modes.read(r, v); ok && mode == otto.ModeGlobal {
-			s.Mode, s.placed.modeAt = mode, v.pos
-		}
-	}}
+	return key[service]{
+		"replicated (default), or global for one on every node that fits.",
+		modes.schema,
+		func(r *reader, v value, s *service) {
+			if mode, ok := modes.read(r, v); ok && mode == otto.ModeGlobal {
+				s.Mode, s.placed.modeAt = mode, v.pos
+			}
+		},
+	}
 }
 
 // deployPlacementKey reads Compose's form of placement.
 func deployPlacementKey() key[service] {
 	preference := object[service]{noun: "a preference", keys: map[string]key[service]{
-		"spread": given("Label over whose values the containers are spread.", composeLabel(spreadLabel()), func(s *service) *string { return &s.Placement.Spread }),
+		"spread": given(
+			"Label over whose values the containers are spread.",
+			composeLabel(spreadLabel()),
+			func(s *service) *string { return &s.Placement.Spread },
+		),
 	}, required: map[string]string{"spread": "spread: node.labels.zone"}}
 	constraints := composeExpressions()
 	o := object[service]{noun: "placement", later: composeKeys[types.Placement](), keys: map[string]key[service]{
-		"constraints": {"What a node must be, such as node.labels.zone == kitchen.", listOf(constraints).schema, func(r *reader, v value, s *service) {
-			readExpressions(r, v, constraints, &s.Placement.Require, &s.placed.requireAt)
-		}},
-		"preferences": {"Label over whose values the containers are spread.", schema{"type": "array", "items": preference.schema()}, func(r *reader, v value, s *service) {
-			if r.wants(v, list, "one `spread: node.labels.zone` an item") {
-				for _, item := range v.items {
-					preference.read(r, item, s)
+		"constraints": {
+			"What a node must be, such as node.labels.zone == kitchen.",
+			listOf(constraints).schema,
+			func(r *reader, v value, s *service) {
+				readExpressions(r, v, constraints, &s.Placement.Require, &s.placed.requireAt)
+			},
+		},
+		"preferences": {
+			"Label over whose values the containers are spread.",
+			schema{"type": "array", "items": preference.schema()},
+			func(r *reader, v value, s *service) {
+				if r.wants(v, list, "one `spread: node.labels.zone` an item") {
+					for _, item := range v.items {
+						preference.read(r, item, s)
+					}
 				}
-			}
-		}},
-		"max_replicas_per_node": given("Containers of it on one node at most.", integer(1, maxReplicas), func(s *service) *int { return &s.Placement.MaxPerNode }),
+			},
+		},
+		"max_replicas_per_node": given(
+			"Containers of it on one node at most.",
+			integer(1, maxReplicas),
+			func(s *service) *int { return &s.Placement.MaxPerNode },
+		),
 	}}
 	return nested("As placement, in Compose's form.", o)
 }
@@ -86,7 +136,12 @@ func expression() form[otto.Expression] {
 		}
 		e, err := otto.ParseExpression(t)
 		if err != nil {
-			r.reject(v.pos, "write such as zone == kitchen, disk != sd, arch in (arm64, amd64), gpu or \"!gpu\"", "%v", err)
+			r.reject(
+				v.pos,
+				"write such as zone == kitchen, disk != sd, arch in (arm64, amd64), gpu or \"!gpu\"",
+				"%v",
+				err,
+			)
 			return e, false
 		}
 		return e, r.knownLabel(v.pos, e.Label)
@@ -128,7 +183,12 @@ func (r *reader) knownLabel(at pos, label string) bool {
 	case strings.HasPrefix(label, "node.labels."):
 		r.reject(at, "write "+strings.TrimPrefix(label, "node.labels."), "labels of nodes have no prefix here")
 	case strings.HasPrefix(label, "node.") && !slices.Contains(known, label), strings.HasPrefix(label, "engine."):
-		r.reject(at, "known are "+strings.Join(known, ", ")+", and the labels of your nodes", "no node has %.60q", label)
+		r.reject(
+			at,
+			"known are "+strings.Join(known, ", ")+", and the labels of your nodes",
+			"no node has %.60q",
+			label,
+		)
 	default:
 		return true
 	}
@@ -180,7 +240,10 @@ func namesKey(doc string, of func(*service) (*[]string, *[]pos)) key[service] {
 }
 
 func spreadLabel() form[string] {
-	f := checked("a label such as zone", func(s string) bool { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`).MatchString(s) })
+	f := checked(
+		"a label such as zone",
+		func(s string) bool { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`).MatchString(s) },
+	)
 	return form[string]{f.schema, func(r *reader, v value) (string, bool) {
 		label, ok := f.read(r, v)
 		return label, ok && r.knownLabel(v.pos, label)
@@ -209,14 +272,22 @@ func schedulerKey() key[document] {
 		}
 	}
 	scheduler := object[document]{noun: "scheduler", keys: map[string]key[document]{
-		"weights": {"What counts for how much in the choice of a node.", weights.schema(), func(r *reader, v value, d *document) {
-			d.weights = map[string]float64{}
-			weights.read(r, v, &d.weights)
-		}},
+		"weights": {
+			"What counts for how much in the choice of a node.",
+			weights.schema(),
+			func(r *reader, v value, d *document) {
+				d.weights = map[string]float64{}
+				weights.read(r, v, &d.weights)
+			},
+		},
 	}}
-	return key[document]{"How nodes are chosen for services without a home.", scheduler.schema(), func(r *reader, v value, d *document) {
-		scheduler.read(r, v, d)
-	}}
+	return key[document]{
+		"How nodes are chosen for services without a home.",
+		scheduler.schema(),
+		func(r *reader, v value, d *document) {
+			scheduler.read(r, v, d)
+		},
+	}
 }
 
 // number is one from least to most.
@@ -227,7 +298,12 @@ func number(least, most float64) form[float64] {
 		}
 		n, err := strconv.ParseFloat(v.text, 64)
 		if err != nil || math.IsNaN(n) || n < least || n > most {
-			r.reject(v.pos, "write a number from "+strconv.FormatFloat(least, 'g', -1, 64)+" to "+strconv.FormatFloat(most, 'g', -1, 64), "%.60q is out of range", v.text)
+			r.reject(
+				v.pos,
+				"write a number from "+strconv.FormatFloat(least, 'g', -1, 64)+" to "+strconv.FormatFloat(most, 'g', -1, 64),
+				"%.60q is out of range",
+				v.text,
+			)
 			return 0, false
 		}
 		return n, true
@@ -277,7 +353,13 @@ func (d *document) checkNeighbours(r *reader, s *service, names []string) {
 		case name == s.Name && s.Unit == "":
 			r.reject(at, "take it out", "service %s cannot be near itself", s.Name)
 		case slices.Contains(p.ApartFrom, name):
-			r.reject(at, "take it out of near or of apart_from", "service %s cannot be near %.60q and apart from it", s.Name, name)
+			r.reject(
+				at,
+				"take it out of near or of apart_from",
+				"service %s cannot be near %.60q and apart from it",
+				s.Name,
+				name,
+			)
 		default:
 			r.knownService(at, name, names)
 		}
@@ -286,7 +368,13 @@ func (d *document) checkNeighbours(r *reader, s *service, names []string) {
 		name := p.ApartFrom[i]
 		r.knownService(at, name, names)
 		if other := d.service(name); other != nil && s.Unit != "" && other.Unit == s.Unit {
-			r.reject(at, "write apart: true under x-otto of one of them", "service %s cannot be apart from %s: the services of a stack are on one node", s.Name, name)
+			r.reject(
+				at,
+				"write apart: true under x-otto of one of them",
+				"service %s cannot be apart from %s: the services of a stack are on one node",
+				s.Name,
+				name,
+			)
 			continue
 		}
 		if other := d.service(name); other != nil && slices.Contains(other.Placement.Near, s.Name) {
@@ -336,9 +424,21 @@ func (d *document) checkRequire(r *reader, s *service) {
 		case !any:
 			r.reject(at, d.labelAdvice(e), "no node meets %.80q", e)
 		case home != nil && !canMeet(*home, e):
-			r.reject(at, "give "+s.Node+" such a label, or take node out", "node %s, the home of service %s, does not meet %.80q", s.Node, s.Name, e)
+			r.reject(
+				at,
+				"give "+s.Node+" such a label, or take node out",
+				"node %s, the home of service %s, does not meet %.80q",
+				s.Node,
+				s.Name,
+				e,
+			)
 		case !slices.Contains(left, true):
-			r.reject(at, "require less, or give a node the labels", "no node meets all that service %s requires", s.Name)
+			r.reject(
+				at,
+				"require less, or give a node the labels",
+				"no node meets all that service %s requires",
+				s.Name,
+			)
 		default:
 			continue
 		}
@@ -347,7 +447,8 @@ func (d *document) checkRequire(r *reader, s *service) {
 }
 
 func canMeet(n node, e otto.Expression) bool {
-	return e.Label == otto.LabelNodeArch || e.Label == otto.LabelNodeHostname || e.Matches(n.PlacementLabels(otto.NodeFacts{}))
+	return e.Label == otto.LabelNodeArch || e.Label == otto.LabelNodeHostname ||
+		e.Matches(n.PlacementLabels(otto.NodeFacts{}))
 }
 
 // labelAdvice says what there is of a label that no node has as it is wanted.
