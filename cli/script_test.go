@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,7 +79,27 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
+			e.Defer(func() { leavesNothing(t, e.WorkDir) })
 			return nil
 		},
 	})
+}
+
+// leavesNothing ends what a script has started and left, such as a control plane with its
+// broker, and is an error.
+func leavesNothing(t *testing.T, dir string) {
+	t.Helper()
+	cwds, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	for _, cwd := range cwds {
+		at, err := os.Readlink(cwd)
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(cwd)))
+		if err != nil || pid == os.Getpid() || !strings.HasPrefix(at, dir) {
+			continue
+		}
+		command, _ := os.ReadFile(filepath.Join(filepath.Dir(cwd), "cmdline"))
+		t.Errorf("left running in %s: %s", at, bytes.ReplaceAll(command, []byte{0}, []byte{' '}))
+		if p, err := os.FindProcess(pid); err == nil {
+			_ = p.Kill()
+		}
+	}
 }

@@ -157,11 +157,9 @@ func (a *app) removeBroken(ctx context.Context, o startOptions, name string,
 	if err != nil {
 		return err
 	}
-	for _, c := range p.Changes {
-		if c.Kind != "remove" || c.Noun != "service" || !strings.HasPrefix(c.Name, name+"/") {
-			return fmt.Errorf("%s has other changes that are not applied yet, such as of %s %s: take %s out of it by hand, "+
-				"and look at `otto plan`", a.config, c.Noun, c.Name, name)
-		}
+	if c, other := otherChange(p.Changes, name); other {
+		return fmt.Errorf("%s has other changes that are not applied yet, such as of %s %s: take %s out of it by hand, "+
+			"and look at `otto plan`", a.config, c.Noun, c.Name, name)
 	}
 	return a.applyEdit(ctx, o, without, p, said)
 }
@@ -268,4 +266,14 @@ func (a *app) besideConfig(path string) (string, error) {
 		return rel, nil
 	}
 	return path, nil
+}
+
+// otherChange is the first change that is not the removal of a service of a stack.
+func otherChange(changes []otto.Change, stack string) (otto.Change, bool) {
+	for _, c := range changes {
+		if c.Kind != "remove" || c.Noun != "service" || !strings.HasPrefix(c.Name, stack+"/") {
+			return c, true
+		}
+	}
+	return otto.Change{}, false
 }
