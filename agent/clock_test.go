@@ -110,3 +110,32 @@ func TestWhatIsTakenAwayAfterItsLeaseGetsNoTime(t *testing.T) {
 		}
 	}
 }
+
+// TestLeaseIsForItsAssignment: it counts when the node acts by that, and not for what a
+// former one asked for, which may be about to start something still.
+func TestLeaseIsForItsAssignment(t *testing.T) {
+	clock := Clock{Boot: "one", Now: func() time.Duration { return time.Minute }}
+	l, err := openLease(t.TempDir(), clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	former, next := otto.Revision{Epoch: 1, Number: 1}, otto.Revision{Epoch: 1, Number: 2}
+	l.actsBy(former)
+	l.sending(1)
+	if err := l.renew(wire.Lease{Seq: 1, Duration: 10 * time.Second, Revision: next}); err != nil {
+		t.Fatal(err)
+	}
+	inst := otto.Instance{Service: "db", Name: "db", Fenced: true, Spec: otto.ContainerSpec{
+		Mounts: []otto.Mount{{Type: otto.MountVolume, Source: "db", Target: "/data"}},
+	}}
+	if why, stop := l.judge(inst, former); why == "" || !stop {
+		t.Errorf("before it acts by the next one: %q, %t", why, stop)
+	}
+	l.actsBy(next)
+	if why, stop := l.judge(inst, next); why != "" || stop {
+		t.Errorf("when it does: %q, %t", why, stop)
+	}
+	if why, _ := l.judge(inst, former); why == "" {
+		t.Error("what was asked for before may start")
+	}
+}
