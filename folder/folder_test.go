@@ -241,20 +241,6 @@ func TestWhatCannotBeBroughtIsRefused(t *testing.T) {
 	}
 }
 
-func TestUnreadableIsRefused(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root reads everything")
-	}
-	dir := project(t, some)
-	if err := os.Chmod(filepath.Join(dir, "conf/none"), 0); err != nil {
-		t.Fatal(err)
-	}
-	_, err := folder.Read(dir, "conf", folder.NewBudget())
-	if err == nil || !strings.HasPrefix(err.Error(), `"./conf/none": permission denied`) {
-		t.Error(err)
-	}
-}
-
 // A budget is that of a stack: what one folder takes is gone for the next one.
 func TestBudgetIsShared(t *testing.T) {
 	dir := project(t, map[string]string{"a/x": "0123456789", "b/x": "0123456789"})
