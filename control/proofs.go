@@ -17,8 +17,9 @@ import (
 
 // proofs is what is known of the messages that a node has proven.
 type proofs struct {
-	// since is the first assignment that the node was sent since this control plane listens.
-	// What names an older one may have been said at any time before.
+	// since is the first assignment that the node was sent since this control plane listens;
+	// zero if it was sent none yet. What names an older one, and everything before the first,
+	// may have been said at any time.
 	since otto.Revision
 	boots []provenBoot // of agents, the one heard last at the end
 	// behind is that something was heard in time from an agent that seems not to have got
@@ -91,7 +92,7 @@ func (f *proofs) fresh() bool {
 func (f *proofs) take(kind wire.Kind, is wire.Proof) bool {
 	at := slices.IndexFunc(f.boots, func(b provenBoot) bool { return b.boot == is.Boot })
 	known := at >= 0
-	now := !is.Heard.Before(f.since)
+	now := f.since != otto.Revision{} && !is.Heard.Before(f.since)
 	switch {
 	case known && is.Number <= f.boots[at].latest[kind]:
 		return false // it has been here, or a later one has overtaken it

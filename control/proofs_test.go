@@ -66,6 +66,22 @@ func TestProvenMessagesCountOnceAndInOrder(t *testing.T) {
 	}
 }
 
+// TestNothingIsOfNowBeforeTheFirstAssignment: what arrives between the start of a control
+// plane and its first assignment may be a repetition.
+func TestNothingIsOfNowBeforeTheFirstAssignment(t *testing.T) {
+	var f proofs
+	if f.take(wire.KindHeartbeat, wire.Proof{Boot: 1, Heard: heardOf(4), Number: 7}) || f.fresh() {
+		t.Error("a heartbeat counts before anything was sent")
+	}
+	if !f.take(wire.KindInstances, wire.Proof{Boot: 1, Heard: heardOf(4), Number: 6}) || f.fresh() {
+		t.Error("what the broker has retained does not count, or as of now")
+	}
+	f.listen(heardOf(5), true)
+	if !f.take(wire.KindHeartbeat, wire.Proof{Boot: 1, Heard: heardOf(5), Number: 8}) || !f.fresh() {
+		t.Error("what names the first assignment does not count")
+	}
+}
+
 func TestAnotherAssignmentTellsAgentsApart(t *testing.T) {
 	beat := func(boot, heard, number uint64) (wire.Kind, wire.Proof) {
 		return wire.KindHeartbeat, wire.Proof{Boot: boot, Heard: heardOf(heard), Number: number}
