@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -101,7 +102,7 @@ func TestWhatIsTakenAwayAfterItsLeaseGetsNoTime(t *testing.T) {
 			containers: []otto.Container{ctr},
 			overdue:    map[string]bool{},
 		}
-		c.noteOverdue(nil)
+		c.noteOverdue()
 		if got := next(c.situations()["cache"], time.Now()).do; got != want {
 			t.Errorf("taken away %s before its end: %s, want %s", 67*time.Second-up, got, want)
 		}
@@ -137,5 +138,36 @@ func TestLeaseIsForItsAssignment(t *testing.T) {
 	}
 	if why, _ := l.judge(inst, former); why == "" {
 		t.Error("what was asked for before may start")
+	}
+}
+
+// killing notes how long containers are given to stop that are killed.
+type killing struct {
+	Runtime
+	grace time.Duration
+}
+
+func (k *killing) Kill(_ context.Context, _ otto.Container, grace time.Duration) error {
+	k.grace = grace
+	return nil
+}
+
+// TestFenceTakesAsLongAsWhenItBegan: a lease that comes from then on is for what is wanted by
+// then, and not for what has to be down.
+func TestFenceTakesAsLongAsWhenItBegan(t *testing.T) {
+	l, err := openLease(t.TempDir(), Clock{Boot: "one", Now: func() time.Duration { return time.Minute }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctr := otto.Container{ID: "1", Instance: "cache", State: otto.ContainerRunning}
+	k := &killing{grace: -1}
+	c := &converger{Agent: &Agent{Options: Options{Runtime: k}, lease: l}}
+	l.sending(1)
+	if err := l.renew(wire.Lease{Seq: 1, Duration: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	st := step{do: doFence, current: &ctr, grace: 2 * time.Second}
+	if _, err := c.perform(t.Context(), wish{}, st); err != nil || k.grace != st.grace {
+		t.Errorf("it gets %s: %v", k.grace, err)
 	}
 }

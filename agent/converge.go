@@ -101,7 +101,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		c.measureFor(*c.assignment)
 	}
 	c.containers = a.lease.covered() // should the engine not answer, these must end with the lease all the same
-	c.noteOverdue(nil)
+	c.noteOverdue()
 	defer c.finish()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -186,7 +186,7 @@ func (c *converger) adopt(asg otto.Assignment) {
 	if asg.Since != (otto.Revision{}) && (was == nil || was.Since != asg.Since) {
 		replace(c.connected, c.prover.current()) // what was said before does not count any more
 	}
-	c.noteOverdue(was)
+	c.noteOverdue()
 	c.lease.actsBy(asg.Revision)
 	c.lease.covers(c.underLease())
 	c.noteNeeds(asg)
@@ -209,16 +209,15 @@ func (c *converger) adopt(asg otto.Assignment) {
 	}
 }
 
-// noteOverdue notes what runs on after the end of its lease and has just been taken away,
-// by the assignment after was: another node may run it by now, so it gets no time to stop,
-// whatever the engine says. An agent that starts does not know what was: nil.
-func (c *converger) noteOverdue(was *otto.Assignment) {
+// noteOverdue notes what runs on after the end of its lease and is not wanted any more:
+// another node may run it by now, so it gets no time to stop, whatever the engine says.
+func (c *converger) noteOverdue() {
 	maps.DeleteFunc(c.overdue, func(name string, _ bool) bool { return c.wanted(name) != nil })
-	if c.assignment == nil || c.lease.left() > 0 {
+	if c.lease.left() > 0 {
 		return
 	}
 	for _, ctr := range c.lease.covered() {
-		if c.wanted(ctr.Instance) == nil && (was == nil || wantedBy(was, ctr.Instance) != nil) {
+		if alive(ctr) && c.wanted(ctr.Instance) == nil {
 			c.overdue[ctr.Instance] = true
 		}
 	}
@@ -230,7 +229,11 @@ func (c *converger) fenceIn() (left time.Duration, any bool) {
 	runs := func(inst otto.Instance) bool {
 		return !c.listed || c.work[inst.Name] != nil || slices.ContainsFunc(c.containers, func(o otto.Container) bool { return o.Instance == inst.Name && alive(o) })
 	}
-	any = len(c.overdue) > 0 || c.assignment != nil && slices.ContainsFunc(c.assignment.Instances, func(i otto.Instance) bool { return i.Fenced && i.Spec.Stateful() && runs(i) })
+	any = len(c.overdue) > 0 ||
+		slices.ContainsFunc(c.lease.covered(), func(o otto.Container) bool { return alive(o) && c.wanted(o.Instance) == nil }) ||
+		c.assignment != nil && slices.ContainsFunc(c.assignment.Instances, func(i otto.Instance) bool {
+			return i.Fenced && i.Spec.Stateful() && runs(i)
+		})
 	return c.lease.left(), any
 }
 
@@ -252,36 +255,61 @@ func (c *converger) underLease() (list []otto.Container) {
 
 // inTime is for what the loop itself waits for, the engine or the broker: it ends
 // in time for what must not outlast the lease.
+// Nor does a newer assignment wait for it: leases for that are on their way, and what they
+// are for has to be known when they end. The cause is errNewer then.
 func (c *converger) inTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	left, fence := c.fenceIn()
-	if !fence {
-		return ctx, func() {}
+	ctx, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var newer otto.Assignment
+		select {
+		case newer = <-c.assignments:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(newerWait):
+			cancel(errNewer)
+		case <-ctx.Done():
+		}
+		select {
+		case c.assignments <- newer:
+		default: // there is one that is newer still
+		}
+	}()
+	end := func() {
+		cancel(nil)
+		<-ended
 	}
-	return context.WithTimeout(ctx, max(left, fenceRetry))
+	if !fence {
+		return ctx, end
+	}
+	limited, done := context.WithTimeout(ctx, max(left, fenceRetry))
+	return limited, func() { done(); end() }
 }
+
+// newerWait is how long a newer assignment waits for the engine or the broker.
+const newerWait = 2 * time.Second
+
+var errNewer = errors.New("a newer assignment is there")
 
 // pass starts what is to be done now and returns when to look again.
 func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duration) {
 	again = resync
-	if c.assignment == nil {
-		return again // nothing is known to be wrong
+	c.noteOverdue()
+	if left, fence := c.fenceIn(); fence && left > 0 {
+		again = min(again, left)
 	}
-	if wanted := c.assignment.Devices; len(wanted) > 0 {
-		c.devices.look(wanted, now)
-		again = devicesEvery
-	}
-	c.noteRestarts()
-	again = min(again, c.watchData(ctx, now))
-	if len(c.lacks()) > 0 {
-		again = min(again, foldersEvery)
+	if c.assignment != nil { // what is stored may be unusable
+		again = min(again, c.takeIn(ctx, now))
 	}
 	all := c.situations()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		s := all[name]
-		if s.want != nil && s.want.Fenced {
-			if left := c.lease.left(); left > 0 {
-				again = min(again, left)
-			}
+		if c.assignment == nil && !s.fenced {
+			continue
 		}
 		if w := c.work[name]; s.fenced && w != nil && w.do != doFence && !w.cut {
 			w.cancel()
@@ -309,6 +337,21 @@ func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duratio
 		if st.do != doNothing {
 			c.launch(ctx, name, s.want, st)
 		}
+	}
+	return again
+}
+
+// takeIn takes in what else decides what is to be done, and returns when to look again.
+func (c *converger) takeIn(ctx context.Context, now time.Time) (again time.Duration) {
+	again = resync
+	if wanted := c.assignment.Devices; len(wanted) > 0 {
+		c.devices.look(wanted, now)
+		again = devicesEvery
+	}
+	c.noteRestarts()
+	again = min(again, c.watchData(ctx, now))
+	if len(c.lacks()) > 0 {
+		again = min(again, foldersEvery)
 	}
 	return again
 }
@@ -347,7 +390,10 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 		c.note("instance-drifted", name, c.detached(*want, current(st))+": it is attached to its network again")
 	}
 	r := result{instance: name}
-	asked := wish{of: c.assignment.Revision, contents: c.assignment.Contents}
+	var asked wish
+	if c.assignment != nil {
+		asked = wish{of: c.assignment.Revision, contents: c.assignment.Contents}
+	}
 	if want != nil {
 		asked.Instance = *want
 		asked.Lent = c.lent(*want)
@@ -472,6 +518,7 @@ func (c *converger) fenced(r result) {
 			c.containers[i].State = otto.ContainerExited
 		}
 	}
+	c.lease.covers(c.underLease())
 }
 
 // backoff grows from one second to a minute, and differs by key so that what

@@ -12,7 +12,8 @@ import (
 	"github.com/otto-edge/otto"
 )
 
-// refresh asks the engine what there is.
+// refresh asks the engine what there is. Nothing is known by it if a newer assignment has
+// come meanwhile, which is to be taken in first.
 func (c *converger) refresh(ctx context.Context) {
 	ctx, cancel := c.inTime(ctx)
 	defer cancel()
@@ -25,6 +26,10 @@ func (c *converger) refresh(ctx context.Context) {
 	err := c.adoptFormer(ctx)
 	if err == nil {
 		list, err = c.Runtime.Containers(ctx)
+	}
+	if err != nil && errors.Is(context.Cause(ctx), errNewer) {
+		c.known = false
+		return
 	}
 	if err != nil || c.engine.Problem != "" {
 		if now := c.Runtime.Engine(ctx); now.Problem != "" {
@@ -77,6 +82,7 @@ func (c *converger) listImages(ctx context.Context) {
 	images, err := c.Runtime.Images(ctx)
 	if err != nil {
 		c.Log.Warn("images not listed", "err", err)
+		c.imagesAt = time.Now().Add(resync)
 		return
 	}
 	slices.SortFunc(images, func(a, b otto.Image) int { return cmp.Compare(a.Name, b.Name) })
@@ -182,6 +188,9 @@ func (c *converger) situations() map[string]situation {
 			s.attempt = at // to be rid of it
 		}
 		all[ctr.Instance] = s
+	}
+	if c.assignment == nil {
+		return all
 	}
 	leaving := ""
 	for name := range all {

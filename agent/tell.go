@@ -59,13 +59,13 @@ func (c *converger) tellImage(st *otto.InstanceStatus, have []otto.Container) {
 // greet publishes the birth at the begin of a session with the broker; the
 // report follows in the same turn of the loop.
 func (c *converger) greet(ctx context.Context, session uint64) {
-	ctx, cancel := c.inTime(ctx)
-	defer cancel()
 	if c.engine.Version == "" {
 		c.refresh(ctx)
-		if c.engine.Problem == "" && c.engine.Version == "" {
-			c.engine = c.Runtime.Engine(ctx)
-		}
+	}
+	ctx, cancel := c.inTime(ctx)
+	defer cancel()
+	if c.engine.Problem == "" && c.engine.Version == "" {
+		c.engine = c.Runtime.Engine(ctx)
 	}
 	facts := c.Facts
 	facts.Engine = c.engine
@@ -79,6 +79,12 @@ func (c *converger) greet(ctx context.Context, session uint64) {
 	}
 	if err != nil {
 		c.Log.Warn("birth not published", "err", err)
+		if ctx.Err() != nil { // other things came first
+			select {
+			case c.connected <- session:
+			default: // there is a newer session
+			}
+		}
 	}
 	c.reported = ""
 	c.events.unsaid = len(c.events.list) > 0
