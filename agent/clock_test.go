@@ -106,8 +106,8 @@ func TestWhatIsTakenAwayAfterItsLeaseGetsNoTime(t *testing.T) {
 		if got := next(c.situations()["cache"], time.Now()).do; got != want {
 			t.Errorf("taken away %s before its end: %s, want %s", 67*time.Second-up, got, want)
 		}
-		if _, fence := c.fenceIn(); fence != (want == doFence) {
-			t.Errorf("it waits for the engine: %t", !fence)
+		if left, fence := c.fenceIn(); !fence || left != 67*time.Second-up {
+			t.Errorf("it waits for the engine: %t, %s", !fence, left)
 		}
 	}
 }
