@@ -47,6 +47,9 @@ type Data struct {
 	Since   time.Time `json:"since,omitzero"`
 }
 
+// DataMissing is the problem of data that was there and is gone.
+const DataMissing = "is missing"
+
 // IsVolume reports whether it is a volume; otherwise it is a directory.
 func (d Data) IsVolume() bool { return !strings.HasPrefix(d.Source, "/") }
 

@@ -93,7 +93,7 @@ func (a *Agent) converge(ctx context.Context) error {
 	c := &converger{
 		Agent: a, assignment: a.stored, engine: otto.Engine{Problem: "not asked yet"},
 		work: map[string]*work{}, attempts: map[string]attempt{}, rerun: map[string]bool{}, probes: map[string]*prober{},
-		devices: devices{exists: a.Exists}, data: dataWatch{without: map[string]run{}}, overdue: map[string]bool{},
+		devices: devices{exists: a.Exists}, data: dataWatch{without: map[string]run{}}, overdue: a.lease.overdue(),
 	}
 	if c.assignment != nil {
 		c.noteNeeds(*c.assignment)
@@ -213,14 +213,14 @@ func (c *converger) adopt(asg otto.Assignment) {
 // another node may run it by now, so it gets no time to stop, whatever the engine says.
 func (c *converger) noteOverdue() {
 	maps.DeleteFunc(c.overdue, func(name string, _ bool) bool { return c.wanted(name) != nil })
-	if c.lease.left() > 0 {
-		return
-	}
-	for _, ctr := range c.lease.covered() {
-		if alive(ctr) && c.wanted(ctr.Instance) == nil {
-			c.overdue[ctr.Instance] = true
+	if c.lease.left() <= 0 {
+		for _, ctr := range c.lease.covered() {
+			if alive(ctr) && c.wanted(ctr.Instance) == nil {
+				c.overdue[ctr.Instance] = true
+			}
 		}
 	}
+	c.lease.owes(c.overdue) // an agent that follows has to know
 }
 
 // fenceIn is how long until what runs here must be stopped because the lease ends;
@@ -229,12 +229,14 @@ func (c *converger) fenceIn() (left time.Duration, any bool) {
 	runs := func(inst otto.Instance) bool {
 		return !c.listed || c.work[inst.Name] != nil || slices.ContainsFunc(c.containers, func(o otto.Container) bool { return o.Instance == inst.Name && alive(o) })
 	}
-	any = len(c.overdue) > 0 ||
-		slices.ContainsFunc(c.lease.covered(), func(o otto.Container) bool { return alive(o) && c.wanted(o.Instance) == nil }) ||
+	if left = c.lease.left(); len(c.overdue) > 0 {
+		return min(left, 0), true
+	}
+	any = slices.ContainsFunc(c.lease.covered(), func(o otto.Container) bool { return alive(o) && c.wanted(o.Instance) == nil }) ||
 		c.assignment != nil && slices.ContainsFunc(c.assignment.Instances, func(i otto.Instance) bool {
 			return i.Fenced && i.Spec.Stateful() && runs(i)
 		})
-	return c.lease.left(), any
+	return left, any
 }
 
 // underLease are the containers that run and must not without a lease, and those that did

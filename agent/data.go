@@ -70,7 +70,7 @@ func foreign(known otto.Data, remembered bool, f found) bool {
 func (f fate) problem(why string) string {
 	switch f {
 	case fateMissing:
-		return "is missing"
+		return otto.DataMissing
 	case fateOther:
 		return "is another one than before"
 	case fateUnclear:

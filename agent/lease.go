@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,7 @@ type lease struct {
 	next  grant              // for another one than that, which counts when it is acted upon
 	saved time.Duration      // until, as it is in the file; renew's own
 	runs  []otto.Container   // what runs under it, kept in the file: an engine may not say any more
+	owed  []string           // instances that ran on after the end of a lease, and still may
 	newly bool               // that is not in the file yet
 	ended bool               // as told last by tick
 }
@@ -67,6 +69,8 @@ type savedLease struct {
 	Of    otto.Revision `json:"of"`
 	// Runs is what ran under it.
 	Runs []otto.Container `json:"runs,omitempty"`
+	// Overdue are the instances among them that a former lease was for, and not this one.
+	Overdue []string `json:"overdue,omitempty"`
 }
 
 // openLease takes up the lease that the former agent had. An unreadable file is
@@ -78,7 +82,7 @@ func openLease(dir string, clock Clock) (*lease, error) {
 		return l, fmt.Errorf("the lease is unknown: %w", err)
 	}
 	if s.Boot == clock.Boot {
-		l.until, l.saved, l.of, l.runs = s.Until, s.Until, s.Of, s.Runs
+		l.until, l.saved, l.of, l.runs, l.owed = s.Until, s.Until, s.Of, s.Runs, s.Overdue
 	}
 	return l, nil
 }
@@ -153,6 +157,27 @@ func (l *lease) covers(list []otto.Container) {
 	l.runs, l.newly = runs, l.newly || !same
 }
 
+// owes takes in which instances ran on after the end of their lease. The file says so before
+// it says anything of another lease.
+func (l *lease) owes(overdue map[string]bool) {
+	names := slices.Sorted(maps.Keys(overdue))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.newly = l.newly || !slices.Equal(names, l.owed)
+	l.owed = names
+}
+
+// overdue are the instances that ran on after the end of a lease, as far as was known last.
+func (l *lease) overdue() map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	set := map[string]bool{}
+	for _, name := range l.owed {
+		set[name] = true
+	}
+	return set
+}
+
 // covered is what runs under the lease, as far as was known last.
 func (l *lease) covered() []otto.Container {
 	l.mu.Lock()
@@ -165,7 +190,7 @@ func (l *lease) covered() []otto.Container {
 func (l *lease) save(until time.Duration, of otto.Revision) error {
 	l.mu.Lock()
 	l.newly = false
-	b, err := json.Marshal(savedLease{l.clock.Boot, until, of, l.runs})
+	b, err := json.Marshal(savedLease{l.clock.Boot, until, of, l.runs, l.owed})
 	l.mu.Unlock()
 	if err != nil {
 		return err

@@ -223,11 +223,12 @@ func lostBy(s otto.Service, said []otto.Data) (lost []otto.Data) {
 }
 
 // adopted is what is remembered of a volume of a node that a person has adopted: the one
-// with which a service has run there, if the node says so, else whatever is there.
+// with which a service has run there, if the node says so, even if it is gone, else whatever
+// is there.
 func (p *Plane) adopted(node, volume string) otto.Data {
 	if said := p.nodes[node].report; said != nil {
 		for _, d := range said.Data {
-			if d.Source == volume && d.ID != (otto.DataID{}) && d.Problem == "" {
+			if d.Source == volume && d.ID != (otto.DataID{}) && (d.Problem == "" || d.Problem == otto.DataMissing) {
 				d.Generation++
 				return d
 			}

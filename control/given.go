@@ -109,13 +109,21 @@ func (p *Plane) vouched(node string, was, said []otto.Data) []otto.Data {
 }
 
 // believed are the volumes that a node says it has and was given, and those that it was
-// not given.
+// not given: has, or had, as a state from before that may have been restored.
 func (p *Plane) believed(n *node) (having, doubted map[string]bool) {
 	given, known := p.desired.Given[n.ID]
 	if !known {
 		return n.volumes, nil
 	}
-	for name := range n.volumes {
+	said := slices.Collect(maps.Keys(n.volumes))
+	if n.report != nil {
+		for _, d := range n.report.Data {
+			if d.IsVolume() {
+				said = append(said, d.Source)
+			}
+		}
+	}
+	for _, name := range said {
 		_, there := slices.BinarySearch(given, name)
 		_, remembered := slices.BinarySearchFunc(p.data[n.ID], name, bySource)
 		if there || remembered {

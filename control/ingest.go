@@ -2,6 +2,7 @@ package control
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -252,6 +253,9 @@ func (p *Plane) takeReport(n *node, r wire.Report, now time.Time) {
 	case was.BootID == n.bootID && r.BootID != n.bootID:
 		n.early = &r
 		return
+	}
+	if was := n.report; was == nil || !slices.Equal(was.Data, r.Data) {
+		n.having = nil
 	}
 	n.report, n.images = &r, imagesOf(r)
 	if r.Volumes != nil {

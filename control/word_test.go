@@ -70,7 +70,7 @@ func TestNodeIsSentNothingForWhatItSays(t *testing.T) {
 		runsOn(t, c, "built", "b", 0)
 		runsOn(t, c, "db", "b", 0)
 		waitsFor(t, c, "big", "of its 4 cores are free")
-		waitsFor(t, c, "new", "a says that it has its volume newdata, which it was never given: `otto volume adopt a newdata`")
+		waitsFor(t, c, "new", "a says that it has or had its volume newdata, which it was never given: `otto volume adopt a newdata`")
 		if list := c.Hosts["a"].Runtime.List(); len(list) > 0 {
 			t.Errorf("a was sent %v", names(list))
 		}

@@ -77,7 +77,7 @@ type put struct {
 	service *otto.Service
 }
 
-const claimedByB = "b says that it has its volume data, which it was never given: `otto volume adopt b data` if its data counts, else give the volume another name"
+const claimedByB = "b says that it has or had its volume data, which it was never given: `otto volume adopt b data` if its data counts, else give the volume another name"
 
 func TestPick(t *testing.T) {
 	web := svc("web")

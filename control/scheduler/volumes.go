@@ -96,7 +96,7 @@ func whyWithout(s *State, i int32) string {
 	if d.claims >= 0 {
 		node := s.nodes[d.claims].ID
 		return fmt.Sprintf(
-			"%s says that it has its volume %s, which it was never given: `otto volume adopt %[1]s %s` if its data counts, else give the volume another name",
+			"%s says that it has or had its volume %s, which it was never given: `otto volume adopt %[1]s %s` if its data counts, else give the volume another name",
 			node,
 			d.volume,
 		)

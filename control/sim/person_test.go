@@ -171,7 +171,7 @@ func (w *world) restore() {
 
 // doubted is in the reason why an instance waits for data that a node says it has, and that
 // the control plane has not given it.
-var doubted = regexp.MustCompile("(\\S+) says that it has its volume (\\S+), which it was never given: `otto volume adopt")
+var doubted = regexp.MustCompile("(\\S+) says that it has or had its volume (\\S+), which it was never given: `otto volume adopt")
 
 // adopt has a person say that such data counts, where it does, again and again: an older
 // copy of the control plane's state knows nothing of what was given since.
