@@ -1,0 +1,124 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/otto-edge/otto"
+)
+
+// noteOverdue notes what runs on after the end of its lease and is not wanted any more:
+// another node may run it by now, so it gets no time to stop, whatever the engine says.
+func (c *converger) noteOverdue() {
+	maps.DeleteFunc(c.overdue, func(name string, _ bool) bool { return c.wanted(name) != nil })
+	if c.lease.left() <= 0 {
+		for _, ctr := range c.lease.covered() {
+			if alive(ctr) && c.wanted(ctr.Instance) == nil {
+				c.overdue[ctr.Instance] = true
+			}
+		}
+	}
+	c.lease.owes(c.overdue) // an agent that follows has to know
+}
+
+// fenceIn is how long until what runs here must be stopped because the lease ends;
+// any is false if nothing runs that must. What is not known runs.
+func (c *converger) fenceIn() (left time.Duration, any bool) {
+	runs := func(inst otto.Instance) bool {
+		return !c.listed || c.work[inst.Name] != nil || slices.ContainsFunc(c.containers, func(o otto.Container) bool {
+			return o.Instance == inst.Name && alive(o)
+		})
+	}
+	if left = c.lease.left(); len(c.overdue) > 0 {
+		return min(left, 0), true
+	}
+	former := func(o otto.Container) bool { return alive(o) && c.wanted(o.Instance) == nil }
+	any = slices.ContainsFunc(c.lease.covered(), former) ||
+		c.assignment != nil && slices.ContainsFunc(c.assignment.Instances, func(i otto.Instance) bool {
+			return i.Fenced && i.Spec.Stateful() && runs(i)
+		})
+	return left, any
+}
+
+// underLease are the containers that run and must not without a lease, and those that did
+// until they were taken away.
+func (c *converger) underLease() (list []otto.Container) {
+	covered := c.lease.covered()
+	for i := range c.containers {
+		ctr := &c.containers[i]
+		inst := c.wanted(ctr.Instance)
+		leased := inst != nil && inst.Fenced && inst.Spec.Stateful()
+		former := inst == nil && slices.ContainsFunc(covered, func(o otto.Container) bool { return o.ID == ctr.ID })
+		if (leased || former) && alive(*ctr) {
+			list = append(list, *ctr)
+		}
+	}
+	return list
+}
+
+// inTime is for what the loop itself waits for, the engine or the broker: it ends in time for
+// what must not outlast the lease. Nor does a newer assignment wait for longer than newerWait:
+// leases for that are on their way, and what they are for has to be known when they end. The
+// cause is errNewer then.
+func (c *converger) inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	left, fence := c.fenceIn()
+	ctx, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var newer otto.Assignment
+		select {
+		case newer = <-c.assignments:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(newerWait):
+			cancel(errNewer)
+		case <-ctx.Done():
+		}
+		select {
+		case c.assignments <- newer:
+		default: // there is one that is newer still
+		}
+	}()
+	end := func() {
+		cancel(nil)
+		<-ended
+	}
+	if !fence {
+		return ctx, end
+	}
+	limited, done := context.WithTimeout(ctx, max(left, fenceRetry))
+	return limited, func() { done(); end() }
+}
+
+// newerWait is how long a newer assignment waits for the engine or the broker.
+const newerWait = 2 * time.Second
+
+var errNewer = errors.New("a newer assignment is there")
+
+// fenced takes in that an instance was stopped because its lease has ended. The
+// engine may be the one that does not answer, so what is known is corrected here.
+func (c *converger) fenced(r result) {
+	if r.err != nil {
+		c.Log.Error("not stopped although its lease has ended", "instance", r.instance, "err", r.err)
+		c.fenceAt = time.Now().Add(fenceRetry)
+		return
+	}
+	c.note("instance-fenced", r.instance, "stopped, because its lease has ended")
+	delete(c.overdue, r.instance)
+	c.rerun[r.instance] = true
+	if err := c.jobs.cut(r.instance); err != nil {
+		c.Log.Warn("what was stopped may be taken for ended", "instance", r.instance, "err", err)
+	}
+	for i := range c.containers {
+		if c.containers[i].Instance == r.instance && alive(c.containers[i]) {
+			c.containers[i].State = otto.ContainerExited
+		}
+	}
+	c.lease.covers(c.underLease())
+}
