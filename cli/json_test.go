@@ -26,6 +26,7 @@ func TestEveryFieldOfTheJSONOutputIsDocumented(t *testing.T) {
 	paths = append(paths, jsonPaths(reflect.TypeFor[otto.Plan](), "plan.")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[simulation](), "")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[logs.Entry](), "entry.")...)
+	paths = append(paths, jsonPaths(reflect.TypeFor[usedVolume](), "volume.")...)
 	for _, path := range paths {
 		if !strings.Contains(string(doc), "`"+path+"`") {
 			t.Errorf("docs/json.md does not have `%s`", path)
