@@ -171,3 +171,37 @@ func TestFenceTakesAsLongAsWhenItBegan(t *testing.T) {
 		t.Errorf("it gets %s: %v", k.grace, err)
 	}
 }
+
+// TestEndedLeaseSaysWhatRan: no agent goes on with a lease that could not be written, but it
+// knows what ran under that.
+func TestEndedLeaseSaysWhatRan(t *testing.T) {
+	dir, clock := t.TempDir(), Clock{Boot: "one", Now: func() time.Duration { return time.Minute }}
+	l, err := openLease(dir, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	granted := func(seq uint64) {
+		l.sending(seq)
+		if err := l.renew(wire.Lease{Seq: seq, Duration: 10 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.covers([]otto.Container{{ID: "1", Instance: "cache", State: otto.ContainerRunning, Pid: 7}})
+	granted(1)
+	l.outdated()
+	again, err := openLease(dir, clock)
+	if err != nil || again.left() > 0 || len(again.covered()) != 1 || again.covered()[0].Pid != 7 {
+		t.Errorf("left %s, ran %v: %v", again.left(), again.covered(), err)
+	}
+	l.clock.Now = func() time.Duration { return 2 * time.Minute }
+	l.covers(nil)
+	granted(2)
+	again, err = openLease(dir, l.clock)
+	if err != nil || again.left() <= 0 || len(again.covered()) != 0 {
+		t.Errorf("left %s, ran %v: %v", again.left(), again.covered(), err)
+	}
+	l.outdated()
+	if again, err = openLease(dir, clock); err != nil || len(again.covered()) != 0 {
+		t.Errorf("what ran under an earlier lease counts: %v, %v", again.covered(), err)
+	}
+}

@@ -61,6 +61,7 @@ const (
 	fenceBefore = 3 * time.Second // the end of the lease, so that all is down by then
 	killBefore  = time.Second     // the end of the lease at the latest
 	leaseFile   = "lease.json"
+	aside       = ".ended" // the file of a lease by which no other agent may go on
 )
 
 type savedLease struct {
@@ -80,6 +81,12 @@ func openLease(dir string, clock Clock) (*lease, error) {
 	s, err := readJSON[savedLease](l.path)
 	if err != nil {
 		return l, fmt.Errorf("the lease is unknown: %w", err)
+	}
+	if s.Boot == "" { // there is none
+		if s, err = readJSON[savedLease](l.path + aside); err != nil {
+			return l, fmt.Errorf("what ran under the lease is unknown: %w", err)
+		}
+		s.Until, s.Of = 0, otto.Revision{}
 	}
 	if s.Boot == clock.Boot {
 		l.until, l.saved, l.of, l.runs, l.owed = s.Until, s.Until, s.Of, s.Runs, s.Overdue
@@ -205,13 +212,15 @@ func (l *lease) save(until time.Duration, of otto.Revision) error {
 		return err
 	}
 	l.saved = until
+	_ = os.Remove(l.path + aside) // the other file is the newer one, whatever becomes of this
 	return nil
 }
 
-// forget makes that the next agent does not go on with the lease, because it
-// could be one for an assignment that is older than ours.
+// forget makes that the next agent does not go on with the lease, because it could be one for
+// an assignment that is older than ours. What ran under it is still to be known: the file is
+// only put aside, which needs no room on a full disk.
 func (l *lease) forget() {
-	if err := os.Remove(l.path); err == nil || errors.Is(err, fs.ErrNotExist) {
+	if err := os.Rename(l.path, l.path+aside); err == nil || errors.Is(err, fs.ErrNotExist) {
 		l.saved = 0
 	}
 }

@@ -249,9 +249,13 @@ func (w *world) forgotten(host, instance string) bool {
 	_, sick := w.broken["engine "+host]
 	sick = sick && w.filled[host]
 	w.mu.Unlock()
-	b, _ := os.ReadFile(filepath.Join(w.Hosts[host].Dir, "lease.json"))
 	var lease struct{ Runs []otto.Container }
-	_ = json.Unmarshal(b, &lease)
+	for _, file := range []string{"lease.json", "lease.json.ended"} {
+		b, err := os.ReadFile(filepath.Join(w.Hosts[host].Dir, file))
+		if err == nil && json.Unmarshal(b, &lease) == nil {
+			break
+		}
+	}
 	return sick && !slices.ContainsFunc(lease.Runs, func(c otto.Container) bool { return c.Instance == instance })
 }
 
