@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -57,10 +58,14 @@ type brought struct {
 
 // checkMounts sees to the relative paths of a project. Where a service can only run on
 // this machine they are made absolute, and used in place. Elsewhere what nobody writes to
-// is brought, and the rest refused: it would be another directory there.
+// is brought, and the rest refused: it would be another directory there. What has no home
+// and writes to one has its home here, where its data is.
 func (d *document) checkMounts(r *reader, p *project) {
 	for i := range p.services {
 		s := &p.services[i]
+		if p.stack == "" && s.Node == "" && !s.Global() && s.writesHere() {
+			s.Node, s.nodeAt = d.here(), s.pos
+		}
 		targets := map[string]bool{}
 		for k, at := range s.mountsAt {
 			m := &s.Spec.Mounts[k]
@@ -86,6 +91,29 @@ func (d *document) checkMounts(r *reader, p *project) {
 		}
 		s.mountsAt = nil
 	}
+}
+
+// here is the node that is this machine; empty if none is.
+func (d *document) here() string {
+	for _, n := range d.nodes {
+		if n.IsLocal() {
+			return n.ID
+		}
+	}
+	return ""
+}
+
+// hasData reports whether a service that is placed with its stack writes to files of this
+// machine.
+func (p *project) hasData() bool {
+	return slices.ContainsFunc(p.services, func(s service) bool { return !s.apart && !s.Global() && s.writesHere() })
+}
+
+// writesHere reports whether a service has a relative path in order to write to it.
+func (s *service) writesHere() bool {
+	return slices.ContainsFunc(s.Spec.Mounts, func(m otto.Mount) bool {
+		return m.Type == otto.MountBind && !m.ReadOnly && !isAbs(m.Source) && m.Source[0] != '~'
+	})
 }
 
 // bring makes a relative path one that Otto brings to the node.

@@ -169,6 +169,58 @@ func TestFilesOfThisMachineAreUsedInPlace(t *testing.T) {
 	}
 }
 
+// What writes to files of this machine has its home here if the file gives it none: nothing
+// else is where its data is. A service on every node has it on none but this one.
+func TestDataHasItsHomeWhereItLies(t *testing.T) {
+	const project = `
+services:
+  db: {image: postgres, volumes: ["./data:/data"]}
+  web: {image: nginx, volumes: ["./conf:/conf:ro", "./data/www:/www:ro"]}
+  free: {image: nginx, volumes: ["../media:/media"], x-otto: {apart: true}}
+  bound: {image: nginx, x-otto: {apart: true, node: pi}}
+  reads: {image: nginx, volumes: ["./conf:/conf:ro"], x-otto: {apart: true}}
+`
+	f, err := loadFiles(t, map[string]string{
+		"otto.yaml": twoMachines + "stacks: [{name: shop, compose: shop}, {name: plain, compose: plain}]\n" +
+			"services: [{name: one, image: nginx, volumes: ['./one:/one']}, {name: two, image: nginx}]\n",
+		"shop/compose.yaml": project, "shop/conf/a": "a",
+		"plain/compose.yaml": "services: {web: {image: nginx, volumes: ['./conf:/conf:ro', '/srv:/srv:ro']}}\n", "plain/conf/a": "a",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	homes := map[string]string{}
+	for _, s := range f.Wanted.Services {
+		homes[s.Name] = s.Node
+	}
+	want := map[string]string{
+		"shop/db": "here", "shop/web": "here", "shop/free": "here", "shop/bound": "pi", "shop/reads": "", "plain/web": "",
+		"one": "here", "two": "",
+	}
+	if diff := cmp.Diff(want, homes); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for name, mounts := range map[string][]string{
+		"shop/db":   {"bind DIR/shop/data at /data"},
+		"shop/web":  {"bind DIR/shop/conf at /conf ro", "bind DIR/shop/data/www at /www ro"},
+		"shop/free": {"bind DIR/media at /media"},
+		"one":       {"bind DIR/one at /one"},
+	} {
+		if diff := cmp.Diff(mounts, mountsIn(t, f, name)); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", name, diff)
+		}
+	}
+
+	// Without a node that is this machine it has none.
+	_, err = loadFiles(t, map[string]string{
+		"otto.yaml":         "nodes: [{id: nas, host: 192.168.1.3}, {id: pi, host: 192.168.1.2}]\nstacks: [{name: shop, compose: shop}]\n",
+		"shop/compose.yaml": "services: {db: {image: postgres, volumes: ['./data:/data']}}\n",
+	})
+	if err == nil || !strings.Contains(err.Error(), `"./data" is of this machine and not on every node where shop/db may run`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestFilesThatCannotBeBroughtAreExplained(t *testing.T) {
 	service := func(volumes string) string {
 		return "services:\n  web:\n    image: nginx\n    volumes:\n" + volumes

@@ -92,6 +92,9 @@ func (d *document) load(r *reader, s *stack) []service {
 			d.rejectNode(inner, s.nodeAt, s.node)
 			s.node = ""
 		}
+		if s.node == "" && p.hasData() {
+			s.node, s.nodeAt = d.here(), s.pos
+		}
 		var names []string
 		for _, sv := range p.services {
 			names = append(names, sv.Name)
@@ -129,6 +132,8 @@ func (d *document) belong(st stack, s *service, names []string) {
 	case s.apart:
 		if s.Node == "" && len(d.nodes) == 1 {
 			s.Node = d.nodes[0].ID
+		} else if s.Node == "" && s.writesHere() {
+			s.Node = d.here()
 		}
 	default:
 		s.Unit, s.Failover, s.Rejoin, s.Data = st.name, st.failover, st.rejoin, st.data
