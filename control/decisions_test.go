@@ -43,39 +43,21 @@ func happened(c *ottotest.Cluster, kinds ...string) (messages []string) {
 	return messages
 }
 
-// alone waits until an instance runs on one host, and on no other.
+// alone waits until an instance runs on one host, and on no other, and what is said of that
+// has arrived.
 func alone(t *testing.T, c *ottotest.Cluster, instance, host string, within time.Duration) {
 	t.Helper()
 	c.Wait(within, instance+" alone on "+host, func(*otto.Cluster) bool {
 		return slices.Equal(c.Running(instance), []string{host})
 	})
-}
-
-// neverAway fails the test if an instance runs nowhere, until stop is called.
-func neverAway(t *testing.T, c *ottotest.Cluster, instance string) (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-done:
-				return
-			case <-time.After(time.Millisecond):
-			}
-			if len(c.Running(instance)) == 0 {
-				t.Errorf("%s runs nowhere", instance)
-				return
-			}
-		}
-	}()
-	return func() { close(done); <-ended }
+	synctest.Wait()
 }
 
 func TestServiceMovesToTheNodeThatIsCalm(t *testing.T) {
 	inThree(t, []otto.Service{demanding(otto.ActionMigrate)}, func(t *testing.T, c *ottotest.Cluster) {
 		cpuIs(c, map[string]float64{"a": 5, "b": 80, "c": 5})
 		time.Sleep(10 * time.Second)
-		stop := neverAway(t, c, "web")
+		stop := c.NeverAway("web")
 		began := time.Now()
 		cpuIs(c, map[string]float64{"a": 95})
 		c.Wait(time.Minute, "on its way", func(*otto.Cluster) bool { return slices.Contains(c.Running("web"), "c") })
@@ -215,7 +197,7 @@ func TestAdviceWaitsForAPerson(t *testing.T) {
 
 func TestPersonMovesAService(t *testing.T) {
 	inThree(t, []otto.Service{movable("web", "a"), disposable("db", "a")}, func(t *testing.T, c *ottotest.Cluster) {
-		stop := neverAway(t, c, "web")
+		stop := c.NeverAway("web")
 		for _, service := range []string{"web", "db"} {
 			if _, err := c.Plane.Move(t.Context(), service, "b", false); err != nil {
 				t.Fatal(err)
@@ -275,7 +257,7 @@ func TestMoveTellsWhatItFetchesAndLearnsHowLong(t *testing.T) {
 func TestMoveThatFailsGoesBack(t *testing.T) {
 	t.Parallel() // it takes long
 	inThree(t, []otto.Service{demanding(otto.ActionMigrate)}, func(t *testing.T, c *ottotest.Cluster) {
-		stop := neverAway(t, c, "web")
+		stop := c.NeverAway("web")
 		defer stop()
 		c.Hosts["b"].Runtime.AddForeign("web") // its name is taken there
 		cpuIs(c, map[string]float64{"a": 95, "b": 5, "c": 99})
@@ -317,7 +299,7 @@ func TestMoveSurvivesTheControlPlane(t *testing.T) {
 
 func TestTargetThatDiesIsLeft(t *testing.T) {
 	inThree(t, []otto.Service{demanding(otto.ActionMigrate)}, func(t *testing.T, c *ottotest.Cluster) {
-		stop := neverAway(t, c, "web")
+		stop := c.NeverAway("web")
 		defer stop()
 		c.Hosts["b"].Runtime.SetDown("it hangs")
 		cpuIs(c, map[string]float64{"a": 95, "b": 5, "c": 99})

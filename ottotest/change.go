@@ -109,6 +109,9 @@ func (r *Runtime) changed() {
 	for _, c := range r.containers {
 		if runs := c.lives(); runs != c.ran {
 			c.ran = runs
+			if r.note != nil && !c.theirs {
+				r.note(c.Instance, runs)
+			}
 			if r.Observe != nil {
 				r.Observe(Observed{c.Container, c.theirs, r.labelsOf(c.inst)})
 			}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -42,6 +41,7 @@ type Cluster struct {
 
 	Log       *slog.Logger
 	booted    time.Time
+	occupied  occupancy
 	atEnd     []func()
 	control   sync.Mutex // of Plane and what follows, for those who ask whether one runs
 	stopPlane func()
@@ -56,8 +56,10 @@ func NewCluster(t *testing.T, hosts []string, images ...string) *Cluster {
 	if testing.Verbose() {
 		c.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	c.occupied.hosts, c.occupied.checks = map[string]map[string]int{}, map[string]map[*check]bool{}
 	for _, h := range hosts {
 		c.Hosts[h] = &Host{name: h, Runtime: NewRuntime(images...), Dir: t.TempDir(), life: make(chan struct{}, 1)}
+		c.Hosts[h].Runtime.note = func(instance string, runs bool) { c.occupied.note(h, instance, runs) }
 	}
 	t.Cleanup(c.Close)
 	return c
@@ -211,40 +213,6 @@ func (c *Cluster) PlaneProcess() *Process { return c.planeConn.by }
 
 // ClusterID is the cluster's, as its nodes know it.
 func (c *Cluster) ClusterID() string { return c.Plane.Cluster().ID }
-
-// Running returns the hosts on which an instance runs, in truth. One that is paused
-// may go on at any time.
-func (c *Cluster) Running(instance string) (hosts []string) {
-	for id, h := range c.Hosts {
-		for _, ctr := range h.Runtime.List() {
-			if ctr.Instance == instance && (ctr.State == otto.ContainerRunning || ctr.State == otto.ContainerPaused) {
-				hosts = append(hosts, id)
-			}
-		}
-	}
-	slices.Sort(hosts)
-	return hosts
-}
-
-// NeverTwice fails the test if an instance ever runs on two hosts at a time.
-func (c *Cluster) NeverTwice(instance string) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for ctx.Err() == nil {
-			if hosts := c.Running(instance); len(hosts) > 1 {
-				c.T.Errorf("%s runs on %v at once", instance, hosts)
-				return
-			}
-			_ = pause(ctx, 10*time.Millisecond)
-		}
-	}()
-	c.atEnd = append(c.atEnd, func() {
-		cancel()
-		<-done
-	})
-}
 
 // run starts functions and returns what ends them and waits for them.
 func run(fs ...func(context.Context) error) (stop func()) {

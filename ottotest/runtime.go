@@ -33,6 +33,9 @@ type Runtime struct {
 	// Limitless engines ignore limits of memory, as on a Raspberry Pi.
 	Limitless bool
 
+	// note, if set, is called likewise for containers of the cluster.
+	note func(instance string, runs bool)
+
 	mu         sync.Mutex
 	down       string        // why the engine does not answer
 	hung       chan struct{} // closed when it answers again; nil while it does
