@@ -145,11 +145,26 @@ func (p *Plane) noteFiles(next desired) error {
 func (p *Plane) sealKeyOf(n *node) (key []byte, has bool) {
 	s := p.enrolled[n.ID]
 	for _, key := range [][]byte{s.SealKey, s.FormerSealKey} {
-		if n.sealKey != "" && n.sealKey == wire.SealKeyName(key) {
+		if n.sealKey != "" && n.sealKey == p.sealKeyName(key) {
 			return key, true
 		}
 	}
 	return s.SealKey, false
+}
+
+// sealKeyName is wire.SealKeyName, which multiplies on a curve: it is asked for in each pass,
+// for each node.
+func (p *Plane) sealKeyName(key []byte) string {
+	name, known := p.sealNames[string(key)]
+	if known {
+		return name
+	}
+	if p.sealNames == nil || len(p.sealNames) > 4*len(p.nodes) { // of former keys, too
+		p.sealNames = map[string]string{}
+	}
+	name = wire.SealKeyName(key)
+	p.sealNames[string(key)] = name
+	return name
 }
 
 // opens takes in by which key an agent opens secrets.

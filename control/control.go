@@ -168,6 +168,7 @@ type Plane struct {
 	keyed      map[string]bool      // nodes that have used their key, and for which what they had before still holds
 	proving    map[string]bool      // nodes that have proven something, and of which what is not proven still counts
 	renewing   time.Time            // when the renewal of keys began, or this process took it up
+	sealNames  map[string]string    // of the nodes' keys for contents, by key
 	unsaid     map[string]bool      // services whose summary could not be published
 	summarized basis                // what the summaries were made from
 	foreign    string               // another cluster on the same broker

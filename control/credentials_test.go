@@ -183,3 +183,22 @@ func TestSecretsAreSealedToTheKeyThatTheAgentHas(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesOfSealKeysAreRemembered as far as there are nodes.
+func TestNamesOfSealKeysAreRemembered(t *testing.T) {
+	p := &Plane{nodes: map[string]*node{"a": {}, "b": {}}}
+	for range 30 {
+		key, err := wire.NewSealKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if name := p.sealKeyName(key); name != wire.SealKeyName(key) {
+				t.Errorf("the name is %q", name)
+			}
+		}
+		if n := len(p.sealNames); n == 0 || n > 9 {
+			t.Errorf("%d names are remembered", n)
+		}
+	}
+}

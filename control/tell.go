@@ -86,7 +86,7 @@ func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) er
 	covers := p.covers(n)
 	if contents != nil || covers {
 		key, _ := p.sealKeyOf(n)
-		content = append(content, wire.SealKeyName(key)...)
+		content = append(content, p.sealKeyName(key)...)
 	}
 	if covers {
 		content = append(content, "covered"...)
