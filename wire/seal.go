@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/otto-edge/otto"
 )
@@ -24,6 +25,9 @@ var errSealKey = errors.New("the node has no key to open its secrets with")
 
 // maxContents bounds what is opened, in bytes.
 const maxContents = 16 << 20
+
+// packers keeps writers, each with most of a megabyte of tables.
+var packers = sync.Pool{New: func() any { return gzip.NewWriter(nil) }} //nolint:gochecknoglobals // a cache
 
 // NewSealKey draws a node's key.
 func NewSealKey() ([]byte, error) {
@@ -55,7 +59,9 @@ func SealContents(key []byte, clusterID, node string, contents otto.Contents) ([
 		return nil, err
 	}
 	var packed strings.Builder
-	z := gzip.NewWriter(&packed)
+	z, _ := packers.Get().(*gzip.Writer)
+	defer packers.Put(z)
+	z.Reset(&packed)
 	_, err = z.Write(plain)
 	if err = errors.Join(err, z.Close()); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"bytes"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,6 +53,29 @@ func TestContentsAreOpenedByTheirNodeAlone(t *testing.T) {
 	if none, err := wire.OpenContents(nil, "c0ffee", "n1", nil); none != nil || err != nil {
 		t.Errorf("nothing sealed: %v %v", none, err)
 	}
+}
+
+// TestManySealAtATime shares what is compressed with, and no content.
+func TestManySealAtATime(t *testing.T) {
+	var all sync.WaitGroup
+	for i := range 8 {
+		key := newKey(t)
+		all.Go(func() {
+			for n := range 5 {
+				want := otto.NewContents(map[string][]byte{"a": bytes.Repeat([]byte{byte(i), byte(n)}, 1000*i)})
+				sealed, err := wire.SealContents(key, "c0ffee", "n1", want)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := wire.OpenContents(key, "c0ffee", "n1", sealed)
+				if diff := cmp.Diff(want.Plain(), got.Plain()); err != nil || diff != "" {
+					t.Errorf("%v (-want +got)\n%s", err, diff)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestSealKeysHaveNames(t *testing.T) {
