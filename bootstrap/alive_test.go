@@ -18,7 +18,12 @@ import (
 // asks asks about a node, for a second at most.
 func asks(t *testing.T, f *Fleet, n otto.Node) otto.Sign {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	return asksWithin(t, time.Second, f, n)
+}
+
+func asksWithin(t *testing.T, limit time.Duration, f *Fleet, n otto.Node) otto.Sign {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	return f.Alive(ctx, n)
 }
@@ -40,9 +45,13 @@ func TestFrozenServerIsAskedOverOneConnection(t *testing.T) {
 		t.Error("connected to a frozen server")
 	}
 	m.signal(t, syscall.SIGCONT)
-	eventually(t, "it answers", func() bool { return asks(t, f, m.node).Reply == otto.ReplyProgram })
-	if s := asks(t, f, m.node); !s.Free {
-		t.Errorf("working: %+v", s)
+	var answer otto.Sign
+	eventually(t, "it answers", func() bool {
+		answer = asksWithin(t, 20*time.Second, f, m.node) // or a busy machine gives the connection up
+		return answer.Reply == otto.ReplyProgram
+	})
+	if !answer.Free {
+		t.Errorf("working: %+v", answer)
 	}
 	if n := strings.Count(m.log.String(),
 		"Connection from") - 1; n != 1 { // one is of the test, which waited for it to listen
@@ -133,7 +142,11 @@ func TestHostProvesItselfThroughAnotherNode(t *testing.T) {
 		"the other one is frozen":  {frozen, host.node, "frozen"},
 		"neither the way to there": {machine{node: gone}, host.node, "refuses connections"},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		limit := 20 * time.Second // a machine may be busy
+		if c.err == "frozen" {
+			limit = 3 * time.Second
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		err := f.Through(ctx, c.through.node, c.node)
 		cancel()
 		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {

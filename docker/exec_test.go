@@ -71,7 +71,7 @@ func TestCommandThatHangsIsNotJoinedByOthers(t *testing.T) {
 	ignore := goleak.IgnoreCurrent()
 	r, started := execEngine(t, "", `{"Running": true, "Pid": 0}`, true)
 	for _, want := range []string{"it did not end in time", "the command before it has not ended yet"} {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		if failed, err := r.Exec(ctx, "x", []string{"hang"}); failed != want || err != nil {
 			t.Errorf("failed %q, error %v, want %q", failed, err, want)
 		}
