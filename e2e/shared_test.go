@@ -131,7 +131,11 @@ func TestSharedAccountReadsAndForgesNothing(t *testing.T) {
 		return len(s.Services) == 2 && !slices.ContainsFunc(s.Services, func(s otto.ServiceStatus) bool { return !s.Instances[0].Up() })
 	}
 	within(t, 20*time.Second, "all is up", up)
-	time.Sleep(2 * time.Second) // until what they are sent is covered
+	within(t, 20*time.Second, "what both are sent is covered", func() bool {
+		sent := subscribe(t, "10.77.0.1", wire.NodeFilter(wire.KindAssignment), 2, "-p", "1884", "-u", "otto", "-P", sharedPassword)
+		return strings.Contains(sent, wire.NodeTopic("n1", wire.KindAssignment)) &&
+			strings.Contains(sent, wire.NodeTopic("n2", wire.KindAssignment)) && !strings.Contains(sent, planted)
+	})
 	file := sharedTap(t)
 	within(t, 20*time.Second, "the tap reads both nodes", func() bool {
 		b, _ := os.ReadFile(file)

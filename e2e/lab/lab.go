@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -111,12 +112,14 @@ func (l *Lab) Run(args ...string) string {
 }
 
 // Try is Run for commands that may fail; the error holds standard error.
-func (l *Lab) Try(args ...string) (string, error) {
+func (l *Lab) Try(args ...string) (string, error) { return run(l.env, args...) }
+
+func run(env []string, args ...string) (string, error) {
 	// Not the test's own context: that has ended when the lab is taken down.
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, script(), args...)
-	cmd.Env, cmd.WaitDelay = l.env, 5*time.Second
+	cmd.Env, cmd.WaitDelay = env, 5*time.Second
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -147,8 +150,17 @@ func (l *Lab) Address(ip string) { l.t.Helper(); l.Run("address", ip) }
 // /var/run/docker.sock: the one that is there, or one that ends with the lab.
 func (l *Lab) Engine() { l.t.Helper(); l.Run("engine", "up") }
 
-// Images builds the test images; call it once before Load.
-func (l *Lab) Images() { l.t.Helper(); l.Run("image") }
+// Images builds the test images, which are the same for all tests; call it before Load.
+func (l *Lab) Images() {
+	l.t.Helper()
+	if _, err := images(); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+var images = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // likewise
+	return run(os.Environ(), "image")
+})
 
 // Load gives this machine's engine test images, or all.
 func (l *Lab) Load(images ...string) {
