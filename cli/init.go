@@ -59,16 +59,24 @@ func collectRarely() (back func()) {
 func (a *app) load() (*config.File, error) {
 	defer collectRarely()()
 	f, err := config.Load(a.config, os.LookupEnv)
+	a.warn(f)
 	if err != nil {
 		return nil, err
 	}
 	if f.Path, err = filepath.Abs(f.Path); err != nil {
 		return nil, err
 	}
+	return f, nil
+}
+
+// warn prints what a file that was read is warned of; f may be nil.
+func (a *app) warn(f *config.File) {
+	if f == nil {
+		return
+	}
 	for _, w := range f.Warnings {
 		fmt.Fprintln(a.err, "warning:", w)
 	}
-	return f, nil
 }
 
 func (a *app) init() error {

@@ -413,7 +413,10 @@ func (a *app) edited(change func([]byte) ([]byte, error)) ([]byte, error) {
 		return nil, fmt.Errorf("%s was left as it is: %w", a.config, err)
 	}
 	defer collectRarely()()
-	_, err = config.LoadAs(a.config, data, os.LookupEnv)
+	f, err := config.LoadAs(a.config, data, os.LookupEnv)
+	if err != nil {
+		a.warn(f)
+	}
 	return data, err
 }
 

@@ -26,6 +26,7 @@ func (d *document) check(r *reader) {
 	d.checkRequirements(r)
 	d.checkPlacement(r)
 	d.warnOfSplits(r)
+	d.warnOfSockets(r)
 }
 
 func (d *document) checkBroker(r *reader) {

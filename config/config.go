@@ -76,7 +76,8 @@ const (
 
 // Load reads the file at path, with variables from env and, where env has none,
 // from the file .env beside it. The error is Problems, also when there is no
-// such file.
+// such file. What is warned of may be the reason: a File with nothing but the warnings
+// goes with an error of what the file says.
 func Load(path string, env func(string) (string, bool)) (*File, error) {
 	data, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -101,7 +102,7 @@ func LoadAs(path string, data []byte, env func(string) (string, bool)) (*File, e
 }
 
 // Parse reads the content of the file called name. Relative paths in it start
-// at dir, which is absolute. The error is Problems.
+// at dir, which is absolute. The error is Problems, as Load has them.
 func Parse(name string, data []byte, dir string, env func(string) (string, bool)) (*File, error) {
 	r := &reader{file: name, dir: dir, env: env}
 	root, ok := r.parse(data)
@@ -119,7 +120,7 @@ func Parse(name string, data []byte, dir string, env func(string) (string, bool)
 	doc.addStacks(r)
 	doc.check(r)
 	if len(r.problems) > 0 {
-		return nil, r.problems.sorted()
+		return &File{Path: name, Warnings: r.warnings.sorted()}, r.problems.sorted()
 	}
 	return &File{
 		Path:     name,

@@ -19,6 +19,7 @@ func (r *reader) warnOfDollars(path string, lookup func(string) (string, bool)) 
 	}
 	r.dollarsIn = append(r.dollarsIn, path)
 	var unset []string
+	silenceLibrary()
 	vars, err := dotenv.ParseWithLookup(bytes.NewReader(data), func(name string) (string, bool) {
 		val, ok := lookup(name)
 		if !ok && bare(string(data), name) {

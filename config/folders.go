@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -86,6 +88,7 @@ func (d *document) checkMounts(r *reader, p *project) {
 		s := &p.services[i]
 		for k := range s.mountsAt {
 			if m := &s.Spec.Mounts[k]; m.Type == otto.MountBind && !isAbs(m.Source) && d.onlyLocal(s.Node) {
+				r.warnOfMissing(s.mountsAt[k], m)
 				m.Source = r.path(m.Source)
 			}
 		}
@@ -114,6 +117,18 @@ func (s *service) writesHere() bool {
 	return slices.ContainsFunc(s.Spec.Mounts, func(m otto.Mount) bool {
 		return m.Type == otto.MountBind && !m.ReadOnly && !isAbs(m.Source) && m.Source[0] != '~'
 	})
+}
+
+// warnOfMissing says that the engine will make a directory of a path of this machine that is
+// not there, as it does for Compose, where a file is meant, or something that is to be read.
+func (r *reader) warnOfMissing(at pos, m *otto.Mount) {
+	if m.MustExist || !m.ReadOnly && path.Ext(m.Source) == "" && path.Ext(m.Target) == "" {
+		return
+	}
+	if _, err := os.Stat(r.path(m.Source)); errors.Is(err, fs.ErrNotExist) {
+		r.warn(at, "make it first, if it should be a file or have something in it",
+			"%.60q is not there: the engine makes an empty directory of that name", m.Source)
+	}
 }
 
 // bring makes a relative path one that Otto brings to the node.

@@ -28,6 +28,7 @@ var (
 	undefined      = regexp.MustCompile(
 		`^service "(.+?)" (?:refers to undefined (\w+)|depends on undefined (service)) "?(.+?)"?: invalid`)
 	withoutImage = regexp.MustCompile(`^service "(.+?)" has neither an image`)
+	remote       = regexp.MustCompile(`(?:^|/)(?:(?:https?|ssh|git|oci):/|git@)`)
 	badPort      = regexp.MustCompile(`^invalid (?:hostPort|containerPort|proto|IP address|spec)|^No port specified`)
 )
 
@@ -39,6 +40,11 @@ func (r *reader) rejectLoad(err error, source value) {
 		return
 	}
 	var path *fs.PathError
+	if errors.As(err, &path) && remote.MatchString(path.Path) {
+		r.reject(fileNamed(source, path.Path), "clone it, and write the path of its Compose file here",
+			"what is named here is on another machine, and Otto reads files of this one only")
+		return
+	}
 	if errors.As(err, &path) {
 		r.reject(fileNamed(source, path.Path), "write a path relative to the Compose file", "%s: %s", path.Path, path.Err)
 		return
@@ -62,7 +68,7 @@ func (r *reader) rejectLoad(err error, source value) {
 		}
 		return
 	}
-	if r.rejectUndefined(text, source) {
+	if r.rejectUndefined(text, source) || r.rejectFilling(text, source) || r.rejectCircle(text, source) {
 		return
 	}
 	r.rejectLine(text, source)
@@ -137,7 +143,7 @@ func toDefine(source value, kind, name string) string {
 func useOf(service place, kind, name string) pos {
 	keys := []string{kind + "s"}
 	if kind == "service" {
-		keys = []string{"depends_on", "network_mode", "volumes_from"}
+		keys = []string{"depends_on", "links", "network_mode", "volumes_from", "pid", "ipc"}
 	}
 	for _, f := range service.value.fields {
 		if !slices.Contains(keys, f.name) {

@@ -63,6 +63,28 @@ func TestMistakesThatComposesLoaderFinds(t *testing.T) {
 		{"indentation", "services:\n  web:\n    image: x\n   ports: []\n", []string{
 			"c.yaml:4:4: not valid YAML: did not find expected key: check indentation, quotes and brackets here and in the line above",
 		}},
+		{"dependencies in a circle", "services:\n  a: {image: x, depends_on: [b]}\n  b:\n    image: x\n    depends_on:\n      a: {condition: service_started}\n", []string{
+			"c.yaml:2:30: services wait for each other: a > b > a: take one of them out",
+		}},
+		{"extends that is misspelled", "services:\n  base: {image: x}\n  web:\n    extends: {service: bass}\n", []string{
+			"c.yaml:4:24: service web extends service bass, which is not there: did you mean base?",
+		}},
+		{"extends in a circle", "services:\n  a: {image: x, extends: b}\n  b: {extends: a}\n", []string{
+			"c.yaml:2:26: service a extends itself by way of others: take one of them out",
+		}},
+		{"no number", "services:\n  web:\n    image: x\n    cpus: abc\n", []string{
+			`c.yaml:4:11: "abc" is not a number of processor cores: write a number such as 0.5 or 2`,
+		}},
+		{"no number after filling in", "services:\n  web:\n    image: x\n    cpus: ${LIMIT}\n", []string{
+			"c.yaml:4:5: cpus of service web: its value has another type: " + tryReference,
+		}},
+		{"required variables", "services:\n  web:\n    image: x:${TAG:?say which version}\n    environment:\n      - A=1\n      - PW=${PW:?}\n", []string{
+			"c.yaml:3:12: variable TAG is not set: say which version",
+			"c.yaml:6:9: variable PW is not set: set it in the environment or in .env",
+		}},
+		{"include of another machine", "include: [\"https://example.com/x.git\"]\nservices:\n  web: {image: x}\n", []string{
+			"c.yaml:1:11: what is named here is on another machine, and Otto reads files of this one only: clone it, and write the path of its Compose file here",
+		}},
 		{"file of variables that is missing", "services:\n  web:\n    image: x\n    env_file: [none.env]\n", []string{
 			"c.yaml:4:16: DIR/none.env: no such file or directory: write a path relative to the Compose file",
 		}},
@@ -81,5 +103,41 @@ func TestMistakesThatComposesLoaderFinds(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestUnsetVariableIsNamedBesideWhatIsWrongWithoutIt, with its place: what is blank may be the
+// reason.
+func TestUnsetVariableIsNamedBesideWhatIsWrongWithoutIt(t *testing.T) {
+	f, err := loadFiles(t, map[string]string{
+		"otto.yaml": "stacks: [{name: a, compose: c.yaml}]", "c.yaml": "services:\n  web: {image: \"${IMG}\"}\n",
+	})
+	if err == nil || !strings.Contains(err.Error(), "c.yaml:2:3: service web has no image") {
+		t.Errorf("got the error %v", err)
+	}
+	if len(f.Warnings) != 1 || !strings.Contains(f.Warnings[0].Error(), "c.yaml:2:16: variable IMG is not set, it is taken as blank") {
+		t.Errorf("got the warnings %v", f.Warnings)
+	}
+}
+
+// TestFileOfThisMachineThatIsNotThereIsWarnedOf: the engine makes a directory of it.
+func TestFileOfThisMachineThatIsNotThereIsWarnedOf(t *testing.T) {
+	f, err := loadFiles(t, map[string]string{
+		"otto.yaml": "stacks: [{name: a, compose: c.yaml}]",
+		"c.yaml": "services:\n  web:\n    image: x\n    volumes: [\"./none.conf:/n.conf\", \"./here.conf:/h.conf\", ./data:/data, " +
+			"{type: bind, source: ./must, target: /m, read_only: true, bind: {create_host_path: false}}, ./read:/read:ro]\n",
+		"here.conf": "",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, w := range f.Warnings {
+		got = append(got, strings.TrimPrefix(w.Error(), filepath.Dir(f.Path)+"/"))
+	}
+	const try = " is not there: the engine makes an empty directory of that name: make it first, if it should be a file or have something in it"
+	want := []string{`c.yaml:4:15: "./none.conf"` + try, `c.yaml:4:167: "./read"` + try}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -20,11 +19,14 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
+// silenceLibrary keeps Compose's library from logging past Otto, which warns by itself.
+func silenceLibrary() { logrus.SetOutput(io.Discard) }
+
 // loadModel loads a project twice over: as a tree in which relative paths are still
 // known as such, and as Compose's own types, of which the services that profiles leave
 // in and their variables are taken.
 func (r *reader) loadModel(s *stack, files []string, source value) (map[string]any, *types.Project) {
-	logrus.SetOutput(io.Discard) // the library would log past Otto
+	silenceLibrary()
 	readRawFiles()
 	details := types.ConfigDetails{WorkingDir: r.dir, Environment: r.variables(files)}
 	for _, f := range files {
@@ -57,6 +59,11 @@ func (r *reader) loadModel(s *stack, files []string, source value) (map[string]a
 			}, template.WithoutLogging)
 		}
 	}
+	defer func() { // beside mistakes, too: what is blank may be the reason for them
+		for _, name := range slices.Sorted(maps.Keys(unset)) {
+			r.warnOfUnset(variableAt(source, name), name)
+		}
+	}()
 	var model map[string]any
 	err := unlessItCrashes(func() (err error) {
 		model, err = loader.LoadModelWithContext(context.Background(), details, set)
@@ -77,10 +84,6 @@ func (r *reader) loadModel(s *stack, files []string, source value) (map[string]a
 	if err != nil {
 		r.rejectLoad(err, source)
 		return nil, nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(unset)) {
-		r.warn(pos{}, fmt.Sprintf("write $$ if a dollar sign is meant, as in the hash of a password; or set it in the environment or in .env, or write ${%s:-default}", name),
-			"variable %s is not set, it is taken as blank", name)
 	}
 	return model, loaded
 }

@@ -35,6 +35,24 @@ func (d *document) warnOfSplits(r *reader) {
 	}
 }
 
+// warnOfSockets finds services that may change containers through the socket of an engine:
+// such a tool sees its own node alone, where its user may expect the cluster.
+func (d *document) warnOfSockets(r *reader) {
+	if len(d.nodes) < 2 {
+		return
+	}
+	for i := range d.services {
+		s := &d.services[i]
+		for _, m := range s.Spec.Mounts {
+			if m.Type == otto.MountBind && !m.ReadOnly && (m.Source == "/var/run/docker.sock" || m.Source == "/run/docker.sock") {
+				r.warn(s.pos, "write :ro behind it if it only looks; what Otto runs is changed in otto.yaml or in its Compose file",
+					"service %s has the socket of a container engine: it sees its own node alone, and Otto puts right "+
+						"what it changes of Otto's containers", s.Name)
+			}
+		}
+	}
+}
+
 // together reports whether two services are on one node for certain.
 func together(a, b otto.Service) bool {
 	return a.Node != "" && a.Node == b.Node || slices.Contains(a.Placement.Near, b.Name) ||

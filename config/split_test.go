@@ -66,3 +66,24 @@ func TestEnvFilesOfComposeAreNotIgnoredInSilence(t *testing.T) {
 		t.Error(err, f.Warnings)
 	}
 }
+
+// TestToolThatManagesContainersIsWarnedOf: it sees one node of several.
+func TestToolThatManagesContainersIsWarnedOf(t *testing.T) {
+	const one = "nodes: [{id: a, host: localhost}]\n"
+	for _, tt := range []struct {
+		otto, options string
+		warned        bool
+	}{{twoMachines, "", true}, {twoMachines, ":ro", false}, {one, "", false}} {
+		f, err := loadFiles(t, map[string]string{
+			"otto.yaml": tt.otto + "stacks: [{name: w, compose: c.yaml}]\n",
+			"c.yaml":    "services:\n  w: {image: x, volumes: [\"/var/run/docker.sock:/var/run/docker.sock" + tt.options + "\"]}\n",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := f.Warnings.Error()
+		if strings.Contains(said, "c.yaml:2:3: service w/w has the socket of a container engine") != tt.warned {
+			t.Errorf("%s%s: warned %q", tt.otto, tt.options, said)
+		}
+	}
+}

@@ -70,6 +70,7 @@ func TestStackMeansWhatComposeMeans(t *testing.T) {
 		"shop/common.yaml":           "services: {base: {image: x, restart: always, init: true}}\n",
 		"shop/db.env":                "POSTGRES_PASSWORD='$ecret'\n",
 		"shop/.env":                  "PG=17\nOUTSIDE=file\n",
+		"shop/conf/shop.conf":        "",
 	}, "OUTSIDE", "shell")
 	if err != nil {
 		t.Fatal(err)
@@ -251,7 +252,7 @@ func TestWhatIsWrongWithStacks(t *testing.T) {
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    image: y\n    build: .", "c.yaml:4:5: build cannot be had: Otto does not build images yet"},
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    image: y\n    pid:\n", "c.yaml:4:5: Compose's own loader crashes on this"},
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web: {image: y}\n  two: [\n", "c.yaml:3:1"},
-		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web: {image: y, depends_on: [b]}\n  b: {image: y, depends_on: [web]}", "cycle"},
+		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web: {image: y, depends_on: [b]}\n  b: {image: y, depends_on: [web]}", "c.yaml:3:30: services wait for each other: b > web > b: take one of them out"},
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web: {image: \"y:${TAG:?set TAG}\"}", "set TAG"},
 	} {
 		_, err := loadFiles(t, map[string]string{"otto.yaml": test.otto, "c.yaml": test.compose})

@@ -46,15 +46,7 @@ func (r *reader) substitute(at pos, text string) (string, bool) {
 		r.reject(at, "write ${NAME}, or $$ for a dollar sign", "this is not a variable")
 	}
 	for _, name := range slices.Sorted(maps.Keys(unset)) {
-		r.warn(
-			at,
-			fmt.Sprintf(
-				"write $$ if a dollar sign is meant, as in the hash of a password; or set it in the environment or in .env, or write ${%s:-default}",
-				name,
-			),
-			"variable %s is not set, it is taken as blank",
-			name,
-		)
+		r.warnOfUnset(at, name)
 	}
 	return out, err == nil
 }
@@ -100,6 +92,7 @@ func withDotEnv(dir string, env func(string) (string, bool)) (func(string) (stri
 // parseEnv reads a file of variables. Of the library's errors only the line is
 // shown: the rest may hold a secret.
 func parseEnv(path string, data []byte, env func(string) (string, bool)) (map[string]string, *Problem) {
+	silenceLibrary()
 	vars, err := dotenv.ParseWithLookup(bytes.NewReader(data), env)
 	if err == nil {
 		return vars, nil
