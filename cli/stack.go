@@ -186,6 +186,9 @@ func (a *app) applyStack(ctx context.Context, o applyOptions) error {
 		}
 		s.Compose = append(s.Compose, path)
 	}
+	if err := config.FindCompose(o.compose.files, os.LookupEnv); err != nil {
+		return err
+	}
 	add := func(data []byte) ([]byte, error) { return config.AddStack(data, s) }
 	data, err := a.edited(add)
 	if err != nil {

@@ -126,6 +126,15 @@ func stackItem(s Stack) (string, error) {
 	}{s.Name, compose, s.Node})
 }
 
+// FindCompose reports whether there are Compose files where a stack is to have them: a
+// folder may have none.
+func FindCompose(compose []string, env func(string) (string, bool)) error {
+	if _, problem := composeFiles(compose, env); problem != nil {
+		return fmt.Errorf("%s: %s", problem.What, problem.Try)
+	}
+	return nil
+}
+
 // StackName is the name that Compose gives a project: COMPOSE_PROJECT_NAME, or name in
 // its files, the last one first, or that of its folder.
 func StackName(compose []string, env func(string) (string, bool)) string {
