@@ -110,6 +110,23 @@ func TestStartDoesNotWaitForADrainedNode(t *testing.T) {
 	}
 }
 
+// TestStartWaitsForWhatIsStartingAgain: what an attempt before this one has failed with says
+// nothing of this one.
+func TestStartWaitsForWhatIsStartingAgain(t *testing.T) {
+	for state, stay := range map[otto.InstanceState]bool{
+		otto.InstanceStarting: false, otto.InstanceWaiting: true, otto.InstanceFailed: true,
+	} {
+		of := otto.PlacedInstance{Node: "a"}
+		of.Name, of.State, of.Error = "web", state, "ended with exit code 1"
+		c := &otto.Cluster{Services: []otto.ServiceStatus{{Instances: []otto.PlacedInstance{of}}}}
+		c.Nodes = []otto.NodeStatus{{State: otto.NodeReady, Current: true}}
+		c.Nodes[0].ID = "a"
+		if got := stuck(c); got != stay {
+			t.Errorf("%s: stuck is %t", state, got)
+		}
+	}
+}
+
 // TestWhatANodeHoldsUpIsSaid, at once and not when the time is over.
 func TestWhatANodeHoldsUpIsSaid(t *testing.T) {
 	joining := otto.NodeStatus{

@@ -397,7 +397,8 @@ func stuck(c *otto.Cluster) bool {
 			return false
 		}
 		for _, i := range s.Instances {
-			failed := i.State == otto.InstanceFailed || i.State == otto.InstancePaused || i.Error != ""
+			failed := i.State == otto.InstanceFailed || i.State == otto.InstancePaused ||
+				i.Error != "" && i.State != otto.InstanceStarting // the error is of a former attempt
 			if !i.Up() && !failed && !bad[i.Node] && !strings.HasPrefix(i.Reason, "waiting: ") {
 				return false
 			}
