@@ -105,6 +105,8 @@ type Options struct {
 	// pack.
 	Folders *folder.Store
 	Bring   func(ctx context.Context, n otto.Node, key string, pack io.Reader) error
+	// Seen, if set, is given each new view while nodes can be heard. It must not wait.
+	Seen func(*otto.Cluster)
 	// Ailments, if set, says at once what is wrong with this process or its directory.
 	Ailments func() []string
 	// Refused, if set, says at once what our broker has refused.
@@ -398,6 +400,9 @@ func (p *Plane) publishView() {
 	began := time.Now()
 	c := p.cluster(began)
 	p.viewStale, p.viewTook = false, time.Since(began)
+	if p.Seen != nil && !p.watching.IsZero() {
+		p.Seen(c)
+	}
 	p.watchMu.Lock()
 	defer p.watchMu.Unlock()
 	p.view.Store(c)

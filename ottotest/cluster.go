@@ -31,6 +31,9 @@ type Cluster struct {
 	// Folders are the files of projects that control planes keep.
 	Folders *folder.Store
 
+	// Seen, if set, is given the views of control planes that start from now on.
+	Seen func(*otto.Cluster)
+
 	// OwnBroker makes the bus that which the control plane serves: nodes and it know each
 	// other by the keys in force, and it is gone when no control plane runs.
 	OwnBroker bool
@@ -120,6 +123,7 @@ func (c *Cluster) plane(name string, store *Store) (*control.Plane, *Conn, func(
 		Broker:  control.Broker{Addresses: []string{"127.0.0.1:1883"}, Description: "the test's bus", Ours: c.OwnBroker},
 		Kick:    c.kick(),
 		Journal: c.Journal, Snapshots: c.Snapshots, Folders: c.Folders, Bring: reach{c}.bring,
+		Seen: c.Seen,
 	})
 	if err != nil {
 		return nil, nil, nil, err
