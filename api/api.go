@@ -11,6 +11,8 @@
 //	POST /v1/services/NAME/move?to=ID   moves an instance; with &advised where that is advised; answers an otto.Decision
 //	DELETE /v1/nodes/ID      takes a node out of the cluster at once
 //	GET  /v1/events?after=N  the events numbered above N, one JSON a line; with &follow also those to come
+//	GET  /v1/history?node=ID|service=NAME  what was kept of one, as otto.History; also metric (several), since, until,
+//	                         resolution and limit as otto.HistoryQuery has them; the next page is since its next
 //	GET  /v1/backup          everything kept, as a backup's file
 //	POST /v1/nodes/ID/volumes/NAME/adopt  makes a volume of a node the cluster's, whoever made it
 //	POST /v1/folders/lacking which of these lists of files, by their keys, the control plane has no files of

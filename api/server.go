@@ -28,6 +28,8 @@ type Server struct {
 	exit  func()
 	dir   string
 	http  *http.Server
+	// Past, if set, answers what was kept, without events.
+	Past func(otto.HistoryQuery) (otto.History, error)
 }
 
 // NewServer returns a server for plane, whose state is in dir, and its nodes; exit is
@@ -55,6 +57,7 @@ func NewServer(plane Plane, nodes Nodes, dir string, exit func()) *Server {
 	mux.HandleFunc("GET /v1/services/{id}/explanation", explanation(plane.ExplainService))
 	mux.HandleFunc("GET /v1/nodes/{id}/explanation", explanation(plane.ExplainNode))
 	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("GET /v1/history", s.history)
 	mux.HandleFunc("GET /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/lead", s.lead)
 	mux.HandleFunc("POST /v1/logs", s.logs)

@@ -34,7 +34,8 @@ func newBackup(a *app) *cobra.Command {
 which otto cluster restore brings the cluster back, on another machine too. It
 needs no running control plane. The file holds the cluster's signing key and the
 environments of its services: keep it where only you can read it. Files that
-otto.yaml names, such as an env_file or an SSH key, are not in it.
+otto.yaml names, such as an env_file or an SSH key, are not in it, and neither is the
+history of otto metrics, which is large and brings nothing back: see docs/history.md.
 
 Beside that the control plane leaves sealed snapshots with two nodes on other
 machines, by itself. They can be opened with the recovery key alone.`,

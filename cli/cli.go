@@ -152,8 +152,8 @@ be told. otto exec and otto run have that of the command they have run.`,
 	flags.StringVar(&a.logLevel, "log-level", "info", "what the control plane logs: debug, info, warn or error")
 	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newStack(a), newCompose(a), newNode(a),
 		newVolume(a))
-	root.AddCommand(newLogs(a), newExec(a), newRun(a), newPortForward(a), newEvents(a), newRequirements(a), newExplain(a),
-		newDoctor(a), newDebug(a))
+	root.AddCommand(newLogs(a), newExec(a), newRun(a), newPortForward(a), newEvents(a), newMetrics(a),
+		newRequirements(a), newExplain(a), newDoctor(a), newDebug(a))
 	root.AddCommand(newRecord(a), newSimulate(a), newVersion(a), newControlPlane(a))
 	return root
 }

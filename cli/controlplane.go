@@ -17,6 +17,7 @@ import (
 	"github.com/otto-edge/otto/bootstrap"
 	"github.com/otto-edge/otto/config"
 	"github.com/otto-edge/otto/control"
+	"github.com/otto-edge/otto/control/history"
 	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/control/store"
 	"github.com/otto-edge/otto/knock"
@@ -83,6 +84,8 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 		return err
 	}
 	defer events.Close()
+	past := history.Open(d.path(dirHistory), log)
+	past.There = self.there
 	conn := &lateConn{}
 	plane, err := control.New(ctx, control.Options{
 		Name:    settings.Name,
@@ -105,7 +108,8 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 			return reach.Bring(ctx, n, settings.Name, key, pack)
 		},
 		Snapshots: snapshots{d, reach},
-		Ailments:  self.ailments,
+		Seen:      past.Take,
+		Ailments:  func() []string { return withProblem(self.ailments(), past.Problem()) },
 		Refused:   func() []otto.Refused { return refused(served.Complaints()) },
 		Trusted:   func(authorities string) { writeCA(d, plan, authorities, log) },
 		KnownID:   remembered.ClusterID,
@@ -162,8 +166,11 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 	})
 	g.Go(func() error {
 		defer cancel()
-		return api.NewServer(plane, nodes{plane, reach}, string(d), cancel).Run(ctx, listener)
+		server := api.NewServer(plane, nodes{plane, reach}, string(d), cancel)
+		server.Past = func(q otto.HistoryQuery) (otto.History, error) { return past.Query(q, time.Now()) }
+		return server.Run(ctx, listener)
 	})
+	g.Go(func() error { return past.Run(ctx) })
 	g.Go(func() error { return saveView(ctx, self, plane) })
 	g.Go(func() error {
 		err := kept.guard(ctx, d)

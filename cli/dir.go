@@ -36,6 +36,7 @@ const (
 	fileControlLock = "control.lock" // held by the control plane
 	dirStore        = "store"
 	dirFolders      = "files" // of the projects that run elsewhere
+	dirHistory      = "history"
 )
 
 // clusterFile is what otto cluster init remembers. The first prototype had the

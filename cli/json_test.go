@@ -27,6 +27,7 @@ func TestEveryFieldOfTheJSONOutputIsDocumented(t *testing.T) {
 	paths = append(paths, jsonPaths(reflect.TypeFor[simulation](), "")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[logs.Entry](), "entry.")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[usedVolume](), "volume.")...)
+	paths = append(paths, jsonPaths(reflect.TypeFor[otto.History](), "history.")...)
 	for _, path := range paths {
 		if !strings.Contains(string(doc), "`"+path+"`") {
 			t.Errorf("docs/json.md does not have `%s`", path)

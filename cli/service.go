@@ -86,7 +86,7 @@ func newServiceShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "show SERVICE", Short: "Show what is known of a service and its instances", Args: one("service"),
 		RunE: func(c *cobra.Command, args []string) error {
-			_, v, _, err := a.seen(c.Context())
+			d, v, _, err := a.seen(c.Context())
 			if err != nil {
 				return err
 			}
@@ -98,6 +98,7 @@ func newServiceShow(a *app) *cobra.Command {
 				return a.printJSON(s)
 			}
 			a.printService(s, time.Now())
+			a.printDay(c.Context(), d, s.Name, time.Now())
 			return nil
 		},
 	}
