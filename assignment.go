@@ -107,6 +107,8 @@ type Instance struct {
 	// Once is a run for somebody beside the instances of the service: it is not found by
 	// the service's name, and no agent takes its container for one of its own.
 	Once bool `json:"-"`
+	// Contents are those of the assignment, for the values of Spec.SecretEnvironment.
+	Contents Contents `json:"-"`
 	// FilePaths are where the node has Spec.Files, in their order. The agent writes them.
 	FilePaths []string `json:"-"`
 	// FolderPaths are where the node has Spec.Folders(), by their Content. The agent finds

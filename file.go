@@ -1,6 +1,10 @@
 package otto
 
-import "slices"
+import (
+	"iter"
+	"maps"
+	"slices"
+)
 
 // File is a file in a container that Otto brings: a secret or a config of Compose. It can
 // only be read there. Its content is somewhere else, see Contents: a spec is shown, sent
@@ -26,7 +30,8 @@ const (
 const (
 	// DefaultFileMode is Compose's.
 	DefaultFileMode = 0o444
-	// MaxFile is how large the content of a File may be, in bytes.
+	// MaxFile is how large the content of a File, or the value of a secret variable, may be,
+	// in bytes.
 	MaxFile = 64 << 10
 )
 
@@ -41,9 +46,28 @@ func (f File) Permissions() uint32 {
 	return f.Mode
 }
 
-// WithFiles reports whether some instance of the assignment needs files.
-func (a Assignment) WithFiles() bool {
-	return slices.ContainsFunc(a.Instances, func(i Instance) bool { return len(i.Spec.Files) > 0 })
+// WithContents reports whether some instance of the assignment needs contents.
+func (a Assignment) WithContents() bool {
+	return slices.ContainsFunc(a.Instances, func(i Instance) bool { return i.Spec.needsContents() })
+}
+
+func (s *ContainerSpec) needsContents() bool { return len(s.Files)+len(s.SecretEnvironment) > 0 }
+
+// Needs are the keys of all contents that a spec names, each with what it is for people:
+// of its files, and of the variables that are secret.
+func (s ContainerSpec) Needs() iter.Seq2[string, string] {
+	return func(yield func(key, what string) bool) {
+		for _, f := range s.Files {
+			if !yield(f.Content, f.String()) {
+				return
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.SecretEnvironment)) {
+			if !yield(s.SecretEnvironment[name], "secret variable "+name) {
+				return
+			}
+		}
+	}
 }
 
 // Folders are the mounts of files that Otto brings, which it does by their Content.

@@ -52,7 +52,8 @@ func (*Secret) UnmarshalJSON([]byte) error {
 	return errors.New("a secret is not read from where it is redacted")
 }
 
-// Contents are the contents of files, by File.Content.
+// Contents are the contents of files and the values of secret variables, by their keys:
+// see ContainerSpec.Needs.
 type Contents map[string]Secret
 
 // Plain is all of it, to be stored or sent.
@@ -79,11 +80,11 @@ func NewContents(plain map[string][]byte) Contents {
 	return c
 }
 
-// Lack says which content of a spec's files is not there; empty if none is missing.
+// Lack says which content that a spec needs is not there; empty if none is missing.
 func (c Contents) Lack(spec ContainerSpec) string {
-	for _, f := range spec.Files {
-		if _, there := c[f.Content]; !there {
-			return "its " + f.String() + " has not come from the control plane in a form that this node can open"
+	for key, what := range spec.Needs() {
+		if _, there := c[key]; !there {
+			return "its " + what + " has not come from the control plane in a form that this node can open"
 		}
 	}
 	return ""

@@ -241,11 +241,14 @@ type ContainerSpec struct {
 	Command     []string          `json:"command,omitempty"`
 	Entrypoint  []string          `json:"entrypoint,omitempty"`
 	Environment map[string]string `json:"environment,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	Ports       []Port            `json:"ports,omitempty"`
-	Mounts      []Mount           `json:"mounts,omitempty"`
-	Files       []File            `json:"files,omitempty"` // secrets and configs
-	Tmpfs       []string          `json:"tmpfs,omitempty"` // "/run" or "/run:size=64m"
+	// SecretEnvironment are variables whose values nobody is to see, with the keys of those
+	// instead, as in File.Content.
+	SecretEnvironment map[string]string `json:"secret_environment,omitempty"`
+	Labels            map[string]string `json:"labels,omitempty"`
+	Ports             []Port            `json:"ports,omitempty"`
+	Mounts            []Mount           `json:"mounts,omitempty"`
+	Files             []File            `json:"files,omitempty"` // secrets and configs
+	Tmpfs             []string          `json:"tmpfs,omitempty"` // "/run" or "/run:size=64m"
 	// Restart is no, always, on-failure[:N] or unless-stopped, the default.
 	Restart     string       `json:"restart,omitempty"`
 	Resources   Resources    `json:"resources,omitzero"`

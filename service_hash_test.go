@@ -30,3 +30,20 @@ func TestHashesOfFormerReleasesHold(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretVariablesHaveAHashOfTheirOwn, made of their keys; a spec without any has the one
+// that it had before there were any.
+func TestSecretVariablesHaveAHashOfTheirOwn(t *testing.T) {
+	plain := otto.ContainerSpec{Image: "postgres", Environment: map[string]string{"PASSWORD": "hunter2"}}
+	if got := plain.Hash(); got != "dd6dd21e054722bc1f764bd6048cdfba" {
+		t.Errorf("without any it is %s", got)
+	}
+	seen := map[string]bool{plain.Hash(): true}
+	for _, key := range []string{"c0ffee", "decaf"} {
+		marked := otto.ContainerSpec{Image: "postgres", SecretEnvironment: map[string]string{"PASSWORD": key}}
+		seen[marked.Hash()] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("there are %d hashes of three specs", len(seen))
+	}
+}

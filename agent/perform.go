@@ -123,7 +123,10 @@ func (c *converger) create(ctx context.Context, want wish, name string) (id stri
 	if want.FilePaths, err = c.files.place(want.Spec, want.Hash(), want.contents); err != nil {
 		return "", err
 	}
-	want.FolderPaths = c.folders.paths(want.Spec)
+	if why := want.contents.Lack(want.Spec); why != "" {
+		return "", fmt.Errorf("%w: %s", errNotNow, why)
+	}
+	want.FolderPaths, want.Contents = c.folders.paths(want.Spec), want.contents
 	return c.Runtime.Create(ctx, want.Instance, name)
 }
 

@@ -282,6 +282,7 @@ func (p *project) resolve(r *reader) {
 		p.resolveNetworks(r, s)
 		p.resolveVolumes(r, s)
 		p.resolveFiles(r, s)
+		p.resolveVariables(r, s)
 		p.resolveLinks(r, s)
 		p.resolveBorrows(r, s)
 	}

@@ -46,6 +46,8 @@ type service struct {
 	restartPolicy   string // of deploy, which overrides restart
 	labelFiles      []envFile
 
+	secretVariables []secretVariable
+
 	environment map[string]*string // nil: to be taken from the environment, where there is none
 	envFiles    []envFile
 }
@@ -197,6 +199,7 @@ func wholeKeys() map[string]key[service] {
 			choice(otto.RejoinKeep, otto.RejoinHome), func(s *service) *string { return &s.Rejoin }),
 		"data": as("disposable: it may start anew on another node without its data.",
 			choice(otto.DataDisposable), func(s *service) *string { return &s.Data }),
+		"secret_environment": secretEnvironmentKey(),
 		"stateful": {
 			"Whether there must never be two of it; a service with volumes always is.",
 			schema{"type": "boolean"},

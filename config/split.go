@@ -27,7 +27,7 @@ func (d *document) warnOfSplits(r *reader) {
 			if stack != "" {
 				try = "take apart out of x-otto, or write the same node for both"
 			}
-			if name := looksFor(s.Spec.Environment, own); name != "" {
+			if name := looksFor(d.variables(s), own); name != "" {
 				r.warn(s.pos, try, "service %s names %s in %s, and may be placed on another node, where that name is not found",
 					s.Name, own, name)
 			}
@@ -51,6 +51,19 @@ func (d *document) warnOfSockets(r *reader) {
 			}
 		}
 	}
+}
+
+// variables are all of a service, secret ones too.
+func (d *document) variables(s *service) map[string]string {
+	if len(s.Spec.SecretEnvironment) == 0 {
+		return s.Spec.Environment
+	}
+	all := map[string]string{}
+	maps.Copy(all, s.Spec.Environment)
+	for name, key := range s.Spec.SecretEnvironment {
+		all[name] = string(d.contents[key].Plain())
+	}
+	return all
 }
 
 // together reports whether two services are on one node for certain.

@@ -93,7 +93,7 @@ func xOttoKey() key[service] {
 		},
 	}}
 	alone := []string{"data", "failover", "node", "rejoin"}
-	for _, name := range append(alone, "decisions", "probe", "requirements", "stateful", "update") {
+	for _, name := range append(alone, "decisions", "probe", "requirements", "secret_environment", "stateful", "update") {
 		o.keys[name] = whole[name]
 	}
 	return key[service]{"What Compose has no key for.", o.schema(), func(r *reader, v value, s *service) {

@@ -52,40 +52,51 @@ func keyed(key []byte, w otto.Wanted, d desired) (otto.Wanted, error) {
 	if err != nil {
 		return w, err
 	}
-	known := d.Contents
 	contents := otto.Contents{}
 	services := w.Services
 	for i, s := range services {
-		if len(s.Spec.Files) == 0 {
-			continue
-		}
-		files := slices.Clone(s.Spec.Files)
-		for k := range files {
-			f := &files[k]
-			content, came := w.Contents[f.Content]
+		renamed := map[string]string{}
+		for name, what := range s.Spec.Needs() {
+			content, came := w.Contents[name]
+			known, there := d.Contents[name]
 			switch {
 			case came && content.Len() > otto.MaxFile:
-				return w, fmt.Errorf("%s of service %s has %d KiB: %d KiB are the most", *f, s.Name, content.Len()>>10,
+				return w, fmt.Errorf("%s of service %s has %d KiB: %d KiB are the most", what, s.Name, content.Len()>>10,
 					otto.MaxFile>>10)
 			case came:
-				f.Content = digest(key, content)
+				renamed[name] = digest(key, content)
+			case there:
+				renamed[name], content = name, known
 			default:
-				if content, came = known[f.Content]; !came {
-					return w, fmt.Errorf("the content of %s of service %s is missing: apply the file again", *f, s.Name)
-				}
+				return w, fmt.Errorf("the content of %s of service %s is missing: apply the file again", what, s.Name)
 			}
-			contents[f.Content] = content
+			contents[renamed[name]] = content
+		}
+		if len(renamed) == 0 {
+			continue
 		}
 		if &services[0] == &w.Services[0] {
 			services = slices.Clone(services)
 		}
-		services[i].Spec.Files = files
+		services[i].Spec = renamedContents(s.Spec, renamed)
 	}
 	w.Services, w.Contents = services, nil
 	if len(contents) > 0 {
 		w.Contents = contents
 	}
 	return w, nil
+}
+
+// renamedContents is a spec with other keys of its contents.
+func renamedContents(spec otto.ContainerSpec, keys map[string]string) otto.ContainerSpec {
+	spec.Files, spec.SecretEnvironment = slices.Clone(spec.Files), maps.Clone(spec.SecretEnvironment)
+	for i := range spec.Files {
+		spec.Files[i].Content = keys[spec.Files[i].Content]
+	}
+	for name, key := range spec.SecretEnvironment {
+		spec.SecretEnvironment[name] = keys[key]
+	}
+	return spec
 }
 
 // digest names a content. It is keyed: who sees it must not be able to try passwords.
@@ -100,11 +111,11 @@ func digest(key []byte, content otto.Secret) string {
 func keptContents(known storedContents, w otto.Wanted, rollouts map[string]plan.Rollout) storedContents {
 	needed := storedContents{}
 	take := func(spec otto.ContainerSpec) {
-		for _, f := range spec.Files {
-			if content, came := w.Contents[f.Content]; came {
-				needed[f.Content] = content
-			} else if content, there := known[f.Content]; there {
-				needed[f.Content] = content
+		for key := range spec.Needs() {
+			if content, came := w.Contents[key]; came {
+				needed[key] = content
+			} else if content, there := known[key]; there {
+				needed[key] = content
 			}
 		}
 	}
@@ -177,24 +188,24 @@ func (n *node) opens(key string) {
 // withContents are the contents that instances on a node need; nil if none does. What
 // the node cannot open yet is held back: a former agent would run it without.
 func (p *Plane) withContents(n *node, instances []otto.Instance) otto.Contents {
-	if !(otto.Assignment{Instances: instances}).WithFiles() {
+	if !(otto.Assignment{Instances: instances}).WithContents() {
 		return nil // as most of them
 	}
 	contents := otto.Contents{}
 	_, opens := p.sealKeyOf(n)
 	for k := range instances {
 		i := &instances[k]
-		for _, f := range i.Spec.Files {
-			content, there := p.desired.Contents[f.Content]
+		for key, what := range i.Spec.Needs() {
+			if !opens {
+				i.Hold = cmp.Or(i.Hold,
+					"the agent on "+n.ID+" is older and cannot open secrets and configs; it waits for a new one")
+			}
+			content, there := p.desired.Contents[key]
 			if !there {
-				i.Hold = cmp.Or(i.Hold, "the content of its "+f.String()+" is missing: apply the file again")
+				i.Hold = cmp.Or(i.Hold, "the content of its "+what+" is missing: apply the file again")
 				continue
 			}
-			contents[f.Content] = content
-		}
-		if len(i.Spec.Files) > 0 && !opens {
-			i.Hold = cmp.Or(i.Hold,
-				"the agent on "+n.ID+" is older and cannot open secrets and configs; it waits for a new one")
+			contents[key] = content
 		}
 	}
 	return contents
@@ -236,9 +247,9 @@ func largest(instances []otto.Instance, contents otto.Contents) string {
 	var name string
 	most := -1
 	for _, i := range instances {
-		for _, f := range i.Spec.Files {
-			if n := contents[f.Content].Len(); n > most {
-				most, name = n, fmt.Sprintf("%s of service %s", f, i.Service)
+		for key, what := range i.Spec.Needs() {
+			if n := contents[key].Len(); n > most {
+				most, name = n, fmt.Sprintf("%s of service %s", what, i.Service)
 			}
 		}
 	}
@@ -269,8 +280,8 @@ func (p *Plane) tooLarge(w otto.Wanted) (refused []string) {
 	for _, at := range slices.Sorted(maps.Keys(units)) {
 		contents := otto.Contents{}
 		for _, i := range units[at] {
-			for _, f := range i.Spec.Files {
-				contents[f.Content] = w.Contents[f.Content]
+			for key := range i.Spec.Needs() {
+				contents[key] = w.Contents[key]
 			}
 		}
 		if len(contents) == 0 {

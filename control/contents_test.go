@@ -78,13 +78,24 @@ func (l *log) String() string {
 
 // TestSecretIsInItsFileAndNowhereElse searches all that is said, shown, sent and kept.
 func TestSecretIsInItsFileAndNowhereElse(t *testing.T) {
+	isNowhereElse(t, withSecret, secretOf)
+}
+
+// isNowhereElse has a service db have a planted secret, which its container then reads, and
+// another one after it.
+func isNowhereElse(
+	t *testing.T,
+	with func(content string, names ...string) otto.Wanted,
+	read func(t *testing.T, c *ottotest.Cluster, host, instance string) string,
+) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := ottotest.NewCluster(t, []string{"a", "b"}, "web")
 		said := &log{}
 		c.Log = slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		c.StartPlane()
 		defer c.Close()
-		w := withSecret(planted, "db")
+		w := with(planted, "db")
 		p, err := c.Plane.Plan(t.Context(), w)
 		if err != nil {
 			t.Fatal(err)
@@ -93,10 +104,10 @@ func TestSecretIsInItsFileAndNowhereElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		view := c.WaitUp(time.Minute)
-		if got := secretOf(t, c, "a", "db"); got != planted {
+		if got := read(t, c, "a", "db"); got != planted {
 			t.Fatalf("its container reads %q", got)
 		}
-		changes, err := c.Apply(withSecret(planted+"!", "db"))
+		changes, err := c.Apply(with(planted+"!", "db"))
 		if err != nil {
 			t.Fatal(err)
 		}

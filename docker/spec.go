@@ -27,7 +27,7 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
-	env, err := environment(spec.Environment)
+	env, err := environment(spec, inst.Contents)
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
@@ -139,7 +139,22 @@ func labels(owner otto.Owner, inst otto.Instance) map[string]string {
 
 // environment is sorted. A bad name is refused here, because the engine's own
 // error would quote the value.
-func environment(vars map[string]string) ([]string, error) {
+// environment are a container's variables as the engine has them. No error has a value.
+func environment(spec otto.ContainerSpec, contents otto.Contents) ([]string, error) {
+	vars := spec.Environment
+	if len(spec.SecretEnvironment) > 0 {
+		vars = maps.Clone(vars)
+		if vars == nil {
+			vars = map[string]string{}
+		}
+		for name, key := range spec.SecretEnvironment {
+			value, there := contents[key]
+			if !there {
+				return nil, fmt.Errorf("the value of the secret variable %s is not on the node", name)
+			}
+			vars[name] = string(value.Plain())
+		}
+	}
 	var env []string
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		if name == "" || strings.ContainsAny(name, "=\x00") {

@@ -3,6 +3,7 @@ package docker
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -195,9 +196,35 @@ func TestNetworkModeIsHonoured(t *testing.T) {
 }
 
 func TestBadEnvironmentNameDoesNotTellTheValue(t *testing.T) {
-	_, err := environment(map[string]string{"": "hunter2"})
+	_, err := environment(otto.ContainerSpec{Environment: map[string]string{"": "hunter2"}}, nil)
 	if err == nil || cmp.Equal(err.Error(), "") || containsSecret(err.Error()) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestSecretVariablesAreInTheEnvironment(t *testing.T) {
+	inst := otto.Instance{Name: "db", Service: "db", Spec: otto.ContainerSpec{
+		Image:             "postgres",
+		Restart:           "always",
+		Environment:       map[string]string{"PGUSER": "app", "TZ": "UTC"},
+		SecretEnvironment: map[string]string{"PGPASSWORD": "c0ffee"},
+	}}
+	if _, err := createOptions(home, inst, "db"); err == nil || !strings.Contains(err.Error(), "PGPASSWORD") {
+		t.Errorf("without its secret variable: %v", err)
+	}
+	inst.Contents = otto.Contents{"c0ffee": otto.NewSecret([]byte("hunter2"))}
+	got, err := createOptions(home, inst, "db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"PGPASSWORD=hunter2", "PGUSER=app", "TZ=UTC"}, got.Config.Env); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if p := got.HostConfig.RestartPolicy; p.Name != container.RestartPolicyAlways {
+		t.Errorf("the engine has its variables, and does not restart it: %v", p)
+	}
+	if len(inst.Spec.Environment) != 2 {
+		t.Errorf("the spec has become %v", inst.Spec.Environment)
 	}
 }
 

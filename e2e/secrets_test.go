@@ -20,7 +20,8 @@ services:
     user: "999:1000"
     command: [sleep, "10000"]
     stop_grace_period: 0s
-    environment: {PASSWORD_FILE: /run/secrets/db_password}
+    environment: {PASSWORD_FILE: /run/secrets/db_password, MARKED: "${MARK}"}
+    x-otto: {secret_environment: [MARKED]}
     secrets: [db_password, {source: token, target: api/token}]
     configs: [{source: conf, target: /etc/app.conf}]
   other: {image: "redis:alpine", restart: always}
@@ -56,7 +57,7 @@ func TestSecretsOfAComposeFile(t *testing.T) {
 	}
 	write("compose.yaml", secretsProject)
 	write("db_password.txt", "hunter2-of-the-database\n")
-	write(".env", "API_TOKEN=hunter2-token\n")
+	write(".env", "API_TOKEN=hunter2-token\nMARK=m4rked-variable\n")
 	said := c.Run("cluster", "start", "--accept-new-host-keys", "--log-level", "debug")
 	reads := func(host, container string) string {
 		out, _ := l.Host(host).TryDocker("exec", container, "sh", "-c", "cat /run/secrets/db_password /run/secrets/api/token /etc/app.conf")
@@ -78,6 +79,12 @@ func TestSecretsOfAComposeFile(t *testing.T) {
 	}
 	wait("hunter2-of-the-database")
 
+	for host, container := range map[string]string{"n1": "shop-web-1", "n2": "user-web-1"} {
+		if got := strings.TrimSpace(l.Host(host).Docker("exec", container, "printenv", "MARKED")); got != "m4rked-variable" {
+			t.Errorf("%s has the variable %q", container, got)
+		}
+	}
+
 	t.Run("nobody else finds them", func(t *testing.T) {
 		texts := map[string]string{
 			"what start says": said,
@@ -93,6 +100,10 @@ func TestSecretsOfAComposeFile(t *testing.T) {
 			found, err := h.TrySSH(user, "grep -rlF hunter2 "+state+" /var/log /tmp /var/lib/docker/containers 2>/dev/null; true")
 			if err != nil || found != "" {
 				t.Errorf("it is in files of %s (%v):\n%s", host, err, found)
+			}
+			found, err = h.TrySSH(user, "grep -rlF m4rked "+state+" /var/log /tmp 2>/dev/null; true")
+			if err != nil || found != "" {
+				t.Errorf("the variable is in files of %s (%v):\n%s", host, err, found)
 			}
 			if there, err := h.TrySSH(user, "ls "+state+" >/dev/null 2>&1; find "+state+" -name assignment.json"); err != nil || there == "" {
 				t.Errorf("no assignment is in %s of %s (%v)", state, host, err)
@@ -114,6 +125,9 @@ func TestSecretsOfAComposeFile(t *testing.T) {
 			t.Error(err)
 		}
 		for name, text := range texts {
+			if strings.Contains(text, "m4rked") && !strings.HasPrefix(name, "inspect on ") {
+				t.Errorf("%s has the variable", name)
+			}
 			if at := strings.Index(text, "hunter2"); at >= 0 || len(text) == 0 && !strings.HasSuffix(name, ".lock") {
 				t.Errorf("%s has %q", name, text[max(0, at-60):min(len(text), max(0, at)+30)])
 			}
@@ -122,6 +136,9 @@ func TestSecretsOfAComposeFile(t *testing.T) {
 	})
 
 	t.Run("a run beside the service has them", func(t *testing.T) {
+		if out := c.Run("run", "shop/web", "printenv", "MARKED"); !strings.Contains(out, "m4rked-variable") {
+			t.Errorf("its variable is %s", out)
+		}
 		if out := c.Run("run", "shop/web", "cat", "/run/secrets/api/token"); !strings.Contains(out, "hunter2-token") {
 			t.Errorf("it says %s", out)
 		}

@@ -27,6 +27,9 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 			return "", fmt.Errorf("%s: %w", name, otto.ErrNameTaken)
 		}
 	}
+	if why := inst.Contents.Lack(inst.Spec); len(inst.Spec.SecretEnvironment) > 0 && why != "" {
+		return "", errors.New(why)
+	}
 	c := r.add(inst, name)
 	c.State, c.Started = otto.ContainerCreated, time.Time{}
 	for _, m := range inst.Spec.Mounts {

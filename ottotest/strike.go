@@ -132,6 +132,19 @@ func (r *Runtime) Adopt(a otto.Adopted) {
 	r.adopted = a
 }
 
+// Variable is the value of a secret variable with which an instance's container was made,
+// while it runs.
+func (r *Runtime) Variable(instance, name string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.containers {
+		if c.is(instance) && c.State == otto.ContainerRunning {
+			return string(c.inst.Contents[c.inst.Spec.SecretEnvironment[name]].Plain())
+		}
+	}
+	return ""
+}
+
 // Exit ends an instance's running container with an exit code, by itself.
 func (r *Runtime) Exit(instance string, code int) {
 	r.mu.Lock()

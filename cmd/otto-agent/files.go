@@ -58,26 +58,29 @@ func inMemory(dir string) bool {
 	return kind == unix.TMPFS_MAGIC || kind == ramfs
 }
 
-// filesFor has the secrets and configs of a spec be there, as the agent's assignment has
+// withSecrets is an instance with its secrets and configs, as the agent's assignment has
 // them.
-func filesFor(dir string, localEngine bool, spec otto.ContainerSpec) ([]string, error) {
-	if len(spec.Files) == 0 {
-		return nil, nil
+func withSecrets(dir string, localEngine bool, inst otto.Instance) (otto.Instance, error) {
+	if !(otto.Assignment{Instances: []otto.Instance{inst}}).WithContents() {
+		return inst, nil
 	}
 	e, err := readEnrolment(dir)
 	if err != nil {
-		return nil, err
+		return inst, err
 	}
 	held, err := heldAssignment(dir, e)
 	if err != nil || held == nil {
-		return nil, errors.Join(errors.New("the node has no assignment with secrets and configs"), err)
+		return inst, errors.Join(errors.New("the node has no assignment with secrets and configs"), err)
 	}
-	contents, err := wire.OpenContents(e.SealKey, e.ClusterID, e.NodeID, held.Sealed)
-	if err != nil {
-		return nil, err
+	if inst.Contents, err = wire.OpenContents(e.SealKey, e.ClusterID, e.NodeID, held.Sealed); err != nil {
+		return inst, err
+	}
+	if why := inst.Contents.Lack(inst.Spec); why != "" {
+		return inst, errors.New(why)
 	}
 	in, why := filesDir(e, localEngine)
-	return agent.Place(in, why, spec, contents)
+	inst.FilePaths, err = agent.Place(in, why, inst.Spec, inst.Contents)
+	return inst, err
 }
 
 // removeFiles removes what an agent has left in memory. A node without an enrolment has

@@ -47,7 +47,7 @@ func (m maker) Make(ctx context.Context, inst otto.Instance, c shell.Command) (s
 	if err != nil {
 		return nil, err
 	}
-	if inst.FilePaths, err = filesFor(m.dir, m.Local(), inst.Spec); err != nil {
+	if inst, err = withSecrets(m.dir, m.Local(), inst); err != nil {
 		return nil, err
 	}
 	if inst.FolderPaths, err = foldersFor(m.dir, m.Local(), inst.Spec); err != nil {

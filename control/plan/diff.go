@@ -94,6 +94,8 @@ func fields(a, b reflect.Value) string {
 			parts = append(parts, fields(fa, fb))
 		case name == "files":
 			parts = append(parts, filesDetail(fa.Interface().([]otto.File), fb.Interface().([]otto.File)))
+		case name == "secret_environment":
+			parts = append(parts, variablesDetail(fa.Interface().(map[string]string), fb.Interface().(map[string]string)))
 		case name == "mounts":
 			parts = append(parts, mountsDetail(fa.Interface().([]otto.Mount), fb.Interface().([]otto.Mount)))
 		case name == "environment",
@@ -161,6 +163,25 @@ func filesDetail(a, b []otto.File) string {
 	for _, f := range a {
 		if find(b, f) < 0 {
 			parts = append(parts, f.String()+" removed")
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// variablesDetail says which secret variables differ, and not their values.
+func variablesDetail(a, b map[string]string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(b)) {
+		switch was, there := a[name]; {
+		case !there:
+			parts = append(parts, "secret variable "+name+" added")
+		case was != b[name]:
+			parts = append(parts, "secret variable "+name+" has changed")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(a)) {
+		if _, there := b[name]; !there {
+			parts = append(parts, "secret variable "+name+" removed")
 		}
 	}
 	return strings.Join(parts, ", ")
