@@ -197,7 +197,12 @@ func newNodeRekey(a *app) *cobra.Command {
 		Long: `Rekey draws the key anew by which a node logs in at the broker that Otto serves, and
 brings it there over SSH. The former key ends when the node has logged in with the new
 one. So a copy of a node's disk is shut out, and whoever has read its agent.json. No
-service is restarted. A node that SSH does not reach now gets its key when it does.`,
+service is restarted. A node that SSH does not reach now gets its key when it does.
+
+At a broker of your own nodes log in with the account of mqtt.username. There the key is
+the one by which a node proves what it says and opens its secrets. Who has read its
+agent.json knows the account as well: give it another password at the broker and in
+otto.yaml, and run otto cluster start.`,
 		Example: `  otto node rekey pi`,
 		Args:    one("node"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -208,7 +213,7 @@ service is restarted. A node that SSH does not reach now gets its key when it do
 			if err := d.client().Rekey(c.Context(), args[0]); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "%s gets a new key; the former one ends when it has logged in with that.\n",
+			_, err = fmt.Fprintf(a.out, "%s gets a new key; the former one ends when the node has used that.\n",
 				args[0])
 			return err
 		},

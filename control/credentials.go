@@ -264,7 +264,8 @@ func (p *Plane) admit(node string) {
 }
 
 // Rekey gives a node a new key, over SSH. Its former one ends when the node has logged
-// in with the new one, and with it whoever has a copy of it.
+// in with the new one, and with it whoever has a copy of it. At a broker that is not ours
+// it is the key by which the node proves what it says and opens what is sealed for it.
 func (p *Plane) Rekey(ctx context.Context, id string) error {
 	return p.call(ctx, func() error {
 		if err := p.deciding(); err != nil {
@@ -273,12 +274,15 @@ func (p *Plane) Rekey(ctx context.Context, id string) error {
 		if err := p.known(id); err != nil {
 			return err
 		}
+		ours := p.Broker.Ours
 		switch s := p.enrolled[id]; {
-		case !p.Broker.Ours:
-			return errors.New(
-				"nodes have keys for the broker that Otto serves; at a broker of your own, change mqtt.username and mqtt.password",
-			)
-		case s.former():
+		case !ours && !s.Proves:
+			return fmt.Errorf("node %s has no key yet, as it has an agent of a former build: `otto cluster start` brings a new one",
+				id)
+		case !ours && len(s.FormerSealKey) > 0:
+			return fmt.Errorf(
+				"node %s has not used its last new key yet: Otto brings it there as soon as SSH reaches the node", id)
+		case ours && s.former():
 			return fmt.Errorf(
 				"node %s has not logged in with its last new key yet: Otto brings it there as soon as SSH reaches the node",
 				id,
@@ -287,7 +291,7 @@ func (p *Plane) Rekey(ctx context.Context, id string) error {
 		err := p.changeSecrets([]string{id}, func(node string, s secrets) (secrets, error) {
 			s.Key, s.FormerKey = nil, s.Key
 			s.SealKey, s.FormerSealKey = nil, s.SealKey
-			return s.complete(node, true)
+			return s.complete(node, ours)
 		})
 		if err != nil {
 			return err

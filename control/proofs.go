@@ -133,9 +133,16 @@ func (p *Plane) counts(n *node, topic string, kind wire.Kind, payload []byte, no
 	s := p.enrolled[n.ID]
 	var is wire.Proof
 	err := wire.ErrNotProven
-	for _, seal := range [][]byte{s.SealKey, s.FormerSealKey} {
-		if key := wire.ProofKey(seal, p.identity.ClusterID, n.ID); err != nil && key != nil {
-			is, err = wire.CheckProof(key, topic, payload)
+	for i, seal := range [][]byte{s.SealKey, s.FormerSealKey} {
+		key := wire.ProofKey(seal, p.identity.ClusterID, n.ID)
+		if key == nil {
+			continue
+		}
+		if is, err = wire.CheckProof(key, topic, payload); err == nil {
+			if i == 0 && len(s.FormerSealKey) > 0 {
+				p.keyed[n.ID], p.look = true, true // the former one ends
+			}
+			break
 		}
 	}
 	switch {
