@@ -138,6 +138,12 @@ func isNowhereElse(
 		if err != nil {
 			t.Fatal(err)
 		}
+		signed := c.Bus.Retained(wire.NodeTopic("a", wire.KindAssignment))
+		asg, err := c.Hosts["a"].Enrolment().OpenStored(signed)
+		if err != nil || len(asg.Sealed) == 0 {
+			t.Fatalf("nothing is sealed for its node (%v)", err)
+		}
+		places["what is sealed, as it is sent"] = string(asg.Sealed)
 		for name, text := range places {
 			for _, form := range []string{planted, planted[:7], "aHVudGVyMi1jb3JyZWN0"} { // base64 of it
 				if strings.Contains(text, form) {

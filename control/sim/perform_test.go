@@ -39,6 +39,7 @@ func (w *world) perform(s step) error {
 				"undrain",
 				"replay",
 				"forge",
+				"speak",
 				"cut",
 				"heal",
 				"pause",
@@ -156,6 +157,12 @@ func (w *world) perform(s step) error {
 		w.replay(host)
 	case "forge":
 		w.forge(host)
+	case "speak":
+		d, err := time.ParseDuration(s.arg(1))
+		if err != nil {
+			return err
+		}
+		w.speak(host, d)
 	case "die":
 		d := death{strings.Join(s.args[1:], " "), 1}
 		if point, nth, ok := strings.Cut(d.point, " #"); ok {

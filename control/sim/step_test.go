@@ -57,6 +57,7 @@ import (
 //	nameless HOST                at the beginning: it says nothing of its hardware
 //	runs INSTANCE HOST|nowhere   fails unless it does
 //	started INSTANCE TIMES       fails unless its containers were started so often
+//	speak HOST TIME              somebody at the broker speaks for it for that time: see speak
 //	occupy HOST VOLUME           somebody makes a volume of that name
 //	wipe HOST                    it has no power: all that its agent has kept is gone
 type step struct {

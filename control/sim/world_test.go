@@ -31,6 +31,7 @@ type world struct {
 	deaths   map[string]death         // by process
 	points   map[string]int           // how often each point was passed, by process and point
 	sent     map[string][][]byte      // assignments of before, by topic
+	said     map[string][]message     // what hosts have said, if somebody listens
 	obeyed   map[string]otto.Revision // the newest, by boot id of the agent
 	accepted otto.Wanted              // what was acknowledged last
 	possible []otto.Wanted            // what was asked for since then, and may have been stored
@@ -97,6 +98,9 @@ func newWorld(t *testing.T, h history, doing *activity) *world {
 		h.SSHTime = 100*time.Millisecond + time.Duration(i)*1237*time.Microsecond
 		w.equip(id, h.Runtime)
 		rivals(h.Runtime)
+	}
+	if slices.ContainsFunc(h.steps, func(s step) bool { return s.verb == "speak" }) {
+		w.listenIn(t)
 	}
 	w.StartPlane()
 	return w
