@@ -111,7 +111,11 @@ func (c *converger) watchData(ctx context.Context, now time.Time) time.Duration 
 			if remembered && d.Problem == "" && runs[inst.Name] && m.Type == otto.MountVolume {
 				continue // its container holds it
 			}
-			if f := look(m); f.unclear == "" || !runs[inst.Name] { // a server that starts anew is no loss for what runs
+			f := look(m)
+			if f.unclear != "" && errors.Is(context.Cause(ctx), errNewer) {
+				continue
+			}
+			if f.unclear == "" || !runs[inst.Name] { // a server that starts anew is no loss for what runs
 				d = c.judge(m, f)
 			}
 			if d.Problem != "" {
@@ -121,6 +125,9 @@ func (c *converger) watchData(ctx context.Context, now time.Time) time.Duration 
 		if !runs[inst.Name] || len(lost[inst.Name]) > 0 {
 			again = dataEvery
 		}
+	}
+	if errors.Is(context.Cause(ctx), errNewer) { // what was not looked at to its end is not known
+		return 0
 	}
 	c.tellLost(lost)
 	c.data.lost, c.data.at = lost, now.Add(again)
