@@ -19,7 +19,8 @@ type gathered struct {
 	of    *Index
 	was   Placement
 	as    Placement
-	whole bool // was says nothing that is not in it
+	whole bool              // was says nothing that is not in it
+	apart map[string]string // why instances are not where their unit is
 }
 
 type settled struct {
@@ -38,19 +39,33 @@ func (d *Settled) Place(x *Index, was Placement, nodes []Node, troubled map[stri
 		d.units = gathered{}
 		return d.settled.place(x, was, nodes, troubled)
 	}
-	if u := &d.units; u.of != x || !Identical(u.was, was) {
-		*u = gathered{of: x, was: was, as: x.gather(was)}
-		u.whole = maps.Equal(x.spread(Placed{Placement: u.as}, was, nodes).Placement, was)
+	if u := &d.units; u.of == nil || !Identical(u.was, was) || !x.unitesLike(u.of) {
+		*u = gathered{was: was, as: x.gather(was)}
+		placed := x.spread(Placed{Placement: u.as}, was, nodes)
+		u.whole, u.apart = maps.Equal(placed.Placement, was), placed.Waiting
 	}
+	d.units.of = x
 	if !d.units.whole {
 		d.settled = settled{}
 	}
 	placed, again = d.settled.place(x.whole, d.units.as, x.gatherNodes(nodes), x.gatherTroubles(troubled, was, nodes))
+	if again {
+		return Placed{Placement: was, Waiting: x.stillWaiting(placed.Waiting, d.units.apart)}, true
+	}
 	placed = x.spread(placed, was, nodes)
-	if again || maps.Equal(placed.Placement, was) {
+	if maps.Equal(placed.Placement, was) {
 		placed.Placement = was
 	}
-	return placed, again
+	return placed, false
+}
+
+// unitesLike reports whether units have the same members as in another index, which keep
+// data likewise.
+func (x *Index) unitesLike(was *Index) bool {
+	now, before := x.Since(was)
+	return slices.EqualFunc(now, before, func(a, b *Service) bool {
+		return a.Name == b.Name && a.Unit == b.Unit && a.keepsData() == b.keepsData() && slices.Equal(a.Names, b.Names)
+	})
 }
 
 func (d *settled) place(x *Index, was Placement, nodes []Node, troubled map[string]string) (placed Placed, again bool) {

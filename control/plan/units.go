@@ -18,9 +18,11 @@ type Unit struct {
 	// Service is all of them as one, for questions to a scheduler that has them one by
 	// one: what it is apart from are services.
 	Service otto.Service
+	sum     otto.Service // the same without what others want to be apart from
 }
 
-// unite finds the units, and makes the index in which each is one service.
+// unite finds the units, and makes the index in which each is one service. What is in
+// both indexes is taken over from the former one.
 func (x *Index) unite(was *Index) {
 	for _, s := range x.Services {
 		if s.Unit == "" {
@@ -45,8 +47,9 @@ func (x *Index) unite(was *Index) {
 		}
 		return service
 	}
+	apart := x.apartFromUnits()
 	whole := x.of
-	whole.Services = nil
+	whole.Services = make([]otto.Service, 0, len(x.Services))
 	for _, s := range x.Services {
 		one := s.Service
 		if s.Unit != "" {
@@ -54,17 +57,13 @@ func (x *Index) unite(was *Index) {
 			if u.Members[0] != s {
 				continue
 			}
-			u.Service = u.asOne()
+			u.sum = u.sumAsIn(was)
+			u.Service = u.sum
+			u.Service.Placement.ApartFrom = slices.Concat(u.sum.Placement.ApartFrom, apart[u])
 			one = u.Service
-			for _, o := range x.Services {
-				if o.Unit != s.Unit &&
-					slices.ContainsFunc(o.Placement.ApartFrom, func(n string) bool { return name(n) == u.Name }) {
-					u.Service.Placement.ApartFrom = append(u.Service.Placement.ApartFrom, o.Name)
-				}
-			}
 		}
-		one.Placement.Near, one.Placement.ApartFrom = renamed(one.Placement.Near,
-			name), renamed(one.Placement.ApartFrom, name)
+		one.Placement.Near = renamed(one.Placement.Near, name)
+		one.Placement.ApartFrom = renamed(one.Placement.ApartFrom, name)
 		whole.Services = append(whole.Services, one)
 	}
 	var before *Index
@@ -72,6 +71,34 @@ func (x *Index) unite(was *Index) {
 		before = was.whole
 	}
 	x.whole = NewIndex(whole, before)
+}
+
+// apartFromUnits are the services that want to be apart from a member of a unit and are
+// not in it: the unit is then apart from them, too.
+func (x *Index) apartFromUnits() map[*Unit][]string {
+	apart := map[*Unit][]string{}
+	for _, o := range x.Services {
+		for _, n := range o.Placement.ApartFrom {
+			s, ok := x.Service(n)
+			if !ok || s.Unit == "" || s.Unit == o.Unit {
+				continue
+			}
+			if u := x.unitOf[s.Unit]; !slices.Contains(apart[u], o.Name) {
+				apart[u] = append(apart[u], o.Name)
+			}
+		}
+	}
+	return apart
+}
+
+// sumAsIn is all members as one service, taken from a former index if none has changed.
+func (u *Unit) sumAsIn(was *Index) otto.Service {
+	if was != nil {
+		if same := was.unitOf[u.Members[0].Unit]; same != nil && slices.Equal(same.Members, u.Members) {
+			return same.sum
+		}
+	}
+	return u.asOne()
 }
 
 // renamed is a list of services by other names, each once.
@@ -205,7 +232,7 @@ func (x *Index) gatherNodes(nodes []Node) []Node {
 	out := slices.Clone(nodes)
 	for i := range out {
 		n := &out[i]
-		for _, u := range x.units {
+		for u := range x.unitsWithPast(n) {
 			for _, s := range u.Members {
 				if f := n.Failures[s.Name]; f > 0 {
 					n.Failures = with(n.Failures, nodes[i].Failures, u.Name, max(f, n.Failures[u.Name]))
@@ -225,6 +252,38 @@ func (x *Index) gatherNodes(nodes []Node) []Node {
 	return out
 }
 
+// unitsWithPast are the units of which a node has anything to say. There are thousands of
+// units and nodes, and hardly any pair of them has a past.
+func (x *Index) unitsWithPast(n *Node) map[*Unit]bool {
+	if len(n.Failures)+len(n.Left)+len(n.Bans)+len(n.Unbuilt) == 0 {
+		return nil
+	}
+	units := map[*Unit]bool{}
+	add := func(service string) {
+		if s, ok := x.byName[service]; ok && s.Unit != "" {
+			units[x.unitOf[s.Unit]] = true
+		}
+	}
+	for name := range n.Failures {
+		add(name)
+	}
+	for name := range n.Left {
+		add(name)
+	}
+	for name := range n.Bans {
+		add(name)
+	}
+	if len(n.Unbuilt) == 0 {
+		return units
+	}
+	for _, u := range x.units {
+		if slices.ContainsFunc(u.Members, func(s *Service) bool { return n.Unbuilt[s.Spec.Image] != "" }) {
+			units[u] = true
+		}
+	}
+	return units
+}
+
 // with sets a value in a map, which is copied if it is still the original.
 func with[V any](m, original map[string]V, key string, v V) map[string]V {
 	if Identical(m, original) {
@@ -237,19 +296,24 @@ func with[V any](m, original map[string]V, key string, v V) map[string]V {
 // gatherTroubles are the units of which nothing works where they are, or whose image is
 // not made for it. One member that fails takes the others nowhere.
 func (x *Index) gatherTroubles(troubled map[string]string, was Placement, nodes []Node) map[string]string {
-	if len(troubled) == 0 {
-		return troubled
-	}
 	out := maps.Clone(troubled)
-	for _, u := range x.units {
+	units, at := map[*Unit]bool{}, map[string]*Node{}
+	for name := range troubled {
+		if s, ok := x.Owner(name); ok && s.Unit != "" {
+			units[x.unitOf[s.Unit]] = true
+		}
+	}
+	if len(units) > 0 {
+		at = byID(nodes)
+	}
+	for u := range units {
 		all, why, unbuilt := true, "", ""
 		for _, s := range u.Members {
 			for _, name := range s.Names {
 				delete(out, name)
 				t := troubled[name]
 				all, why = all && t != "", cmp.Or(why, t)
-				if i := slices.IndexFunc(nodes, func(n Node) bool { return n.ID == was[name] }); t != "" && i >= 0 &&
-					nodes[i].Unbuilt[s.Spec.Image] != "" {
+				if n := at[was[name]]; t != "" && n != nil && n.Unbuilt[s.Spec.Image] != "" {
 					unbuilt = t
 				}
 			}
@@ -257,6 +321,14 @@ func (x *Index) gatherTroubles(troubled map[string]string, was Placement, nodes 
 		if why = cmp.Or(unbuilt, why); all || unbuilt != "" {
 			out[u.Name] = why
 		}
+	}
+	return out
+}
+
+func byID(nodes []Node) map[string]*Node {
+	out := make(map[string]*Node, len(nodes))
+	for i := range nodes {
+		out[nodes[i].ID] = &nodes[i]
 	}
 	return out
 }
@@ -270,24 +342,22 @@ func (x *Index) spread(p Placed, was Placement, nodes []Node) Placed {
 	}
 	reasons := map[string]string{}
 	for _, m := range p.Moves {
-		if slices.ContainsFunc(x.units, func(u *Unit) bool { return u.Name == m.Instance }) {
-			reasons[m.Instance] = m.Reason
+		if _, single := x.byName[m.Service]; single {
+			out.Moves = append(out.Moves, m)
 			continue
 		}
-		out.Moves = append(out.Moves, m)
+		reasons[m.Instance] = m.Reason
 	}
+	there := byID(nodes)
 	for _, u := range x.units {
-		at, why := p.Placement[u.Name], p.Waiting[u.Name]
+		at := p.Placement[u.Name]
 		delete(out.Placement, u.Name)
-		delete(out.Waiting, u.Name)
+		u.wait(out.Waiting, p.Waiting[u.Name])
 		reason := cmp.Or(reasons[u.Name], "the rest of "+u.Name+" is there")
 		for _, s := range u.Members {
 			for _, name := range s.Names {
 				from := was[name]
-				exists := slices.ContainsFunc(nodes, func(n Node) bool { return n.ID == from })
-				if why != "" {
-					out.Waiting[name] = why
-				}
+				exists := there[from] != nil
 				switch {
 				case from != "" && from != at && exists && s.keepsData():
 					out.Placement[name] = from
@@ -306,5 +376,32 @@ func (x *Index) spread(p Placed, was Placement, nodes []Node) Placed {
 			}
 		}
 	}
+	return out
+}
+
+// wait has all instances of a unit wait for why, if that is not empty, and not the unit.
+func (u *Unit) wait(waiting map[string]string, why string) {
+	delete(waiting, u.Name)
+	if why == "" {
+		return
+	}
+	for _, name := range u.instances() {
+		waiting[name] = why
+	}
+}
+
+// stillWaiting is what waits while all stays where it is: what waits now, with units as
+// one, and apart, which is where the data of a member is not with its unit.
+func (x *Index) stillWaiting(now, apart map[string]string) map[string]string {
+	out := maps.Clone(now)
+	if out == nil {
+		out = map[string]string{}
+	}
+	if len(now) > 0 {
+		for _, u := range x.units {
+			u.wait(out, now[u.Name])
+		}
+	}
+	maps.Copy(out, apart)
 	return out
 }
