@@ -19,7 +19,8 @@ import (
 // BenchmarkPass1000 is a pass of the control plane over 1,000 nodes with 20
 // containers each, of 20,000 services or of 2,000 with ten replicas. A tenth of the
 // services are stateful, a fifth have rules of placement and half have requirements
-// of their own beside those for all services and nodes.
+// of their own beside those for all services and nodes. The 20,000 services also as 4,000
+// stacks of five, of which a tenth keeps data and a fifth has rules.
 //
 //	metrics   everything is due, and all nodes have sent metrics since the pass before
 //	waiting   the same, while a thousand instances wait for a place in a full cluster
@@ -35,9 +36,10 @@ func BenchmarkPass1000(b *testing.B) {
 	for _, bb := range []struct {
 		name               string
 		services, replicas int
-	}{{"services", 20_000, 1}, {"replicas", 2_000, 10}} {
+		stack              int // services in each; 0 for none
+	}{{"services", 20_000, 1, 0}, {"replicas", 2_000, 10, 0}, {"stacks", 20_000, 1, 5}} {
 		b.Run(bb.name, func(b *testing.B) {
-			f := newFleet(b, fleetWanted(1000, bb.services, bb.replicas))
+			f := newFleet(b, stacked(fleetWanted(1000, bb.services, bb.replicas), bb.stack))
 			f.benchmark(b, "metrics", func() { f.sampled(); f.due() }, f.pass)
 			f.benchmark(b, "sample", func() {}, func() { f.sample("n7"); f.pass() })
 			f.benchmark(b, "report", func() {}, func() { f.report("n7"); f.pass() })
@@ -261,6 +263,27 @@ func fleetWanted(nodes, services, replicas int) otto.Wanted {
 	return w
 }
 
+// stacked is what is wanted with each so many services as a stack. What one of ten services
+// has, and one of five, has one of ten stacks, and one of five.
+func stacked(w otto.Wanted, each int) otto.Wanted {
+	if each == 0 {
+		return w
+	}
+	for i := range w.Services {
+		s, stack := &w.Services[i], i/each
+		s.Unit = fmt.Sprint("k", stack)
+		s.Name = s.Unit + "/" + s.Name
+		s.Spec.Mounts, s.Placement.Require = nil, nil
+		switch {
+		case stack%10 == 0 && i%each == 0:
+			s.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: s.Name, Target: "/data"}}
+		case stack%5 == 1:
+			s.Placement.Require = []otto.Expression{{Label: "zone", Op: otto.OpNotEqual, Values: []string{"z4"}}}
+		}
+	}
+	return w
+}
+
 // pass is what the loop does after what it was told.
 func (f *fleet) pass() {
 	f.drain()
@@ -374,7 +397,7 @@ func (f *fleet) sample(id string) {
 	if r := f.p.nodes[id].report; r != nil {
 		for _, i := range r.Instances {
 			c := otto.ContainerSample{ID: i.ContainerID, Name: i.Name, CPUPercent: 5 + float64(f.seq%5), MemoryUsed: 50 << 20, MemoryLimit: 8 << 30}
-			if f.busy && i.Service == "s1" {
+			if f.busy && (i.Service == "s1" || i.Service == "k0/s1") {
 				c.CPUPercent = 380
 			}
 			list = append(list, c)
