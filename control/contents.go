@@ -259,44 +259,59 @@ func largest(instances []otto.Instance, contents otto.Contents) string {
 	return fmt.Sprintf("; its largest file is %s, with %d KiB", name, (most+1023)>>10)
 }
 
+// atLeast is about what a spec takes of a message, or less, in bytes.
+func atLeast(s otto.ContainerSpec) int {
+	n := 1 << 10
+	for _, list := range []map[string]string{s.Environment, s.Labels} {
+		for name, val := range list {
+			n += len(name) + len(val)
+		}
+	}
+	return n
+}
+
 // roomForRest is what of a message is left to all but specs and contents.
 const roomForRest = 24 << 10
 
-// tooLarge says of which services the secrets and configs are too large to be sent to one
-// node together, where they have to be on one.
+// tooLarge says of which services the specs, secrets and configs are too large to be sent to
+// one node together, where they have to be on one.
 func (p *Plane) tooLarge(w otto.Wanted) (refused []string) {
-	if len(w.Contents) == 0 {
-		return nil
-	}
-	units := map[string][]otto.Instance{}
+	units, sizes := map[string][]otto.Instance{}, map[string]int{}
 	for _, s := range w.Services {
 		at := cmp.Or(s.Node, s.Unit, s.Name)
-		units[at] = append(units[at], otto.Instance{Service: s.Name, Spec: s.Spec})
+		for range max(1, s.Replicas) {
+			units[at] = append(units[at], otto.Instance{Service: s.Name, Spec: s.Spec})
+			sizes[at] += atLeast(s.Spec)
+			if s.Node == "" && s.Unit == "" { // each may be on another one
+				break
+			}
+		}
 	}
 	key, err := wire.NewSealKey()
 	if err != nil {
 		return []string{err.Error()}
 	}
+	const most = wire.MaxMessage - roomForRest
 	for _, at := range slices.Sorted(maps.Keys(units)) {
-		contents := otto.Contents{}
+		contents, with, sealed := otto.Contents{}, "", []byte(nil)
 		for _, i := range units[at] {
 			for key := range i.Spec.Needs() {
 				contents[key] = w.Contents[key]
 			}
 		}
-		if len(contents) == 0 {
+		if len(contents) > 0 {
+			with = " with its secrets and configs"
+			if sealed, err = wire.SealContents(key, "", at, contents); err != nil {
+				return []string{err.Error()}
+			}
+		} else if sizes[at] < most/4 { // far from it: what is not counted is less than the rest
 			continue
 		}
-		sealed, err := wire.SealContents(key, "", at, contents)
-		if err != nil {
-			return []string{err.Error()}
-		}
 		b, err := json.Marshal(otto.Assignment{Instances: units[at], Sealed: sealed})
-		if most := wire.MaxMessage - roomForRest; err == nil && len(b) > most {
+		if err == nil && len(b) > most {
 			refused = append(refused, fmt.Sprintf(
-				"what runs on one node with service %s is told in one message, and has %d KiB with its secrets and configs: "+
-					"%d KiB are the most%s",
-				units[at][0].Service, len(b)>>10, most>>10, largest(units[at], contents)))
+				"what runs on one node with service %s is told in one message, and has %d KiB%s: %d KiB are the most%s",
+				units[at][0].Service, len(b)>>10, with, most>>10, largest(units[at], contents)))
 		}
 	}
 	return refused
