@@ -1,0 +1,77 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/otto-edge/otto/e2e/lab"
+)
+
+// BenchmarkProject100 is a whole command about a Compose project of 100 services, from the
+// program's start to its end: "init" reads and checks it, "plan" also asks a control plane
+// what it would change. The project is not applied, so that no container runs.
+//
+//	ms      by the wall
+//	cpu-ms  CPU time of the command alone, which says more where others use the machine too
+func BenchmarkProject100(b *testing.B) {
+	l := lab.Up(b, 1)
+	yaml := nodes(l, 1, "5s")
+	c := lab.NewCluster(b, strings.TrimSuffix(yaml, "services:\n"))
+	c.Start()
+	if err := os.WriteFile(filepath.Join(c.Dir, "compose.yaml"), project(100), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	c.Write(strings.TrimSuffix(yaml, "services:\n") + "stacks:\n  - {name: big, compose: compose.yaml}\n")
+	for _, args := range [][]string{{"cluster", "init"}, {"plan"}} {
+		b.Run(args[len(args)-1], func(b *testing.B) {
+			before := ofChildren(b)
+			for b.Loop() {
+				c.Run(args...)
+			}
+			b.ReportMetric(b.Elapsed().Seconds()*1000/float64(b.N), "ms")
+			b.ReportMetric((ofChildren(b)-before).Seconds()*1000/float64(b.N), "cpu-ms")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// ofChildren is the CPU time of the processes that this one has started and that have ended.
+func ofChildren(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// project is a Compose file of so many services, each with what services of real ones have.
+func project(services int) []byte {
+	var text strings.Builder
+	text.WriteString("services:\n")
+	for i := range services {
+		fmt.Fprintf(&text, `  web%02d:
+    image: nginx:${TAG:-1.27}
+    ports: ["%d:80"]
+    environment: {DB_HOST: db, LEVEL: "${LEVEL:-info}", N: "%d"}
+    labels: {traefik.enable: "true", traefik.http.routers.web%02d.rule: "Host(x)"}
+    volumes: ["data%02d:/data"]
+    networks: [back]
+    healthcheck: {test: [CMD, "true"], interval: 30s}
+    restart: unless-stopped
+`, i, 10000+i, i, i, i)
+		if i > 0 {
+			fmt.Fprintf(&text, "    depends_on: [web%02d]\n", i-1)
+		}
+	}
+	text.WriteString("networks: {back: {}}\nvolumes:\n")
+	for i := range services {
+		fmt.Fprintf(&text, "  data%02d:\n", i)
+	}
+	return []byte(text.String())
+}
