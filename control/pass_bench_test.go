@@ -219,10 +219,15 @@ func startFleet(tb interface{ Fatal(args ...any) }, w otto.Wanted) (f *fleet, en
 		f.sampled()
 		f.pass()
 	}
+	running := 0 // a node may have none, where few stacks are spread over all of them
 	for _, n := range p.nodes {
-		if n.state != otto.NodeReady || len(n.report.Instances) == 0 {
-			tb.Fatal(fmt.Sprintf("node %s is %s and runs %d instances", n.ID, n.state, len(n.report.Instances)))
+		if n.state != otto.NodeReady {
+			tb.Fatal(fmt.Sprintf("node %s is %s", n.ID, n.state))
 		}
+		running += len(n.report.Instances)
+	}
+	if running < len(w.Services) {
+		tb.Fatal(fmt.Sprintf("of %d services %d instances run", len(w.Services), running))
 	}
 	f.drain()
 	return f, func() {
