@@ -42,7 +42,7 @@ func (p *Plane) keep(n *node) {
 	p.background.Go(func() {
 		defer close(k.done)
 		defer cancel()
-		p.keeping(ctx, n, spec, e, generation, k.wake)
+		p.keeping(ctx, n, k, spec, e, generation)
 	})
 }
 
@@ -65,12 +65,15 @@ func (k *keeper) release() {
 	}
 }
 
-func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enrolment, generation uint64,
-	wake <-chan struct{},
+func (p *Plane) keeping(ctx context.Context, n *node, k *keeper, spec otto.Node, e wire.Enrolment,
+	generation uint64,
 ) {
 	for delay := retryMin; ctx.Err() == nil; {
 		warnings, err := p.Reach.Ensure(ctx, spec, e, p.bringing(ctx, n, p.floor(ctx, n)))
 		p.tell(ctx, func() {
+			if n.keeper != k {
+				return // another one has come since, and what this one has brought is not the newest
+			}
 			for i := range warnings {
 				warnings[i] = wire.Plain(warnings[i])
 			}
@@ -97,7 +100,7 @@ func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enr
 		if err == nil {
 			delay = retryMin
 			select {
-			case <-wake:
+			case <-k.wake:
 			case <-ctx.Done():
 			}
 			continue
@@ -105,7 +108,7 @@ func (p *Plane) keeping(ctx context.Context, n *node, spec otto.Node, e wire.Enr
 		t := time.NewTimer(otto.Spread(delay, fmt.Sprint(spec.ID, delay)))
 		select {
 		case <-t.C:
-		case <-wake:
+		case <-k.wake:
 		case <-ctx.Done():
 		}
 		t.Stop()
