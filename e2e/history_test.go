@@ -73,6 +73,9 @@ services:
 	}
 	minute := time.Now().Truncate(time.Minute)
 	lab.Until(t, "numbers of after it", func() bool {
+		if _, err := c.Try("cluster", "status"); err != nil {
+			return false // it has left no view of the cluster yet, and is being started again
+		}
 		list := points(kept("n1", begun), "node.cpu")
 		return len(list) > 0 && list[len(list)-1].Time.After(minute.Add(10*time.Second))
 	})
