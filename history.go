@@ -43,7 +43,7 @@ type History struct {
 	Node       string        `json:"node,omitempty"`
 	Service    string        `json:"service,omitempty"`
 	Since      time.Time     `json:"since"`
-	Until      time.Time     `json:"until"` // what is later is not in it
+	Until      time.Time     `json:"until"` // the end of the answer; later points are left out
 	Resolution time.Duration `json:"resolution_ns"`
 	Series     []Series      `json:"series"`
 	States     []States      `json:"states"`

@@ -101,8 +101,8 @@ const newerWait = 2 * time.Second
 
 var errNewer = errors.New("a newer assignment is there")
 
-// fenced takes in that an instance was stopped because its lease has ended. The
-// engine may be the one that does not answer, so what is known is corrected here.
+// fenced records that an instance was stopped because its lease has ended. The engine may
+// not answer, so the container is marked as exited here, without asking it.
 func (c *converger) fenced(r result) {
 	if r.err != nil {
 		c.Log.Error("not stopped although its lease has ended", "instance", r.instance, "err", r.err)
