@@ -318,6 +318,10 @@ func TestRandomHistories(t *testing.T) {
 					mu.Lock()
 					histories++
 					sum.add(o)
+					if histories%1000 == 0 {
+						t.Logf("%d histories in %s, %d of them went wrong", histories, time.Since(began).Round(time.Second), failed)
+					}
+
 					if len(o.wrong) > 0 {
 						failed++
 						t.Errorf(
