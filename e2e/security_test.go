@@ -1,9 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
-	"context"
-	"encoding/binary"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,11 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"github.com/otto-edge/otto/e2e/lab"
 )
@@ -35,7 +30,7 @@ nodes:
 services:
   - {name: echo, image: "otto-echo:1", environment: {PASSWORD: %s}}
 `, secrets[1], h.IP, l.Key, secrets[0]))
-	captured := capture(t, 1883)
+	tapped := tapLinks(t)
 	c.Run("cluster", "start", "--accept-new-host-keys", "--log-level", "debug")
 
 	t.Run("ports", func(t *testing.T) {
@@ -95,13 +90,13 @@ services:
 				}
 			}
 		}
-		wire := captured()
-		if len(wire) < 4_000 {
-			t.Fatalf("captured %d bytes between node and broker", len(wire))
+		w := tapped()
+		if n := w.crossed(1883); n < 4_000 {
+			t.Fatalf("captured %d bytes between node and broker", n)
 		}
 		for _, secret := range append(secrets, id, "MQTT", "otto/nodes", "otto-echo", "assignment") {
-			if bytes.Contains(wire, []byte(secret)) {
-				t.Errorf("on the wire there is %s", secret)
+			for _, found := range w.find(secret) {
+				t.Errorf("on the wire there is %s: %s", secret, found)
 			}
 		}
 	})
@@ -112,46 +107,6 @@ func between(s, before, after string) string {
 	_, rest, _ := strings.Cut(s, before)
 	found, _, _ := strings.Cut(rest, after)
 	return found
-}
-
-// capture keeps all that this machine sends and gets at a TCP port, as the network sees
-// it, until what it returns is called.
-func capture(t *testing.T, port uint16) func() []byte {
-	t.Helper()
-	all := uint16(unix.ETH_P_ALL)<<8 | uint16(unix.ETH_P_ALL)>>8
-	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(all))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20)
-	_ = unix.SetsockoptTimeval(socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan []byte, 1)
-	go func() {
-		var kept []byte
-		for packet := make([]byte, 1<<16); ; {
-			flags := 0
-			if ctx.Err() != nil {
-				flags = unix.MSG_DONTWAIT
-			}
-			n, _, err := unix.Recvfrom(socket, packet, flags)
-			if err != nil && flags != 0 {
-				break // all that had come is read
-			}
-			if err != nil || n < 40 || packet[0]>>4 != 4 || packet[9] != unix.IPPROTO_TCP {
-				continue
-			}
-			tcp := packet[packet[0]&15*4 : n]
-			if binary.BigEndian.Uint16(tcp) == port || binary.BigEndian.Uint16(tcp[2:]) == port {
-				kept = append(kept, tcp...)
-			}
-		}
-		_ = unix.Close(socket)
-		done <- kept
-	}()
-	stop := sync.OnceValue(func() []byte { cancel(); return <-done })
-	t.Cleanup(func() { stop() })
-	return stop
 }
 
 // listening are the addresses that a program's processes listen on, as ss tells.
