@@ -50,7 +50,7 @@ test: setup agents ## everything; as root also the end-to-end tests with real Do
 	go test $(RACE) -timeout 20m $(UNIT)
 	go test ./control/sim -sim.from $(SEEDS)
 ifdef ROOT
-	OTTO_E2E=required go test -count=1 -p 1 -timeout 45m ./e2e/...
+	scripts/e2e
 else
 	@echo "############################################################"
 	@echo "# NOT TESTED: the end-to-end tests, real Docker and SSH on #"
@@ -65,7 +65,7 @@ race: ## the unit tests under the race detector
 
 .PHONY: e2e
 e2e: setup agents ## the end-to-end tests alone (root)
-	OTTO_E2E=required go test -count=1 -p 1 -timeout 45m ./e2e/...
+	scripts/e2e
 
 .PHONY: soak
 soak: setup agents ## what only shows after a long time; SOAK=30m is how long (root for the lab's part)
@@ -101,7 +101,7 @@ bench-policies: ## policies of moving services compared in virtual time: 20 seed
 .PHONY: lint
 lint: bin/tools/golangci-lint ## golangci-lint with .golangci.yml, and shellcheck if there
 	bin/tools/golangci-lint run ./...
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/* e2e/lab/lab .ci/run; else echo "make: no shellcheck here: scripts are not checked"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/* e2e/lab/lab e2e/lab/alone .ci/run; else echo "make: no shellcheck here: scripts are not checked"; fi
 
 bin/tools/golangci-lint:
 	@echo "make: building golangci-lint, once, about two minutes"

@@ -222,7 +222,7 @@ services:
 	t.Logf("%d requests, %d failed, %d answered by another address than the last", user.Asked.Load(),
 		user.Failed.Load(), user.Strayed.Load())
 	if user.Failed.Load() > 0 || user.Asked.Load() < 1000 {
-		t.Errorf("%d of %d requests failed", user.Failed.Load(), user.Asked.Load())
+		t.Errorf("%d of %d requests failed, the last at %v", user.Failed.Load(), user.Asked.Load(), user.Why.Load())
 	}
 }
 

@@ -2,6 +2,8 @@ package lab
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -14,6 +16,7 @@ import (
 type Client struct {
 	Addresses              []string
 	Asked, Failed, Strayed atomic.Int64 // Strayed: answered by another one than the last
+	Why                    atomic.Value // a string: when a request last failed, and how
 }
 
 // Run asks until ctx ends.
@@ -24,10 +27,12 @@ func (c *Client) Run(ctx context.Context) {
 	defer tick.Stop()
 	for ; ctx.Err() == nil; <-tick.C {
 		c.Asked.Add(1)
-		answered := false
+		answered, began := false, time.Now()
+		var failures error
 		for i := range c.Addresses {
 			at := (last + i) % len(c.Addresses)
-			if !answers(ctx, h, c.Addresses[at]) {
+			if err := ask(ctx, h, c.Addresses[at]); err != nil {
+				failures = errors.Join(failures, err)
 				continue
 			}
 			if i > 0 {
@@ -38,20 +43,25 @@ func (c *Client) Run(ctx context.Context) {
 		}
 		if !answered && ctx.Err() == nil {
 			c.Failed.Add(1)
+			c.Why.Store(fmt.Sprintf("%s, for %s: %v", began.Format(time.StampMilli), time.Since(began).Round(time.Millisecond), failures))
 		}
 	}
 }
 
-func answers(ctx context.Context, h *http.Client, address string) bool {
+// ask returns why the address did not answer.
+func ask(ctx context.Context, h *http.Client, address string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
 	if err != nil {
-		return false
+		return err
 	}
 	resp, err := h.Do(r)
 	if err != nil {
-		return false
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", address, resp.Status)
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
-	_ = resp.Body.Close()
-	return err == nil && resp.StatusCode == http.StatusOK
+	return err
 }

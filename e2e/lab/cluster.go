@@ -45,9 +45,12 @@ func NewCluster(t testing.TB, yaml string) *Cluster {
 	return c
 }
 
-// program is otto, built once. Each cluster has a copy of its own: processes are
-// told apart by its path.
+// program is otto, built once, or as OTTO_PROGRAM says, where it lies. Each cluster has a
+// copy of its own: processes are told apart by its path.
 var program = sync.OnceValues(func() ([]byte, error) { //nolint:gochecknoglobals // it is the same for all tests
+	if path := os.Getenv("OTTO_PROGRAM"); path != "" {
+		return os.ReadFile(path)
+	}
 	dir, err := os.MkdirTemp("", "otto")
 	if err != nil {
 		return nil, err
