@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/durable"
 )
 
 // adoptedFile, in an agent's directory, is the record of what is its cluster's
@@ -70,11 +71,7 @@ func writeAdopted(dir, clusterID string, a otto.Adopted) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, adoptedFile)
-	if err := writeSynced(path+".new", b); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return durable.Replace(filepath.Join(dir, adoptedFile), b, 0o600)
 }
 
 // adoptFormer decides, once in the life of a state directory, what of a build before

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"github.com/otto-edge/otto/durable"
 )
 
 // What an agent keeps on its disk are small JSON documents, each replaced whole.
@@ -42,18 +44,5 @@ func writeJSON(path string, value any) error {
 	if err != nil {
 		return err
 	}
-	temp := path + ".new"
-	if err := writeSynced(temp, b); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
-}
-
-func writeSynced(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
+	return durable.Replace(path, b, 0o600)
 }

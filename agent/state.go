@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/durable"
 )
 
 // state keeps the newest assignment, in memory and as the signed bytes on disk.
@@ -104,8 +105,8 @@ func (s *state) write(b []byte) error { return replaceKeeping(s.dir, currentFile
 // power cut at any point leaves the new one, or the former one, whole.
 func replaceKeeping(dir, name, previous string, b []byte) error {
 	current := filepath.Join(dir, name)
-	temp := current + ".new"
-	if err := writeSynced(temp, b); err != nil {
+	temp := current + durable.Suffix
+	if err := durable.Write(temp, b, 0o600); err != nil {
 		return err
 	}
 	if err := os.Rename(current, filepath.Join(dir, previous)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -114,10 +115,5 @@ func replaceKeeping(dir, name, previous string, b []byte) error {
 	if err := os.Rename(temp, current); err != nil {
 		return err
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return durable.SyncDir(dir)
 }

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/otto-edge/otto/durable"
 )
 
 // host is a machine as a node to be: the local one, or one over SSH.
@@ -111,11 +113,7 @@ func (l local) put(_ context.Context, path string, mode fs.FileMode, content io.
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 func (local) get(_ context.Context, path string, limit int64) ([]byte, error) {

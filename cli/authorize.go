@@ -15,6 +15,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/config"
 	"github.com/otto-edge/otto/control"
+	"github.com/otto-edge/otto/durable"
 	"github.com/otto-edge/otto/mqtt/broker"
 	"github.com/otto-edge/otto/wire"
 )
@@ -107,7 +108,7 @@ func serveMQTT(ctx context.Context, b *broker.Broker, d stateDir, s controlFile,
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(path, []byte(a.plane.BrokerTLS().CA), 0o600); err != nil {
+	if err := durable.Replace(path, []byte(a.plane.BrokerTLS().CA), 0o600); err != nil {
 		return err
 	}
 	a.plain = cmp.Or(s.MQTT.Plain, plainUnless(s.MQTT.TLS))

@@ -18,6 +18,7 @@ import (
 	"github.com/otto-edge/otto/control/backup"
 	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/control/store"
+	"github.com/otto-edge/otto/durable"
 	"github.com/otto-edge/otto/mqtt/broker"
 	"github.com/otto-edge/otto/wire"
 )
@@ -79,7 +80,7 @@ func (a *app) backup(ctx context.Context, d stateDir, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(path, content, 0o600); err != nil {
+	if err := durable.Replace(path, content, 0o600); err != nil {
 		return err
 	}
 	if a.json() {
@@ -186,7 +187,7 @@ func (a *app) ensureRecoveryKey(d stateDir, settings controlFile) error {
 		return err
 	}
 	k := backup.NewKey()
-	if err := replaceFile(d.path(fileRecoveryKey), []byte(k.String()+"\n"), 0o600); err != nil {
+	if err := durable.Replace(d.path(fileRecoveryKey), []byte(k.String()+"\n"), 0o600); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.err, "recovery key: %s (keep it elsewhere: with it, `otto cluster restore --from NODE` brings the cluster back if this machine is lost)\n", k)

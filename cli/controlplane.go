@@ -20,6 +20,7 @@ import (
 	"github.com/otto-edge/otto/control/history"
 	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/control/store"
+	"github.com/otto-edge/otto/durable"
 	"github.com/otto-edge/otto/knock"
 	"github.com/otto-edge/otto/mqtt"
 	"github.com/otto-edge/otto/mqtt/broker"
@@ -217,7 +218,7 @@ func writeCA(d stateDir, plan brokerPlan, authorities string, log *slog.Logger) 
 	if plan.listen == "" {
 		return
 	}
-	if err := replaceFile(d.path(fileCA), []byte(authorities), 0o600); err != nil {
+	if err := durable.Replace(d.path(fileCA), []byte(authorities), 0o600); err != nil {
 		log.Error("the authorities of the broker are not written", "file", d.path(fileCA), "err", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/api"
 	"github.com/otto-edge/otto/config"
+	"github.com/otto-edge/otto/durable"
 	"github.com/otto-edge/otto/folder"
 )
 
@@ -114,29 +115,7 @@ func (d stateDir) write(name string, value any) error {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return err
 	}
-	return replaceFile(d.path(name), append(b, '\n'), 0o600)
-}
-
-// replaceFile replaces a file so that a power cut leaves the old or the new one
-// whole.
-func replaceFile(path string, data []byte, mode fs.FileMode) error {
-	temp := path + ".new"
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.Replace(d.path(name), append(b, '\n'), 0o600)
 }
 
 // Who holds the locks of a cluster's directory.

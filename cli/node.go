@@ -15,6 +15,7 @@ import (
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/api"
 	"github.com/otto-edge/otto/config"
+	"github.com/otto-edge/otto/durable"
 )
 
 func newNode(a *app) *cobra.Command {
@@ -439,5 +440,5 @@ func (a *app) edit(change func([]byte) ([]byte, error)) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(path, data, info.Mode().Perm())
+	return durable.Replace(path, data, info.Mode().Perm())
 }

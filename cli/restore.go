@@ -25,6 +25,7 @@ import (
 	"github.com/otto-edge/otto/control/backup"
 	"github.com/otto-edge/otto/control/journal"
 	"github.com/otto-edge/otto/control/store"
+	"github.com/otto-edge/otto/durable"
 	"github.com/otto-edge/otto/wire"
 )
 
@@ -398,7 +399,7 @@ func (a *app) writeConfig(b backup.Backup) (written bool, err error) {
 	if _, err := os.Stat(a.config); !ok || !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
-	return true, replaceFile(a.config, []byte(text), 0o600)
+	return true, durable.Replace(a.config, []byte(text), 0o600)
 }
 
 // agreed asks whether to go on; an error says that nobody wants that.
@@ -442,7 +443,7 @@ func (a *app) writeRestored(ctx context.Context, d stateDir, b backup.Backup, r 
 	}
 	if key, ok := b.Files[fileRecoveryKey]; ok {
 		if _, err := d.recoveryKey(); errors.Is(err, fs.ErrNotExist) {
-			if err := replaceFile(d.path(fileRecoveryKey), []byte(key), 0o600); err != nil {
+			if err := durable.Replace(d.path(fileRecoveryKey), []byte(key), 0o600); err != nil {
 				return err
 			}
 		}

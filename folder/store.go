@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/otto-edge/otto/durable"
 )
 
 // Store keeps packs in a directory, by the keys of their folders. What Put has returned
@@ -72,7 +74,7 @@ func (s *Store) Put(r io.Reader, salt func(m Manifest) string) (key string, err 
 	if err := os.Rename(f.Name(), s.path(key)); err != nil {
 		return "", errors.Join(err, os.Remove(f.Name()))
 	}
-	return key, syncDir(s.dir)
+	return key, durable.SyncDir(s.dir)
 }
 
 // Keep removes all packs but some, and those that came within the last hour: whoever

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/otto-edge/otto/durable"
 )
 
 const (
@@ -84,7 +86,7 @@ func Unpack(dir, key string, r io.Reader) error {
 		}
 		return err
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 func (p *pack) unpack(temp string) error {
@@ -131,7 +133,7 @@ func (p *pack) unpack(temp string) error {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return syncDir(temp)
+	return durable.SyncDir(temp)
 }
 
 func (p *pack) file(root *os.Root, at string, e *Entry) error {
@@ -339,14 +341,6 @@ func Remove(path string) error {
 		return nil
 	})
 	return os.RemoveAll(path)
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // reasonOf is an error about a file without its path.

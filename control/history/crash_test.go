@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/durable"
 )
 
 // crash ends a process.
@@ -38,7 +39,7 @@ func dying(n int, share float64) disk {
 		},
 		replace: func(path string, b []byte) error {
 			if dies() {
-				_ = os.WriteFile(path+newSuffix, b[:int(share*float64(len(b)))], 0o600)
+				_ = os.WriteFile(path+durable.Suffix, b[:int(share*float64(len(b)))], 0o600)
 				panic(crash{})
 			}
 			return q.replace(path, b)
@@ -121,7 +122,7 @@ func TestKilledInEachWriteLosesAMinuteAtMost(t *testing.T) {
 				}
 			}
 		}
-		if left, _ := filepath.Glob(filepath.Join(dir, "*"+newSuffix)); len(left) > 0 {
+		if left, _ := filepath.Glob(filepath.Join(dir, "*"+durable.Suffix)); len(left) > 0 {
 			t.Fatalf("killed in write %d: %v is left", n, left)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/otto-edge/otto/durable"
 )
 
 // Kinds of files. One of full has the frames of an hour, one after the other, and the others
@@ -89,27 +91,7 @@ func writeAt(path string, at int64, b []byte) error {
 	return errors.Join(err, f.Truncate(end), f.Close())
 }
 
-func replaceFile(path string, b []byte) error {
-	temp := path + newSuffix
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-const newSuffix = ".new"
+func replaceFile(path string, b []byte) error { return durable.Replace(path, b, 0o600) }
 
 // shelf are the files of a directory, in the order in which they were begun.
 type shelf struct {
@@ -154,9 +136,9 @@ func openShelf(dir string, d disk) (*shelf, error) {
 
 // clean removes what a write has left that did not end.
 func (s *shelf) clean() {
-	temps, _ := filepath.Glob(filepath.Join(s.dir, "*"+newSuffix))
+	temps, _ := filepath.Glob(filepath.Join(s.dir, "*"+durable.Suffix))
 	for _, path := range temps {
-		if _, ok := parseName(strings.TrimSuffix(filepath.Base(path), newSuffix)); ok {
+		if _, ok := parseName(strings.TrimSuffix(filepath.Base(path), durable.Suffix)); ok {
 			_ = s.disk.remove(path)
 		}
 	}

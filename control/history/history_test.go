@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/durable"
 )
 
 var begin = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
@@ -84,10 +85,10 @@ func quick() disk {
 	return disk{
 		write: writeAt,
 		replace: func(path string, b []byte) error {
-			if err := os.WriteFile(path+newSuffix, b, 0o600); err != nil {
+			if err := os.WriteFile(path+durable.Suffix, b, 0o600); err != nil {
 				return err
 			}
-			return os.Rename(path+newSuffix, path)
+			return os.Rename(path+durable.Suffix, path)
 		},
 		remove: os.Remove,
 	}
