@@ -65,6 +65,9 @@ func (a *app) plan(ctx context.Context) (otto.Plan, *config.File, error) {
 	if err == nil {
 		p, err = d.withSettings(p, f)
 	}
+	if err == nil {
+		p = d.withVariables(p, f)
+	}
 	return p, f, err
 }
 

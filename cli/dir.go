@@ -26,15 +26,16 @@ type stateDir string
 
 // Files in a stateDir.
 const (
-	fileCluster     = "cluster.json" // clusterFile
-	fileControl     = "control.json" // controlFile
-	fileView        = "view.json"    // the last otto.Cluster, for when no control plane runs
-	fileEvents      = "events.jsonl" // what has happened
-	fileLog         = "control.log"  // of the control plane
-	fileRecoveryKey = "recovery.key" // that snapshots are sealed with
-	fileCA          = "ca.pem"       // of our broker, for people's tools
-	fileLock        = "start.lock"   // held by the command that changes something
-	fileControlLock = "control.lock" // held by the control plane
+	fileCluster     = "cluster.json"   // clusterFile
+	fileControl     = "control.json"   // controlFile
+	fileView        = "view.json"      // the last otto.Cluster, for when no control plane runs
+	fileEvents      = "events.jsonl"   // what has happened
+	fileLog         = "control.log"    // of the control plane
+	fileVariables   = "variables.json" // fromShell
+	fileRecoveryKey = "recovery.key"   // that snapshots are sealed with
+	fileCA          = "ca.pem"         // of our broker, for people's tools
+	fileLock        = "start.lock"     // held by the command that changes something
+	fileControlLock = "control.lock"   // held by the control plane
 	dirStore        = "store"
 	dirFolders      = "files" // of the projects that run elsewhere
 	dirHistory      = "history"

@@ -417,5 +417,8 @@ func (a *app) planOf(ctx context.Context, data []byte) (otto.Plan, error) {
 	if err == nil && len(p.Refused) > 0 {
 		err = fmt.Errorf("%s was left as it is: %s", a.config, strings.Join(p.Refused, "; "))
 	}
+	if err == nil {
+		p = d.withVariables(p, f)
+	}
 	return p, err
 }

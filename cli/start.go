@@ -255,9 +255,21 @@ func (a *app) apply(ctx context.Context, c *api.Client, f *config.File, o startO
 	if err := bringFiles(ctx, c, f); err != nil {
 		return err
 	}
+	d, err := a.dir()
+	if err != nil {
+		return err
+	}
+	if !o.shown {
+		for _, warning := range d.lostVariables(f) {
+			fmt.Fprintln(a.err, "warning:", warning)
+		}
+	}
 	changes, err := c.Apply(ctx, f.Wanted, before.Revision, false)
 	if err != nil {
 		return err
+	}
+	if err := d.rememberVariables(f); err != nil {
+		fmt.Fprintf(a.err, "warning: which variables come from the shell is not remembered: %v\n", err)
 	}
 	if before.Revision > 0 && !a.json() && !o.shown {
 		a.printChanges(changes)

@@ -34,6 +34,8 @@ type File struct {
 	Wanted otto.Wanted
 	// Folders are the files behind Wanted.Folders, by the same keys.
 	Folders Folders
+	// Variables are those that the file and its stacks ask for.
+	Variables []Variable
 	// Warnings are for the user to see; they stop nothing.
 	Warnings Problems
 }
@@ -95,21 +97,26 @@ func LoadAs(path string, data []byte, env func(string) (string, bool)) (*File, e
 	if err != nil {
 		return nil, Problems{{File: path, What: reason(err), Try: "go to a directory that exists"}}
 	}
-	if env, err = withDotEnv(dir, env); err != nil {
+	with, err := withDotEnv(dir, env)
+	if err != nil {
 		return nil, err
 	}
-	return Parse(path, data, dir, env)
+	return (&reader{file: path, dir: dir, env: with, shell: env}).document(data)
 }
 
 // Parse reads the content of the file called name. Relative paths in it start
 // at dir, which is absolute. The error is Problems, as Load has them.
 func Parse(name string, data []byte, dir string, env func(string) (string, bool)) (*File, error) {
-	r := &reader{file: name, dir: dir, env: env}
+	return (&reader{file: name, dir: dir, env: env, shell: env}).document(data)
+}
+
+// document reads an otto.yaml.
+func (r *reader) document(data []byte) (*File, error) {
 	root, ok := r.parse(data)
 	if !ok {
 		return nil, r.problems.sorted()
 	}
-	r.warnOfDotEnv(env)
+	r.warnOfDotEnv(r.env)
 	doc := document{}
 	documentObject().read(r, root, &doc)
 	doc.complete()
@@ -120,15 +127,16 @@ func Parse(name string, data []byte, dir string, env func(string) (string, bool)
 	doc.addStacks(r)
 	doc.check(r)
 	if len(r.problems) > 0 {
-		return &File{Path: name, Warnings: r.warnings.sorted()}, r.problems.sorted()
+		return &File{Path: r.file, Warnings: r.warnings.sorted()}, r.problems.sorted()
 	}
 	return &File{
-		Path:     name,
-		Name:     doc.name,
-		MQTT:     doc.mqtt.MQTT,
-		Wanted:   doc.wanted(),
-		Folders:  doc.folders,
-		Warnings: r.warnings.sorted(),
+		Path:      r.file,
+		Name:      doc.name,
+		MQTT:      doc.mqtt.MQTT,
+		Wanted:    doc.wanted(),
+		Folders:   doc.folders,
+		Variables: append(r.askedFor(""), doc.asked...),
+		Warnings:  r.warnings.sorted(),
 	}, nil
 }
 

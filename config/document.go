@@ -23,6 +23,7 @@ type document struct {
 	weights      map[string]float64
 	decisions    otto.Decisions
 	folders      Folders
+	asked        []Variable // by stacks
 }
 
 const defaultName = "otto"

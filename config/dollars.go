@@ -22,6 +22,7 @@ func (r *reader) warnOfDollars(path string, lookup func(string) (string, bool)) 
 	silenceLibrary()
 	vars, err := dotenv.ParseWithLookup(bytes.NewReader(data), func(name string) (string, bool) {
 		val, ok := lookup(name)
+		r.ask(name)
 		if !ok && bare(string(data), name) {
 			unset = append(unset, name)
 		}

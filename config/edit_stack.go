@@ -128,28 +128,30 @@ func stackItem(s Stack) (string, error) {
 
 // FindCompose reports whether there are Compose files where a stack is to have them: a
 // folder may have none.
-func FindCompose(compose []string, env func(string) (string, bool)) error {
-	if _, problem := composeFiles(compose, env); problem != nil {
+func FindCompose(compose []string, shell func(string) (string, bool)) error {
+	if _, problem := composeFiles(compose, shell); problem != nil {
 		return fmt.Errorf("%s: %s", problem.What, problem.Try)
 	}
 	return nil
 }
 
-// StackName is the name that Compose gives a project: COMPOSE_PROJECT_NAME, or name in
-// its files, the last one first, or that of its folder.
-func StackName(compose []string, env func(string) (string, bool)) string {
-	if name, ok := env("COMPOSE_PROJECT_NAME"); ok && name != "" {
-		return loader.NormalizeProjectName(name)
-	}
-	files, problem := composeFiles(compose, env)
+// StackName is the name that Compose gives a project: COMPOSE_PROJECT_NAME of the shell or of
+// .env, or name in its files, the last one first, or that of its folder.
+func StackName(compose []string, shell func(string) (string, bool)) string {
+	files, problem := composeFiles(compose, shell)
 	if problem != nil {
 		files = compose
 	}
+	vars := variablesBeside(filepath.Dir(files[0]), shell)
+	if name, ok := vars.env("COMPOSE_PROJECT_NAME"); ok && name != "" {
+		return loader.NormalizeProjectName(name)
+	}
 	for _, f := range slices.Backward(files) {
 		var top struct{ Name string }
-		if data, err := os.ReadFile(f); err == nil && yaml.Unmarshal(data, &top) == nil && top.Name != "" &&
-			!strings.Contains(top.Name, "$") {
-			return loader.NormalizeProjectName(top.Name)
+		if data, err := os.ReadFile(f); err == nil && yaml.Unmarshal(data, &top) == nil && top.Name != "" {
+			if name, ok := vars.substitute(pos{}, top.Name); ok && name != "" {
+				return loader.NormalizeProjectName(name)
+			}
 		}
 	}
 	path, err := filepath.Abs(files[0])

@@ -144,7 +144,7 @@ func environmentKey() key[service] {
 				if val != nil {
 					continue
 				}
-				got, ok := r.env(name)
+				got, ok := r.lookup(name)
 				if !ok {
 					r.warn(v.pos, "set it in the environment or in .env, or write its value",
 						"variable %.60q is not set, containers will not have it", name)

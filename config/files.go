@@ -270,7 +270,7 @@ func (s *fileSource) load(r *reader, use fileUse) bool {
 		}
 		content = b
 	case s.environment != "":
-		val, ok := r.env(s.environment)
+		val, ok := r.lookup(s.environment)
 		if !ok {
 			return fail(s.pos, "set it in the environment or in .env", "variable %.60q of %s is not set", s.environment,
 				what)

@@ -39,8 +39,10 @@ func (r *reader) loadModel(s *stack, files []string, source value) (map[string]a
 	}
 	unset := map[string]bool{}
 	profiles := s.profiles
-	if asked, ok := r.env("COMPOSE_PROFILES"); ok && len(profiles) == 0 {
-		profiles = strings.Split(asked, ",")
+	if len(profiles) == 0 {
+		if asked, ok := r.lookup("COMPOSE_PROFILES"); ok {
+			profiles = strings.Split(asked, ",")
+		}
 	}
 	set := func(o *loader.Options) {
 		o.SetProjectName(s.name, true)
@@ -51,6 +53,7 @@ func (r *reader) loadModel(s *stack, files []string, source value) (map[string]a
 		o.Interpolate.Substitute = func(text string, lookup template.Mapping) (string, error) {
 			return template.SubstituteWithOptions(text, func(name string) (string, bool) {
 				val, ok := lookup(name)
+				r.ask(name)
 				if !ok && bare(text, name) {
 					unset[name] = true
 					return "", true
@@ -203,10 +206,8 @@ func (r *reader) variables(files []string) types.Mapping {
 		name, _, _ := strings.Cut(entry, "=")
 		take(name)
 	}
-	if vars, err := DotEnv(r.dir); err == nil {
-		for name := range vars {
-			take(name)
-		}
+	for name := range r.files {
+		take(name)
 	}
 	for _, f := range files {
 		data, _ := readFile(f)

@@ -410,7 +410,10 @@ func (p *project) resolveLinks(r *reader, s *service) {
 
 // dropUnused takes out the services of profiles that are not asked for, as Compose does.
 func (p *project) dropUnused(r *reader) {
-	asked, _ := r.env("COMPOSE_PROFILES")
+	if !slices.ContainsFunc(p.services, func(s service) bool { return len(s.profiles) > 0 }) {
+		return
+	}
+	asked, _ := r.lookup("COMPOSE_PROFILES")
 	profiles := strings.Split(asked, ",")
 	p.services = slices.DeleteFunc(p.services, func(s service) bool {
 		return len(s.profiles) > 0 && !slices.Contains(profiles, "*") &&

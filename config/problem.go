@@ -61,6 +61,9 @@ type reader struct {
 	file     string
 	dir      string // relative paths start here
 	env      func(string) (string, bool)
+	shell    func(string) (string, bool) // env without what is from files
+	files    map[string]string           // variables of files that a stack has of its own
+	asked    map[string]bool             // variables that the file asks for
 	problems Problems
 	warnings Problems
 	ports    int // published so far

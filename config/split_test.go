@@ -57,16 +57,6 @@ func TestComposeFileOfDotEnv(t *testing.T) {
 	}
 }
 
-// TestEnvFilesOfComposeAreNotIgnoredInSilence: Compose would take variables from them.
-func TestEnvFilesOfComposeAreNotIgnoredInSilence(t *testing.T) {
-	f, err := loadFiles(t, map[string]string{
-		"otto.yaml": "stacks: [{name: a, compose: shop}]", "shop/.env": "COMPOSE_ENV_FILES=prod.env", "shop/compose.yaml": "services: {p: {image: y}}",
-	})
-	if err != nil || len(f.Warnings) != 1 || !strings.Contains(f.Warnings[0].Error(), "COMPOSE_ENV_FILES is not read: put the variables of prod.env into") {
-		t.Error(err, f.Warnings)
-	}
-}
-
 // TestToolThatManagesContainersIsWarnedOf: it sees one node of several.
 func TestToolThatManagesContainersIsWarnedOf(t *testing.T) {
 	const one = "nodes: [{id: a, host: localhost}]\n"

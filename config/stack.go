@@ -1,10 +1,8 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -46,12 +44,21 @@ func stacksKey() key[document] {
 		required: map[string]string{"name": "name: immich", "compose": "compose: immich/compose.yaml"},
 	}
 	maps.Copy(o.keys, stackRules())
-	return key[document]{"Compose projects to run as they are.", schema{"type": "array", "items": o.schema()}, func(r *reader, v value, d *document) {
-		if !r.wants(v, list, "one stack an item, beginning with `- name: `") {
+	folder := schema{"type": "string", "description": "A folder of folders with Compose files."}
+	of := oneOf(schema{"type": "array", "items": oneOf(o.schema(), folder)}, folder)
+	return key[document]{"Compose projects to run as they are.", of, func(r *reader, v value, d *document) {
+		if v.kind == scalar {
+			v = value{pos: v.pos, kind: list, items: []value{v}}
+		}
+		if !r.wants(v, list, "one stack an item, beginning with `- name: `, or the path of a folder of folders with Compose files") {
 			return
 		}
 		for _, item := range v.items {
 			item = inFile(item, r.file) // problems of its Compose file stand beside those of this one
+			if item.kind == scalar {
+				d.stacks = append(d.stacks, r.stacksIn(item)...)
+				continue
+			}
 			s := stack{pos: item.pos, given: item.fields}
 			if o.read(r, item, &s) && s.name != "" && len(s.compose) > 0 {
 				d.stacks = append(d.stacks, s)
@@ -81,13 +88,15 @@ func (d *document) addStacks(r *reader) {
 
 // load reads one stack.
 func (d *document) load(r *reader, s *stack) []service {
-	files, problem := composeFiles(s.compose, r.env)
+	files, problem := composeFiles(s.compose, r.shell)
 	if problem != nil {
 		r.reject(s.pos, problem.Try, "%s", problem.What)
 		return nil
 	}
-	inner := &reader{file: files[0], dir: filepath.Dir(files[0]), env: r.env, ports: r.ports, stack: true}
-	if p := inner.loadStack(s, files); p != nil {
+	inner := &reader{file: files[0], dir: filepath.Dir(files[0]), env: r.env, shell: r.shell, ports: r.ports, stack: true}
+	p := inner.loadStack(s, files)
+	d.asked = append(d.asked, inner.askedFor(s.name)...)
+	if p != nil {
 		if s.node != "" && d.node(s.node) == nil {
 			d.rejectNode(inner, s.nodeAt, s.node)
 			s.node = ""
@@ -152,70 +161,13 @@ func (d *document) belong(st stack, s *service, names []string) {
 	}
 }
 
-// composeFiles are the files of a stack: those that are named, or what Compose finds in a
-// folder. A file of a usual name brings its override with it, as without -f.
-func composeFiles(named []string, env func(string) (string, bool)) ([]string, *Problem) {
-	usual := []string{"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
-	if len(named) > 1 {
-		return named, nil
-	}
-	path := named[0]
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, &Problem{What: fmt.Sprintf("%s: %s", path, reason(err)), Try: "write the path of a Compose file, relative to this file"}
-	}
-	dir := filepath.Dir(path)
-	if info.IsDir() {
-		dir = path
-		if vars, err := DotEnv(dir); err == nil && vars["COMPOSE_FILE"] != "" {
-			return filesOf(dir, vars), nil
-		}
-		i := slices.IndexFunc(usual, func(name string) bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil })
-		if i < 0 {
-			return nil, &Problem{What: "there is no compose.yaml in " + dir, Try: "write the path of a Compose file"}
-		}
-		path = filepath.Join(dir, usual[i])
-	}
-	files := []string{path}
-	if base := filepath.Base(path); slices.Contains(usual, base) {
-		ext := filepath.Ext(base)
-		for _, e := range []string{".yaml", ".yml"} {
-			override := filepath.Join(dir, strings.TrimSuffix(base, ext)+".override"+e)
-			if _, err := os.Stat(override); err == nil {
-				files = append(files, override)
-				break
-			}
-		}
-	}
-	return files, nil
-}
-
-// filesOf are those that .env of a folder names as COMPOSE_FILE.
-func filesOf(dir string, vars map[string]string) (files []string) {
-	separator := cmp.Or(vars["COMPOSE_PATH_SEPARATOR"], string(os.PathListSeparator))
-	for _, f := range strings.Split(vars["COMPOSE_FILE"], separator) {
-		if !filepath.IsAbs(f) {
-			f = filepath.Join(dir, f)
-		}
-		files = append(files, f)
-	}
-	return files
-}
-
 // loadStack has Compose's own loader read a project, and reads what it makes of it by
 // the same tables as the services of otto.yaml. It returns nil after a mistake.
 func (r *reader) loadStack(s *stack, files []string) *project {
-	r.warnOfDotEnv(r.env)
-	env, err := withDotEnv(r.dir, r.env)
-	if err != nil {
-		r.problems = append(r.problems, err.(Problems)...) //nolint:errorlint // it is nothing else
+	if !r.addEnvFiles() {
 		return nil
 	}
-	r.env = env
 	source := r.source(files[0])
-	if list, ok := r.env("COMPOSE_ENV_FILES"); ok && list != "" {
-		r.warn(source.pos, "put the variables of "+list+" into the file .env of the stack's folder", "COMPOSE_ENV_FILES is not read")
-	}
 	sources, places := []value{source}, source
 	for _, f := range files[1:] {
 		sources = append(sources, r.source(f))
@@ -351,6 +303,7 @@ func (r *reader) source(path string) value {
 	}
 	aside := &reader{file: path, env: literally}
 	root, _ := aside.parse(data)
+	r.askBare(root, path, map[string]bool{path: true})
 	return inFile(root, path)
 }
 

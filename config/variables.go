@@ -26,7 +26,7 @@ const maxSubstitution = 8 << 20
 func (r *reader) substitute(at pos, text string) (string, bool) {
 	unset := map[string]bool{}
 	lookup := func(name string) (string, bool) {
-		val, ok := r.env(name)
+		val, ok := r.lookup(name)
 		if !ok && bare(text, name) {
 			unset[name] = true
 			return "", true
