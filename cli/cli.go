@@ -129,6 +129,8 @@ func newRoot(a *app) *cobra.Command {
 mini-PC. One otto.yaml says what should run; Otto puts it there over SSH and
 watches it over MQTT.
 
+Alone, on a terminal and where a cluster is, it shows that: see otto top.
+
 Exit codes:
   0  done
   1  it went wrong
@@ -140,7 +142,7 @@ be told. otto exec and otto run have that of the command they have run.`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
-		Version:           a.version, Args: noArgs, RunE: help,
+		Version:           a.version, Args: noArgs, RunE: a.alone,
 	}
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -151,7 +153,7 @@ be told. otto exec and otto run have that of the command they have run.`,
 	flags.StringVarP(&a.output, "output", "o", "text", "how to show things: text or json")
 	flags.StringVar(&a.logLevel, "log-level", "info", "what the control plane logs: debug, info, warn or error")
 	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newStack(a), newCompose(a), newNode(a),
-		newVolume(a))
+		newVolume(a), newTop(a))
 	root.AddCommand(newLogs(a), newExec(a), newRun(a), newPortForward(a), newEvents(a), newMetrics(a),
 		newRequirements(a), newExplain(a), newDoctor(a), newDebug(a))
 	root.AddCommand(newRecord(a), newSimulate(a), newVersion(a), newControlPlane(a))

@@ -18,7 +18,7 @@ import (
 func newStatus(a *app) *cobra.Command {
 	var watch bool
 	c := &cobra.Command{
-		Use: "status", SuggestFor: []string{"ps", "top"},
+		Use: "status", SuggestFor: []string{"ps"},
 		Short: "Show nodes and services as they are now",
 		Example: `  otto cluster status
   otto cluster status --watch
@@ -39,6 +39,9 @@ func newStatus(a *app) *cobra.Command {
 	return c
 }
 
+// errNotStarted says that there is nothing to look at yet.
+var errNotStarted = errors.New("no cluster has been started here: run `otto cluster start`")
+
 // look returns what the control plane knows, or knew last.
 func look(ctx context.Context, d stateDir) (c *otto.Cluster, running bool, err error) {
 	c, err = d.client().Cluster(ctx)
@@ -50,7 +53,7 @@ func look(ctx context.Context, d stateDir) (c *otto.Cluster, running bool, err e
 		if err := d.orphaned(); err != nil {
 			return nil, false, err
 		}
-		return nil, false, errors.New("no cluster has been started here: run `otto cluster start`")
+		return nil, false, errNotStarted
 	} else if err != nil {
 		return nil, false, err
 	}

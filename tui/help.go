@@ -1,0 +1,79 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+)
+
+// foot is the last line: what is being typed, what was done, or some keys.
+func (m *Model) foot() []entry {
+	switch {
+	case m.input.mode == 'm':
+		return []entry{{line: line{
+			{"move " + m.input.name + " to (empty for the best node): ", strong}, {m.input.text + "_", normal},
+		}}}
+	case m.input.mode != 0:
+		return []entry{{line: line{{string(m.input.mode) + m.input.text + "_", strong}}}}
+	case m.message != "":
+		return []entry{{line: text(m.message, warn)}}
+	case m.ask != nil:
+		return nil
+	case m.page != nil && m.page.log:
+		return []entry{{line: text("esc back  / filter  s follow  w wrap  ? help", dim)}}
+	case m.page != nil:
+		return []entry{{line: text("esc back  / filter  w wrap  ? help", dim)}}
+	}
+	keys := "? help  enter open  l logs  w why  / filter  : jump  q quit"
+	var chosen []string
+	if m.stack != "" {
+		chosen = append(chosen, "stack "+m.stack)
+	}
+	if m.filter != "" {
+		chosen = append(chosen, "/"+m.filter)
+	}
+	if m.sort != sortFile {
+		chosen = append(chosen, "sorted by "+sortNames()[m.sort])
+	}
+	if len(chosen) == 0 {
+		return []entry{{line: text(keys, dim)}}
+	}
+	return []entry{{line: line{{strings.Join(chosen, ", ") + "  ", warn}, {"esc back  " + keys, dim}}}}
+}
+
+func sortNames() map[sortKey]string {
+	return map[sortKey]string{
+		sortName: "name", sortCPU: "CPU", sortMemory: "memory", sortState: "state", sortNode: "node",
+		sortRequirement: "requirement",
+	}
+}
+
+func (m *Model) help() *page {
+	var b strings.Builder
+	b.WriteString(helpText)
+	for i, s := range m.Index.stacks() {
+		if i == 0 {
+			b.WriteString("\nStacks\n")
+		}
+		if i < 9 {
+			fmt.Fprintf(&b, "  %-14s %s\n", fmt.Sprint(i+1), s)
+		}
+	}
+	return newPage("Help", b.String())
+}
+
+const helpText = `up down j k    select; also pgup pgdown, g and G for the first and the last
+enter          open: a description, or the services of a stack
+left right     fold and unfold a stack
+esc            back
+/TEXT  /!TEXT  only what has TEXT in its name, state or node; only what has not
+:NAME          go to a node, a stack or a service; also :trouble, :nodes,
+               :services, :events, :top and :quit
+0 to 9         all, or one stack alone
+N C M S O L    sort by name, CPU, memory, state, node, nearness to a limit;
+               again: the other way round; once more: as in otto.yaml
+d  w  l        describe; why it is where and as it is; logs
+q  Ctrl-C      leave
+in logs        / filter, s follow, w wrap
+!  >           in trouble; selected
+▮ ▯ x - ? ·    of a day: well, partly, down, stopped, not known, not kept
+`

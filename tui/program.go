@@ -1,0 +1,265 @@
+package tui
+
+import (
+	"context"
+	"io"
+	"sync/atomic"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/otto-edge/otto"
+)
+
+// Source is what a program asks: a control plane, or what one has left.
+type Source interface {
+	// Watch calls take with each state, until take returns false or no more comes.
+	Watch(ctx context.Context, take func(*otto.Cluster) bool) error
+	// Last is the state that was known last, without a control plane.
+	Last() (*otto.Cluster, error)
+	// Events calls take with each event above a number, and with those to come.
+	Events(ctx context.Context, after uint64, take func(otto.Event) bool) error
+	Past(ctx context.Context, q otto.HistoryQuery) (otto.History, error)
+	// Describe and Why are what commands print about a node, a service or a stack.
+	Describe(ctx context.Context, name string, node bool) (string, error)
+	Why(ctx context.Context, name string, node bool) (string, error)
+	// Logs writes the log of a name, and what comes, until ctx ends.
+	Logs(ctx context.Context, name string, w io.Writer) error
+}
+
+// Options are how a program runs.
+type Options struct {
+	Source   Source
+	Cluster  *otto.Cluster // to begin with
+	Away     string        // why no control plane has given it; empty if one has
+	In       io.Reader
+	Out      io.Writer
+	ReadOnly bool
+	NoColour bool
+	// Environment is what the terminal says of itself; nil means that of the process.
+	Environment []string
+	// Width and Height are those of a terminal that cannot say it.
+	Width, Height int
+}
+
+// The pace of a program.
+const (
+	redraws   = 10 // a second, at most
+	pace      = time.Second / redraws
+	tick      = time.Second // the clock, and ages
+	retry     = time.Second // after a control plane was away
+	maxEvents = 500         // that are kept
+)
+
+// Run shows a cluster until a person leaves.
+func Run(ctx context.Context, o Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	now := time.Now()
+	m := &Model{
+		Index: NewIndex(o.Cluster), Now: now, Received: now, Away: o.Away,
+		Trends: map[string]Trend{}, Days: map[string][]otto.Span{},
+		choice: choice{readOnly: o.ReadOnly},
+	}
+	p := &program{ctx: ctx, source: o.Source, model: m}
+	settings := []tea.ProgramOption{
+		tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithFPS(redraws), tea.WithoutSignalHandler(),
+	}
+	if o.Environment != nil {
+		settings = append(settings, tea.WithEnvironment(o.Environment))
+	}
+	if o.Width > 0 {
+		settings = append(settings, tea.WithWindowSize(o.Width, o.Height))
+	}
+	if o.NoColour {
+		settings = append(settings, tea.WithColorProfile(colorprofile.Ascii))
+	}
+	t := tea.NewProgram(p, settings...)
+	p.send = t.Send
+	var feeds errgroup.Group
+	f := feed{source: o.Source, send: t.Send}
+	for _, run := range []func(context.Context){
+		f.states, f.events, f.clock, func(ctx context.Context) { f.past(ctx, &p.wanted) },
+	} {
+		feeds.Go(func() error { run(ctx); return nil })
+	}
+	_, err := t.Run()
+	left := ctx.Err() != nil // a signal has ended it
+	cancel()
+	_ = feeds.Wait()
+	_ = p.pages.Wait()
+	if left {
+		return nil
+	}
+	return err
+}
+
+// What feeds send to a program.
+type (
+	stateMsg struct {
+		index *Index
+		at    time.Time
+	}
+	awayMsg struct {
+		why  string
+		last *Index // nil if nothing newer is known
+	}
+	eventsMsg []otto.Event
+	clockMsg  time.Time
+	pastMsg   struct {
+		trends map[string]Trend
+		days   map[string][]otto.Span
+	}
+	pageMsg struct {
+		number  int
+		content string
+	}
+	logMsg struct {
+		number int
+		lines  []string
+		left   int
+	}
+)
+
+// program is the shell around a Model, for bubbletea.
+type program struct {
+	ctx    context.Context //nolint:containedctx // bubbletea has none to hand on
+	source Source
+	model  *Model
+	send   func(tea.Msg)
+	wanted atomic.Pointer[Screen]
+	pages  errgroup.Group
+	number int                // of the last page
+	cancel context.CancelFunc // ends what fills it
+}
+
+// Init implements tea.Model.
+func (p *program) Init() tea.Cmd { return nil }
+
+// Update implements tea.Model.
+func (p *program) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	m := p.model
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.width, m.height = msg.Width, msg.Height
+	case tea.KeyPressMsg:
+		cmd := p.effect(m.Press(msg.String()))
+		p.endPage()
+		return p, cmd
+	case stateMsg:
+		m.Index, m.Received, m.Away = msg.index, msg.at, ""
+	case awayMsg:
+		m.Away = msg.why
+		if msg.last != nil {
+			m.Index = msg.last
+		}
+	case clockMsg:
+		m.Now = time.Time(msg)
+	case eventsMsg:
+		m.Events = append(m.Events, msg...)
+		m.Events = append([]otto.Event(nil), m.Events[max(0, len(m.Events)-maxEvents):]...)
+	case pastMsg:
+		for name, t := range msg.trends {
+			m.Trends[name] = t
+		}
+		for name, d := range msg.days {
+			m.Days[name] = d
+		}
+	case pageMsg:
+		if m.page != nil && m.page.number == msg.number {
+			m.page.lines = newPage("", msg.content).lines
+		}
+	case logMsg:
+		if m.page != nil && m.page.number == msg.number {
+			m.page.left += msg.left
+			m.page.add(msg.lines)
+		}
+	}
+	return p, nil
+}
+
+// View implements tea.Model.
+func (p *program) View() tea.View {
+	if p.model.width == 0 { // the terminal has not said yet how large it is
+		return tea.View{AltScreen: true}
+	}
+	s := p.model.Screen(p.model.width, p.model.height)
+	p.wanted.Store(&s)
+	v := tea.NewView(s.Render())
+	v.AltScreen = true
+	return v
+}
+
+// effect starts what a key has asked for.
+func (p *program) effect(e effect) tea.Cmd {
+	switch e.do {
+	case doQuit:
+		return tea.Quit
+	case doDescribe:
+		p.open(e.name, "", p.source.Describe, e)
+	case doWhy:
+		p.open("Why "+e.name, "", p.source.Why, e)
+	case doLogs:
+		p.logs(e.name)
+	}
+	return nil
+}
+
+// asking is how long an answer may take.
+const asking = 20 * time.Second
+
+// open shows a page and fills it when the answer has come.
+func (p *program) open(title, wait string, ask func(context.Context, string, bool) (string, error), e effect) {
+	ctx, number := p.newPage(title)
+	p.model.page.lines = []string{wait}
+	p.pages.Go(func() error {
+		ctx, cancel := context.WithTimeout(ctx, asking)
+		defer cancel()
+		content, err := ask(ctx, e.name, e.node)
+		if err != nil {
+			content = err.Error()
+		}
+		p.send(pageMsg{number, content})
+		return nil
+	})
+}
+
+func (p *program) newPage(title string) (context.Context, int) {
+	if p.cancel != nil {
+		p.cancel()
+	}
+	ctx, cancel := context.WithCancel(p.ctx)
+	p.number++
+	p.cancel = cancel
+	p.model.page = &page{title: title, number: p.number}
+	return ctx, p.number
+}
+
+// endPage ends what fills a page that was left.
+func (p *program) endPage() {
+	if p.cancel != nil && (p.model.page == nil || p.model.page.number != p.number) {
+		p.cancel()
+		p.cancel = nil
+	}
+}
+
+// logs shows a log and what comes.
+func (p *program) logs(name string) {
+	ctx, number := p.newPage("Logs of " + name)
+	p.model.page.log, p.model.page.follow = true, true
+	lines := newLines()
+	p.pages.Go(func() error {
+		err := p.source.Logs(ctx, name, lines)
+		if err == nil {
+			err = io.EOF
+		}
+		lines.end(err)
+		return nil
+	})
+	p.pages.Go(func() error {
+		lines.forward(ctx, func(list []string, left int) { p.send(logMsg{number, list, left}) })
+		return nil
+	})
+}
