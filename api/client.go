@@ -19,8 +19,11 @@ import (
 
 // Client asks a control plane.
 type Client struct {
-	http *http.Client
-	by   string
+	http   *http.Client
+	by     string
+	base   string // what a path is put behind
+	remote string // the address of a control plane on another machine
+	secret string // of the token for it
 }
 
 // safeToAsk fails for a socket in a directory for temporary files that another user has
@@ -39,7 +42,7 @@ func safeToAsk(socket string) error {
 // NewClient returns a client of the control plane that listens on a socket. by
 // is who asks, for the events.
 func NewClient(socket, by string) *Client {
-	return &Client{by: by, http: &http.Client{Transport: &http.Transport{
+	return &Client{by: by, base: "http://otto", http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			if err := safeToAsk(socket); err != nil {
 				return nil, err
@@ -262,11 +265,14 @@ func (c *Client) send(ctx context.Context, method, path string, body any, header
 func (c *Client) stream(ctx context.Context, method, path string, content io.Reader,
 	header ...string,
 ) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://otto"+path, content)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, content)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set(headerBy, c.by)
+	if c.secret != "" {
+		req.Header.Set("Authorization", "Bearer "+c.secret)
+	}
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
@@ -274,6 +280,9 @@ func (c *Client) stream(ctx context.Context, method, path string, content io.Rea
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if c.remote != "" {
+			return nil, c.unreached(err)
 		}
 		return nil, fmt.Errorf("%w: %w", ErrNotRunning, errors.Unwrap(err))
 	}

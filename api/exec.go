@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/otto-edge/otto/shell"
 )
@@ -37,6 +38,7 @@ func (s *Server) attach(w http.ResponseWriter, r *http.Request,
 		return
 	}
 	defer client.Close()
+	_ = client.SetDeadline(time.Time{}) // a terminal may be silent for days
 	if _, err := fmt.Fprintf(client, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n",
 		execProtocol); err != nil {
 		return

@@ -30,6 +30,10 @@ type Server struct {
 	http  *http.Server
 	// Past, if set, answers what was kept, without events.
 	Past func(otto.HistoryQuery) (otto.History, error)
+	// Tokens, if set, are who may ask from other machines, and Authorities the cluster's
+	// in PEM, by which they know that it is this cluster.
+	Tokens      *Tokens
+	Authorities func() string
 }
 
 // NewServer returns a server for plane, whose state is in dir, and its nodes; exit is
@@ -37,35 +41,9 @@ type Server struct {
 func NewServer(plane Plane, nodes Nodes, dir string, exit func()) *Server {
 	s := &Server{plane: plane, nodes: nodes, dir: dir, exit: exit}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/cluster", s.cluster)
-	mux.HandleFunc("PUT /v1/wanted", s.apply)
-	mux.HandleFunc("POST /v1/plan", s.plan)
-	mux.HandleFunc("POST /v1/folders/lacking", s.lackFolders)
-	mux.HandleFunc("PUT /v1/folders", s.putFolder)
-	mux.HandleFunc("POST /v1/services/{id}/restart", s.restart)
-	mux.HandleFunc("POST /v1/services/{id}/refresh", s.refresh)
-	mux.HandleFunc("POST /v1/services/{id}/accept-data", s.acceptData)
-	mux.HandleFunc("POST /v1/nodes/{id}/volumes/{volume}/adopt", s.adoptVolume)
-	mux.HandleFunc("POST /v1/stop", s.stop)
-	mux.HandleFunc("POST /v1/uninstall", s.uninstall)
-	mux.HandleFunc("PUT /v1/nodes/{id}/intent", s.intend)
-	mux.HandleFunc("POST /v1/nodes/{id}/machine", s.acceptMachine)
-	mux.HandleFunc("POST /v1/nodes/{id}/rekey", s.rekey)
-	mux.HandleFunc("POST /v1/rotate", s.rotate)
-	mux.HandleFunc("DELETE /v1/nodes/{id}", s.remove)
-	mux.HandleFunc("POST /v1/services/{id}/move", s.move)
-	mux.HandleFunc("GET /v1/services/{id}/explanation", explanation(plane.ExplainService))
-	mux.HandleFunc("GET /v1/nodes/{id}/explanation", explanation(plane.ExplainNode))
-	mux.HandleFunc("GET /v1/events", s.events)
-	mux.HandleFunc("GET /v1/history", s.history)
-	mux.HandleFunc("GET /v1/backup", s.backup)
-	mux.HandleFunc("POST /v1/lead", s.lead)
-	mux.HandleFunc("POST /v1/logs", s.logs)
-	mux.HandleFunc("POST /v1/exec", func(w http.ResponseWriter, r *http.Request) { s.attach(w, r, s.nodes.Exec) })
-	mux.HandleFunc("POST /v1/run", func(w http.ResponseWriter, r *http.Request) { s.attach(w, r, s.nodes.Once) })
-	mux.HandleFunc("GET /v1/process", s.process)
-	mux.HandleFunc("GET /v1/goroutines", s.goroutines)
-	mux.HandleFunc("POST /v1/exit", s.leave)
+	for _, r := range s.routes() {
+		mux.HandleFunc(r.pattern, r.handle)
+	}
 	s.http = &http.Server{Handler: identified(mux), ReadHeaderTimeout: 10 * time.Second}
 	return s
 }
@@ -106,35 +84,20 @@ func safeDir(path string, owners ...int) error {
 
 // Run answers on l until ctx ends, and then finishes what is under way.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
-	finished := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(finished)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		if s.http.Shutdown(ctx) != nil {
-			_ = s.http.Close()
-		}
-	})
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		stop()
-		return err
-	}
-	<-finished // Serve returns when the shutdown begins
-	return nil
+	return serveUntil(ctx, s.http, l)
 }
 
 func (s *Server) cluster(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	enc := json.NewEncoder(w)
 	if !r.URL.Query().Has("watch") {
-		_ = enc.Encode(s.plane.Cluster())
+		_ = enc.Encode(s.seen(r.Context(), s.plane.Cluster()))
 		return
 	}
 	flush := http.NewResponseController(w)
 	for {
 		c, more := s.plane.Next()
-		if enc.Encode(c) != nil || flush.Flush() != nil {
+		if enc.Encode(s.seen(r.Context(), c)) != nil || flush.Flush() != nil {
 			return
 		}
 		select {

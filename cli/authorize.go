@@ -133,15 +133,21 @@ func plainUnless(t *wire.TLS) config.Plain {
 	return config.PlainLAN
 }
 
-// serverTLS asks for certificates only to see the key in them.
-func serverTLS(p *control.Plane, m config.MQTT) (*tls.Config, error) {
+// brokerNames are names and addresses under which people's tools may know this machine.
+func brokerNames(configured string) []string {
 	names := []string{"localhost", "127.0.0.1", "::1"}
-	if m.Host != "" {
-		names = append(names, m.Host)
+	if configured != "" {
+		names = append(names, configured)
 	}
 	if host, err := os.Hostname(); err == nil {
 		names = append(names, host, host+".local")
 	}
+	return names
+}
+
+// serverTLS asks for certificates only to see the key in them.
+func serverTLS(p *control.Plane, m config.MQTT) (*tls.Config, error) {
+	names := brokerNames(m.Host)
 	if _, err := p.ServerCertificate("", names...); err != nil {
 		return nil, fmt.Errorf("certificate of the broker: %w", err)
 	}

@@ -60,6 +60,7 @@ type app struct {
 	config   string // path of otto.yaml
 	output   string // text or json
 	logLevel string
+	context  string // name of a control plane on another machine; empty: that of this directory
 }
 
 // Main runs one command line and returns the exit code.
@@ -141,7 +142,7 @@ otto plan has its own: 0 nothing would change, 1 something would, 255 it cannot
 be told. otto exec and otto run have that of the command they have run.`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return a.check(c) },
 		Version:           a.version, Args: noArgs, RunE: a.alone,
 	}
 	root.SetIn(a.in)
@@ -152,8 +153,9 @@ be told. otto exec and otto run have that of the command they have run.`,
 	flags.StringVarP(&a.config, "config", "c", defaultConfig, "file that describes the cluster")
 	flags.StringVarP(&a.output, "output", "o", "text", "how to show things: text or json")
 	flags.StringVar(&a.logLevel, "log-level", "info", "what the control plane logs: debug, info, warn or error")
+	flags.StringVar(&a.context, "context", "", "cluster whose control plane is elsewhere, see otto context (or OTTO_CONTEXT)")
 	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newStack(a), newCompose(a), newNode(a),
-		newVolume(a), newTop(a))
+		newVolume(a), newTop(a), newToken(a), newContext(a))
 	root.AddCommand(newLogs(a), newExec(a), newRun(a), newPortForward(a), newEvents(a), newMetrics(a),
 		newRequirements(a), newExplain(a), newDoctor(a), newDebug(a))
 	root.AddCommand(newRecord(a), newSimulate(a), newVersion(a), newControlPlane(a))
@@ -217,7 +219,13 @@ func meantBy(c *cobra.Command, name string) (paths []string) {
 	return paths
 }
 
-func (a *app) check() error {
+func (a *app) check(c *cobra.Command) error {
+	if a.context == "" {
+		a.context = os.Getenv("OTTO_CONTEXT")
+	}
+	if err := a.checkContext(c); err != nil {
+		return err
+	}
 	if a.output != "text" && a.output != "json" {
 		return fmt.Errorf("%w: --output %s: write text or json", errUsage, a.output)
 	}

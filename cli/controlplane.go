@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -87,6 +88,11 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 	defer events.Close()
 	past := history.Open(d.path(dirHistory), log)
 	past.There = self.there
+	tokens, err := api.OpenTokens(d.path(fileTokens))
+	if err != nil {
+		return err
+	}
+	var strangers atomic.Pointer[api.Remote] // the API for other machines, once there is one
 	conn := &lateConn{}
 	plane, err := control.New(ctx, control.Options{
 		Name:    settings.Name,
@@ -111,9 +117,15 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 		Snapshots: snapshots{d, reach},
 		Seen:      past.Take,
 		Ailments:  func() []string { return withProblem(self.ailments(), past.Problem()) },
-		Refused:   func() []otto.Refused { return refused(served.Complaints()) },
-		Trusted:   func(authorities string) { writeCA(d, plan, authorities, log) },
-		KnownID:   remembered.ClusterID,
+		Refused: func() []otto.Refused {
+			list := refused(served.Complaints())
+			if r := strangers.Load(); r != nil {
+				list = append(list, r.Complaints()...)
+			}
+			return list
+		},
+		Trusted: func(authorities string) { writeCA(d, plan, authorities, log) },
+		KnownID: remembered.ClusterID,
 	})
 	if err != nil {
 		return explainLost(d, err)
@@ -165,12 +177,21 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 		_ = client.Publish(goodbye, topic, 1, true, will)
 		return err
 	})
+	server := api.NewServer(plane, nodes{plane, reach}, string(d), cancel)
+	server.Past = func(q otto.HistoryQuery) (otto.History, error) { return past.Query(q, time.Now()) }
+	server.Tokens, server.Authorities = tokens, func() string { return plane.BrokerTLS().CA }
 	g.Go(func() error {
 		defer cancel()
-		server := api.NewServer(plane, nodes{plane, reach}, string(d), cancel)
-		server.Past = func(q otto.HistoryQuery) (otto.History, error) { return past.Query(q, time.Now()) }
 		return server.Run(ctx, listener)
 	})
+	if settings.API.Listen != "" {
+		remote, err := newRemote(plane, server, settings.MQTT, log)
+		if err != nil {
+			return err
+		}
+		strangers.Store(remote)
+		g.Go(func() error { return serveRemote(ctx, remote, settings.API.Listen, log) })
+	}
 	g.Go(func() error { return past.Run(ctx) })
 	g.Go(func() error { return saveView(ctx, self, plane) })
 	g.Go(func() error {

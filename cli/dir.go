@@ -34,6 +34,8 @@ const (
 	fileVariables   = "variables.json" // fromShell
 	fileRecoveryKey = "recovery.key"   // that snapshots are sealed with
 	fileCA          = "ca.pem"         // of our broker, for people's tools
+	fileTokens      = "tokens.json"    // api.Token, of people on other machines
+	fileContext     = "context.json"   // api.Context: the control plane is on another machine
 	fileLock        = "start.lock"     // held by the command that changes something
 	fileControlLock = "control.lock"   // held by the control plane
 	dirStore        = "store"
@@ -63,6 +65,7 @@ type controlFile struct {
 	Version  string      `json:"version"`
 	Name     string      `json:"name"`
 	MQTT     config.MQTT `json:"mqtt"`
+	API      config.API  `json:"api,omitzero"`
 	Remote   bool        `json:"remote"` // there are nodes on other machines
 	Nodes    int         `json:"nodes"`
 	TakeOver bool        `json:"take_over,omitempty"` // nodes enrolled with a former state
@@ -70,6 +73,9 @@ type controlFile struct {
 }
 
 func (a *app) dir() (stateDir, error) {
+	if a.context != "" {
+		return contextDir(a.context)
+	}
 	path, err := filepath.Abs(a.config)
 	if err != nil {
 		return "", err
@@ -82,7 +88,16 @@ func (d stateDir) path(name string) string { return filepath.Join(string(d), nam
 // folders are the files of projects that the control plane keeps.
 func (d stateDir) folders() *folder.Store { return folder.NewStore(d.path(dirFolders)) }
 
-func (d stateDir) client() *api.Client { return api.NewClient(api.Socket(string(d)), whoami()) }
+// client asks the control plane of this directory, which may be on another machine.
+func (d stateDir) client() *api.Client {
+	var c api.Context
+	if err := d.read(fileContext, &c); err == nil {
+		if client, err := c.Client(whoami()); err == nil { // app.dir has seen it
+			return client
+		}
+	}
+	return api.NewClient(api.Socket(string(d)), whoami())
+}
 
 // whoami is the person who runs this command, also behind sudo.
 func whoami() string {

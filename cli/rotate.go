@@ -50,6 +50,15 @@ func (a *app) rotate(ctx context.Context, compromised bool, timeout time.Duratio
 		return err
 	}
 	client := d.client()
+	if compromised { // first: who has the keys may have the tokens, too
+		ended, err := removeTokens(ctx, client)
+		if err != nil {
+			return fmt.Errorf("tokens of the API: %w", err)
+		}
+		if ended > 0 {
+			fmt.Fprintf(a.err, "otto: the tokens of the API have ended: make new ones with `otto token create`\n")
+		}
+	}
 	if err := client.Rotate(ctx, compromised); err != nil {
 		return err
 	}

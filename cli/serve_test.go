@@ -57,6 +57,10 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = api.NewServer(c, nil, "", cancel).Run(ctx, l) })
+	s := api.NewServer(c, nil, "", cancel)
+	s.Tokens, err = api.OpenTokens(ts.MkAbs(".otto/tokens.json"))
+	ts.Check(err)
+	s.Authorities = func() string { return "none" }
+	wg.Go(func() { _ = s.Run(ctx, l) })
 	ts.Defer(func() { cancel(); wg.Wait() })
 }

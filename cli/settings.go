@@ -26,11 +26,11 @@ func (d stateDir) withSettings(p otto.Plan, f *config.File) (otto.Plan, error) {
 			return p, err
 		}
 	}
-	renamed, changes := c.renamed(f), ""
+	renamed, changes, served := c.renamed(f), "", false
 	if have.Version != "" {
-		changes = mqttChanges(have.MQTT, f.MQTT)
+		changes, served = mqttChanges(have.MQTT, f.MQTT), have.API != f.API
 	}
-	if renamed == nil && changes == "" {
+	if renamed == nil && changes == "" && !served {
 		return p, nil
 	}
 	if renamed != nil {
@@ -47,6 +47,11 @@ func (d stateDir) withSettings(p otto.Plan, f *config.File) (otto.Plan, error) {
 				},
 			},
 			p.Changes...)
+	}
+	if served {
+		p.Changes = append([]otto.Change{{Kind: "change", Noun: "api", Name: "listen", Detail: fmt.Sprintf(
+			"%s -> %s; the control plane is started again for it", cmpOr(have.API.Listen, "none"), cmpOr(f.API.Listen, "none"),
+		)}}, p.Changes...)
 	}
 	b, err := json.Marshal([]any{p.ID, p.Changes, p.Refused})
 	if err != nil {

@@ -114,6 +114,7 @@ func (a *app) bringUp(ctx context.Context, f *config.File, o startOptions) error
 		Version:  a.version,
 		Name:     f.Name,
 		MQTT:     f.MQTT,
+		API:      f.API,
 		Nodes:    len(f.Wanted.Nodes),
 		TakeOver: o.newState,
 		LogLevel: level,

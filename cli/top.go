@@ -41,7 +41,7 @@ NO_COLOR it has no colours. What is no terminal gets all of it once, as text.`,
 // alone is otto without a command: on a terminal where a cluster is it shows that.
 func (a *app) alone(c *cobra.Command, args []string) error {
 	if d, err := a.dir(); err == nil && isTerminal(a.in) && isTerminal(a.out) && !a.json() {
-		if _, err := os.Stat(d.path(fileCluster)); err == nil {
+		if _, err := os.Stat(d.path(fileCluster)); err == nil || a.context != "" {
 			if err := a.top(c.Context(), tui.Options{}); !errors.Is(err, errNotStarted) {
 				return err
 			}

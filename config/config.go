@@ -30,6 +30,7 @@ type File struct {
 	Path string
 	Name string // of the cluster
 	MQTT MQTT
+	API  API
 	// Wanted has the nodes, services and interval, and no revision.
 	Wanted otto.Wanted
 	// Folders are the files behind Wanted.Folders, by the same keys.
@@ -38,6 +39,11 @@ type File struct {
 	Variables []Variable
 	// Warnings are for the user to see; they stop nothing.
 	Warnings Problems
+}
+
+// API is how people on other machines reach the control plane.
+type API struct {
+	Listen string `json:"listen,omitempty"` // host:port; the host may be empty; empty means not at all
 }
 
 // MQTT is the broker that the cluster meets at.
@@ -133,6 +139,7 @@ func (r *reader) document(data []byte) (*File, error) {
 		Path:      r.file,
 		Name:      doc.name,
 		MQTT:      doc.mqtt.MQTT,
+		API:       doc.api.API,
 		Wanted:    doc.wanted(),
 		Folders:   doc.folders,
 		Variables: append(r.askedFor(""), doc.asked...),

@@ -13,6 +13,7 @@ import (
 type document struct {
 	name         string
 	mqtt         mqtt
+	api          api
 	nodes        []node
 	stacks       []stack
 	project      // of the services of the file itself
@@ -40,6 +41,8 @@ func documentObject() object[document] {
 				func(*document) *string { return new(string) }),
 			"mqtt": as("The broker that the cluster meets at.", mqttObject().one(),
 				func(d *document) *mqtt { return &d.mqtt }),
+			"api": as("How people on other machines reach the control plane; without it nobody does.", apiObject().one(),
+				func(d *document) *api { return &d.api }),
 			"metrics":   metricsKey(),
 			"health":    healthKey(),
 			"scheduler": schedulerKey(),

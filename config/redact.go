@@ -39,6 +39,7 @@ func shown() shape {
 		"metrics":  keysOf("interval"),
 		"health":   keysOf("heartbeat", "suspect_min", "suspect_max", "lease"),
 		"mqtt":     {"host": nil, "port": nil, "embedded": nil, "tls": keysOf("ca", "cert", "key", "server_name")},
+		"api":      keysOf("listen"),
 		"nodes":    keysOf("id", "host", "user", "port", "docker_url", "heartbeat", "identity_file"),
 		"services": service,
 	}

@@ -1,0 +1,107 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/otto-edge/otto/e2e/lab"
+)
+
+const remoteYAML = `name: home
+api: {listen: ":7443"}
+nodes:
+  - {id: n1, host: 10.77.0.11, user: otto, identity_file: KEY}
+services:
+  web:
+    image: redis:alpine
+    node: n1
+    environment: {SECRET: hunter2}
+`
+
+// TestClusterIsUsedFromAnotherMachine does what somebody at a laptop does who has a token.
+func TestClusterIsUsedFromAnotherMachine(t *testing.T) {
+	l := lab.Up(t, 2)
+	l.Images()
+	l.Host("n1").Load("redis:alpine")
+	c := lab.NewCluster(t, strings.ReplaceAll(remoteYAML, "KEY", l.Key))
+	c.Know(l)
+	c.Start()
+	home := t.TempDir()
+	at := net.JoinHostPort(l.Gateway, "7443")
+	// otto is run in the network of n2, which is no node, with nothing of the cluster's.
+	otto := func(stdin string, args ...string) (string, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", "otto-test-n2", c.Path}, args...)...)
+		cmd.Dir, cmd.Env, cmd.Stdin = home, []string{"HOME=" + home, "PATH=/usr/bin:/bin:/usr/sbin:/sbin"}, strings.NewReader(stdin)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		err := cmd.Run()
+		return out.String(), err
+	}
+	add := func(name, role string) {
+		t.Helper()
+		said := c.Run("token", "create", name, "--role", role)
+		if !strings.Contains(said, "otto context add home ") || !strings.Contains(said, ":7443") {
+			t.Errorf("it does not say how to go on:\n%s", said)
+		}
+		lines := strings.Split(strings.TrimSpace(said), "\n")
+		if out, err := otto(lines[len(lines)-1]+"\n", "context", "add", name, at); err != nil {
+			t.Fatal(out, err)
+		}
+	}
+	add("eye", "look")
+	add("hand", "operate")
+	for _, x := range []struct{ context, command, want string }{
+		{"eye", "cluster status", "web"},
+		{"eye", "cluster status -o json", `"SECRET": "[redacted]"`},
+		{"eye", "service show web", "n1"},
+		{"eye", "explain web", "web is running on n1"},
+		{"eye", "events", "service-running"},
+		{"eye", "logs web", "!token eye is for look, and this needs operate"},
+		{"eye", "service restart web", "!token eye is for look, and this needs operate"},
+		{"eye", "cluster stop", "!works on the machine of the control plane alone"},
+		{"hand", "service restart web", "web"},
+		{"hand", "exec web -- echo from afar", "from afar"},
+		{"hand", "logs web", ""},
+		{"hand", "node cordon n1", ""},
+		{"hand", "node uncordon n1", ""},
+		{"nobody", "cluster status", `!there is no context "nobody"`},
+	} {
+		t.Run(x.context+" "+x.command, func(t *testing.T) {
+			out, err := otto("", append([]string{"--context", x.context}, strings.Fields(x.command)...)...)
+			want, refused := strings.CutPrefix(x.want, "!")
+			if !strings.Contains(out, want) || refused != (err != nil) {
+				t.Errorf("%v\n%s", err, out)
+			}
+			if x.context == "eye" && strings.Contains(out, "hunter2") {
+				t.Errorf("a secret is seen:\n%s", out)
+			}
+		})
+	}
+	if out := c.Run("events"); !strings.Contains(out, "token hand") {
+		t.Errorf("it is not said who did it:\n%s", out)
+	}
+	if log, err := os.ReadFile(filepath.Join(c.Dir, ".otto", "control.log")); err != nil ||
+		!strings.Contains(string(log), `"by":"hand","what":"POST /v1/exec"`) {
+		t.Errorf("the log does not say who has run a command: %v\n%s", err, log)
+	}
+	c.Run("token", "rm", "eye")
+	if out, err := otto("", "--context", "eye", "cluster", "status"); err == nil || !strings.Contains(out, "the token is not known") {
+		t.Errorf("a token that was removed: %v\n%s", err, out)
+	}
+	c.Run("cluster", "rotate", "--compromised")
+	if out, err := otto("", "--context", "hand", "cluster", "status"); err == nil || !strings.Contains(out, "otto context add") {
+		t.Errorf("after the keys were stolen: %v\n%s", err, out)
+	}
+	if list := c.Run("token", "ls", "-o", "json"); strings.Contains(list, "hand") {
+		t.Errorf("a token outlives stolen keys: %s", list)
+	}
+}
