@@ -3,9 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-
-	"github.com/otto-edge/otto"
-	"github.com/otto-edge/otto/bundle"
 )
 
 // Role is what somebody may do; each may do what those before it may.
@@ -52,7 +49,7 @@ func roleOf(ctx context.Context) Role {
 // routes is everything there is.
 func (s *Server) routes() []route {
 	return []route{
-		{"GET /v1/cluster", Look, "everything known, as otto.Cluster; with ?watch again after every change, one JSON a line", s.cluster, true},
+		{"GET /v1/cluster", Look, "everything known, as otto.Cluster, with an ETag; with ?watch again after every change, one JSON a line", s.cluster, true},
 		{"GET /v1/events", Look, "the events numbered above ?after=N, one JSON a line; with &follow also those to come", s.events, true},
 		{"GET /v1/history", Look, "what was kept of ?node=ID or ?service=NAME, as otto.History; also metric (several), since, until, " +
 			"resolution and limit as otto.HistoryQuery has them; the next page is since its next", s.history, false},
@@ -92,13 +89,4 @@ func (s *Server) routes() []route {
 		{"GET /v1/goroutines", Owner, "what each of its goroutines does, as text", s.goroutines, false},
 		{"POST /v1/exit", Owner, "ends the control plane", s.leave, false},
 	}
-}
-
-// seen is what a role may see of the cluster.
-func (s *Server) seen(ctx context.Context, c *otto.Cluster) *otto.Cluster {
-	if roleOf(ctx).may(Operate) {
-		return c
-	}
-	shown := bundle.Cluster(*c)
-	return &shown
 }

@@ -28,6 +28,7 @@ type Server struct {
 	exit  func()
 	dir   string
 	http  *http.Server
+	views views
 	// Past, if set, answers what was kept, without events.
 	Past func(otto.HistoryQuery) (otto.History, error)
 	// Tokens, if set, are who may ask from other machines, and Authorities the cluster's
@@ -85,27 +86,6 @@ func safeDir(path string, owners ...int) error {
 // Run answers on l until ctx ends, and then finishes what is under way.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return serveUntil(ctx, s.http, l)
-}
-
-func (s *Server) cluster(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	enc := json.NewEncoder(w)
-	if !r.URL.Query().Has("watch") {
-		_ = enc.Encode(s.seen(r.Context(), s.plane.Cluster()))
-		return
-	}
-	flush := http.NewResponseController(w)
-	for {
-		c, more := s.plane.Next()
-		if enc.Encode(s.seen(r.Context(), c)) != nil || flush.Flush() != nil {
-			return
-		}
-		select {
-		case <-more:
-		case <-r.Context().Done():
-			return
-		}
-	}
 }
 
 func (s *Server) move(w http.ResponseWriter, r *http.Request) {
