@@ -101,6 +101,9 @@ type Instance struct {
 	// Lent are the containers of the services from which it borrows, by service. The agent
 	// finds them.
 	Lent map[string]string `json:"-"`
+	// Beside are the networks of all services of its stack on its node. They are made before
+	// any of their containers. The agent finds them.
+	Beside []Network `json:"-"`
 	// Present are host directories that are there when its container is made: no engine
 	// is to make one anew that is missing later. The agent finds them.
 	Present []string `json:"-"`

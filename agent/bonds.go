@@ -92,6 +92,25 @@ func (c *converger) lent(inst otto.Instance) map[string]string {
 	return ids
 }
 
+// networksBeside are the networks of the other services of an instance's stack.
+func (c *converger) networksBeside(inst otto.Instance) (all []otto.Network) {
+	stack, _, ok := strings.Cut(inst.Service, "/")
+	if !ok || c.assignment == nil {
+		return nil
+	}
+	for _, o := range c.assignment.Instances {
+		if of, _, ok := strings.Cut(o.Service, "/"); !ok || of != stack || o.Name == inst.Name {
+			continue
+		}
+		for _, n := range o.Spec.Networks {
+			if !slices.ContainsFunc(all, func(has otto.Network) bool { return has.Name == n.Name }) {
+				all = append(all, n)
+			}
+		}
+	}
+	return all
+}
+
 // noteBonds takes in which runs have begun.
 func (c *converger) noteBonds() {
 	if c.assignment == nil {

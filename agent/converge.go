@@ -310,7 +310,7 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 	}
 	if want != nil {
 		asked.Instance = *want
-		asked.Lent = c.lent(*want)
+		asked.Lent, asked.Beside = c.lent(*want), c.networksBeside(*want)
 		if len(followed(*want)) > 0 {
 			c.bonds.begun[name] = c.beside(*want)
 		}

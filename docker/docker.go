@@ -51,6 +51,7 @@ type Runtime struct {
 	working    gate                          // creating and starting containers
 	connecting gate
 	networking gate
+	attaching  attaching // networks that containers are being put into
 	pids       pidCache
 	hanging    sync.Map // by container: the command of an Exec that could not be ended
 	damage     damagedImages

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,8 +31,12 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 	if err != nil {
 		return "", fmt.Errorf("create %s: %w", name, err)
 	}
+	attached := r.attaching.begin(inst)
+	defer attached()
 	err = r.heavy(ctx, "create "+name, func(ctx context.Context, c *client.Client) error {
 		if err := r.ensureNetworks(ctx, c, inst); err != nil {
+			attached()
+			r.removeUnusedNetworks(ctx, c, networksOf(inst))
 			return err
 		}
 		if err := r.ensureVolumes(ctx, c, inst.Spec.Mounts); err != nil {
@@ -214,9 +220,16 @@ func (r *Runtime) Rename(ctx context.Context, id, name string) error {
 }
 
 // Remove removes a stopped container and its anonymous volumes, never a named
-// volume. One that is gone already is no error.
+// volume, and those networks of its stack that no other container is in. One that is gone
+// already is no error.
 func (r *Runtime) Remove(ctx context.Context, id string) error {
 	return r.heavy(ctx, "remove "+short(id), func(ctx context.Context, c *client.Client) error {
+		found, inspectErr := c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+		if inspectErr == nil && found.Container.NetworkSettings != nil {
+			defer func() {
+				r.removeUnusedNetworks(ctx, c, slices.Sorted(maps.Keys(found.Container.NetworkSettings.Networks)))
+			}()
+		}
 		_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{RemoveVolumes: true})
 		r.hanging.Delete(id)
 		if cerrdefs.IsNotFound(err) {

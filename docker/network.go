@@ -123,9 +123,22 @@ func (r *Runtime) ensureNetworks(ctx context.Context, c *client.Client, inst ott
 		return err
 	}
 	defer r.networking.leave()
-	for _, n := range attached(inst) {
+	own := attached(inst)
+	for _, n := range own {
 		n.Name = cmp.Or(n.Name, r.owner.Cluster)
 		if err := r.ensureNetwork(ctx, c, n); err != nil {
+			return err
+		}
+	}
+	for _, n := range inst.Beside { // those that are there as they should not be concern others alone
+		if slices.ContainsFunc(own, func(o otto.Network) bool { return o.Name == n.Name }) {
+			continue
+		}
+		_, err := c.NetworkInspect(ctx, n.Name, client.NetworkInspectOptions{})
+		if cerrdefs.IsNotFound(err) {
+			err = r.ensureNetwork(ctx, c, n)
+		}
+		if err != nil {
 			return err
 		}
 	}

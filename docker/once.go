@@ -71,6 +71,7 @@ func (r *Runtime) Make(ctx context.Context, inst otto.Instance, c shell.Command)
 	config.Tty, config.OpenStdin, config.StdinOnce = c.TTY, c.In, c.In
 	config.AttachStdin, config.AttachStdout, config.AttachStderr = c.In, true, true
 	made := &onceContainer{process: process{runtime: r, tty: c.TTY}, size: c.Size, in: c.In}
+	defer r.attaching.begin(inst)()
 	err = r.heavy(ctx, "create "+name, func(ctx context.Context, c *client.Client) error {
 		if err := r.ensureNetworks(ctx, c, inst); err != nil {
 			return err

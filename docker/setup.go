@@ -87,6 +87,7 @@ func aliasesOf(n *network.EndpointSettings, id string) []string {
 // Attach puts a container into its networks as Create has done. It needs no restart, and
 // what a running container has of them already is left as it is.
 func (r *Runtime) Attach(ctx context.Context, inst otto.Instance, id string) error {
+	defer r.attaching.begin(inst)()
 	return r.heavy(ctx, "attach "+short(id)+" to its network", func(ctx context.Context, c *client.Client) error {
 		if err := r.ensureNetworks(ctx, c, inst); err != nil {
 			return err
