@@ -100,6 +100,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		c.expect(*c.assignment)
 		c.measureFor(*c.assignment)
 	}
+	c.jobs.data = c.dataOf
 	c.containers = a.lease.covered() // should the engine not answer, these must end with the lease all the same
 	c.noteOverdue()
 	defer c.finish()

@@ -91,3 +91,60 @@ func TestWhatHasEndedByItselfIsToldFromWhatWasStopped(t *testing.T) {
 		})
 	}
 }
+
+// TestJobRunsAgainForOtherData, of its own or of what it depends on, once, and not where only
+// more is known of the data that it ran with.
+func TestJobRunsAgainForOtherData(t *testing.T) {
+	spec := otto.ContainerSpec{Image: "job", Restart: "no"}
+	inst := otto.Instance{Name: "job", Service: "job", Spec: spec}
+	wanted := func(string) *otto.Instance { return &inst }
+	ended := otto.Container{ID: "1", Instance: "job", SpecHash: spec.Hash(), State: otto.ContainerExited, Started: time.Unix(1000, 0)}
+	first := otto.Data{Source: "v", ID: otto.DataID{Volume: "first"}}
+	for _, tt := range []struct {
+		name      string
+		was, then otto.Data // no source: nothing is known
+		again     bool
+	}{
+		{name: "the same", was: first, then: first},
+		{name: "another volume", was: first, then: otto.Data{Source: "v", ID: otto.DataID{Volume: "second"}, Generation: 1}, again: true},
+		{name: "one that nothing has run with", was: first, then: otto.Data{Source: "v", Accepted: true, Generation: 1}},
+		{name: "the same, adopted", was: first, then: otto.Data{Source: "v", ID: first.ID, Generation: 1, Adopted: true}},
+		{name: "none of which is known which", was: otto.Data{Source: "v"}, then: otto.Data{Source: "v", Generation: 1}, again: true},
+		{name: "known since", then: first},
+		{name: "not known any more", was: first},
+		{name: "more is known", was: otto.Data{Source: "/d", ID: otto.DataID{Path: "/d"}}, then: otto.Data{Source: "/d", ID: otto.DataID{Path: "/d", Inode: 7}}},
+		{name: "another directory", was: otto.Data{Source: "/d", ID: otto.DataID{Path: "/d", Inode: 6}}, then: otto.Data{Source: "/d", ID: otto.DataID{Path: "/d", Inode: 7}}, again: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			now, dir := tt.was, t.TempDir()
+			take := func(c otto.Container) *jobs {
+				j, err := openJobs(dir, "boot") // another agent each time
+				if err != nil {
+					t.Fatal(err)
+				}
+				j.data = func(string) map[string]otto.Data {
+					if now.Source == "" {
+						return nil
+					}
+					return map[string]otto.Data{now.Source: now}
+				}
+				if err := j.take([]otto.Container{c}, wanted); err != nil {
+					t.Fatal(err)
+				}
+				return j
+			}
+			if j := take(ended); !j.done("job") || j.stopped(ended) {
+				t.Fatal("it is not done")
+			}
+			now = tt.then
+			if j := take(ended); j.done("job") == tt.again || j.stopped(ended) != tt.again {
+				t.Errorf("done: %t, to be started again: %t", j.done("job"), j.stopped(ended))
+			}
+			rerun := ended
+			rerun.Started = time.Unix(2000, 0)
+			if j := take(rerun); !j.done("job") || j.stopped(rerun) {
+				t.Error("it has run for the data that is there, and is to run once more")
+			}
+		})
+	}
+}

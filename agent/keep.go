@@ -37,6 +37,31 @@ func (c *converger) expect(asg otto.Assignment) {
 	c.data.at = time.Time{}
 }
 
+// dataOf is what is remembered of the data of an instance and of all that it depends on here.
+func (c *converger) dataOf(instance string) map[string]otto.Data {
+	all, seen := map[string]otto.Data{}, map[string]bool{}
+	var add func(inst otto.Instance)
+	add = func(inst otto.Instance) {
+		seen[inst.Name] = true
+		for _, m := range inst.Spec.Kept() {
+			if d, remembered := c.ledger.of(m.Source); remembered {
+				all[m.Source] = d
+			}
+		}
+		for _, d := range inst.DependsOn {
+			for _, o := range c.assignment.Instances {
+				if o.Service == d.Service && !seen[o.Name] {
+					add(o)
+				}
+			}
+		}
+	}
+	if inst := c.wanted(instance); inst != nil {
+		add(*inst)
+	}
+	return all
+}
+
 // lookAt looks at what a mount is about.
 func (c *converger) lookAt(ctx context.Context, m otto.Mount) found {
 	if m.Type == otto.MountBind {

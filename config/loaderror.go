@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -188,6 +189,10 @@ func fileNamed(v value, path string) pos {
 	return pos{}
 }
 
+// wrongKind is what Compose's schema says of a value that is, say, a mapping where a list
+// belongs.
+var wrongKind = regexp.MustCompile(`^(\S+) must be an? (array|object|string|number|integer|boolean)$`)
+
 // rejectLine reports the first line of an error.
 func (r *reader) rejectLine(text string, source value) {
 	what, _, _ := strings.Cut(text, "\n")
@@ -199,6 +204,14 @@ func (r *reader) rejectLine(text string, source value) {
 	}
 	if m := regexp.MustCompile(`^([a-z]+(?:\.[A-Za-z0-9_.-]+)?)`).FindStringSubmatch(what); m != nil && at.line == 0 {
 		at = valueAt(source, m[1]).at
+	}
+	if m := wrongKind.FindStringSubmatch(what); m != nil {
+		found := valueAt(source, m[1])
+		kind := map[string]string{"array": "a list", "object": "a mapping"}[m[2]]
+		at, what = found.at, fmt.Sprintf("%s must be %s", found.name(m[1]), cmp.Or(kind, "a "+m[2]))
+		if found.value.kind == null {
+			try = "it is blank, which Compose refuses here: take the key out, or write what belongs there"
+		}
 	}
 	if m := unknownKey.FindStringSubmatch(what); m != nil {
 		path := m[1]

@@ -29,6 +29,10 @@ func TestMistakesThatComposesLoaderFinds(t *testing.T) {
 		{"size of a variable", "services:\n  web: {image: x, mem_limit: \"${LIMIT}\"}\n", []string{
 			"c.yaml:2:19: mem_limit of service web: invalid suffix: 'x': " + tryReference,
 		}},
+		{"blank networks", "services:\n  web:\n    image: x\n    networks:\n", []string{
+			"c.yaml:4:5: networks of service web must be a list: " +
+				"it is blank, which Compose refuses here: take the key out, or write what belongs there",
+		}},
 		{"volume that is not defined", "services:\n  web: {image: x, volumes: [data:/d]}\n", []string{
 			"c.yaml:2:29: service web refers to volume data, which is not defined: write `volumes: {data: {}}` at the top of the file",
 		}},

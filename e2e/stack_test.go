@@ -48,7 +48,16 @@ networks:
 // notesYAML keeps data.
 const notesYAML = `
 services:
-  db: {image: "redis:alpine", restart: always, volumes: ["data:/data"], command: [redis-server, --dir, /data, --appendonly, "yes"]}
+  db:
+    image: redis:alpine
+    restart: always
+    volumes: ["data:/data"]
+    command: [redis-server, --protected-mode, "no", --dir, /data, --appendonly, "yes"]
+    healthcheck: {test: [CMD, redis-cli, ping], interval: 1s}
+  seed:
+    image: redis:alpine
+    depends_on: {db: {condition: service_healthy}}
+    entrypoint: [redis-cli, -h, db, incr, seeds]
   app:
     image: redis:alpine
     restart: always
@@ -137,6 +146,17 @@ func TestComposeProjectRunsAsOne(t *testing.T) {
 		return err == nil && !strings.Contains(names, "shop") && strings.Contains(names, "notes-app-1")
 	})
 	s.isWhole(other(node))
+	if got := notes("get", "seeds"); got != "1" {
+		t.Errorf("the job of the notes has run %s times for the same data", got)
+	}
+	l.Host(node).Docker("rm", "-f", "notes-db-1")
+	l.Host(node).Docker("volume", "rm", "notes_data")
+	lab.Until(t, "the data is missed", func() bool { return strings.Contains(c.Run("events"), "notes/db: its volume notes_data is missing") })
+	c.Run("service", "accept-data", "notes/db")
+	lab.Until(t, "the job has run for data that begins anew", func() bool { return notes("get", "seeds") == "1" })
+	if got := notes("get", "note"); got != "" {
+		t.Errorf("data that is lost says %q", got)
+	}
 
 	c.Run("stack", "rm", "shop")
 	for _, name := range both {
@@ -146,7 +166,7 @@ func TestComposeProjectRunsAsOne(t *testing.T) {
 		})
 	}
 	lab.Until(t, "all else is up", func() bool { return allUp(c) })
-	if s := c.Status().Services; len(s) != 3 {
+	if s := c.Status().Services; len(s) != 4 {
 		t.Errorf("left: %+v", s)
 	}
 }
