@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +25,8 @@ func newTop(a *app) *cobra.Command {
 		Short: "Show the cluster on the whole terminal, as it changes",
 		Long: `Top shows what is wrong first, then nodes with their last hour, then services by
 stack, with how near their requirements are to a limit and their last 24 hours. Keys
-are those of k9s where they mean the same; ? lists them.
+are those of k9s where they mean the same; ? lists them. What changes something shows
+first what it would do, and asks.
 
 otto alone does the same, on a terminal and where a cluster is.
 
@@ -35,6 +37,7 @@ NO_COLOR it has no colours. What is no terminal gets all of it once, as text.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.top(c.Context(), o) },
 	}
+	c.Flags().BoolVar(&o.ReadOnly, "read-only", false, "for looking only: no key changes anything, and there is no shell")
 	return c
 }
 
@@ -200,3 +203,58 @@ func (s source) Logs(ctx context.Context, name string, w io.Writer) error {
 	}
 	return a.logs(ctx, s.d.client(), o)
 }
+
+// Explain implements tui.Source.
+func (s source) Explain(ctx context.Context, service string) (otto.Explanation, error) {
+	return s.d.client().ExplainService(ctx, service)
+}
+
+// Intend implements tui.Source.
+func (s source) Intend(ctx context.Context, node string, intent otto.Intent) error {
+	return s.d.client().Intend(ctx, node, intent)
+}
+
+// Move implements tui.Source.
+func (s source) Move(ctx context.Context, service, to string) (otto.Decision, error) {
+	return s.d.client().Move(ctx, service, to, false)
+}
+
+// Shell implements tui.Source. It is a process of its own: what reads the keyboard for a
+// shell would take the next key afterwards too.
+func (s source) Shell(ctx context.Context, service string) tui.Command {
+	path, err := os.Executable()
+	if err != nil {
+		path = os.Args[0]
+	}
+	c := exec.CommandContext(ctx, path, "--config", s.a.config, "exec", service)
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return &terminalShell{c, service}
+}
+
+// terminalShell is otto exec, on the terminal of a tui.Program.
+type terminalShell struct {
+	*exec.Cmd
+	service string
+}
+
+// Run implements tui.Command.
+func (t *terminalShell) Run() error {
+	fmt.Fprintf(t.Stdout, "A shell in a container of %s. It ends with exit or Ctrl-D.\n", t.service)
+	var said strings.Builder // which is off the screen when the shell has ended
+	t.Stderr = &said
+	if err := t.Cmd.Run(); said.Len() > 0 {
+		return errors.New(strings.TrimSpace(said.String()))
+	} else if code := new(exec.ExitError); !errors.As(err, &code) {
+		return err
+	}
+	return nil // the last command's exit code
+}
+
+// SetStdin implements tui.Command. The shell has the terminal of the command line.
+func (t *terminalShell) SetStdin(io.Reader) {}
+
+// SetStdout implements tui.Command.
+func (t *terminalShell) SetStdout(io.Writer) {}
+
+// SetStderr implements tui.Command.
+func (t *terminalShell) SetStderr(io.Writer) {}

@@ -120,11 +120,12 @@ stacks:
 	s.has("3/3 nodes", "5/5 services")
 	s.press("/", "c", "o", "u", "n", "t", "Enter", "G", "l")
 	s.has("Logs of count", "| line ")
-	s.press("q", "Escape", ":", "w", "e", "b", "Enter", "w")
+	s.press("q", ":", "w", "e", "b", "Enter", "w")
 	s.has("Why web", "web is running on")
 	s.press("q", "Enter")
 	s.has("service      web", "last 24h")
 	s.press("q")
+	acts(s, c)
 	killed(t, c)
 	s.has("3/3 nodes", "5/5 services")
 	c.Run("cluster", "stop")
@@ -135,4 +136,34 @@ stacks:
 		strings.Contains(out, "\x1b") {
 		t.Errorf("what is no terminal gets\n%s", out)
 	}
+}
+
+// acts has something done, each time after a yes, and runs a shell.
+func acts(s *screen, c *lab.Cluster) {
+	s.press(":", "n", "1", "Enter", "c")
+	s.has("otto node cordon n1?", "count", "stays")
+	s.press("n")
+	s.has("left as it is", "3/3 nodes")
+	s.press("c", "y")
+	s.has("ready, cordoned")
+	s.press("u")
+	s.has("takes services again")
+	s.press("y")
+	lab.Until(s.t, "n1 is uncordoned", func() bool { return !c.Status().Nodes[0].Intent.Cordoned })
+	s.press(":", "w", "e", "b", "Enter", "m")
+	s.has("move web to")
+	s.press("n", "3", "Enter")
+	s.has("otto service move web --to n3?", "→ n3", "scores")
+	s.press("y")
+	s.has("web goes from")
+	lab.Until(s.t, "web is on n3", func() bool { return strings.Contains(c.Run("node", "show", "n3"), "web is running") })
+	s.press(":", "c", "o", "u", "n", "t", "Enter", "s")
+	s.has("A shell in a container of count")
+	s.press("echo $((6*7)) $(hostname)", "Enter")
+	s.has("42 ")
+	s.press("exit", "Enter")
+	s.has("otto home", "SERVICE")
+	s.press("?") // the first key after a shell is the terminal's again
+	s.has("Ctrl-C      leave")
+	s.press("q")
 }

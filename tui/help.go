@@ -23,7 +23,7 @@ func (m *Model) foot() []entry {
 	case m.page != nil:
 		return []entry{{line: text("esc back  / filter  w wrap  ? help", dim)}}
 	}
-	keys := "? help  enter open  l logs  w why  / filter  : jump  q quit"
+	keys := "? help  enter open  l logs  s shell  w why  m move  / filter  : jump  q quit"
 	var chosen []string
 	if m.stack != "" {
 		chosen = append(chosen, "stack "+m.stack)
@@ -72,7 +72,11 @@ esc            back
 N C M S O L    sort by name, CPU, memory, state, node, nearness to a limit;
                again: the other way round; once more: as in otto.yaml
 d  w  l        describe; why it is where and as it is; logs
+s  m           a shell in a service's container; move the service
+c  u  D        cordon, uncordon, drain a node
 q  Ctrl-C      leave
+mouse          click selects, and opens what is selected; the wheel moves;
+               with shift the terminal marks text as usual
 in logs        / filter, s follow, w wrap
 !  >           in trouble; selected
 ▮ ▯ x - ? ·    of a day: well, partly, down, stopped, not known, not kept

@@ -326,10 +326,13 @@ func (m *Model) numbered(key string) bool {
 	return true
 }
 
+// pageRoom is how many lines of a page there are on the screen.
+func (m *Model) pageRoom() int { return max(m.height-len(m.foot())-2, 1) }
+
 // turned takes the keys of a page.
 func (m *Model) turned(key string) bool {
 	p := m.page
-	room := max(m.height-len(m.foot())-2, 1)
+	room := m.pageRoom()
 	switch key {
 	case "up", "k":
 		p.turn(-1, m.width, room)
@@ -362,18 +365,59 @@ func (m *Model) turned(key string) bool {
 // asked takes the keys that ask the control plane for something.
 func (m *Model) asked(key string) effect {
 	name, node := m.target()
-	deeds := map[string]deed{"enter": doDescribe, "d": doDescribe, "w": doWhy, "l": doLogs}
-	switch do, ok := deeds[key]; {
+	deeds := map[string]deed{"enter": doDescribe, "d": doDescribe, "w": doWhy, "l": doLogs, "s": doShell}
+	verbs := map[string]string{"c": Cordon, "u": Uncordon, "D": Drain, "m": Move}
+	do, looks := deeds[key]
+	verb, acts := verbs[key]
+	stack := m.current(m.height).kind == kindStack
+	switch {
 	case key == "q":
 		return effect{do: doQuit}
-	case ok && name == "":
+	case !looks && !acts:
+	case name == "":
 		m.message = "select a node or a service first"
-	case ok && m.current(m.height).kind == kindStack && do == doWhy:
+	case m.readOnly && (acts || do == doShell):
+		m.message = "this is for looking only (--read-only)"
+	case stack && (acts || do == doWhy || do == doShell):
 		m.message = "select a service of the stack: enter unfolds it"
-	case ok:
+	case looks && do == doShell && node:
+		m.message = "select a service: the shell is in its container"
+	case looks:
 		return effect{do: do, name: name, node: node}
+	case verb == Move && node:
+		m.message = "select a service to move it; D empties a node"
+	case verb == Move:
+		m.input = input{mode: 'm', name: name}
+	case !node:
+		m.message = "select a node to " + verb + " it"
+	default:
+		act := Act{Verb: verb, Name: name}
+		m.ask = &question{act, planOf(m.Index.Cluster, act)}
 	}
 	return effect{}
+}
+
+// click selects what is clicked at, and opens what is selected.
+func (m *Model) click(on item) effect {
+	switch {
+	case m.ask != nil || m.page != nil || m.input.mode != 0 || on.kind == kindNone:
+		return effect{}
+	case on == m.current(m.height):
+		return m.Press("enter")
+	}
+	m.selected, m.message = on, ""
+	return effect{}
+}
+
+// wheel turns a page, or moves what is selected.
+func (m *Model) wheel(by int) {
+	switch {
+	case m.ask != nil:
+	case m.page != nil:
+		m.page.turn(by, m.width, m.pageRoom())
+	default:
+		m.step(by)
+	}
 }
 
 // target is the name of what is selected.

@@ -80,6 +80,20 @@ func TestKeysAsk(t *testing.T) {
 		": n o d e s enter G l":       {do: doLogs, name: "nas", node: true},
 		": t r o u b l e enter d":     {do: doDescribe, name: "rpi-02", node: true},
 		": s e r v i c e s enter j d": {do: doDescribe, name: "api"},
+		"j s":                         {do: doShell, name: "api"},
+		"s":                           {},
+		"c n":                         {},
+		"c y":                         {do: doAct, act: Act{Verb: Cordon, Name: "rpi-02"}},
+		"u Y":                         {do: doAct, act: Act{Verb: Uncordon, Name: "rpi-02"}},
+		"D y":                         {do: doAct, act: Act{Verb: Drain, Name: "rpi-02"}},
+		"D ctrl+c":                    {do: doQuit},
+		"G c y":                       {},
+		"m y":                         {},
+		"G m esc y":                   {},
+		"G m enter":                   {do: doPlanMove, name: "exporter", act: Act{Verb: Move, Name: "exporter"}},
+		"G m n a s enter": {
+			do: doPlanMove, name: "exporter", act: Act{Verb: Move, Name: "exporter", To: "nas"},
+		},
 	} {
 		if got := press(small(), keys); got != want {
 			t.Errorf("%s: %+v, want %+v", keys, got, want)
@@ -100,7 +114,7 @@ func TestKeysChooseWhatIsShown(t *testing.T) {
 		{"1 esc", "exporter", "stack immich"},
 		{"7", "there is no stack 7", "stack immich"},
 		{"7 j", "exporter", "there is no stack"},
-		{"?", "1              immich", "SERVICE"},
+		{"? G", "1              immich", "SERVICE"},
 		{"? esc", "SERVICE", "left right"},
 		{": e v e n t s enter", "web is running", "SERVICE"},
 		{": e v e n t s enter esc", "SERVICE", "web is running"},
@@ -303,6 +317,106 @@ func TestPagesAreFilled(t *testing.T) {
 		t.Error(s)
 	}
 	key("q") // which ends the log
+	if err := p.pages.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReadOnlyChangesNothing, whatever is pressed.
+func TestReadOnlyChangesNothing(t *testing.T) {
+	for _, keys := range []string{"c y", "u y", "D y", "G m enter y", "G s", "j s", "j m n a s enter y"} {
+		m := small()
+		m.readOnly = true
+		for _, k := range strings.Fields(keys) {
+			switch e := m.Press(k); e.do {
+			case doAct, doPlanMove, doShell:
+				t.Errorf("%s: %+v", keys, e)
+			}
+		}
+		if m.ask != nil {
+			t.Errorf("%s asks %v", keys, m.ask)
+		}
+	}
+}
+
+// TestActsShowTheirPlanAndAsk, and say what has come of it.
+func TestActsShowTheirPlanAndAsk(t *testing.T) {
+	c := homeCluster()
+	c.Services[3].Node, c.Services[3].Failover = "nas", otto.FailoverStay
+	for _, tt := range []struct{ name, keys, asked, said string }{
+		{"ask-drain", ": n a s enter D", "intend nas true true", "otto node drain nas: done"},
+		{"ask-cordon", ": n a s enter c", "intend nas true false", "otto node cordon nas: done"},
+		{"ask-uncordon", ": n a s enter u", "intend nas false false", "otto node uncordon nas: done"},
+		{"ask-cordon-failed", ": m i n enter c", "intend mini-pc true false", " another one decides"},
+		{"ask-move", ": w e b enter m n a s enter", "move web to \"nas\"", "web goes from rpi-01 to nas"},
+		{"ask-move-anywhere", ": w e b enter m enter", "move web to \"\"", "web goes from rpi-01 to nas"},
+		{"ask-move-failed", ": a p i enter m enter", "explain api", "it cannot be told"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := &fakeSource{}
+			messages := make(chan tea.Msg, 10)
+			p := &program{ctx: t.Context(), source: f, model: model(c), send: func(m tea.Msg) { messages <- m }}
+			p.model.width, p.model.height = 80, 24
+			key := func(k string) { p.effect(p.model.Press(k)) }
+			for _, k := range strings.Fields(tt.keys) {
+				key(k)
+			}
+			if strings.HasPrefix(tt.name, "ask-move") {
+				p.Update(<-messages)
+			}
+			golden(t, tt.name, p.model.Screen(80, 24).String())
+			if p.model.ask != nil {
+				for _, a := range f.asked {
+					if !strings.HasPrefix(a, "explain") {
+						t.Errorf("before a yes it is asked: %s", a)
+					}
+				}
+				key("y")
+				p.Update(<-messages)
+			}
+			if got := f.asked[len(f.asked)-1]; got != tt.asked {
+				t.Errorf("asked %q, not %q", got, tt.asked)
+			}
+			if s := p.model.Screen(80, 24).String(); !strings.Contains(s, tt.said) {
+				t.Errorf("no %q\n%s", tt.said, s)
+			}
+		})
+	}
+}
+
+// TestMouse selects by a click, opens by another one and turns the wheel.
+func TestMouse(t *testing.T) {
+	p := &program{ctx: t.Context(), source: &fakeSource{}, model: small(), send: func(tea.Msg) {}}
+	p.View()
+	click := func(y int) {
+		p.Update(tea.MouseClickMsg{X: 3, Y: y, Button: tea.MouseLeft})
+		p.View()
+	}
+	click(10)
+	if got := p.model.current(24); got != (item{kindStack, "immich"}) {
+		t.Fatalf("%+v is selected", got)
+	}
+	click(10)
+	if !p.model.unfolded["immich"] {
+		t.Error("the second click does not unfold")
+	}
+	click(0)
+	click(200)
+	click(12)
+	click(12)
+	if p.model.page == nil || p.model.page.title != "immich/db" {
+		t.Errorf("page %+v", p.model.page)
+	}
+	click(13)
+	p.model.Press("esc")
+	p.Update(tea.MouseWheelMsg{Button: tea.MouseWheelDown})
+	if got := p.model.current(24); got != (item{kindService, "api"}) {
+		t.Errorf("%+v is selected", got)
+	}
+	p.Update(tea.MouseWheelMsg{Button: tea.MouseWheelUp})
+	if got := p.model.current(24); got != (item{kindService, "immich/db"}) {
+		t.Errorf("%+v is selected", got)
+	}
 	if err := p.pages.Wait(); err != nil {
 		t.Error(err)
 	}

@@ -27,6 +27,20 @@ type Source interface {
 	Why(ctx context.Context, name string, node bool) (string, error)
 	// Logs writes the log of a name, and what comes, until ctx ends.
 	Logs(ctx context.Context, name string, w io.Writer) error
+	// Explain is Why of a service, for the plan of a move.
+	Explain(ctx context.Context, service string) (otto.Explanation, error)
+	Intend(ctx context.Context, node string, intent otto.Intent) error
+	Move(ctx context.Context, service, to string) (otto.Decision, error)
+	// Shell is a command that takes the terminal over, for as long as it runs.
+	Shell(ctx context.Context, service string) Command
+}
+
+// Command is what takes the terminal over.
+type Command interface {
+	Run() error
+	SetStdin(io.Reader)
+	SetStdout(io.Writer)
+	SetStderr(io.Writer)
 }
 
 // Options are how a program runs.
@@ -51,6 +65,8 @@ const (
 	tick      = time.Second // the clock, and ages
 	retry     = time.Second // after a control plane was away
 	maxEvents = 500         // that are kept
+
+	wheelLines = 3
 )
 
 // Run shows a cluster until a person leaves.
@@ -116,6 +132,15 @@ type (
 		number  int
 		content string
 	}
+	planMsg struct {
+		number int
+		question
+	}
+	doneMsg struct {
+		act  string
+		said string
+		err  error
+	}
 	logMsg struct {
 		number int
 		lines  []string
@@ -148,6 +173,17 @@ func (p *program) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		cmd := p.effect(m.Press(msg.String()))
 		p.endPage()
 		return p, cmd
+	case tea.MouseClickMsg:
+		if s := p.wanted.Load(); s != nil && msg.Button == tea.MouseLeft {
+			return p, p.effect(m.click(s.at(msg.Y)))
+		}
+	case tea.MouseWheelMsg:
+		switch msg.Button {
+		case tea.MouseWheelUp:
+			m.wheel(-wheelLines)
+		case tea.MouseWheelDown:
+			m.wheel(wheelLines)
+		}
 	case stateMsg:
 		m.Index, m.Received, m.Away = msg.index, msg.at, ""
 	case awayMsg:
@@ -171,6 +207,12 @@ func (p *program) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		if m.page != nil && m.page.number == msg.number {
 			m.page.lines = newPage("", msg.content).lines
 		}
+	case planMsg:
+		if m.page != nil && m.page.number == msg.number {
+			m.page, m.ask = nil, &msg.question
+		}
+	case doneMsg:
+		p.done(msg)
 	case logMsg:
 		if m.page != nil && m.page.number == msg.number {
 			m.page.left += msg.left
@@ -189,6 +231,7 @@ func (p *program) View() tea.View {
 	p.wanted.Store(&s)
 	v := tea.NewView(s.Render())
 	v.AltScreen = true
+	v.MouseMode = tea.MouseModeCellMotion
 	return v
 }
 
@@ -203,8 +246,60 @@ func (p *program) effect(e effect) tea.Cmd {
 		p.open("Why "+e.name, "", p.source.Why, e)
 	case doLogs:
 		p.logs(e.name)
+	case doShell:
+		return tea.Exec(p.source.Shell(p.ctx, e.name), func(err error) tea.Msg {
+			return doneMsg{act: "otto exec " + e.name, err: err}
+		})
+	case doPlanMove:
+		p.planMove(e.act)
+	case doAct:
+		p.act(e.act)
 	}
 	return nil
+}
+
+// planMove asks whether a service is to be moved, once it is known where it could go.
+func (p *program) planMove(a Act) {
+	ctx, number := p.newPage(a.String())
+	p.pages.Go(func() error {
+		ctx, cancel := context.WithTimeout(ctx, asking)
+		defer cancel()
+		e, err := p.source.Explain(ctx, a.Name)
+		if err != nil {
+			p.send(pageMsg{number, err.Error()})
+			return nil
+		}
+		p.send(planMsg{number, question{a, planOfMove(e, a)}})
+		return nil
+	})
+}
+
+// act does what was answered with yes. It goes on when the person does something else.
+func (p *program) act(a Act) {
+	p.pages.Go(func() error {
+		ctx, cancel := context.WithTimeout(p.ctx, asking)
+		defer cancel()
+		done := doneMsg{act: a.String(), said: a.String() + ": done"}
+		if a.Verb == Move {
+			var d otto.Decision
+			d, done.err = p.source.Move(ctx, a.Name, a.To)
+			done.said = began(d)
+		} else {
+			done.err = p.source.Intend(ctx, a.Name, a.intent())
+		}
+		p.send(done)
+		return nil
+	})
+}
+
+// done says what has come of an act: what went wrong has a page to itself.
+func (p *program) done(d doneMsg) {
+	p.model.message = d.said
+	if d.err != nil {
+		p.newPage(d.act)
+		p.model.page.lines, p.model.page.wrap = newPage("", d.err.Error()).lines, true
+		p.model.message = ""
+	}
 }
 
 // asking is how long an answer may take.

@@ -83,6 +83,33 @@ func (f *fakeSource) Logs(ctx context.Context, name string, w io.Writer) error {
 	return ctx.Err()
 }
 
+func (f *fakeSource) Explain(_ context.Context, service string) (otto.Explanation, error) {
+	f.note("explain %s", service)
+	if service != "web" {
+		return otto.Explanation{}, errors.New("it cannot be told")
+	}
+	return otto.Explanation{Service: &otto.ServiceExplanation{Name: service, Instances: []otto.InstanceExplanation{{
+		Name: "web", Node: "rpi-01", State: otto.InstanceRunning, Why: "it is the best node",
+		Scores:   []otto.Score{{Node: "rpi-01", Total: 0.7}, {Node: "nas", Total: 0.64}},
+		Refusals: []otto.Refusal{{Node: "mini-pc", Filter: "memory", Reason: "256 MB are free, 1 GB are reserved"}},
+	}}}}, nil
+}
+
+func (f *fakeSource) Intend(_ context.Context, node string, i otto.Intent) error {
+	f.note("intend %s %t %t", node, i.Cordoned, i.Draining)
+	if node == "mini-pc" {
+		return errors.New("the control plane has stepped down:\nanother one decides")
+	}
+	return nil
+}
+
+func (f *fakeSource) Move(_ context.Context, service, to string) (otto.Decision, error) {
+	f.note("move %s to %q", service, to)
+	return otto.Decision{Instance: service, Node: "rpi-01", To: "nas", Outage: 2 * time.Second}, nil
+}
+
+func (f *fakeSource) Shell(context.Context, string) Command { return nil }
+
 // sent collects what a feed sends.
 type sent struct {
 	mu   sync.Mutex

@@ -112,6 +112,14 @@ func (m *Model) body(width, height int) []entry {
 	return m.top(head, width, height)
 }
 
+// at is what is on a line.
+func (s Screen) at(y int) item {
+	if y < 0 || y >= len(s.lines) {
+		return item{}
+	}
+	return s.lines[y].item
+}
+
 // note remembers whose past is on the screen.
 func (s *Screen) note(of item, m *Model) {
 	switch of.kind {
