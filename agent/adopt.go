@@ -80,7 +80,7 @@ func (c *converger) adoptFormer(ctx context.Context) error {
 	if c.adopted != nil {
 		return nil
 	}
-	a, err := Adopt(ctx, c.StateDir, c.Enrolment.ClusterID, c.stored != nil, c.Runtime)
+	a, err := Adopt(ctx, c.StateDir, c.Enrolment.ClusterID, c.served, c.Runtime)
 	if err != nil {
 		return err
 	}

@@ -92,6 +92,7 @@ type Agent struct {
 	prover  *prover
 	folders folders
 	stored  *otto.Assignment // in force when the agent started
+	served  bool             // an agent of this cluster has been here before
 	problem atomic.Value     // string: what is wrong with the agent itself
 	ledger  *ledger
 	// ledgerAtStart is what the agent before this one has left there.
@@ -151,6 +152,7 @@ func New(o Options) (*Agent, error) {
 		a.Enrolment.Heartbeat = otto.DefaultHeartbeat
 	}
 	a.problem.Store("")
+	a.served = Served(o.StateDir, o.Enrolment.Served)
 	var err error
 	a.state, err = openState(o.StateDir, o.Log, func(b []byte) (otto.Assignment, error) {
 		asg, err := o.Enrolment.OpenStored(b)
@@ -163,7 +165,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return a, err
 	}
-	if _, known, _ := readAdopted(o.StateDir, o.Enrolment.ClusterID); !known && a.stored == nil {
+	if _, known, _ := readAdopted(o.StateDir, o.Enrolment.ClusterID); !known && !a.served {
 		// A new agent adopts nothing, also when it is killed before it has seen the engine.
 		if err := writeAdopted(o.StateDir, o.Enrolment.ClusterID, otto.Adopted{}); err != nil {
 			o.Log.Warn("that nothing is adopted is not on disk", "err", err)

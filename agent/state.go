@@ -29,6 +29,8 @@ type state struct {
 const (
 	currentFile  = "assignment.json"
 	previousFile = "assignment.previous.json"
+	// setAside ends the name of what could not be used.
+	setAside = ".bad"
 )
 
 // openState reads the newest assignment that open accepts. Files that it does
@@ -53,7 +55,7 @@ func openState(dir string, log *slog.Logger, open func([]byte) (otto.Assignment,
 			return s, nil
 		}
 		log.Error("a stored assignment is unusable and set aside", "file", path, "err", err)
-		if err := os.Rename(path, path+".bad"); err != nil {
+		if err := os.Rename(path, path+setAside); err != nil {
 			log.Error("cannot set the file aside", "err", err)
 		}
 	}

@@ -23,6 +23,19 @@ func (a *Agent) opened(asg otto.Assignment, err error, keys ...[]byte) (otto.Ass
 	return asg, err
 }
 
+// Served reports whether an agent has had an assignment in dir that counts, also if what is
+// there has been set aside since. It changes nothing.
+func Served(dir string, counts func([]byte) bool) bool {
+	for _, name := range []string{currentFile, previousFile} {
+		for _, aside := range []string{"", setAside} {
+			if b, err := os.ReadFile(filepath.Join(dir, name+aside)); err == nil && counts(b) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Stored returns the newest assignment in dir, which is an agent's, that open
 // accepts; nil if there is none. It changes nothing.
 func Stored(dir string, open func([]byte) (otto.Assignment, error)) []byte {

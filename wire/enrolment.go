@@ -83,6 +83,17 @@ func (e Enrolment) OpenStored(b []byte) (otto.Assignment, error) {
 	return a, err
 }
 
+// Served reports whether signed bytes are an assignment of this node, by any key that the
+// cluster has had. Others may have signed it by one that is compromised: it says that an
+// agent of the cluster has been here, and nothing of what should run.
+func (e Enrolment) Served(b []byte) bool {
+	by := func(key ed25519.PublicKey) bool {
+		_, err := OpenAssignment(key, e.ClusterID, e.NodeID, b)
+		return err == nil
+	}
+	return by(e.ControlKey) || slices.ContainsFunc(e.FormerKeys, func(f FormerKey) bool { return by(f.Key) })
+}
+
 // OpenStoredWarrant is OpenWarrant likewise.
 func (e Enrolment) OpenStoredWarrant(b []byte) (Warrant, error) {
 	w, err := OpenWarrant(e.ControlKey, e.ClusterID, b)

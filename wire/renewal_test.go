@@ -72,12 +72,25 @@ func TestStoredCountsByAFormerKey(t *testing.T) {
 		if _, err := e.OpenStored(b); (err == nil) != tt.good {
 			t.Errorf("by %s: %v", tt.name, err)
 		}
+		if e.Served(b) != (tt.node == "n1") {
+			t.Errorf("by %s: an agent of the cluster has been there: %v", tt.name, e.Served(b))
+		}
 		w, err := SignWarrant(tt.key, Warrant{ClusterID: "c1", Epoch: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := e.OpenStoredWarrant(w); tt.node == "n1" && (err == nil) != tt.good {
 			t.Errorf("warrant by %s: %v", tt.name, err)
+		}
+	}
+	_, stranger, _ := ed25519.GenerateKey(nil)
+	for _, other := range []struct {
+		key     ed25519.PrivateKey
+		cluster string
+	}{{stranger, "c1"}, {key, "c2"}} {
+		b, err := SignAssignment(other.key, otto.Assignment{ClusterID: other.cluster, Node: "n1"})
+		if err != nil || e.Served(b) || e.Served(nil) {
+			t.Errorf("an agent of the cluster has been there by what is of %s (%v)", other.cluster, err)
 		}
 	}
 	if !e.Replaced(formerPublic) || !e.Replaced(stolenPublic) || e.Replaced(public) {

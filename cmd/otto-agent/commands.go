@@ -206,7 +206,7 @@ func engineOf(ctx context.Context, dir string, e wire.Enrolment) (*docker.Runtim
 	if err != nil {
 		return nil, err
 	}
-	_, err = agent.Adopt(ctx, stateDir(dir), e.ClusterID, storedAssignment(dir, e) != nil, rt)
+	_, err = agent.Adopt(ctx, stateDir(dir), e.ClusterID, agent.Served(stateDir(dir), e.Served), rt)
 	if err != nil {
 		rt.Close()
 		return nil, err
