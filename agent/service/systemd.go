@@ -176,11 +176,12 @@ func (u unit) systemctl(args ...string) error {
 }
 
 // text is the unit's file. StartLimitIntervalSec=0: never give up. HOME, which
-// system units do not have, is where the engine's registry credentials are.
+// system units do not have, is where the engine's registry credentials are. LimitCORE=0:
+// the agent's memory holds secrets.
 func (u unit) text(exe, dir, home string) string {
-	target := "multi-user.target"
+	target, rights := "multi-user.target", rightsOfRoot
 	if u.user {
-		target = "default.target"
+		target, rights = "default.target", ""
 	}
 	return fmt.Sprintf(`[Unit]
 Description=Otto agent of cluster %s
@@ -194,15 +195,31 @@ Environment=%s
 StandardOutput=append:%s
 StandardError=inherit
 UMask=0077
-Restart=always
+LimitCORE=0
+%sRestart=always
 RestartSec=2
 TimeoutStopSec=15
 
 [Install]
 WantedBy=%s
 `, u.cluster, quote(exe), quote(strings.ReplaceAll(dir, "$", "$$")),
-		quote("HOME="+home), strings.ReplaceAll(filepath.Join(dir, logFile), "%", "%%"), target)
+		quote("HOME="+home), strings.ReplaceAll(filepath.Join(dir, logFile), "%", "%%"), rights, target)
 }
+
+// rightsOfRoot are what is left of them to an agent that is root's: files of any owner, signals
+// to processes of containers, and what /proc says of those. None of these lines makes a mount
+// namespace, in which the agent would not see what is mounted later. For an agent that is not
+// root's each but the first would take sudo away, by which it ends what must not outlast its
+// lease. ADR 26 has the reasons, also for what is not here.
+const rightsOfRoot = `CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID
+CapabilityBoundingSet=CAP_KILL CAP_SETGID CAP_SETUID CAP_SYS_PTRACE
+LockPersonality=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+SystemCallErrorNumber=EPERM
+SystemCallFilter=~@clock @module @mount @raw-io @reboot @swap
+`
 
 // quote is a word of a unit's file, see systemd.syntax(7).
 func quote(s string) string {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,6 +45,53 @@ func TestSystemdAcceptsTheUnitFile(t *testing.T) {
 	}
 	if out, err := exec.Command(analyze, "verify", "--man=no", file).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v: %s", err, out)
+	}
+	out, err := exec.Command(analyze, "security", "--offline=true", "--no-pager", file).CombinedOutput()
+	if err != nil {
+		t.Logf("it does not judge files: %v", err) // before 250
+		return
+	}
+	for line := range strings.Lines(string(out)) {
+		for _, right := range []string{"CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_NET_ADMIN", "~@mount", "AF_PACKET"} {
+			if strings.Contains(line, right) && strings.HasPrefix(strings.TrimSpace(line), "✗") {
+				t.Errorf("the agent still has %s", line)
+			}
+		}
+	}
+}
+
+// TestUnitKeepsWhatAnAgentNeeds names what must not be in a unit, whatever else is added:
+// each of these hides mounts, processes or homes from the agent, or takes sudo away.
+func TestUnitKeepsWhatAnAgentNeeds(t *testing.T) {
+	mounts := []string{
+		"NoNewPrivileges", "ProtectHome", "PrivateMounts", "ProtectProc", "ProcSubset", "PrivateTmp", "PrivateDevices",
+		"ProtectSystem", "ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups", "ProtectHostname",
+		"ProtectClock", "DeviceAllow", "DevicePolicy", "PrivateUsers", "PrivateNetwork", "ReadOnlyPaths", "InaccessiblePaths",
+		"BindPaths", "TemporaryFileSystem", "MountFlags", "MountAPIVFS", "SystemCallArchitectures", "User=", "DynamicUser",
+	}
+	implied := []string{"Restrict", "LockPersonality", "SystemCall", "MemoryDeny", "CapabilityBoundingSet"}
+	for _, u := range []unit{{cluster: "home"}, {cluster: "home", user: true}} {
+		never := mounts
+		if u.user { // they imply NoNewPrivileges there
+			never = append(never, implied...)
+		}
+		text := u.text("/opt/otto-agent", "/home/a", "/home/a")
+		for _, word := range never {
+			if strings.Contains(text, "\n"+word) {
+				t.Errorf("user %v: %s is in\n%s", u.user, word, text)
+			}
+		}
+		if u.user {
+			continue
+		}
+		for _, need := range []string{
+			"CAP_KILL", "CAP_SYS_PTRACE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_SETUID",
+			"AF_UNIX", "AF_INET ", "AF_INET6", "AF_NETLINK",
+		} {
+			if !strings.Contains(text, need) {
+				t.Errorf("%s is not in\n%s", need, text)
+			}
+		}
 	}
 }
 
