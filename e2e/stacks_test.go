@@ -12,7 +12,8 @@ import (
 )
 
 // TestTenStacksAreApart has ten projects with the same names in them on two nodes: each finds
-// its own database, and the removal of one touches no other. One more, for which a node has
+// its own database, and the removal of one touches no other. Links hold without a network of
+// the stack's own. One more, for which a node has
 // not enough addresses left, is refused as a whole.
 func TestTenStacksAreApart(t *testing.T) {
 	l := lab.Up(t, 2)
@@ -93,6 +94,23 @@ volumes: {data: {}}
 	if !strings.HasPrefix(after["s3"], "whose: \nnetworks: \nvolumes: s3_data\n") || strings.Contains(after["s3"], "Z") {
 		t.Errorf("left of s3: %s", after["s3"])
 	}
+
+	write("old", `
+services:
+  db: {image: "redis:alpine", network_mode: bridge}
+  app:
+    image: redis:alpine
+    network_mode: bridge
+    links: ["db:sql"]
+    restart: on-failure
+    entrypoint: [redis-cli, -h, sql, ping]
+    depends_on: [db]
+`)
+	c.Run("apply", "-f", "old", "--node", "n2", "--yes")
+	lab.Until(t, "a link on the engine's own bridge is found", func() bool {
+		out, _ := l.Host("n2").TryDocker("logs", "old-app-1")
+		return strings.Contains(out, "PONG")
+	})
 	noAddresses(t, l, c, write)
 }
 
@@ -129,5 +147,5 @@ networks: {one: {}, two: {}}
 		t.Errorf("a part of it was made: %s", made)
 	}
 	h.Docker("network", "rm", "taken1")
-	lab.Until(t, "with addresses it comes up", func() bool { return strings.Count(c.Run("stack", "ls"), "2/2") == 10 })
+	lab.Until(t, "with addresses it comes up", func() bool { return strings.Count(c.Run("stack", "ls"), "2/2") == 11 })
 }
