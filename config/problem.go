@@ -12,6 +12,7 @@ type Problem struct {
 	File      string
 	Line, Col int    // from 1; 0 when it concerns the file as a whole
 	What, Try string // what is wrong, and what to write instead
+	Refused   bool   // no mistake, but what Compose has and Otto does not
 }
 
 // Error is the problem in one line, in the form that editors can jump to.
@@ -32,12 +33,32 @@ func (p Problem) Error() string {
 type Problems []Problem
 
 // Error has one line for each problem.
-func (p Problems) Error() string {
-	lines := make([]string, 0, len(p))
+func (p Problems) Error() string { return strings.Join(p.lines(), "\n") }
+
+// lines are the problems in a line each. What cannot be had, in several places of a file, is one
+// line with all of them; a mistake has a line for each, to jump to.
+func (p Problems) lines() []string {
+	const most = 10 // places
+	lines, first, also := make([]string, 0, len(p)), map[Problem]int{}, map[int][]string{}
 	for _, problem := range p {
+		kind := Problem{File: problem.File, What: problem.What, Try: problem.Try}
+		if i, again := first[kind]; problem.Refused && again {
+			also[i] = append(also[i], fmt.Sprintf("%d:%d", problem.Line, problem.Col))
+			continue
+		}
+		if problem.Refused {
+			first[kind] = len(lines)
+		}
 		lines = append(lines, problem.Error())
 	}
-	return strings.Join(lines, "\n")
+	for i, places := range also {
+		more := ""
+		if len(places) > most {
+			more, places = fmt.Sprintf(" and in %d more places", len(places)-most), places[:most]
+		}
+		lines[i] += fmt.Sprintf(" (also at %s%s)", strings.Join(places, ", "), more)
+	}
+	return lines
 }
 
 // sorted returns the problems by position, each once: a value that several

@@ -58,6 +58,7 @@ func refusals() map[string]refusal {
 
 // refuse says why a key of Compose cannot be had.
 func (r *reader) refuse(at pos, name string) {
+	defer func() { r.problems[len(r.problems)-1].Refused = true }()
 	if f, ok := refusals()[name]; ok {
 		r.reject(at, f.try, "%s cannot be had: %s", name, f.why)
 		return
