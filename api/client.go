@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/otto-edge/otto"
 )
@@ -49,8 +50,13 @@ func NewClient(socket, by string) *Client {
 			}
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
+		IdleConnTimeout: idle,
 	}}}
 }
+
+// idle is how long a connection waits for another question. A program that goes on may ask
+// with one client after the other: none of them is to hold a connection.
+const idle = time.Second
 
 // Cluster returns everything known now.
 func (c *Client) Cluster(ctx context.Context) (*otto.Cluster, error) {

@@ -52,7 +52,7 @@ func (c Context) Client(by string) (*Client, error) {
 	return &Client{
 		by: by, base: "https://" + c.Address, remote: c.Address, secret: c.Secret,
 		http: &http.Client{
-			Transport: &http.Transport{TLSClientConfig: t},
+			Transport: &http.Transport{TLSClientConfig: t, IdleConnTimeout: idle},
 			CheckRedirect: func(*http.Request, []*http.Request) error { // it would take the token along
 				return http.ErrUseLastResponse
 			},

@@ -226,7 +226,7 @@ func (s source) Shell(ctx context.Context, service string) tui.Command {
 	if err != nil {
 		path = os.Args[0]
 	}
-	c := exec.CommandContext(ctx, path, "--config", s.a.config, "exec", service)
+	c := exec.CommandContext(ctx, path, "--config", s.a.config, "--context", s.a.context, "exec", service)
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return &terminalShell{c, service}
 }
