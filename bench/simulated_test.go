@@ -16,7 +16,8 @@ import (
 type simulated struct {
 	wire.Enrolment
 	client *mqtt.Client
-	phase  time.Duration // of its second
+	leased func(wire.Lease) // nil: leases are not looked at
+	phase  time.Duration    // of its second
 	begun  time.Time
 
 	mu         sync.Mutex
@@ -27,13 +28,21 @@ type simulated struct {
 
 func newSimulated(e wire.Enrolment, number int) *simulated {
 	n := &simulated{Enrolment: e, phase: time.Duration(number%1000) * time.Millisecond, begun: time.Now(), changed: make(chan struct{}, 1)}
+	over, err := e.TLS.Config()
+	if err != nil {
+		panic(err) // the control plane has drawn it
+	}
 	n.client = mqtt.NewClient(mqtt.ClientOptions{
-		Brokers: e.Brokers, ClientID: e.ClientID, Username: e.Username, Password: e.Password,
+		Brokers: e.Brokers, TLS: over, ClientID: e.ClientID, Username: e.Username, Password: e.Password,
 		Will:      &mqtt.Message{Topic: wire.NodeTopic(e.NodeID, wire.KindStatus), QoS: 1, Retain: true, Payload: must(wire.Encode(n.status(false)))},
 		OnConnect: func(uint64) { n.publish(wire.KindStatus, 1, true, must(wire.Encode(n.status(true)))); n.wake() },
 	})
 	n.client.Subscribe(wire.NodeTopic(e.NodeID, wire.KindAssignment), n.assigned)
-	n.client.Subscribe(wire.NodeTopic(e.NodeID, wire.KindLease), func(string, []byte) {})
+	n.client.Subscribe(wire.NodeTopic(e.NodeID, wire.KindLease), func(_ string, b []byte) {
+		if l, err := wire.OpenLease(n.ControlKey, n.ClusterID, n.NodeID, b); err == nil && n.leased != nil {
+			n.leased(l)
+		}
+	})
 	n.client.Subscribe(wire.NodeTopic(e.NodeID, wire.KindQuestion), func(string, []byte) {})
 	n.client.Subscribe(wire.TopicControlStatus, func(string, []byte) {})
 	return n

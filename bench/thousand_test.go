@@ -3,11 +3,13 @@ package bench
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,9 +41,16 @@ const (
 
 // planeDir makes this test's program a control plane with its state in that
 // directory: it is measured apart from those who talk to it.
-const planeDir = "OTTO_BENCH_PLANE"
+const (
+	planeDir    = "OTTO_BENCH_PLANE"
+	planeListen = "OTTO_BENCH_LISTEN" // the host:port that it serves MQTT on
+)
 
 func TestMain(m *testing.M) {
+	if os.Getenv(slowNode) != "" {
+		runSlow()
+		os.Exit(0)
+	}
 	if dir := os.Getenv(planeDir); dir != "" {
 		if err := runPlane(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -54,7 +63,7 @@ func TestMain(m *testing.M) {
 
 // BenchmarkThousandNodes is a control plane with its embedded broker and its store on
 // disk, and 1,000 nodes on loopback that say each second, with credentials and a
-// connection of their own, what agents say: a heartbeat, the node's metrics and those of
+// TLS connection of their own, what agents say: a heartbeat, the node's metrics and those of
 // 20 containers, of 20 services that run on every node. Requirements judge two metrics
 // of each container and one of each node. It needs no lab; nodes are in another process,
 // and run nothing.
@@ -120,14 +129,16 @@ func runPlane(dir string) error {
 			_ = out.Encode(l)
 		}
 	}()
-	plane, run, err := newPlane(ctx, dir, say)
+	plane, run, err := newPlane(ctx, dir, os.Getenv(planeListen), say)
 	if err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return run(ctx) })
-	if _, err := plane.Apply(ctx, thousand(), 0, false); err != nil {
-		return err
+	if plane.Cluster().Revision == 0 { // else it goes on
+		if _, err := plane.Apply(ctx, thousand(), 0, false); err != nil {
+			return err
+		}
 	}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		if in.Text() == "profile" {
@@ -172,28 +183,13 @@ func profile() error {
 }
 
 // newPlane wires a control plane as cli does, but for the way to its nodes.
-func newPlane(ctx context.Context, dir string, say chan<- line) (*control.Plane, func(context.Context) error, error) {
+func newPlane(ctx context.Context, dir, listen string, say chan<- line) (*control.Plane, func(context.Context) error, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var plane *control.Plane
 	const user, password = "otto-control", "secret"
-	served, err := broker.Start(ctx, broker.Options{
-		Dir: filepath.Join(dir, "store"), Listen: "127.0.0.1:0", MaxNodes: thousandNodes, Log: log,
-		Authorize: func(l broker.Login) (broker.Permissions, bool) {
-			if l.Username == user {
-				return broker.Permissions{
-					Publish: []string{wire.Root + "/#"},
-					ReadAll: true,
-					Class:   broker.Control,
-				}, l.Password == password
-			}
-			publish, subscribe := wire.NodePermissions(l.Username)
-			return broker.Permissions{
-				Publish:   publish,
-				Subscribe: subscribe,
-				Class:     broker.Node,
-			}, plane.Authorize(l.Username, l.Password, l.Key)
-		},
-	})
+	_, err := os.Stat(filepath.Join(dir, "store"))
+	begins := err != nil
+	served, err := broker.Start(ctx, broker.Options{Dir: filepath.Join(dir, "store"), Log: log})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -214,23 +210,55 @@ func newPlane(ctx context.Context, dir string, say chan<- line) (*control.Plane,
 		Name:    "bench",
 		Version: "bench",
 		Store:   kept,
-		Create:  true,
+		Create:  begins,
 		Conn:    conn,
 		Reach:   reach{say},
 		Journal: events,
 		Log:     log,
-		Broker:  control.Broker{Addresses: []string{served.Addr()}, Description: served.Addr()},
+		Broker:  control.Broker{Addresses: []string{listen}, Ours: true, Description: listen},
+		Kick:    served.Disconnect,
 	})
+	if err != nil {
+		return nil, nil, err
+	}
+	err = served.Serve(ctx, broker.Options{
+		Listen: listen, MaxNodes: thousandNodes, Log: log,
+		TLS: &tls.Config{
+			MinVersion: tls.VersionTLS13, ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true,
+			GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+				return plane.ServerCertificate(hello.ServerName)
+			},
+		},
+		Authorize: func(l broker.Login) (broker.Permissions, bool) {
+			if l.Username == user {
+				return broker.Permissions{
+					Publish: []string{wire.Root + "/#"},
+					ReadAll: true,
+					Class:   broker.Control,
+				}, l.Password == password
+			}
+			publish, subscribe := wire.NodePermissions(l.Username)
+			return broker.Permissions{
+				Publish:   publish,
+				Subscribe: subscribe,
+				Class:     broker.Node,
+			}, plane.Authorize(l.Username, l.Password, l.Key)
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	over, err := plane.BrokerTLS().Config()
 	if err != nil {
 		return nil, nil, err
 	}
 	topic, will := plane.Will()
 	conn.Client = mqtt.NewClient(mqtt.ClientOptions{
-		Brokers: []string{served.Addr()}, ClientID: user, Username: user, Password: password, Log: log,
+		Brokers: []string{listen}, TLS: over, ClientID: user, Username: user, Password: password, Log: log,
 		OnConnect: plane.Connected, OnDisconnect: plane.Disconnected,
 		Will: &mqtt.Message{Topic: topic, QoS: 1, Retain: true, Payload: will},
 	})
-	say <- line{Broker: served.Addr()}
+	say <- line{Broker: listen}
 	return plane, func(ctx context.Context) error {
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return conn.Run(ctx) })
@@ -322,7 +350,11 @@ func thousand() otto.Wanted {
 			},
 		)
 	}
-	for i := range thousandServices {
+	services := thousandServices
+	if os.Getenv(leased) != "" {
+		services = reconnectServices
+	}
+	for i := range services {
 		w.Services = append(w.Services, otto.Service{
 			Name: fmt.Sprintf("s%d", i),
 			Mode: otto.ModeGlobal,
@@ -333,11 +365,22 @@ func thousand() otto.Wanted {
 			},
 		})
 	}
+	if os.Getenv(leased) != "" {
+		w.Services = append(w.Services, otto.Service{
+			Name:     "leased",
+			Node:     "n0",
+			Replicas: 1,
+			Failover: otto.FailoverMove,
+			Spec:     otto.ContainerSpec{Image: "registry/app:1", Exclusive: true},
+		})
+	}
 	return w
 }
 
 // planeProcess is the control plane's process, with its nodes in this one.
 type planeProcess struct {
+	dir, listen string
+
 	cmd     *exec.Cmd
 	in      io.WriteCloser
 	answers chan answer
@@ -348,9 +391,27 @@ type planeProcess struct {
 func startPlane(b *testing.B) *planeProcess {
 	b.Helper()
 	ctx, leave := context.WithCancel(b.Context())
-	p := &planeProcess{answers: make(chan answer), nodes: new(errgroup.Group), leave: leave}
+	p := &planeProcess{dir: b.TempDir(), listen: freePort(b), nodes: new(errgroup.Group), leave: leave}
+	enrolled := map[string]bool{}
+	p.start(b, func(e wire.Enrolment) {
+		if !enrolled[e.NodeID] {
+			enrolled[e.NodeID] = true
+			n := newSimulated(e, len(enrolled))
+			p.nodes.Go(func() error { return n.run(ctx) })
+		}
+	})
+	b.Cleanup(func() {
+		leave()
+		_ = p.cmd.Process.Kill()
+	})
+	return p
+}
+
+// start starts the process, with the state that it had.
+func (p *planeProcess) start(b *testing.B, enrolled func(wire.Enrolment)) {
+	b.Helper()
 	p.cmd = exec.CommandContext(b.Context(), os.Args[0])
-	p.cmd.Env = append(os.Environ(), planeDir+"="+b.TempDir())
+	p.cmd.Env = append(os.Environ(), planeDir+"="+p.dir, planeListen+"="+p.listen)
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err == nil {
@@ -362,13 +423,10 @@ func startPlane(b *testing.B) *planeProcess {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() {
-		leave()
-		_ = p.cmd.Process.Kill()
-	})
+	answers := make(chan answer)
+	p.answers = answers
 	go func() {
-		defer close(p.answers)
-		enrolled := map[string]bool{}
+		defer close(answers)
 		for lines := json.NewDecoder(out); ; {
 			var l line
 			if lines.Decode(&l) != nil {
@@ -376,15 +434,23 @@ func startPlane(b *testing.B) *planeProcess {
 			}
 			switch {
 			case l.Answer != nil:
-				p.answers <- *l.Answer
-			case l.Enrolment != nil && !enrolled[l.Enrolment.NodeID]:
-				enrolled[l.Enrolment.NodeID] = true
-				n := newSimulated(*l.Enrolment, len(enrolled))
-				p.nodes.Go(func() error { return n.run(ctx) })
+				answers <- *l.Answer
+			case l.Enrolment != nil:
+				enrolled(*l.Enrolment)
 			}
 		}
 	}()
-	return p
+}
+
+// freePort is an address at which nothing listens.
+func freePort(b *testing.B) string {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func (p *planeProcess) ask(b *testing.B) answer {
