@@ -16,6 +16,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/e2e/lab"
+	"github.com/otto-edge/otto/wire"
 )
 
 // example is the file of examples/home.yaml with its addresses swapped for the lab's.
@@ -66,12 +67,7 @@ func TestExampleFileRunsOnTwoMachines(t *testing.T) {
 	if !strings.Contains(env, "NGINX_HOST=example.com") {
 		t.Errorf("environment of nginx: %s", env)
 	}
-	topics := subscribe(t, "10.77.0.1", "otto/nodes/+/metrics/#", 8)
-	for _, want := range []string{"local/metrics/node", "local/metrics/containers", "rpi-01/metrics/node", "rpi-01/metrics/containers"} {
-		if !strings.Contains(topics, "otto/nodes/"+want) {
-			t.Errorf("no message on otto/nodes/%s: %s", want, topics)
-		}
-	}
+	metricsAreRead(t, []string{"local", "rpi-01"})
 
 	for _, n := range c.Status().Nodes { // what SSH has found is what the agent says
 		if n.Facts.Hostname == "" || n.Facts.CPUs == 0 || n.Facts.MemoryBytes == 0 ||
@@ -150,6 +146,25 @@ func docker(t *testing.T, args ...string) string {
 		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// metricsAreRead has subscribers of MQTT 3.1.1 and 5 read both topics of metrics of nodes.
+func metricsAreRead(t *testing.T, nodes []string, more ...string) {
+	t.Helper()
+	for _, version := range []string{"mqttv311", "mqttv5"} {
+		var filters []string
+		for _, n := range nodes {
+			for _, k := range []wire.Kind{wire.KindNodeMetrics, wire.KindContainerMetrics} {
+				filters = append(filters, wire.NodeTopic(n, k))
+			}
+		}
+		for _, topic := range filters { // each for itself: of all together one could say everything
+			out := subscribe(t, "10.77.0.1", topic, 1, append([]string{"-V", version}, more...)...)
+			if !strings.HasPrefix(out, topic+" {") || !strings.Contains(out, `"timestamp"`) {
+				t.Errorf("%s reads of %s: %s", version, topic, out)
+			}
+		}
+	}
 }
 
 // subscribe returns what mosquitto_sub prints of n messages.
