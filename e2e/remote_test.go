@@ -65,6 +65,7 @@ func TestClusterIsUsedFromAnotherMachine(t *testing.T) {
 		{"eye", "service show web", "n1"},
 		{"eye", "explain web", "web is running on n1"},
 		{"eye", "events", "service-running"},
+		{"eye", "top", "web"},
 		{"eye", "logs web", "!token eye is for look, and this needs operate"},
 		{"eye", "service restart web", "!token eye is for look, and this needs operate"},
 		{"eye", "cluster stop", "!works on the machine of the control plane alone"},

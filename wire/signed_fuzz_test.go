@@ -20,7 +20,8 @@ func FuzzSigned(f *testing.F) {
 		otto.Assignment{ClusterID: "c", Node: "n", Instances: []otto.Instance{{Name: "web", Service: "web"}}},
 		otto.Assignment{ClusterID: "c", Node: "n", Covered: true},
 		Lease{ClusterID: "c", Node: "n", BootID: "b", Seq: 1 << 63, Duration: -1},
-		Question{ClusterID: "c", Node: "n", Address: "h:1"}, Warrant{ClusterID: "c", Epoch: 1, Process: "p"},
+		Question{ClusterID: "c", Node: "n", Address: "h:1"},
+		Warrant{ClusterID: "c", Epoch: 1, Process: "p"},
 	} {
 		b, err := json.Marshal(v)
 		if err != nil {
