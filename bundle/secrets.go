@@ -99,6 +99,17 @@ func (s *Secrets) replace(text string) string {
 	return s.replacer.Replace(text)
 }
 
+// literally takes out of JSON what is known with a backslash in it: who put it there as it is
+// made another string of it.
+func (s *Secrets) literally(text string) string {
+	for v := range s.known {
+		if strings.Contains(v, `\`) && !s.public[v] {
+			text = strings.ReplaceAll(text, v, Redacted)
+		}
+	}
+	return text
+}
+
 // spellings are a text as it is, in JSON, in Go's quotes and in a URL.
 func spellings(v string) []string {
 	list := []string{v, strings.Trim(strconv.Quote(v), `"`), url.QueryEscape(v), url.PathEscape(v)}
@@ -136,7 +147,7 @@ func (s *Secrets) Text(b []byte) []byte {
 		if strings.HasPrefix(line, "{") {
 			if v, err := parse([]byte(line)); err == nil {
 				if scrubbed, err := json.Marshal(s.value(v)); err == nil {
-					out.WriteString(wire.Plain(string(scrubbed)) + "\n")
+					out.WriteString(wire.Plain(s.literally(string(scrubbed))) + "\n")
 					continue
 				}
 			}
@@ -156,7 +167,7 @@ func (s *Secrets) JSON(v any) ([]byte, error) {
 		return nil, err
 	}
 	b, err = json.MarshalIndent(s.value(v), "", "  ")
-	return []byte(wire.Plain(string(b)) + "\n"), err
+	return []byte(wire.Plain(s.literally(string(b))) + "\n"), err
 }
 
 func parse(b []byte) (v any, err error) {
