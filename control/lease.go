@@ -337,27 +337,28 @@ func (p *Plane) unreleased(instance, holder string, now time.Time) why {
 // started yet. What is stored may be old: a copy of yesterday that was put back, after
 // which another node was told to run it. So, at first, every node says what it
 // runs, or its lease has ended. One of whose programs none has answered since, and which
-// is not lost, may have been frozen, and has stopped nothing at the end of its lease.
+// is not lost, may have been frozen, and has stopped nothing at the end of its lease. Nor
+// has one that was lost, is there again and has not obeyed since: what went elsewhere
+// meanwhile waits there if it has not begun.
 func (p *Plane) unsure(now time.Time) map[string]string {
 	list := map[string]string{}
-	ended := now.After(p.started.Add(p.desired.Lease + leaseMargin))
-	if p.Create || ended && !p.anyMayRunMore() {
+	ended := p.Create || now.After(p.started.Add(p.desired.Lease+leaseMargin))
+	if ended && !p.anyMayRunMore() {
 		return list
 	}
 	var unheard []string
 	where := map[string][]string{} // instances may run, as far as nodes say
 	for _, id := range p.ids() {
+		n := p.nodes[id]
 		said, obeys := p.obedient(id)
-		if p.owes(p.nodes[id]) || !ended && !obeys {
+		if !p.Create && (p.owes(n) || !ended && !obeys) {
 			unheard = append(unheard, id)
 		}
+		instances := said.mayRun()
 		if ended {
-			for _, instance := range p.strays(p.nodes[id]) {
-				where[instance] = append(where[instance], id)
-			}
-			continue
+			instances = p.mayRunMore(n)
 		}
-		for _, instance := range said.mayRun() {
+		for _, instance := range instances {
 			where[instance] = append(where[instance], id)
 		}
 	}
@@ -376,11 +377,20 @@ func (p *Plane) unsure(now time.Time) map[string]string {
 // leases of a former control plane have ended.
 func (p *Plane) anyMayRunMore() bool {
 	for _, n := range p.nodes {
-		if p.owes(n) || len(p.strays(n)) > 0 {
+		if !p.Create && p.owes(n) || len(p.mayRunMore(n)) > 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// mayRunMore are the instances that a node has said it runs and should not, and, where it has
+// not obeyed the newest assignment, those of the one before.
+func (p *Plane) mayRunMore(n *node) []string {
+	if n.report == nil || n.report.Revision == n.revision || n.state == otto.NodeLost || n.state == otto.NodeLeft {
+		return p.strays(n)
+	}
+	return said{*n.report}.mayRun()
 }
 
 // owes reports whether a node has yet to obey this control plane and may be one that was
