@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"maps"
@@ -108,6 +109,9 @@ func (w *world) amiss() string {
 			}
 			units[s.Unit] = i.Node
 			if isBad(s.Spec) && !goneBack {
+				if w.goesBack(i.Node, i.Name, s.Spec) {
+					return i.Name + " has not gone back to the version that its node has kept"
+				}
 				continue // it has never run in another version
 			}
 			if !i.Up() && !(goneBack && i.State == otto.InstanceRunning) {
@@ -136,6 +140,14 @@ func (w *world) amiss() string {
 			services(w.accepted), services(got))
 	}
 	return ""
+}
+
+// goesBack reports whether a node has kept another version of an instance, and nothing of it
+// runs: after a restore the control plane does not know of that version, and the agent does.
+func (w *world) goesBack(node, instance string, spec otto.ContainerSpec) bool {
+	list, err := w.Hosts[node].Runtime.Containers(context.Background())
+	kept := func(c otto.Container) bool { return c.Instance == instance && c.SpecHash != spec.Hash() }
+	return err == nil && slices.ContainsFunc(list, kept) && len(w.truth.hostsOf(instance)) == 0
 }
 
 func services(w otto.Wanted) string {
