@@ -85,6 +85,30 @@ func TestDrainedNodeGivesAwayWhatItCan(t *testing.T) {
 	})
 }
 
+// TestDrainWaitsForWhoHasNotObeyed: what a node was told to run a moment ago may begin there,
+// although its last report does not have it.
+func TestDrainWaitsForWhoHasNotObeyed(t *testing.T) {
+	inThree(t, []otto.Service{movable("web", "a")}, func(t *testing.T, c *ottotest.Cluster) {
+		c.FreezeAgent("a")
+		apply(t, c, three(movable("web", "a"), disposable("cache", "a")))
+		time.Sleep(200 * time.Millisecond)
+		if err := c.Plane.Intend(me(t), "a", otto.Intent{Cordoned: true, Draining: true}); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			time.Sleep(100 * time.Millisecond)
+			if on := c.Running("cache"); len(on) > 0 {
+				t.Fatalf("it runs on %v before a has said that it does not", on)
+			}
+		}
+		c.ThawAgent("a")
+		c.Wait(20*time.Second, "elsewhere", func(*otto.Cluster) bool {
+			on := c.Running("cache")
+			return len(on) == 1 && on[0] != "a"
+		})
+	})
+}
+
 // AllUpBut reports whether all instances are up, whatever their nodes are.
 func AllUpBut(c *otto.Cluster) bool {
 	for _, s := range c.Services {
