@@ -163,10 +163,11 @@ func (w *world) measureOverlap(host string, c ottotest.Observed) {
 	}
 }
 
-// frozenHosts are the hosts whose agent does not run, or has only just gone on; and of
-// those the ones that nobody reaches as well: the known gap of docs/faults.md. The fence
-// is the agent, and nobody else knows of it. What a starter does that was held up itself
-// was decided before that.
+// frozenHosts are the hosts whose agent does not run, or has not for long enough since it did
+// not to have ended what it should; and of those with an agent that does not run, or has only
+// just gone on, the ones that nobody reaches as well: the known gap of docs/faults.md. The
+// fence is the agent, and nobody else knows of it. What a starter does that was held up
+// itself was decided before that.
 func (w *world) frozenHosts(starter string) (lost, stand []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,10 +176,12 @@ func (w *world) frozenHosts(starter string) (lost, stand []string) {
 		decided = w.stood[starter]
 	}
 	for id := range w.Hosts {
+		if w.unsteady(id) {
+			stand = append(stand, id)
+		}
 		if !w.stands(id) {
 			continue
 		}
-		stand = append(stand, id)
 		if w.outOfReach(id) || decided.Sub(w.healed[id]) < noticed {
 			lost = append(lost, id)
 		}
