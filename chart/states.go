@@ -61,7 +61,7 @@ func StateBar(spans []otto.Span, from, to time.Time, width int) (cells []rune, s
 
 func trimmed(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") }
 
-// kinds are the characters of a bar for what is known: what is well is the first.
+// kinds are the characters of a bar, one for each known state; the first is for a service that is well.
 var kinds = [...]rune{'▮', '▯', 'x', '?', '-'} //nolint:gochecknoglobals // never changed
 
 func kindOf(cell rune) int {

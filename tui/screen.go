@@ -205,7 +205,7 @@ func (m *Model) items(height int) (list []item) {
 	return list
 }
 
-// current is what is selected; what is gone is not, and then the first thing is.
+// current is the selected item: the first one if the one that was selected is no longer there.
 func (m *Model) current(height int) item {
 	list := m.items(height)
 	switch {
@@ -253,7 +253,7 @@ func (m *Model) head(width int) entry {
 	return entry{line: append(l.fit(room), clock...)}
 }
 
-// age says that what is shown is not what is now.
+// age says that the cluster is stopped, or how old the state on the screen is; empty if it is up to date.
 func (m *Model) age() string {
 	c := m.Index.Cluster
 	switch old := m.Now.Sub(m.Received); {
