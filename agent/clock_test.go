@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -108,6 +109,82 @@ func TestWhatIsTakenAwayAfterItsLeaseGetsNoTime(t *testing.T) {
 		}
 		if left, fence := c.fenceIn(); !fence || left != 67*time.Second-up {
 			t.Errorf("it waits for the engine: %t, %s", !fence, left)
+		}
+	}
+}
+
+// TestWhatIsTakenAwayInTimeIsDownWhenItsLeaseEnds: an engine that hangs does not stop it, and
+// from the end of its lease on another node may run it.
+func TestWhatIsTakenAwayInTimeIsDownWhenItsLeaseEnds(t *testing.T) {
+	up := time.Minute
+	l, err := openLease(t.TempDir(), Clock{Boot: "one", Now: func() time.Duration { return up }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.sending(1)
+	if err := l.renew(wire.Lease{Seq: 1, Duration: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	ctr := otto.Container{ID: "1", Name: "cache", Instance: "cache", State: otto.ContainerRunning}
+	l.covers([]otto.Container{ctr})
+	killed := make(chan otto.Container, 1)
+	c := &converger{
+		Agent: &Agent{
+			Options: Options{Runtime: &hanging{killed: killed}, Log: slog.New(slog.DiscardHandler)},
+			lease:   l, jobs: &jobs{}, results: make(chan result, 1),
+		},
+		assignment: &otto.Assignment{},
+		engine:     otto.Engine{Problem: "it does not answer"},
+		containers: []otto.Container{ctr},
+		overdue:    map[string]bool{},
+		work:       map[string]*work{},
+	}
+	c.pass(t.Context(), time.Now())
+	if len(c.work) > 0 {
+		t.Fatal("it is killed before its lease ends, although it may stop by itself")
+	}
+	up += 8 * time.Second
+	c.pass(t.Context(), time.Now())
+	select {
+	case got := <-killed:
+		if got.ID != ctr.ID {
+			t.Errorf("%s is killed", got.ID)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it runs on for as long as the engine hangs")
+	}
+}
+
+// hanging is an engine that does not answer, whose containers can be killed all the same.
+type hanging struct {
+	Runtime
+	killed chan otto.Container
+}
+
+func (h *hanging) Kill(_ context.Context, ctr otto.Container, _ time.Duration) error {
+	h.killed <- ctr
+	return nil
+}
+
+// TestNothingIsKnownToBeStoppedBeforeTheEngineHasAnswered: an agent that has just started says
+// that nothing runs under a lease that has ended only when it has seen what runs.
+func TestNothingIsKnownToBeStoppedBeforeTheEngineHasAnswered(t *testing.T) {
+	l, err := openLease(t.TempDir(), Clock{Boot: "one", Now: func() time.Duration { return time.Minute }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &converger{
+		Agent: &Agent{lease: l, jobs: &jobs{}, asked: &restarts{}, setups: &setups{}},
+		assignment: &otto.Assignment{Instances: []otto.Instance{{
+			Service: "db", Name: "db", Fenced: true,
+			Spec: otto.ContainerSpec{Mounts: []otto.Mount{{Type: otto.MountVolume, Source: "db", Target: "/data"}}},
+		}}},
+	}
+	for _, listed := range []bool{false, true} {
+		c.listed = listed
+		st := c.statuses(map[string]situation{}, time.Now())
+		if len(st) != 1 || st[0].Fenced != listed {
+			t.Errorf("the engine has answered: %t, and it says %+v", listed, st)
 		}
 	}
 }

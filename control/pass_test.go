@@ -38,3 +38,26 @@ func TestMachinesAreRecognizedAfterARestore(t *testing.T) {
 		}
 	}
 }
+
+// TestLateReportDoesNotCount: what an agent had said before its last report, of an assignment
+// that it has obeyed since, comes late.
+func TestLateReportDoesNotCount(t *testing.T) {
+	f := newFleet(t, fleetWanted(4, 4, 1))
+	n := f.p.nodes["n1"]
+	last := *n.report
+	late := last
+	late.Seq, late.Settled = last.Seq-1, !last.Settled
+	for _, r := range []wire.Report{late, last} {
+		b, err := wire.Encode(r)
+		f.ingest("n1", wire.KindInstances, b, err)
+		if n.report.Seq != last.Seq || n.report.Settled != last.Settled {
+			t.Fatalf("report %d counts after report %d", r.Seq, last.Seq)
+		}
+	}
+	next := late
+	next.Seq = last.Seq + 1
+	b, err := wire.Encode(next)
+	if f.ingest("n1", wire.KindInstances, b, err); n.report.Seq != next.Seq {
+		t.Errorf("report %d does not count after report %d", next.Seq, last.Seq)
+	}
+}
