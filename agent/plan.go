@@ -151,6 +151,8 @@ func next(s situation, now time.Time) step {
 		} else if len(others) > 1 || others[0].Name != s.want.ContainerName() {
 			st.do = doKeepOne
 			return patient(st, s, now)
+		} else if s.restart { // once it is gone it is made anew
+			return gated(step{do: doRetire, asked: true, others: []otto.Container{*current}}, s, now)
 		}
 		return st
 	case current != nil && current.Name == s.want.ContainerName()+suffixNext && broken(*current) && beside(s, others):

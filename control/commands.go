@@ -76,6 +76,9 @@ func (p *Plane) wanted(ctx context.Context) (w otto.Wanted, index *plan.Index, e
 // want writes down a new wanted state, of which index is, and follows it.
 func (p *Plane) want(ctx context.Context, w otto.Wanted, index *plan.Index) error {
 	next := p.desired.with(w, p.index(), index)
+	if !p.desired.Restored {
+		p.tryAgain(&next)
+	}
 	p.noteImages(next.Rollouts)
 	w = next.Wanted
 	enrolment := w.Interval != p.desired.Wanted.Interval || w.Health.Heartbeat != p.desired.Wanted.Health.Heartbeat

@@ -201,11 +201,47 @@ func (p *Plane) failedUpdates(w otto.Wanted) (changes []otto.Change) {
 	for _, s := range w.Services {
 		was, there := p.service(s.Name)
 		r, rolling := p.desired.Rollouts[s.Name]
-		if there && rolling && r.Failed != nil && was.Spec.Hash() == s.Spec.Hash() {
-			changes = append(changes, otto.Change{Kind: "change", Noun: "service", Name: s.Name, Detail: "tried again: the update failed on " + r.Failed.String()})
+		switch {
+		case !there || was.Spec.Hash() != s.Spec.Hash():
+		case rolling && r.Failed != nil:
+			changes = append(changes, otto.Change{
+				Kind: "change", Noun: "service", Name: s.Name, Detail: "tried again: the update failed on " + r.Failed.String(),
+			})
+		case !rolling && len(p.givenUp(s)) > 0:
+			changes = append(changes, otto.Change{
+				Kind: "change", Noun: "service", Name: s.Name,
+				Detail: "tried again: given up on " + p.desired.Placement[p.givenUp(s)[0]],
+			})
 		}
 	}
 	return changes
+}
+
+// givenUp are the instances of a service whose nodes run another version than the one
+// wanted, and have given that up. Without a rollout, such as after a restore, nobody else
+// has it tried again.
+func (p *Plane) givenUp(s otto.Service) (names []string) {
+	for _, name := range p.desired.Wanted.InstanceNames(s) {
+		said, _ := p.live(p.desired.Placement[name])
+		if i := statusIn(said.Instances, name); i != nil && i.GivenUp && i.Failed == s.Spec.Hash() {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// tryAgain adds to the rollouts those of services that nodes have given up without one.
+func (p *Plane) tryAgain(next *desired) {
+	for _, s := range next.Wanted.Services {
+		if _, rolling := next.Rollouts[s.Name]; rolling {
+			continue
+		}
+		if was, there := p.service(s.Name); there && was.Spec.Hash() == s.Spec.Hash() {
+			if names := p.givenUp(s); len(names) > 0 {
+				next.Rollouts[s.Name] = plan.Rollout{}.WithRestart(s, names)
+			}
+		}
+	}
 }
 
 // Restart restarts the instances of a service, one after the other as an update

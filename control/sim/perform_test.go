@@ -376,6 +376,7 @@ func (w *world) prune(volume string) {
 	}
 	if back := h.Runtime.Prune(volume); back != nil {
 		w.net.hit("prune")
+		w.later(takeOver, w.retry) // of an update that had begun without it
 		w.fault("prune "+volume, func() {
 			if label, there := h.Runtime.VolumeLabel(volume); there && w.truth.has(volume, label) {
 				return // it began anew, and who has said so was not told that it counts

@@ -239,8 +239,9 @@ func (w *world) retry() {
 				name += "@" + v
 			}
 			names = append(names, name)
-			failed = failed || s.Name != squat && s.Rollout != nil && !isBad(s.Spec) &&
-				(s.Rollout.State == otto.UpdateReverted || s.Rollout.State == otto.UpdatePaused)
+			givenUp := func(i otto.PlacedInstance) bool { return i.GivenUp }
+			failed = failed || s.Name != squat && !isBad(s.Spec) && (s.Rollout == nil && slices.ContainsFunc(s.Instances, givenUp) ||
+				s.Rollout != nil && (s.Rollout.State == otto.UpdateReverted || s.Rollout.State == otto.UpdatePaused))
 		}
 		if failed && w.apply(names) == nil {
 			w.net.hit("retry")
