@@ -301,12 +301,11 @@ func TestSlowReaderHoldsUpNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := conn.Write([]byte("GET /v1/cluster?watch HTTP/1.1\r\nHost: otto\r\n\r\n")); err != nil {
+	if _, err := conn.Write([]byte("GET /v1/changes HTTP/1.1\r\nHost: otto\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	big := &otto.Cluster{Name: strings.Repeat("x", 1<<20)}
 	for range 20 { // never read
-		p.become(big)
+		p.become(&otto.Cluster{Name: strings.Repeat("x", 1<<20)})
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -323,7 +322,7 @@ func FuzzRequests(f *testing.F) {
 	handler := NewServer(newPlane(), nil, "", func() {}).http.Handler
 	f.Fuzz(func(t *testing.T, method, path string, body []byte) {
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://otto"+path, bytes.NewReader(body))
-		if err != nil || req.URL.Query().Has("watch") {
+		if err != nil || req.URL.Path == "/v1/changes" {
 			return
 		}
 		handler.ServeHTTP(httptest.NewRecorder(), req)

@@ -64,29 +64,6 @@ func (c *Client) Cluster(ctx context.Context) (*otto.Cluster, error) {
 	return &cluster, c.do(ctx, http.MethodGet, "/v1/cluster", nil, &cluster)
 }
 
-// Watch calls f with everything known, and again after every change, until f
-// returns false, ctx ends or the control plane does.
-func (c *Client) Watch(ctx context.Context, f func(*otto.Cluster) bool) error {
-	resp, err := c.send(ctx, http.MethodGet, "/v1/cluster?watch", nil)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	dec := json.NewDecoder(resp.Body)
-	for {
-		var cluster otto.Cluster
-		if err := dec.Decode(&cluster); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return ErrNotRunning
-		}
-		if !f(&cluster) {
-			return nil
-		}
-	}
-}
-
 // Apply replaces what is wanted and returns the changes; see Plane.
 func (c *Client) Apply(ctx context.Context, w otto.Wanted, base uint64,
 	dryRun bool,

@@ -128,7 +128,10 @@ func TestRolesMayWhatTheyMay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text, _ := io.ReadAll(resp.Body)
+			var text []byte
+			if resp.StatusCode >= http.StatusBadRequest || route.form != formEvents { // those do not end
+				text, _ = io.ReadAll(resp.Body)
+			}
 			resp.Body.Close()
 			want := http.StatusForbidden
 			switch {
@@ -319,13 +322,17 @@ func TestStrangersAreBounded(t *testing.T) {
 		}
 	})
 	t.Run("a reader that does not read", func(t *testing.T) {
-		big := &otto.Cluster{Name: strings.Repeat("x", 4<<20)}
+		big := &otto.Cluster{Name: strings.Repeat("x", 4<<20)} // which is in each batch
 		conn := f.dial(t, c)
 		defer conn.Close()
 		f.plane.become(big)
-		fmt.Fprintf(conn, "GET /v1/cluster?watch HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n", c.secret)
+		fmt.Fprintf(conn, "GET /v1/changes HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n", c.secret)
 		until(t, func() bool { return f.busy("hand") == 1 })
-		until(t, func() bool { f.plane.become(big); return f.busy("hand") == 0 })
+		until(t, func() bool {
+			next := *big
+			f.plane.become(&next)
+			return f.busy("hand") == 0
+		})
 	})
 }
 
@@ -429,7 +436,7 @@ func FuzzStranger(f *testing.F) {
 	s.Tokens = tokens
 	h := NewRemote(s, RemoteOptions{Log: slog.New(slog.DiscardHandler)}).http.Handler
 	f.Add("POST", "/v1/stop", "127.0.0.1", "", "{}")
-	f.Add("GET", "/v1/cluster?watch", "127.0.0.1", "Bearer x", "")
+	f.Add("GET", "/v1/changes", "127.0.0.1", "Bearer x", "")
 	f.Add("PUT", "/v1/tokens/a?role=operate", "[::1]:1", "Bearer ", "")
 	f.Fuzz(func(t *testing.T, method, path, host, authorization, body string) {
 		req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(fmt.Sprintf(

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -23,12 +24,13 @@ const maxBody = 8 << 20
 
 // Server answers on a socket.
 type Server struct {
-	plane Plane
-	nodes Nodes
-	exit  func()
-	dir   string
-	http  *http.Server
-	views views
+	plane  Plane
+	nodes  Nodes
+	exit   func()
+	dir    string
+	http   *http.Server
+	views  views
+	follow *follow
 	// Past, if set, answers what was kept, without events.
 	Past func(otto.HistoryQuery) (otto.History, error)
 	// Tokens, if set, are who may ask from other machines, and Authorities the cluster's
@@ -40,7 +42,7 @@ type Server struct {
 // NewServer returns a server for plane, whose state is in dir, and its nodes; exit is
 // called when a client asks the control plane to end.
 func NewServer(plane Plane, nodes Nodes, dir string, exit func()) *Server {
-	s := &Server{plane: plane, nodes: nodes, dir: dir, exit: exit}
+	s := &Server{plane: plane, nodes: nodes, dir: dir, exit: exit, follow: newFollow()}
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, r.handle)
@@ -130,16 +132,27 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("bad request: after: %v", err), http.StatusBadRequest)
 		return
 	}
-	w.Header().Set("Content-Type", "application/jsonl")
+	left, err := limitOf(query, math.MaxInt)
+	if err != nil {
+		http.Error(w, fmt.Sprintf("bad request: %v", err), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", string(formLines))
 	enc := json.NewEncoder(w)
 	flush := http.NewResponseController(w)
 	for {
 		list, more := s.plane.Events(after)
 		for _, e := range list {
+			after = e.Seq
+			if !isOneOf(query, "kind", e.Kind) || !isOneOf(query, "node", e.Node) || !isOneOf(query, "service", e.Service) {
+				continue
+			}
 			if enc.Encode(e) != nil {
 				return
 			}
-			after = e.Seq
+			if left--; left == 0 {
+				return
+			}
 		}
 		if !query.Has("follow") || flush.Flush() != nil {
 			return

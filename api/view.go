@@ -30,18 +30,13 @@ var etags = maphash.MakeSeed() //nolint:gochecknoglobals // drawn once
 
 // encode returns a view as who asks may see it. Nobody changes the bytes.
 func (v *views) encode(ctx context.Context, c *otto.Cluster) (encoded, error) {
-	closed := !roleOf(ctx).may(Operate)
+	closed := isClosed(ctx)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if e, ok := v.last[closed]; ok && e.of == c {
 		return e, nil
 	}
-	shown := c
-	if closed {
-		s := bundle.Cluster(*c)
-		shown = &s
-	}
-	b, err := json.Marshal(shown)
+	b, err := json.Marshal(visible(ctx, c))
 	if err != nil {
 		return encoded{}, err
 	}
@@ -53,12 +48,20 @@ func (v *views) encode(ctx context.Context, c *otto.Cluster) (encoded, error) {
 	return e, nil
 }
 
+// isClosed reports whether what may be secret is left out for who asks.
+func isClosed(ctx context.Context) bool { return !roleOf(ctx).may(Operate) }
+
+// visible is what who asks may see of a view.
+func visible(ctx context.Context, c *otto.Cluster) *otto.Cluster {
+	if !isClosed(ctx) {
+		return c
+	}
+	shown := bundle.Cluster(*c)
+	return &shown
+}
+
 func (s *Server) cluster(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	if r.URL.Query().Has("watch") {
-		s.watch(w, r)
-		return
-	}
 	e, err := s.views.encode(r.Context(), s.plane.Cluster())
 	if answerError(w, err) {
 		return
@@ -69,24 +72,4 @@ func (s *Server) cluster(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = w.Write(e.json)
-}
-
-// watch sends each view, and leaves out those that come while a slow reader takes one.
-func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
-	flush := http.NewResponseController(w)
-	for {
-		c, more := s.plane.Next()
-		e, err := s.views.encode(r.Context(), c)
-		if err != nil {
-			return
-		}
-		if _, err := w.Write(e.json); err != nil || flush.Flush() != nil {
-			return
-		}
-		select {
-		case <-more:
-		case <-r.Context().Done():
-			return
-		}
-	}
 }

@@ -1,9 +1,15 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,6 +93,7 @@ func TestClusterIsUsedFromAnotherMachine(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a program without Otto", func(t *testing.T) { asksByItself(t, c, at) })
 	if out := c.Run("events"); !strings.Contains(out, "token hand") {
 		t.Errorf("it is not said who did it:\n%s", out)
 	}
@@ -104,5 +111,52 @@ func TestClusterIsUsedFromAnotherMachine(t *testing.T) {
 	}
 	if list := c.Run("token", "ls", "-o", "json"); strings.Contains(list, "hand") {
 		t.Errorf("a token outlives stolen keys: %s", list)
+	}
+}
+
+// asksByItself asks as docs/remote.md has it for programs, with what a token's JSON says.
+func asksByItself(t *testing.T, c *lab.Cluster, at string) {
+	var access struct {
+		ID          string `json:"cluster_id"`
+		Authorities string `json:"authorities"`
+		Secret      string `json:"secret"`
+	}
+	if err := json.Unmarshal([]byte(c.Run("token", "create", "script", "-o", "json")), &access); err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(access.Authorities)) {
+		t.Fatal("no authority")
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: access.ID}}}
+	defer client.CloseIdleConnections()
+	ask := func(path string) io.Reader {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		t.Cleanup(cancel)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+at+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+access.Secret)
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		return resp.Body
+	}
+	services, err := io.ReadAll(ask("/v1/services?node=n1"))
+	if err != nil || !strings.Contains(string(services), `{"items":[{"name":"web"`) {
+		t.Errorf("%v\n%s", err, services)
+	}
+	changes := bufio.NewReader(ask("/v1/changes"))
+	for kinds := ""; kinds != "names node service cluster "; {
+		line, err := changes.ReadString('\n')
+		if err != nil {
+			t.Fatalf("%v after %s", err, kinds)
+		}
+		if kind, ok := strings.CutPrefix(line, "event: "); ok {
+			kinds += strings.TrimSpace(kind) + " "
+		}
 	}
 }

@@ -36,7 +36,8 @@ func (f feed) states(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for paced(ctx, more) {
+		var pace pacer
+		for pace.wait(ctx, more) {
 			if c := newest.Swap(nil); c != nil {
 				f.send(stateMsg{NewIndex(c), time.Now()})
 			}
@@ -70,14 +71,26 @@ func poke(more chan struct{}) {
 	}
 }
 
-// paced waits until there is more, but not less than the pace. It reports whether to go on.
-func paced(ctx context.Context, more <-chan struct{}) bool {
+// pacer lets the first of several pass at once, and the next ones not before its pace allows.
+type pacer struct{ next time.Time }
+
+// wait waits until there is more and the pace allows it. It reports whether to go on.
+func (p *pacer) wait(ctx context.Context, more <-chan struct{}) bool {
 	select {
 	case <-ctx.Done():
 		return false
 	case <-more:
+		return p.due(ctx)
 	}
-	return pause(ctx, pace)
+}
+
+// due waits until the pace allows it. It reports whether to go on.
+func (p *pacer) due(ctx context.Context) bool {
+	if left := time.Until(p.next); left > 0 && !pause(ctx, left) {
+		return false
+	}
+	p.next = time.Now().Add(pace)
+	return true
 }
 
 // clock sends the time.
@@ -93,6 +106,7 @@ func (f feed) events(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		var pace pacer
 		for {
 			var batch eventsMsg
 			select {
@@ -101,7 +115,7 @@ func (f feed) events(ctx context.Context) {
 			case e := <-list:
 				batch = append(batch, e)
 			}
-			if !pause(ctx, pace) {
+			if !pace.due(ctx) {
 				return
 			}
 			for len(list) > 0 && len(batch) < maxEvents {

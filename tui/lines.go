@@ -63,7 +63,8 @@ func (l *lines) end(err error) {
 
 // forward calls take with what has come, until it has ended or ctx has.
 func (l *lines) forward(ctx context.Context, take func(list []string, left int)) {
-	for paced(ctx, l.more) {
+	var pace pacer
+	for pace.wait(ctx, l.more) {
 		l.mu.Lock()
 		list, left, over := l.list, l.left, l.over
 		l.list, l.left = nil, 0

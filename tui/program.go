@@ -60,8 +60,9 @@ type Options struct {
 
 // The pace of a program.
 const (
-	redraws   = 10 // a second, at most
+	redraws   = 10 // a second, at most, for what changes by itself
 	pace      = time.Second / redraws
+	frames    = 60          // a second, in which what is to be drawn is looked at
 	tick      = time.Second // the clock, and ages
 	retry     = time.Second // after a control plane was away
 	maxEvents = 500         // that are kept
@@ -81,7 +82,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	p := &program{ctx: ctx, source: o.Source, model: m}
 	settings := []tea.ProgramOption{
-		tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithFPS(redraws), tea.WithoutSignalHandler(),
+		tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithFPS(frames), tea.WithoutSignalHandler(),
 	}
 	if o.Environment != nil {
 		settings = append(settings, tea.WithEnvironment(o.Environment))
