@@ -51,7 +51,7 @@ func (a *app) writeExample() error {
 // function that it returns is called: a young process has a small heap, and would spend a
 // third of the time on that.
 func collectRarely() (back func()) {
-	former := debug.SetGCPercent(400)
+	former := debug.SetGCPercent(800)
 	return func() { debug.SetGCPercent(former) }
 }
 

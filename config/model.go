@@ -13,6 +13,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/interpolation"
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/paths"
+	composespec "github.com/compose-spec/compose-go/v2/schema"
 	"github.com/compose-spec/compose-go/v2/template"
 	composetree "github.com/compose-spec/compose-go/v2/tree"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -28,6 +29,7 @@ func silenceLibrary() { logrus.SetOutput(io.Discard) }
 func (r *reader) loadModel(s *stack, files []string, source value) (map[string]any, *types.Project) {
 	silenceLibrary()
 	readRawFiles()
+	defer compileSchema()()
 	details := types.ConfigDetails{WorkingDir: r.dir, Environment: r.variables(files)}
 	for _, f := range files {
 		data, err := readFile(f)
@@ -76,19 +78,47 @@ func (r *reader) loadModel(s *stack, files []string, source value) (map[string]a
 		r.rejectLoad(err, source)
 		return nil, nil
 	}
-	named := forTypes(model)
-	var loaded *types.Project
-	if err = resolveFiles(named, r.dir); err == nil {
-		err = unlessItCrashes(func() (err error) {
-			loaded, err = loader.ModelToProject(named, loader.ToOptions(&details, []func(*loader.Options){set}), details)
-			return err
-		})
-	}
+	loaded, err := asTypes(model, plainServices(model, details.Environment), details, set)
 	if err != nil {
 		r.rejectLoad(err, source)
 		return nil, nil
 	}
 	return model, loaded
+}
+
+// asTypes has Compose's types filled from a model, all but those services that are there
+// already.
+func asTypes(
+	model map[string]any, there types.Services, details types.ConfigDetails, set func(*loader.Options),
+) (loaded *types.Project, err error) {
+	named := forTypes(model, there)
+	if err := resolveFiles(named, details.WorkingDir); err != nil {
+		return nil, err
+	}
+	err = unlessItCrashes(func() (err error) {
+		loaded, err = loader.ModelToProject(named, loader.ToOptions(&details, []func(*loader.Options){set}), details)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if loaded.Services == nil {
+		loaded.Services = types.Services{}
+	}
+	maps.Copy(loaded.Services, there)
+	return loaded, nil
+}
+
+// compileSchema has the library compile the specification's schema, which takes a tenth of the
+// time of the first load and needs none of the files, beside that load. It returns what waits
+// for its end.
+func compileSchema() (wait func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = composespec.Validate(map[string]any{}) // compiled once, whatever is validated
+	}()
+	return func() { <-done }
 }
 
 // resolveFiles makes the paths of files absolute that Compose's types are filled from. Other
@@ -145,8 +175,9 @@ func castsFor(all map[composetree.Path]interpolation.Cast, files []types.ConfigF
 }
 
 // forTypes is a copy of a project with all that is taken from Compose's types, or that they
-// are checked for: filling the types with the rest takes its time.
-func forTypes(model map[string]any) map[string]any {
+// are checked for, without the services that are there already: filling the types with the
+// rest takes its time.
+func forTypes(model map[string]any, there types.Services) map[string]any {
 	named := map[string]any{}
 	for key, val := range model {
 		if key != "services" {
@@ -156,6 +187,9 @@ func forTypes(model map[string]any) map[string]any {
 	services, _ := model["services"].(map[string]any)
 	reduced := make(map[string]any, len(services))
 	for name, s := range services {
+		if _, ok := there[name]; ok {
+			continue
+		}
 		s, ok := s.(map[string]any)
 		if !ok {
 			return clone(model).(map[string]any)
@@ -166,6 +200,9 @@ func forTypes(model map[string]any) map[string]any {
 			if val, ok := s[key]; ok {
 				few[key] = clone(val)
 			}
+		}
+		if on, ok := few["depends_on"].(map[string]any); ok {
+			maps.DeleteFunc(on, func(name string, _ any) bool { _, ok := there[name]; return ok })
 		}
 		reduced[name] = few
 	}
@@ -194,6 +231,9 @@ func clone(v any) any {
 	return v
 }
 
+// variableWord is what may be the name of a variable.
+var variableWord = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)
+
 // variables are those that a project may use, as a mapping, which the library needs.
 func (r *reader) variables(files []string) types.Mapping {
 	all := types.Mapping{}
@@ -211,7 +251,7 @@ func (r *reader) variables(files []string) types.Mapping {
 	}
 	for _, f := range files {
 		data, _ := readFile(f)
-		for _, name := range regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`).FindAllString(string(data), -1) {
+		for _, name := range variableWord.FindAllString(string(data), -1) {
 			take(name)
 		}
 	}

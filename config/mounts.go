@@ -101,9 +101,9 @@ func (r *reader) checkMount(at pos, m *otto.Mount) bool {
 	return false
 }
 
-func isVolumeName(s string) bool {
-	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]+$`).MatchString(s)
-}
+var volumeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]+$`)
+
+func isVolumeName(s string) bool { return volumeName.MatchString(s) }
 
 func mountObject() object[otto.Mount] {
 	type mount = otto.Mount

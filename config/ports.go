@@ -80,8 +80,10 @@ func readShortPort(r *reader, v value) []otto.Port {
 	return ports
 }
 
+var portRange = regexp.MustCompile(`(\d{1,5})-(\d{1,5})`)
+
 func longRange(spec string) bool {
-	for _, m := range regexp.MustCompile(`(\d{1,5})-(\d{1,5})`).FindAllStringSubmatch(spec, -1) {
+	for _, m := range portRange.FindAllStringSubmatch(spec, -1) {
 		first, _ := strconv.Atoi(m[1])
 		last, _ := strconv.Atoi(m[2])
 		if last-first >= maxPorts {

@@ -384,9 +384,9 @@ func readPullPolicy(r *reader, v value, s *service) {
 	s.Spec.PullPolicy, _ = choice(otto.PullMissing, otto.PullAlways, otto.PullNever).read(r, v)
 }
 
-func isRestart(s string) bool {
-	return regexp.MustCompile(`^(no|always|unless-stopped|on-failure(:[0-9]{1,6})?)$`).MatchString(s)
-}
+var restartPolicy = regexp.MustCompile(`^(no|always|unless-stopped|on-failure(:[0-9]{1,6})?)$`)
+
+func isRestart(s string) bool { return restartPolicy.MatchString(s) }
 
 func isSignal(s string) bool {
 	return regexp.MustCompile(`^(SIG)?[A-Z][A-Z0-9]*([+-][0-9]+)?$|^[1-9][0-9]?$`).MatchString(s)
