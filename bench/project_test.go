@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,8 +15,11 @@ import (
 // program's start to its end: "init" reads and checks it, "plan" also asks a control plane
 // what it would change. The project is not applied, so that no container runs.
 //
-//	ms      by the wall
-//	cpu-ms  CPU time of the command alone, which says more where others use the machine too
+//	ms      by the wall, median
+//	cpu-ms  CPU time of the command alone, median, which says more where others use the machine too
+//
+// With the otto of a former build as OTTO_FORMER both run in turn, and former-ms and
+// former-cpu-ms are of that one.
 func BenchmarkProject100(b *testing.B) {
 	l := lab.Up(b, 1)
 	yaml := nodes(l, 1, "5s")
@@ -35,28 +37,34 @@ func BenchmarkProject100(b *testing.B) {
 		{[]string{"plan"}, 1}, // something would change
 	} {
 		b.Run(command.args[len(command.args)-1], func(b *testing.B) {
-			before := ofChildren(b)
-			for b.Loop() {
-				cmd := c.Command(b.Context(), command.args...)
+			var wall, cpu, formerWall, formerCPU []time.Duration
+			run := func(wall, cpu *[]time.Duration) {
+				cmd, began := c.Command(b.Context(), command.args...), time.Now()
 				if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != command.exit {
 					b.Fatalf("%v: %s", cmd.ProcessState, out)
 				}
+				*wall = append(*wall, time.Since(began))
+				*cpu = append(*cpu, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
 			}
-			b.ReportMetric(b.Elapsed().Seconds()*1000/float64(b.N), "ms")
-			b.ReportMetric((ofChildren(b)-before).Seconds()*1000/float64(b.N), "cpu-ms")
+			now := c.Path
+			for b.Loop() {
+				run(&wall, &cpu)
+				if former := os.Getenv("OTTO_FORMER"); former != "" {
+					c.Path = former
+					run(&formerWall, &formerCPU)
+					c.Path = now
+				}
+			}
+			milliseconds := func(list []time.Duration) float64 { return median(list).Seconds() * 1000 }
+			b.ReportMetric(milliseconds(wall), "ms")
+			b.ReportMetric(milliseconds(cpu), "cpu-ms")
+			if len(formerCPU) > 0 {
+				b.ReportMetric(milliseconds(formerWall), "former-ms")
+				b.ReportMetric(milliseconds(formerCPU), "former-cpu-ms")
+			}
 			b.ReportMetric(0, "ns/op")
 		})
 	}
-}
-
-// ofChildren is the CPU time of the processes that this one has started and that have ended.
-func ofChildren(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // project is a Compose file of so many services, each with what services of real ones have.

@@ -35,8 +35,9 @@ func stacksKey() key[document] {
 		noun: "a stack",
 		keys: map[string]key[stack]{
 			"name": {"Name of the stack, as Compose names a project.", id("immich").schema, func(r *reader, v value, s *stack) {
-				s.name, _ = id("immich").read(r, v)
-				s.nameAt = v.pos
+				if name, ok := id("immich").read(r, v); ok {
+					s.name, s.nameAt = name, v.pos
+				}
 			}},
 			"compose":  as("Its Compose file, several, or the folder they are in.", oneOrMore(localPath()), func(s *stack) *[]string { return &s.compose }),
 			"profiles": as("Profiles of Compose that are asked for.", oneOrMore(text("a profile")), func(s *stack) *[]string { return &s.profiles }),

@@ -49,7 +49,7 @@ func TestOttoMakesWhatComposeMakes(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		path := filepath.Join("testdata/recordings", name+".json")
 		if *recordWith != "" {
-			write(t, path, byCompose(t, *recordWith, all[name]))
+			write(t, path, byCompose(t, *recordWith, project{dir: all[name], variables: environment()}))
 		}
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -59,7 +59,20 @@ func TestOttoMakesWhatComposeMakes(t *testing.T) {
 		if err := json.Unmarshal(data, &compose); err != nil {
 			t.Fatal(err)
 		}
-		t.Run(name, func(t *testing.T) { compare(t, compose, byOtto(t, all[name]), occurred) })
+		t.Run(name, func(t *testing.T) {
+			otto, err := byOtto(t, project{dir: all[name], variables: environment()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range differing(compose, otto) {
+				i := slices.IndexFunc(differences(), func(of difference) bool { return of.covers(d) })
+				if i < 0 {
+					t.Errorf("%s\n\tCompose: %s\n\tOtto:    %s", d.path, d.compose, d.otto)
+					continue
+				}
+				occurred[differences()[i].what] = true
+			}
+		})
 	}
 	for _, d := range differences() {
 		if !occurred[d.what] {
@@ -85,9 +98,11 @@ func write(t *testing.T, path string, r recording) {
 	}
 }
 
-// compare finds every leaf in which two recordings differ, and wants a reason for it.
-func compare(t *testing.T, compose, otto recording, occurred map[string]bool) {
-	t.Helper()
+// leaf is one that two recordings have differently.
+type leaf struct{ path, compose, otto string }
+
+// differing finds every leaf in which two recordings differ.
+func differing(compose, otto recording) (all []leaf) {
 	want, got := compose.leaves(), otto.leaves()
 	paths := slices.Sorted(maps.Keys(want))
 	for path := range got {
@@ -96,16 +111,11 @@ func compare(t *testing.T, compose, otto recording, occurred map[string]bool) {
 		}
 	}
 	for _, path := range paths {
-		if want[path] == got[path] {
-			continue
+		if want[path] != got[path] {
+			all = append(all, leaf{path, want[path], got[path]})
 		}
-		i := slices.IndexFunc(differences(), func(d difference) bool { return d.covers(path, want[path], got[path]) })
-		if i < 0 {
-			t.Errorf("%s\n\tCompose: %s\n\tOtto:    %s", path, want[path], got[path])
-			continue
-		}
-		occurred[differences()[i].what] = true
 	}
+	return all
 }
 
 // difference is one that is meant.
@@ -117,10 +127,10 @@ type difference struct {
 	compose, otto string // what it is there, if it has to be just that; - for nothing
 }
 
-func (d difference) covers(path, compose, otto string) bool {
+func (d difference) covers(l leaf) bool {
 	is := func(want, got string) bool { return want == "" || want == got || want == "-" && got == "" }
-	there := slices.ContainsFunc(d.at, func(at string) bool { return matches(strings.Fields(at), strings.Split(path, " ")) })
-	return there && is(d.compose, compose) && is(d.otto, otto)
+	there := slices.ContainsFunc(d.at, func(at string) bool { return matches(strings.Fields(at), strings.Split(l.path, " ")) })
+	return there && is(d.compose, l.compose) && is(d.otto, l.otto)
 }
 
 func matches(pattern, words []string) bool {

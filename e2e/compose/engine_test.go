@@ -30,6 +30,7 @@ type engine struct {
 	volumes    map[string]map[string]any
 	files      map[string]map[string]file // that were put into containers, by path
 	ids        map[string]string          // names of containers by their ids
+	there      []string                   // further networks, volumes and containers of somebody else
 }
 
 // file is one that Compose copies into a container after it has made it.
@@ -42,7 +43,7 @@ type file struct {
 // outside begins the name of what is there and was made by somebody else.
 const outside = "outside"
 
-func startEngine(t *testing.T) *engine {
+func startEngine(t *testing.T, there ...string) *engine {
 	t.Helper()
 	e := &engine{
 		t:          t,
@@ -51,6 +52,7 @@ func startEngine(t *testing.T) *engine {
 		volumes:    map[string]map[string]any{},
 		files:      map[string]map[string]file{},
 		ids:        map[string]string{idOf(outside): outside},
+		there:      there,
 	}
 	socket := filepath.Join(t.TempDir(), "e.sock")
 	l, err := net.Listen("unix", socket)
@@ -69,6 +71,11 @@ func startEngine(t *testing.T) *engine {
 		<-done
 	})
 	return e
+}
+
+// isOutside reports whether something is there that was made by somebody else.
+func (e *engine) isOutside(name string) bool {
+	return strings.HasPrefix(name, outside) || slices.Contains(e.there, name)
 }
 
 // idOf is the id of what has a name.
@@ -143,7 +150,7 @@ func (e *engine) serveContainers(w http.ResponseWriter, r *http.Request, parts [
 			name = byID
 		}
 		c, ok := e.containers[name]
-		if !ok && !strings.HasPrefix(name, outside) {
+		if !ok && !e.isOutside(name) {
 			missing(w)
 			return
 		}
@@ -193,7 +200,7 @@ func (e *engine) serveOthers(w http.ResponseWriter, r *http.Request, parts []str
 				name = n
 			}
 		}
-		if _, ok := all[name]; !ok && !strings.HasPrefix(name, outside) {
+		if _, ok := all[name]; !ok && !e.isOutside(name) {
 			missing(w)
 			return
 		}

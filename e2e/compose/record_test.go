@@ -34,21 +34,28 @@ type recording struct {
 const projectDir = "/project"
 
 // environment are the variables of all cases.
-func environment(dir string) map[string]string {
-	return map[string]string{"PATH": os.Getenv("PATH"), "HOME": "/home/me", "DOCKER_CONFIG": dir, "FROM_SHELL": "of the shell", "PASSWORD": "pa$$word"}
+func environment() map[string]string {
+	return map[string]string{"PATH": os.Getenv("PATH"), "HOME": "/home/me", "FROM_SHELL": "of the shell", "PASSWORD": "pa$$word"}
 }
 
-// byCompose has Compose itself make a case.
-func byCompose(t *testing.T, compose, dir string) recording {
+// project is a folder with a Compose file.
+type project struct {
+	dir       string
+	variables map[string]string
+	there     []string // networks and volumes of somebody else
+}
+
+// byCompose has Compose itself make a project.
+func byCompose(t *testing.T, compose string, p project) recording {
 	t.Helper()
-	e := startEngine(t)
+	e := startEngine(t, p.there...)
 	run := func(args ...string) string {
 		cmd := exec.CommandContext(t.Context(), compose, args...)
-		cmd.Dir = dir
-		for name, val := range environment(t.TempDir()) {
+		cmd.Dir = p.dir
+		for name, val := range p.variables {
 			cmd.Env = append(cmd.Env, name+"="+val)
 		}
-		cmd.Env = append(cmd.Env, "DOCKER_HOST="+e.url)
+		cmd.Env = append(cmd.Env, "DOCKER_CONFIG="+t.TempDir(), "DOCKER_HOST="+e.url)
 		out, err := cmd.Output()
 		if err != nil {
 			var stderr []byte
@@ -60,26 +67,26 @@ func byCompose(t *testing.T, compose, dir string) recording {
 		return string(out)
 	}
 	version := strings.TrimSpace(run("version", "--short"))
-	if filepath.Base(dir) == "files" { // which are copied before the start
+	if filepath.Base(p.dir) == "files" { // which are copied before the start
 		run("--project-name", "shop", "up", "--detach", "--pull", "never", "--yes")
 	} else {
 		run("--project-name", "shop", "create", "--pull", "never", "--yes")
 	}
-	r := e.recording(dir)
+	r := e.recording(p.dir)
 	r.Compose = version
 	return r
 }
 
-// byOtto has Otto make a case, on one node, from the file to the engine.
-func byOtto(t *testing.T, dir string) recording {
+// byOtto has Otto make a project, on one node, from the file to the engine. The error is what
+// it refuses.
+func byOtto(t *testing.T, p project) (recording, error) {
 	t.Helper()
-	e := startEngine(t)
-	vars := environment("")
-	env := func(name string) (string, bool) { val, ok := vars[name]; return val, ok }
-	f, err := config.LoadAs(filepath.Join(filepath.Dir(dir), "otto.yaml"),
-		[]byte(fmt.Sprintf("name: home\nnodes: [{id: here, host: localhost}]\nstacks: [{name: shop, compose: %s}]\n", filepath.Base(dir))), env)
+	e := startEngine(t, p.there...)
+	env := func(name string) (string, bool) { val, ok := p.variables[name]; return val, ok }
+	f, err := config.LoadAs(filepath.Join(filepath.Dir(p.dir), "otto.yaml"),
+		fmt.Appendf(nil, "name: home\nnodes: [{id: here, host: localhost}]\nstacks: [{name: shop, compose: %s}]\n", filepath.Base(p.dir)), env)
 	if err != nil {
-		t.Fatal(err)
+		return recording{}, err
 	}
 	runtime, err := docker.New(e.url, otto.Owner{Cluster: "home", ClusterID: "c1", Node: "here"}, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -108,7 +115,7 @@ func byOtto(t *testing.T, dir string) recording {
 		lent[inst.Service] = id
 		e.takeFiles(inst)
 	}
-	return e.recording(dir)
+	return e.recording(p.dir), nil
 }
 
 // instances are what a node is told to run.
