@@ -46,6 +46,8 @@ type Plane interface {
 	ExplainService(ctx context.Context, name string) (otto.Explanation, error)
 	ExplainNode(ctx context.Context, id string) (otto.Explanation, error)
 	Events(after uint64) ([]otto.Event, <-chan struct{})
+	// Note keeps an event of what somebody does past the control plane.
+	Note(ctx context.Context, e otto.Event) error
 	Backup(ctx context.Context) ([]byte, error)
 	LackFolders(ctx context.Context, manifests map[string][]byte) ([]string, error)
 	PutFolder(ctx context.Context, pack io.Reader) error

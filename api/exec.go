@@ -9,14 +9,16 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/shell"
 )
 
 // execProtocol is what a connection is upgraded to.
 const execProtocol = "otto-exec"
 
-// attach connects a client with a command that begin starts on a node.
-func (s *Server) attach(w http.ResponseWriter, r *http.Request,
+// attach connects a client with a command that begin starts on a node. Who runs which
+// program is an event of that kind; its arguments, which may be secret, are in none.
+func (s *Server) attach(w http.ResponseWriter, r *http.Request, kind string,
 	begin func(context.Context, shell.Query) (shell.Conn, error),
 ) {
 	var q shell.Query
@@ -33,6 +35,12 @@ func (s *Server) attach(w http.ResponseWriter, r *http.Request,
 		return
 	}
 	defer node.Close()
+	if q.Command.Port == 0 { // else each connection of a forwarded port
+		e := otto.Event{Kind: kind, Service: q.Name, Node: q.Node, Message: ran(kind, q)}
+		if answerError(w, s.plane.Note(r.Context(), e)) {
+			return
+		}
+	}
 	client, buffered, err := http.NewResponseController(w).Hijack()
 	if answerError(w, err) {
 		return
@@ -51,6 +59,15 @@ func (s *Server) attach(w http.ResponseWriter, r *http.Request,
 	if err := node.Wait(); err != nil {
 		_ = shell.Fail(client, err)
 	}
+}
+
+// ran says what somebody does.
+func ran(kind string, q shell.Query) string {
+	program := "its own command"
+	if len(q.Command.Args) > 0 {
+		program = q.Command.Args[0]
+	}
+	return fmt.Sprintf("%s in %s: %s", kind, q.Name, program)
 }
 
 // Exec starts a command in a container. The connection, which shell.Attach takes, ends

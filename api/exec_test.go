@@ -80,6 +80,34 @@ func TestExecEndsOnTheNodeWithItsClient(t *testing.T) {
 	node.Close()
 }
 
+// TestWhoRunsACommandIsAnEvent: with the program, and without its arguments.
+func TestWhoRunsACommandIsAnEvent(t *testing.T) {
+	p := newPlane()
+	c, _ := serve(t, p)
+	for _, x := range []struct {
+		q    shell.Query
+		want string
+	}{
+		{shell.Query{Name: "web", Command: shell.Command{Args: []string{"sh", "-c", "login hunter2"}}}, "note exec of web by me: exec in web: sh"},
+		{shell.Query{Name: "web", Command: shell.Command{Port: 80}}, ""},
+	} {
+		ours, node := newLink(nil)
+		p.node, p.calls = ours, nil
+		conn, err := c.Exec(t.Context(), x.q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		<-ours.half
+		node.Close()
+		p.mu.Lock()
+		if got := strings.Join(p.calls[1:], "\n"); got != x.want {
+			t.Errorf("%+v: %q", x.q, got)
+		}
+		p.mu.Unlock()
+	}
+}
+
 func TestExecSaysWhatWentWrong(t *testing.T) {
 	p := newPlane()
 	lost := errors.New("the SSH connection was lost")

@@ -140,6 +140,10 @@ func (p *plane) Events(after uint64) ([]otto.Event, <-chan struct{}) {
 	return p.events[after:], p.more
 }
 
+func (p *plane) Note(ctx context.Context, e otto.Event) error {
+	return p.called("note %s of %s by %s: %s", e.Kind, e.Service, otto.By(ctx), e.Message)
+}
+
 // Exec gives the end of a pipe whose other end is p.node.
 func (p *plane) Exec(_ context.Context, q shell.Query) (shell.Conn, error) {
 	if err := p.called("exec in %s: %s", q.Name, q.Command.Args); err != nil {

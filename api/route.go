@@ -203,13 +203,13 @@ func (s *Server) acts() []route {
 			pattern: "POST /v1/exec", role: Operate, lasts: true,
 			does: "runs a command in a container: the connection is its frames from then on",
 			asks: shell.Query{}, answers: []byte{}, form: formFrames,
-			handle: func(w http.ResponseWriter, r *http.Request) { s.attach(w, r, s.nodes.Exec) },
+			handle: func(w http.ResponseWriter, r *http.Request) { s.attach(w, r, "exec", s.nodes.Exec) },
 		},
 		{
 			pattern: "POST /v1/run", role: Operate, lasts: true,
 			does: "likewise in a container that is made for it and removed afterwards",
 			asks: shell.Query{}, answers: []byte{}, form: formFrames,
-			handle: func(w http.ResponseWriter, r *http.Request) { s.attach(w, r, s.nodes.Once) },
+			handle: func(w http.ResponseWriter, r *http.Request) { s.attach(w, r, "run", s.nodes.Once) },
 		},
 	}
 }

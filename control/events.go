@@ -25,6 +25,16 @@ func asked(ctx context.Context, kind, node, message string) otto.Event {
 	return otto.Event{Time: time.Now().UTC(), Kind: kind, Node: node, Message: message, By: otto.By(ctx)}
 }
 
+// Note keeps an event of what a person does past the control plane, such as a command in
+// a container.
+func (p *Plane) Note(ctx context.Context, e otto.Event) error {
+	return p.call(ctx, func() error {
+		e.Time, e.By = time.Now().UTC(), otto.By(ctx)
+		p.record(e)
+		return nil
+	})
+}
+
 // record keeps an event. Of a node, or of services on it, there are only so many that no
 // person has asked for: what a node does or says must not push all else out of the journal.
 func (p *Plane) record(e otto.Event) {
