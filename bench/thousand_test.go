@@ -255,7 +255,7 @@ func newPlane(ctx context.Context, dir, listen string, say chan<- line) (*contro
 	topic, will := plane.Will()
 	conn.Client = mqtt.NewClient(mqtt.ClientOptions{
 		Brokers: []string{listen}, TLS: over, ClientID: user, Username: user, Password: password, Log: log,
-		OnConnect: plane.Connected, OnDisconnect: plane.Disconnected,
+		OnConnect: plane.Connected, OnDisconnect: plane.Disconnected, Expendable: wire.Sampled,
 		Will: &mqtt.Message{Topic: topic, QoS: 1, Retain: true, Payload: will},
 	})
 	say <- line{Broker: listen}

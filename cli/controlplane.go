@@ -220,6 +220,7 @@ func clientOptions(p *control.Plane, m config.MQTT, plan brokerPlan, password st
 		Password:     password,
 		OnConnect:    p.Connected,
 		OnDisconnect: p.Disconnected,
+		Expendable:   wire.Sampled,
 	}
 	t := p.BrokerTLS()
 	if plan.listen == "" {

@@ -41,7 +41,10 @@ type ClientOptions struct {
 	// publish needs a deadline. The error is nil if Run's context ended.
 	OnConnect    func(session uint64)
 	OnDisconnect func(err error)
-	Log          *slog.Logger // nil: silent; else changes of the connection's state
+	// Expendable, if set, says of which topics messages are left out while 4 MiB or more wait
+	// for their handler: the next ones there say the same anew.
+	Expendable func(topic string) bool
+	Log        *slog.Logger // nil: silent; else changes of the connection's state
 }
 
 // Client stays connected to a broker for as long as it runs.
@@ -53,12 +56,16 @@ type Client struct {
 
 	mu            sync.Mutex
 	subscriptions []subscription
+	saidLeftOut   time.Time // when the log last said that messages are left out
 }
 
 type subscription struct {
 	filter string
 	handle func(topic string, payload []byte)
 }
+
+// errFlooded ends a session of which more arrives than is handled.
+var errFlooded = errors.New("too many messages are waiting for the handler")
 
 // NewClient returns a client that connects as soon as it runs.
 func NewClient(o ClientOptions) *Client {
@@ -92,6 +99,9 @@ func (c *Client) Run(ctx context.Context) error {
 			trouble = nil
 			began := time.Now()
 			c.serve(ctx, s, sessions)
+			if errors.Is(s.over(), errFlooded) {
+				c.inbox.empty(ctx) // or the retained messages of the next session would be too many as well
+			}
 			// A connection that never lasts, because another client has the same
 			// id, is no reason to hurry.
 			if time.Since(began) > maxDelay {
@@ -112,9 +122,10 @@ func (c *Client) Connected() bool { return c.current.Load() != nil }
 // Subscribe has handle called for each message on a matching topic, from now on
 // and in every session to come. All handlers of a client are called on one
 // goroutine, in the order in which messages arrive, and may publish. One so slow
-// that 16 MiB are waiting costs the client its session, and the next one starts
-// with the retained messages. The filters of a client should not overlap: a
-// message is handled once or twice then, depending on the broker.
+// that 16 MiB are waiting costs the client its session. The next one begins when
+// these have been handled, with the retained messages. The filters of a client
+// should not overlap: a message is handled once or twice then, depending on the
+// broker.
 func (c *Client) Subscribe(filter string, handle func(topic string, payload []byte)) {
 	sub := subscription{filter, handle}
 	c.mu.Lock()
@@ -196,8 +207,13 @@ func (c *Client) serve(ctx context.Context, s *session, number uint64) {
 // nothing must not look connected.
 func (c *Client) subscribe(ctx context.Context, s *session, sub subscription) {
 	err := s.subscribe(ctx, sub.filter, func(topic string, payload []byte) {
-		if !c.inbox.put(delivery{sub.handle, topic, payload}) {
-			s.end(errors.New("too many messages are waiting for the handler"))
+		switch d := (delivery{sub.handle, topic, payload}); {
+		case c.o.Expendable != nil && c.o.Expendable(topic):
+			if !c.inbox.put(d, maxExpendable) {
+				c.leaveOut()
+			}
+		case !c.inbox.put(d, maxInbox):
+			s.end(errFlooded)
 		}
 	})
 	switch {
@@ -205,6 +221,16 @@ func (c *Client) subscribe(ctx context.Context, s *session, sub subscription) {
 		c.log.Error("the broker refuses a subscription", "filter", sub.filter)
 	case err != nil:
 		s.end(fmt.Errorf("subscribe %s: %w", sub.filter, err))
+	}
+}
+
+// leaveOut says at most once a minute that messages were left out.
+func (c *Client) leaveOut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); now.Sub(c.saidLeftOut) >= time.Minute {
+		c.saidLeftOut = now
+		c.log.Warn("messages are left out: more arrive than are handled")
 	}
 }
 

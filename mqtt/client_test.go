@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -296,14 +298,25 @@ func TestClientComesBackWhenTheBrokerRestarts(t *testing.T) {
 	}
 }
 
-// TestFloodedClientStartsAgain shows that memory is bounded if a handler hangs.
+// TestFloodedClientStartsAgain shows that memory is bounded if a handler hangs, and that the
+// next session begins when all is handled that was waiting.
 func TestFloodedClientStartsAgain(t *testing.T) {
 	tg := mqtttest.OwnerOf(mqtttest.StartBroker(t, broker.Options{}))
 	release := make(chan struct{})
-	c := mqtttest.Connected(t, tg.Options("hanging"), func(c *mqtt.Client) {
-		c.Subscribe("home/flood", func(string, []byte) { <-release })
+	let := sync.OnceFunc(func() { close(release) })
+	var handled atomic.Int64
+	before := make(chan int64, 1000) // each further session
+	o := tg.Options("hanging")
+	o.WillOf = func(session uint64) *mqtt.Message {
+		if session > 1 {
+			before <- handled.Load()
+		}
+		return nil
+	}
+	c := mqtttest.Connected(t, o, func(c *mqtt.Client) {
+		c.Subscribe("home/flood", func(string, []byte) { <-release; handled.Add(1) })
 	})
-	t.Cleanup(func() { close(release) })
+	t.Cleanup(let)
 	speaker := mqtttest.Connected(t, tg.Options("speaker"), nil)
 	chunk := strings.Repeat("x", mqtt.MaxPayload)
 	for len(c.Lost) == 0 {
@@ -311,6 +324,63 @@ func TestFloodedClientStartsAgain(t *testing.T) {
 	}
 	if err := mqtttest.Receive(t, c.Lost); !strings.Contains(fmt.Sprint(err), "waiting for the handler") {
 		t.Errorf("lost for another reason: %v", err)
+	}
+	select {
+	case <-before:
+		t.Error("it connects again while all of that is waiting")
+	case <-time.After(time.Second):
+	}
+	let()
+	const fit = 16<<20/mqtt.MaxPayload - 1
+	if n := mqtttest.Receive(t, before); n < fit-1 { // the last one may be in its handler
+		t.Errorf("%d of %d messages were handled when it connects again", n, fit)
+	}
+	mqtttest.Receive(t, c.Connects)
+}
+
+// TestExpendableMessagesAreLeftOut shows that a client which gets more samples than it handles
+// keeps its session, and everything else that is said to it.
+func TestExpendableMessagesAreLeftOut(t *testing.T) {
+	tg := mqtttest.OwnerOf(mqtttest.StartBroker(t, broker.Options{}))
+	release := make(chan struct{})
+	let := sync.OnceFunc(func() { close(release) })
+	arrived := make(chan struct{}, 10) // all that was sent before
+	var book mqtttest.Logbook
+	o := tg.Options("slow")
+	o.Log = book.Logger()
+	o.Expendable = func(topic string) bool {
+		if topic == "home/word" {
+			arrived <- struct{}{}
+		}
+		return topic == "home/samples"
+	}
+	samples, word := make(chan int, 1000), make(mqtttest.Mailbox, 10)
+	c := mqtttest.Connected(t, o, func(c *mqtt.Client) {
+		c.Subscribe("home/samples", func(_ string, payload []byte) { <-release; samples <- len(payload) })
+		c.Subscribe("home/word", word.Handle)
+	})
+	t.Cleanup(let)
+	speaker := mqtttest.Connected(t, tg.Options("speaker"), nil)
+	const sent, fit = 40, 4<<20/mqtt.MaxPayload - 1
+	chunk := strings.Repeat("x", mqtt.MaxPayload)
+	for range sent {
+		speaker.Send(t, "home/samples", 1, false, chunk)
+	}
+	speaker.Send(t, "home/word", 1, false, "heard")
+	mqtttest.Receive(t, arrived)
+	let()
+	word.Want(t, "home/word heard")
+	if n := len(samples); n != fit && n != fit+1 { // one more if the first was in its handler
+		t.Errorf("%d samples are handled of %d, want %d", n, sent, fit)
+	}
+	speaker.Send(t, "home/samples", 1, false, "next")
+	for mqtttest.Receive(t, samples) != len("next") {
+	}
+	if len(c.Lost) > 0 {
+		t.Errorf("the session is lost: %v", <-c.Lost)
+	}
+	if n := strings.Count(book.String(), "messages are left out"); n != 1 {
+		t.Errorf("the log says %d times that messages are left out", n)
 	}
 }
 

@@ -8,13 +8,17 @@ import (
 // maxInbox is how many bytes of messages may wait for a slow handler.
 const maxInbox = 16 << 20
 
+// maxExpendable is what may wait where another expendable message is still let in.
+const maxExpendable = maxInbox / 4
+
 // overhead is about what a waiting message costs beside its payload.
 const overhead = 128
 
 // inbox keeps messages in order between the connection, which must never wait
 // (acknowledgements and pings arrive on it), and a handler that may.
 type inbox struct {
-	filled chan struct{} // has an entry after each put
+	filled  chan struct{} // has an entry after each put
+	emptied chan struct{} // has an entry when nothing waits any more
 
 	mu    sync.Mutex
 	queue []delivery
@@ -29,21 +33,20 @@ type delivery struct {
 
 func (d delivery) size() int { return len(d.topic) + len(d.payload) + overhead }
 
-func newInbox() *inbox { return &inbox{filled: make(chan struct{}, 1)} }
+func newInbox() *inbox {
+	return &inbox{filled: make(chan struct{}, 1), emptied: make(chan struct{}, 1)}
+}
 
-// put reports false, and keeps nothing, if too much is waiting already.
-func (b *inbox) put(d delivery) bool {
+// put reports false, and keeps nothing, if more than limit would wait then.
+func (b *inbox) put(d delivery, limit int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.bytes+d.size() > maxInbox {
+	if b.bytes+d.size() > limit {
 		return false
 	}
 	b.queue = append(b.queue, d)
 	b.bytes += d.size()
-	select {
-	case b.filled <- struct{}{}:
-	default:
-	}
+	signal(b.filled)
 	return true
 }
 
@@ -52,6 +55,7 @@ func (b *inbox) take() (delivery, bool) {
 	defer b.mu.Unlock()
 	if len(b.queue) == 0 {
 		b.queue = nil
+		signal(b.emptied)
 		return delivery{}, false
 	}
 	d := b.queue[0]
@@ -59,6 +63,30 @@ func (b *inbox) take() (delivery, bool) {
 	b.queue = b.queue[1:]
 	b.bytes -= d.size()
 	return d, true
+}
+
+// empty returns when no message waits, or when ctx ends.
+func (b *inbox) empty(ctx context.Context) {
+	for b.waiting() {
+		select {
+		case <-b.emptied:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (b *inbox) waiting() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue) > 0
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // run calls the handlers, one at a time, until ctx ends.

@@ -6,7 +6,7 @@ func TestInboxKeepsOrderAndItsLimit(t *testing.T) {
 	b := newInbox()
 	big := make([]byte, 1<<20)
 	accepted := 0
-	for b.put(delivery{topic: string(rune('a' + accepted)), payload: big}) {
+	for b.put(delivery{topic: string(rune('a' + accepted)), payload: big}, maxInbox) {
 		accepted++
 	}
 	if accepted != maxInbox>>20-1 {
@@ -20,7 +20,7 @@ func TestInboxKeepsOrderAndItsLimit(t *testing.T) {
 	if _, ok := b.take(); ok || b.bytes != 0 {
 		t.Errorf("%d bytes remain", b.bytes)
 	}
-	if !b.put(delivery{payload: big}) {
+	if !b.put(delivery{payload: big}, maxInbox) {
 		t.Error("an empty inbox is full")
 	}
 }

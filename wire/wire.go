@@ -113,6 +113,13 @@ func ParseNodeTopic(topic string) (node string, kind Kind, ok bool) {
 	return "", "", false
 }
 
+// Sampled reports whether what is said on a topic is what a node measures: the next message
+// says it anew.
+func Sampled(topic string) bool {
+	_, kind, ok := ParseNodeTopic(topic)
+	return ok && (kind == KindNodeMetrics || kind == KindContainerMetrics)
+}
+
 // ValidID reports whether s can be a node's id or a cluster's name: 1 to 63 of
 // a-z, 0-9, "-" and "_". No dots: brokers and subscribers turn them into levels.
 func ValidID(s string) bool {

@@ -208,6 +208,20 @@ func TestHeartbeatIsSmall(t *testing.T) {
 	}
 }
 
+func TestSamplesMayBeLeftOut(t *testing.T) {
+	for _, kind := range append(wire.ReportKinds(), wire.OrderKinds()...) {
+		want := kind == wire.KindNodeMetrics || kind == wire.KindContainerMetrics
+		if got := wire.Sampled(wire.NodeTopic("n", kind)); got != want {
+			t.Errorf("%s: %v, want %v", kind, got, want)
+		}
+	}
+	for _, topic := range []string{wire.TopicControlStatus, wire.TopicEvents, "home/metrics/node", "otto/nodes/metrics/node"} {
+		if wire.Sampled(topic) {
+			t.Errorf("%s may be left out", topic)
+		}
+	}
+}
+
 func FuzzDecoders(f *testing.F) {
 	node, _ := wire.EncodeNodeSample("n", full)
 	list, _ := wire.EncodeContainerSamples("n", at, containers)
