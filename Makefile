@@ -5,6 +5,11 @@ SHELL       := /bin/bash
 
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS    := -s -w -X main.version=$(VERSION)
+# AGENT keeps the agent small, as all of its program is in a node's memory: it speaks no HTTP/2,
+# and what is seldom run is not inlined. See docs/adr/0027-a-small-agent.md.
+SELDOM     := crypto/tls crypto/x509 encoding/asn1 math/big mime net net/http net/url regexp regexp/syntax \
+	github.com/eclipse/paho.mqtt.golang github.com/gorilla/websocket github.com/moby/moby/client
+AGENT      := -tags nethttpomithttp2 $(SELDOM:%=-gcflags=%=-l)
 PLATFORMS  := linux/amd64 linux/arm64 linux/arm darwin/amd64 darwin/arm64
 LINTER     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -23,13 +28,13 @@ help: ## this list
 
 .PHONY: agents
 agents: ## otto-agent for all kinds of nodes, to be embedded in otto
-	@scripts/agents "$(VERSION)"
+	@scripts/agents "$(VERSION)" $(AGENT)
 
 .PHONY: build
 build: agents ## bin/otto and bin/otto-agent
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/otto ./cmd/otto
-	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/otto-agent ./cmd/otto-agent
+	CGO_ENABLED=0 go build -trimpath $(AGENT) -ldflags "$(LDFLAGS)" -o bin/otto-agent ./cmd/otto-agent
 
 .PHONY: dist
 dist: agents ## otto for all platforms, with checksums, in dist/
