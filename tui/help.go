@@ -72,6 +72,7 @@ esc            back
 N C M S O L    sort by name, CPU, memory, state, node, nearness to a limit;
                again: the other way round; once more: as in otto.yaml
 d  w  l        describe; why it is where and as it is; logs
+y              all that is known of it, as YAML
 s  m           a shell in a service's container; move the service
 c  u  D        cordon, uncordon, drain a node
 q  Ctrl-C      leave

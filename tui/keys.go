@@ -22,6 +22,7 @@ const (
 	doNothing deed = iota
 	doQuit
 	doDescribe
+	doYAML
 	doWhy
 	doLogs
 	doShell
@@ -365,7 +366,7 @@ func (m *Model) turned(key string) bool {
 // asked takes the keys that ask the control plane for something.
 func (m *Model) asked(key string) effect {
 	name, node := m.target()
-	deeds := map[string]deed{"enter": doDescribe, "d": doDescribe, "w": doWhy, "l": doLogs, "s": doShell}
+	deeds := map[string]deed{"enter": doDescribe, "d": doDescribe, "y": doYAML, "w": doWhy, "l": doLogs, "s": doShell}
 	verbs := map[string]string{"c": Cordon, "u": Uncordon, "D": Drain, "m": Move}
 	do, looks := deeds[key]
 	verb, acts := verbs[key]

@@ -1,13 +1,17 @@
 package tui
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
 	tea "charm.land/bubbletea/v2"
+	"go.yaml.in/yaml/v4"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/otto-edge/otto"
 )
 
@@ -76,6 +80,8 @@ func TestKeysAsk(t *testing.T) {
 		": i m m i c h enter":         {},
 		": n o t h i n g enter":       {},
 		"x":                           {},
+		"j y":                         {do: doYAML, name: "api"},
+		"y":                           {do: doYAML, name: "rpi-02", node: true},
 		": e v e n t s enter l":       {},
 		": n o d e s enter G l":       {do: doLogs, name: "nas", node: true},
 		": t r o u b l e enter d":     {do: doDescribe, name: "rpi-02", node: true},
@@ -87,9 +93,9 @@ func TestKeysAsk(t *testing.T) {
 		"u Y":                         {do: doAct, act: Act{Verb: Uncordon, Name: "rpi-02"}},
 		"D y":                         {do: doAct, act: Act{Verb: Drain, Name: "rpi-02"}},
 		"D ctrl+c":                    {do: doQuit},
-		"G c y":                       {},
-		"m y":                         {},
-		"G m esc y":                   {},
+		"G c y":                       {do: doYAML, name: "exporter"},
+		"m y":                         {do: doYAML, name: "rpi-02", node: true},
+		"G m esc y":                   {do: doYAML, name: "exporter"},
 		"G m enter":                   {do: doPlanMove, name: "exporter", act: Act{Verb: Move, Name: "exporter"}},
 		"G m n a s enter": {
 			do: doPlanMove, name: "exporter", act: Act{Verb: Move, Name: "exporter", To: "nas"},
@@ -283,6 +289,37 @@ func TestLogFollows(t *testing.T) {
 	add(maxLines+110, 10)
 	if got := last(); got != fmt.Sprint("line ", maxLines+109) {
 		t.Errorf("it follows although it should not: %q", got)
+	}
+}
+
+// TestYAMLIsWhatIsKnown: it reads back as the same.
+func TestYAMLIsWhatIsKnown(t *testing.T) {
+	c := homeCluster()
+	c.Services[0].Spec.Environment = map[string]string{
+		"A": "yes", "B": "1.10", "C": "two\nlines", "D": "", "E": "0x1", "F": "null", "G": " blank ", "H": "#", "I": "é: \x1b[2J",
+	}
+	x := NewIndex(c)
+	text, err := x.yaml(t.Context(), c.Services[0].Name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read any
+	if err := yaml.Unmarshal([]byte(text), &read); err != nil {
+		t.Fatal(err, text)
+	}
+	got, err := json.Marshal(read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back otto.ServiceStatus
+	if err := json.Unmarshal(got, &back); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(c.Services[0], back, cmpopts.EquateEmpty()); d != "" {
+		t.Errorf("%s\n%s", d, text)
+	}
+	if _, err := x.yaml(t.Context(), "gone", false); err == nil {
+		t.Error("what is not there is shown")
 	}
 }
 

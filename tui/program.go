@@ -243,6 +243,8 @@ func (p *program) effect(e effect) tea.Cmd {
 		return tea.Quit
 	case doDescribe:
 		p.open(e.name, "", p.source.Describe, e)
+	case doYAML:
+		p.open(e.name+" as YAML", "", p.model.Index.yaml, e)
 	case doWhy:
 		p.open("Why "+e.name, "", p.source.Why, e)
 	case doLogs:
