@@ -60,7 +60,7 @@ type Options struct {
 
 // The pace of a program.
 const (
-	redraws   = 10 // a second, at most, for what changes by itself
+	redraws   = 20 // a second, at most, for what changes by itself
 	pace      = time.Second / redraws
 	frames    = 60          // a second, in which what is to be drawn is looked at
 	tick      = time.Second // the clock, and ages
