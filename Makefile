@@ -86,6 +86,13 @@ properties: ## all property tests, CHECKS=100000 drawn cases each: some hours
 		go test ./$$(dirname $$file) -v -timeout 12h -run "^($$tests)$$" -rapid.checks=$${CHECKS:-100000}; \
 	done
 
+# What is found is made small in 50 tries: without that most of a minute goes into it, where coverage is never quite the same.
+.PHONY: fuzz
+fuzz: ## all fuzz tests, one after the other, FUZZ=60s each with one worker: about an hour
+	@git grep -oE '^func Fuzz\w+' -- '*_test.go' | sed 's/:func / /' | while read -r file name; do \
+		go test ./$$(dirname $$file) -run '^$$' -fuzz "^$$name$$" -fuzztime $${FUZZ:-60s} -fuzzminimizetime 50x -parallel 1 </dev/null; \
+	done
+
 .PHONY: mutants
 mutants: ## put bugs into the code, and see that control/sim finds each
 	go test -timeout 2h -v -run Mutants ./control/sim -sim.mutants
