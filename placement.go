@@ -114,7 +114,7 @@ func ParseExpression(text string) (Expression, error) {
 	if m == nil {
 		return Expression{}, fmt.Errorf("%.60q does not begin with a label", text)
 	}
-	e, rest := Expression{Label: m[2]}, m[3]
+	e, rest := Expression{Label: m[2]}, strings.TrimSpace(m[3]) // which knows more spaces than \s
 	if m[1] != "" {
 		e.Op = OpAbsent
 		if rest != "" {
