@@ -61,6 +61,7 @@ type converger struct {
 	devices    devices
 	data       dataWatch
 	waits      waits
+	absent     map[string]bool     // built images that are wanted and not there
 	needs      map[string][]string // the services that instances need, by instance
 }
 

@@ -218,6 +218,9 @@ func (c *converger) hold(inst otto.Instance, s *situation) {
 	if why := c.folders.lack(inst.Spec); why != "" && s.blocked == "" {
 		s.blocked = "waiting for its files: " + why
 	}
+	if c.absent[inst.Spec.Image] && s.blocked == "" && !made(inst, s.containers) {
+		s.blocked = otto.WaitsForImage + notBuiltHere(inst)
+	}
 	s.without = c.without(inst.Name, s.containers, s.lost)
 }
 

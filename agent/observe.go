@@ -64,6 +64,7 @@ func (c *converger) refresh(ctx context.Context) {
 	c.tidyFiles()
 	c.tidyFolders()
 	c.replaceMisplaced()
+	c.lookForBuilt(ctx)
 	if !time.Now().Before(c.imagesAt) {
 		c.listImages(ctx)
 	}

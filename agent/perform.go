@@ -336,6 +336,11 @@ func (c *converger) pull(ctx context.Context, want *wish) (warning string, err e
 		c.Log.Warn("the image of before is gone: what its name means now is taken", "instance", want.Name, "image",
 			want.Spec.Image)
 	}
+	if otto.BuiltImage(want.Spec.Image) {
+		if there, err := c.Runtime.ImageID(ctx, want.Spec.Image); err == nil && there == "" {
+			return "", fmt.Errorf("%w: image %s", errNotNow, notBuiltHere(want.Instance))
+		}
+	}
 	c.progress(want.Name, true)
 	defer c.progress(want.Name, false)
 	spec := want.Spec

@@ -55,7 +55,7 @@ func (f *Fleet) Open(ctx context.Context, node otto.Node, cluster, command strin
 	switch {
 	case err != nil:
 	case exe == "":
-		err = errors.New("no agent is there")
+		err = otherVersion{errors.New("no agent is there")}
 	default:
 		s, err = h.open(exe, command, "--dir", found.dir)
 	}
@@ -151,9 +151,14 @@ func complained(err error, complaint *output) error {
 	}
 	switch {
 	case code == misunderstood:
-		return errors.New("its agent is of another version, and will be replaced soon")
+		return otherVersion{errors.New("its agent is of another version, and will be replaced soon")}
 	case code >= 0:
 		return reason(err, complaint.String())
 	}
 	return fmt.Errorf("the SSH connection was lost: %w", err)
 }
+
+// otherVersion is an error for which an ErrNoAgent is the reason.
+type otherVersion struct{ error }
+
+func (otherVersion) Is(target error) bool { return target == ErrNoAgent }

@@ -105,6 +105,9 @@ func (r *Runtime) renew(ctx context.Context, spec otto.ContainerSpec) bool {
 
 // discard removes an image that can be pulled.
 func (r *Runtime) discard(ctx context.Context, spec otto.ContainerSpec) error {
+	if otto.BuiltImage(spec.Image) {
+		return errors.New("it is in no registry")
+	}
 	if spec.PullPolicy == otto.PullNever {
 		return errors.New("its pull_policy is never")
 	}

@@ -134,6 +134,16 @@ func (r *Runtime) connect(ctx context.Context) (*client.Client, error) {
 	return c, nil
 }
 
+// Dial connects to the engine, for somebody else's client.
+func (r *Runtime) Dial(ctx context.Context) (net.Conn, error) {
+	network, address, _ := strings.Cut(r.url, "://")
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", r.explain(err))
+	}
+	return conn, nil
+}
+
 // dial tries the engine's address: the client's own errors no longer tell a
 // missing socket from a forbidden one.
 func (r *Runtime) dial(ctx context.Context) error {

@@ -42,6 +42,9 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 		if err := r.ensureVolumes(ctx, c, inst.Spec.Mounts); err != nil {
 			return err
 		}
+		if err := r.withBuilt(ctx, c, inst, options.Config); err != nil {
+			return err
+		}
 		made, err := c.ContainerCreate(ctx, options)
 		if err != nil {
 			return r.nameTaken(ctx, c, name, missingBind(err))

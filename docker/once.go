@@ -81,6 +81,9 @@ func (r *Runtime) Make(ctx context.Context, inst otto.Instance, c shell.Command)
 				return err
 			}
 		}
+		if err := r.withBuilt(ctx, c, inst, config); err != nil {
+			return err
+		}
 		created, err := c.ContainerCreate(ctx, options)
 		if err != nil {
 			return missingBind(err)

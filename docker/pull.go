@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,8 +41,10 @@ func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (warning st
 		return "", r.damaged(spec.Image, err)
 	}
 	switch {
-	case there && spec.PullPolicy != otto.PullAlways:
+	case there && (spec.PullPolicy != otto.PullAlways || otto.BuiltImage(spec.Image)):
 		return "", nil
+	case !there && otto.BuiltImage(spec.Image):
+		return "", errors.New(notBuiltHere(spec.Image))
 	case !there && spec.PullPolicy == otto.PullNever:
 		return "", fmt.Errorf("image %s is not on this node, and its pull_policy is never", spec.Image)
 	}
@@ -58,7 +61,8 @@ func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (warning st
 	return warning, err
 }
 
-// Images returns the images that are there, one for each name.
+// Images returns the images that are there, one for each name. What Otto has built is
+// there by its id.
 func (r *Runtime) Images(ctx context.Context) (images []otto.Image, err error) {
 	err = r.call(ctx, shortCall, "list images", func(ctx context.Context, c *client.Client) error {
 		list, err := c.ImageList(ctx, client.ImageListOptions{})
@@ -68,7 +72,7 @@ func (r *Runtime) Images(ctx context.Context) (images []otto.Image, err error) {
 		images = nil
 		for _, image := range list.Items {
 			for _, name := range image.RepoTags {
-				images = append(images, otto.Image{Name: name, Bytes: max(image.Size, 0)})
+				images = append(images, otto.Image{Name: cmp.Or(otto.BuiltID(name), name), Bytes: max(image.Size, 0)})
 			}
 		}
 		return nil
@@ -80,7 +84,7 @@ func (r *Runtime) Images(ctx context.Context) (images []otto.Image, err error) {
 // is asked.
 func (r *Runtime) ImageID(ctx context.Context, name string) (id string, err error) {
 	err = r.call(ctx, shortCall, "image "+name, func(ctx context.Context, c *client.Client) error {
-		found, err := c.ImageInspect(ctx, name)
+		found, err := r.inspect(ctx, c, name)
 		if cerrdefs.IsNotFound(err) {
 			return nil
 		}
@@ -97,7 +101,7 @@ func imageID(id string) string { return strings.TrimPrefix(id, "sha256:") }
 // is an error.
 func (r *Runtime) checkImage(ctx context.Context, image string) (there bool, err error) {
 	err = r.call(ctx, shortCall, "image "+image, func(ctx context.Context, c *client.Client) error {
-		found, err := c.ImageInspect(ctx, image)
+		found, err := r.inspect(ctx, c, image)
 		if cerrdefs.IsNotFound(err) {
 			return nil
 		}

@@ -28,6 +28,15 @@ func (r *Runtime) retag(name, id string) {
 	r.renamed++
 }
 
+// Load brings an image to the engine's node.
+func (r *Runtime) Load(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.images[name] = true
+	r.renamed++
+	r.changed()
+}
+
 // Publish has an image's name mean other content in the registry.
 func (r *Runtime) Publish(name, id string) {
 	r.mu.Lock()
@@ -76,7 +85,10 @@ func (r *Runtime) Images(context.Context) ([]otto.Image, error) {
 	defer r.mu.Unlock()
 	var list []otto.Image
 	for name := range r.images {
-		list = append(list, otto.Image{Name: name + ":latest", Bytes: ImageBytes})
+		if !otto.BuiltImage(name) {
+			name += ":latest"
+		}
+		list = append(list, otto.Image{Name: name, Bytes: ImageBytes})
 	}
 	return list, nil
 }
@@ -88,6 +100,10 @@ func (r *Runtime) Pull(ctx context.Context, spec otto.ContainerSpec) (string, er
 	if there && spec.PullPolicy != otto.PullAlways {
 		r.mu.Unlock()
 		return "", nil
+	}
+	if otto.BuiltImage(spec.Image) {
+		r.mu.Unlock()
+		return "", fmt.Errorf("image %s is nowhere", spec.Image)
 	}
 	r.asked++
 	r.mu.Unlock()

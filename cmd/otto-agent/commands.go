@@ -36,6 +36,8 @@ const usage = `usage: otto-agent COMMAND
   exec --dir DIR                   run a command in a container, as asked on standard input
   once --dir DIR                   run a container for a command and remove it, likewise
   bring --dir DIR                  take in files for its containers, as sent on standard input
+  image --dir DIR                  take in an image that was built for it, as sent on standard input
+  engine --dir DIR                 connect standard input and output with the container engine
   collect --dir DIR                print what a maintainer needs of it, without secrets, as JSON
   version
 `
@@ -81,6 +83,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = runOnce(ctx, *dir, os.Stdin, stdout)
 	case args[0] == "bring":
 		err = bring(*dir, os.Stdin, stdout)
+	case args[0] == "image":
+		err = takeImage(ctx, *dir, os.Stdin, stdout)
+	case args[0] == "engine":
+		err = relayEngine(ctx, *dir, os.Stdin, stdout)
 	case args[0] == "run":
 		err = runAgent(ctx, *dir, stderr)
 	case args[0] == "start":
