@@ -95,7 +95,7 @@ func (p *Plane) plannedNodes(now time.Time) []plan.Node {
 	for _, n := range p.desired.Wanted.Nodes {
 		nodes = append(nodes, p.planned(p.nodes[n.ID], now))
 	}
-	return p.banned(nodes, now)
+	return p.withoutBuilt(p.banned(nodes, now), now)
 }
 
 // banned are the nodes with the services that are not to come to them for a time.

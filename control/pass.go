@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -214,7 +215,7 @@ func (p *Plane) troubled(now time.Time) map[string]string {
 		}
 		if n := p.nodes[t.node]; n != nil && n.state == otto.NodeReady && p.desired.Placement[instance] == t.node &&
 			t.well.IsZero() &&
-			(t.hopeless || now.Sub(t.since) > troubleAfter) {
+			(t.hopeless || now.Sub(t.since) > troubleAfter) && (t.lacks == "" || p.holder(t.lacks, t.node) != "") {
 			if list == nil {
 				list = map[string]string{}
 			}
@@ -229,6 +230,7 @@ type trouble struct {
 	node, why string
 	since     time.Time
 	hopeless  bool      // it is not going to change
+	lacks     string    // the image it waits for, which was built
 	well      time.Time // since when it has been running well again; zero if it does not
 }
 
@@ -242,20 +244,24 @@ func (p *Plane) noteTroubles(n *node, now time.Time) {
 			continue // it is on its way out
 		}
 		p.noteBuild(n, i, now)
-		failing := i.State == otto.InstanceFailed || i.State == otto.InstanceUnhealthy
+		lacks := p.awaited(i)
+		failing := i.State == otto.InstanceFailed || i.State == otto.InstanceUnhealthy || lacks != ""
 		t, known := p.troubles[i.Name]
 		switch {
 		case failing && (!known || t.node != n.ID || !t.well.IsZero() && now.Sub(t.well) > wellAfter):
 			p.troubles[i.Name] = trouble{
 				node:     n.ID,
-				why:      string(i.State) + ": " + i.Error,
+				why:      string(i.State) + ": " + cmp.Or(i.Error, i.Reason),
 				since:    now,
 				hopeless: i.WrongPlatform,
+				lacks:    lacks,
 			}
 		case failing:
-			t.well, t.hopeless = time.Time{}, t.hopeless || i.WrongPlatform
+			t.well, t.hopeless, t.lacks = time.Time{}, t.hopeless || i.WrongPlatform, lacks
 			p.troubles[i.Name] = t
 		case !known || t.node != n.ID:
+		case i.State == otto.InstanceWaiting && t.lacks != "": // it has come
+			delete(p.troubles, i.Name)
 		case i.State == otto.InstanceCompleted || i.State == otto.InstanceStopped || i.State == otto.InstancePaused:
 			delete(p.troubles, i.Name)
 		case i.State == otto.InstanceRunning && t.well.IsZero():

@@ -94,6 +94,18 @@ func RestoreNodes(b backup.Backup, w *otto.Wanted) ([]otto.Node, error) {
 	return nodes, nil
 }
 
+// Built are the services that run what was built, as a backup has them.
+func Built(b backup.Backup) (map[string]otto.Service, error) {
+	d, err := decodeDocuments(b.Documents)
+	built := map[string]otto.Service{}
+	for _, s := range d.desired.Wanted.Services {
+		if otto.BuiltImage(s.Spec.Image) {
+			built[s.Name] = s
+		}
+	}
+	return built, err
+}
+
 // Reconcile brings a backup in line with what was found on the nodes, by their
 // ids, and tells what follows when w is wanted; nil means what the backup wants.
 // It is pure.
