@@ -31,7 +31,7 @@ cannot be told.`,
   otto plan --output json`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			p, _, err := a.plan(c.Context())
+			p, _, err := a.plan(c.Context(), false)
 			if err != nil {
 				return err
 			}
@@ -48,8 +48,9 @@ cannot be told.`,
 	}
 }
 
-// plan is what would change by otto.yaml.
-func (a *app) plan(ctx context.Context) (otto.Plan, *config.File, error) {
+// plan is what would change by otto.yaml: with what it builds if it is to, or else with what
+// was built last.
+func (a *app) plan(ctx context.Context, build bool) (otto.Plan, *config.File, error) {
 	f, err := a.load()
 	if err != nil {
 		return otto.Plan{}, nil, err
@@ -58,7 +59,17 @@ func (a *app) plan(ctx context.Context) (otto.Plan, *config.File, error) {
 	if err != nil {
 		return otto.Plan{}, nil, err
 	}
+	var notes []string
+	if build {
+		err = a.buildAll(ctx, d, f)
+	} else {
+		notes, err = d.lastBuilds(f)
+	}
+	if err != nil {
+		return otto.Plan{}, nil, err
+	}
 	p, err := d.client().Plan(ctx, f.Wanted)
+	p.Notes = append(p.Notes, notes...)
 	if errors.Is(err, api.ErrNotRunning) {
 		err = fmt.Errorf("%w: run `otto cluster start`, which shows what changes and applies it", api.ErrNotRunning)
 	}
@@ -164,7 +175,7 @@ An update that fails goes back by itself; run apply again to try it again.`,
 }
 
 func (a *app) planAndApply(ctx context.Context, o applyOptions) error {
-	p, f, err := a.plan(ctx)
+	p, f, err := a.plan(ctx, true)
 	if err != nil {
 		return err
 	}

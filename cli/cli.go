@@ -61,13 +61,19 @@ type app struct {
 	output   string // text or json
 	logLevel string
 	context  string // name of a control plane on another machine; empty: that of this directory
+
+	built   []image      // what was built
+	builtOf *config.File // for which file
+	engines []*nodeEngine
 }
 
 // Main runs one command line and returns the exit code.
 func Main(version string, args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	root := newRoot(&app{version: version, in: in, out: out, err: errOut})
+	a := &app{version: version, in: in, out: out, err: errOut}
+	defer a.closeEngines()
+	root := newRoot(a)
 	root.SetArgs(args)
 	c, err := root.ExecuteContextC(ctx)
 	code := explainError(ctx, c.CommandPath(), err, errOut)

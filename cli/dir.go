@@ -32,6 +32,7 @@ const (
 	fileEvents      = "events.jsonl"   // what has happened
 	fileLog         = "control.log"    // of the control plane
 	fileVariables   = "variables.json" // fromShell
+	fileBuilt       = "built.json"     // builtFile
 	fileRecoveryKey = "recovery.key"   // that snapshots are sealed with
 	fileCA          = "ca.pem"         // of our broker, for people's tools
 	fileTokens      = "tokens.json"    // api.Token, of people on other machines

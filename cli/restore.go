@@ -308,6 +308,15 @@ func (a *app) wantedFor(b backup.Backup) (*otto.Wanted, error) {
 		return nil, fmt.Errorf("%s is of the cluster %s, and the backup is of %s: restore it in another directory",
 			a.config, f.Name, b.Cluster)
 	}
+	built, err := control.Built(b)
+	if err != nil {
+		return nil, err
+	}
+	for _, of := range f.Builds { // nothing is built here, and what runs is kept
+		if s, was := built[of.Services[0]]; was {
+			f.SetBuilt(of, s.Spec.Image, s.Platform)
+		}
+	}
 	return &f.Wanted, nil
 }
 

@@ -182,7 +182,7 @@ than the cluster knows already: look at otto plan then.`,
 func (a *app) editAndApply(ctx context.Context, o startOptions, change func([]byte) ([]byte, error),
 	said string,
 ) error {
-	before, _, err := a.plan(ctx)
+	before, _, err := a.plan(ctx, true) // what builds would change is not for it either
 	if err != nil {
 		return err
 	}
@@ -413,6 +413,7 @@ func (a *app) planOf(ctx context.Context, data []byte) (otto.Plan, error) {
 	if err != nil {
 		return otto.Plan{}, err
 	}
+	a.alreadyBuilt(f)
 	p, err := d.client().Plan(ctx, f.Wanted)
 	if err == nil && len(p.Refused) > 0 {
 		err = fmt.Errorf("%s was left as it is: %s", a.config, strings.Join(p.Refused, "; "))

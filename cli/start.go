@@ -87,6 +87,9 @@ func (a *app) bringUp(ctx context.Context, f *config.File, o startOptions) error
 	if err := a.trust(ctx, f.Wanted.Nodes, o.acceptHostKeys); err != nil {
 		return err
 	}
+	if err := a.buildAll(ctx, d, f); err != nil {
+		return err
+	}
 	if !o.newState { // before there is anything in the directory
 		if err := a.lost(ctx, d, f); err != nil {
 			return err
@@ -98,6 +101,9 @@ func (a *app) bringUp(ctx context.Context, f *config.File, o startOptions) error
 	}
 	defer unlock()
 	if err := d.remember(f, time.Now()); err != nil {
+		return err
+	}
+	if err := d.rememberBuilds(a.built); err != nil {
 		return err
 	}
 	if o.newState {
@@ -265,6 +271,14 @@ func (a *app) apply(ctx context.Context, c *api.Client, f *config.File, o startO
 			fmt.Fprintln(a.err, "warning:", warning)
 		}
 	}
+	var ship *shipper
+	if len(f.Builds) > 0 {
+		ship = a.newShipper(f, before)
+		defer ship.close()
+		if err := ship.prepare(ctx, c, before, f.Wanted); err != nil {
+			return err
+		}
+	}
 	changes, err := c.Apply(ctx, f.Wanted, before.Revision, false)
 	if err != nil {
 		return err
@@ -275,9 +289,7 @@ func (a *app) apply(ctx context.Context, c *api.Client, f *config.File, o startO
 	if before.Revision > 0 && !a.json() && !o.shown {
 		a.printChanges(changes)
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	last, err := a.follow(ctx, c)
+	last, err := a.bringImages(ctx, c, ship, o.timeout)
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -306,6 +318,24 @@ func (a *app) apply(ctx context.Context, c *api.Client, f *config.File, o startO
 		fmt.Fprintln(a.err, "  "+m)
 	}
 	return errPart
+}
+
+// bringImages waits until everything is up, after what was built has come to where it
+// is to run. ship is nil if nothing was.
+func (a *app) bringImages(ctx context.Context, c *api.Client, ship *shipper, limit time.Duration) (*otto.Cluster, error) {
+	if ship != nil {
+		if err := ship.follow(ctx, c, limit); err != nil {
+			return nil, err
+		}
+	}
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	last, err := a.follow(within, c)
+	if ship != nil && last != nil {
+		ship.copies(ctx, c, last)
+		ship.tidy(ctx)
+	}
+	return last, err
 }
 
 func (a *app) printChanges(changes []otto.Change) {

@@ -82,14 +82,14 @@ func composeTable() map[string]string {
 		}
 	}
 	set(KeyDoes, "", "configs name include secrets services networks volumes")
-	set(KeyDoes, "services.*.", "configs container_name deploy depends_on env_file environment extends label_file links networks platform ports "+
+	set(KeyDoes, "services.*.", "build configs container_name deploy depends_on env_file environment extends label_file links networks platform ports "+
 		"profiles pull_policy restart scale secrets volumes volumes_from")
 	set(KeyPasses, "services.*.", "annotations blkio_config cap_add cap_drop cgroup cgroup_parent command cpu_count cpu_percent cpu_period cpu_quota "+
 		"cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint expose "+
 		"external_links extra_hosts gpus group_add healthcheck hostname image init ipc isolation labels logging mac_address mem_limit mem_reservation "+
 		"mem_swappiness memswap_limit network_mode oom_kill_disable oom_score_adj pid pids_limit privileged read_only runtime security_opt shm_size "+
 		"stdin_open stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits umask user userns_mode uts working_dir")
-	set(KeyRefuses, "services.*.", "build credential_spec models post_start pre_start pre_stop provider pull_refresh_after use_api_socket")
+	set(KeyRefuses, "services.*.", "credential_spec models post_start pre_start pre_stop provider pull_refresh_after use_api_socket")
 	set(KeyDoes, "networks.*.", "name external")
 	set(KeyPasses, "networks.*.", "driver driver_opts ipam internal attachable enable_ipv4 enable_ipv6 labels")
 	set(KeyDoes, "volumes.*.", "name external")

@@ -35,6 +35,9 @@ type File struct {
 	Wanted otto.Wanted
 	// Folders are the files behind Wanted.Folders, by the same keys.
 	Folders Folders
+	// Builds are the images that are to be built. The services that run them have their names
+	// in Wanted, until SetBuilt says what was built.
+	Builds []*Build
 	// Variables are those that the file and its stacks ask for.
 	Variables []Variable
 	// Warnings are for the user to see; they stop nothing.
@@ -128,6 +131,7 @@ func (r *reader) document(data []byte) (*File, error) {
 	doc.complete()
 	doc.dropUnused(r)
 	doc.resolve(r)
+	doc.resolveBuilds(r)
 	doc.checkMounts(r, &doc.project)
 	doc.folders = doc.folders.with(doc.brought.folders)
 	doc.addStacks(r)
@@ -142,6 +146,7 @@ func (r *reader) document(data []byte) (*File, error) {
 		API:       doc.api.API,
 		Wanted:    doc.wanted(),
 		Folders:   doc.folders,
+		Builds:    doc.builds(),
 		Variables: append(r.askedFor(""), doc.asked...),
 		Warnings:  r.warnings.sorted(),
 	}, nil

@@ -78,12 +78,11 @@ func (o object[T]) read(r *reader, v value, into *T) bool {
 	return true
 }
 
-// instead reports whether another key makes up for one that is required: that one is
-// refused already.
+// instead reports whether another key makes up for one that is required.
 func (o object[T]) instead(name string, v value) bool {
-	return name == "image" &&
-		slices.ContainsFunc(v.fields,
-			func(f field) bool { return f.name == "build" && slices.Contains(o.later, f.name) })
+	return name == "image" && slices.ContainsFunc(v.fields, func(f field) bool {
+		return f.name == "build" && !asksForNothing(f.value) && o.keys["build"].read != nil
+	})
 }
 
 // asksForNothing reports whether a value is what a key means that is not there.

@@ -29,9 +29,9 @@ func TestMistakesThatComposesLoaderFinds(t *testing.T) {
 		{"size of a variable", "services:\n  web: {image: x, mem_limit: \"${LIMIT}\"}\n", []string{
 			"c.yaml:2:19: mem_limit of service web: invalid suffix: 'x': " + tryReference,
 		}},
-		{"the same in several places", "services:\n  a: {image: a, build: .}\n  b: {image: b, build: .}\n  c: {image: c, build: .}\n", []string{
-			"c.yaml:2:17: build cannot be had: Otto does not build images yet: build it, push it (docker compose build, " +
-				"docker compose push), write its name as image, and take build out then (also at 3:17, 4:17)",
+		{"the same in several places", "services:\n  a: {image: a, use_api_socket: true}\n  b: {image: b, use_api_socket: true}\n  c: {image: c, use_api_socket: true}\n", []string{
+			"c.yaml:2:17: use_api_socket cannot be had: it would give the service the engine of one node, and the credentials " +
+				"of this machine: keep this service with Compose until then (also at 3:17, 4:17)",
 		}},
 		{"blank networks", "services:\n  web:\n    image: x\n    networks:\n", []string{
 			"c.yaml:4:5: networks of service web must be a list: " +

@@ -8,10 +8,6 @@ type refusal struct{ why, try string }
 func refusals() map[string]refusal {
 	const compose = "keep this service with Compose until then"
 	return map[string]refusal{
-		"build": {
-			"Otto does not build images yet",
-			"build it, push it (docker compose build, docker compose push), write its name as image, and take build out then",
-		},
 		"external": {
 			"there is no store of Swarm's here from which it could come",
 			"write file: PATH or environment: VARIABLE",

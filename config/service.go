@@ -48,6 +48,8 @@ type service struct {
 
 	secretVariables []secretVariable
 
+	build building
+
 	environment map[string]*string // nil: to be taken from the environment, where there is none
 	envFiles    []envFile
 }
@@ -294,9 +296,10 @@ func nested[T any](doc string, o object[T]) key[T] {
 func containerKeys() map[string]key[service] {
 	return map[string]key[service]{
 		"image": as("Image to run.", image(), func(s *service) *string { return &s.Spec.Image }),
+		"build": buildKey(),
 		"pull_policy": {
-			"When to pull: missing (default), always or never.",
-			schema{"enum": []string{"missing", "always", "never", "if_not_present"}},
+			"When to pull: missing (default), always or never; build goes with the key build.",
+			schema{"enum": []string{"missing", "always", "never", "if_not_present", "build"}},
 			readPullPolicy,
 		},
 		"command": as("Command instead of the image's.", command(),
@@ -372,8 +375,10 @@ func readPullPolicy(r *reader, v value, s *service) {
 		case p == types.PullPolicyIfNotPresent:
 			s.Spec.PullPolicy = otto.PullMissing
 			return
-		case p == types.PullPolicyBuild,
-			p == types.PullPolicyRefresh,
+		case p == types.PullPolicyBuild:
+			s.build.always = v.pos
+			return
+		case p == types.PullPolicyRefresh,
 			p == "daily",
 			p == "weekly",
 			strings.HasPrefix(p, "every_"):

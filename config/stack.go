@@ -202,7 +202,9 @@ func (r *reader) loadStack(s *stack, files []string) *project {
 			for _, sv := range f.fields {
 				if config, enabled := loaded.Services[sv.name]; enabled {
 					r.warnOfEnvFiles(sv.value)
-					p.services = append(p.services, readService(r, sv.pos, resolved(sv.value, config), services, sv.name))
+					read := readService(r, sv.pos, resolved(sv.value, config), services, sv.name)
+					read.build.config = config.Build
+					p.services = append(p.services, read)
 				}
 			}
 		}
@@ -214,6 +216,7 @@ func (r *reader) loadStack(s *stack, files []string) *project {
 	}
 	p.mark()
 	p.resolve(r)
+	p.resolveBuilds(r)
 	return p
 }
 

@@ -249,7 +249,7 @@ func TestWhatIsWrongWithStacks(t *testing.T) {
 		{two + "stacks: [{name: a, compose: c.yaml, failover: move}]", "services:\n  db: {image: y, volumes: [\"data:/d\"]}\nvolumes: {data: }", "service a/db keeps data on its node and cannot be started on another one"},
 		{two + "stacks: [{name: a, compose: c.yaml, node: nas}]", "services:\n  web:\n    image: y\n    volumes:\n    - ./x:/x", "c.yaml:5:7: \"./x\" is of this machine and not on node nas"},
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    imge: y", "c.yaml:3:5: Compose has no key \"imge\" there: did you mean image?"},
-		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    image: y\n    build: .", "c.yaml:4:5: build cannot be had: Otto does not build images yet"},
+		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    image: y\n    build: ./web", "c.yaml:4:12: service web is built from "},
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    image: y\n    pid:\n", "c.yaml:4:5: Compose's own loader crashes on this"},
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web: {image: y}\n  two: [\n", "c.yaml:3:1"},
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web: {image: y, depends_on: [b]}\n  b: {image: y, depends_on: [web]}", "c.yaml:3:30: services wait for each other: b > web > b: take one of them out"},
