@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -63,9 +62,10 @@ type brought struct {
 // is brought, and the rest refused: it would be another directory there. What has no home
 // and writes to one has its home here, where its data is.
 func (d *document) checkMounts(r *reader, p *project) {
+	p.warnOfRules(r)
 	for i := range p.services {
 		s := &p.services[i]
-		if p.stack == "" && s.Node == "" && !s.Global() && s.writesHere() {
+		if p.stack == "" && s.Node == "" && !s.Global() && p.writesHere(s) {
 			s.Node, s.nodeAt = d.here(), s.pos
 		}
 		targets := map[string]bool{}
@@ -109,13 +109,14 @@ func (d *document) here() string {
 // hasData reports whether a service that is placed with its stack writes to files of this
 // machine.
 func (p *project) hasData() bool {
-	return slices.ContainsFunc(p.services, func(s service) bool { return !s.apart && !s.Global() && s.writesHere() })
+	return slices.ContainsFunc(p.services, func(s service) bool { return !s.apart && !s.Global() && p.writesHere(&s) })
 }
 
 // writesHere reports whether a service has a relative path in order to write to it.
-func (s *service) writesHere() bool {
+func (p *project) writesHere(s *service) bool {
 	return slices.ContainsFunc(s.Spec.Mounts, func(m otto.Mount) bool {
-		return m.Type == otto.MountBind && !m.ReadOnly && !isAbs(m.Source) && m.Source[0] != '~'
+		return m.Type == otto.MountBind && !m.ReadOnly && !isAbs(m.Source) && m.Source[0] != '~' &&
+			!p.isConfig(filepath.Clean(m.Source))
 	})
 }
 
@@ -140,26 +141,27 @@ func (d *document) bring(r *reader, p *project, s *service, m *otto.Mount, at po
 	try := "copy it there and write the absolute path it has there, or write the node that is this machine as node"
 	name := filepath.Clean(m.Source)
 	why := ""
+	said := p.isConfig(name)
+	if !said && !inProject(name) && p.stack != "" {
+		try = "write `x-otto: {paths: {" + name + ": config}}` at the top of the Compose file if it is only read; " +
+			"otherwise " + try
+	}
 	switch writer := p.writes(name); {
-	case name[0] == '~':
-	case !filepath.IsLocal(name):
-		why = ": it is outside of the folder of the project, of which alone Otto brings files"
-	case !m.ReadOnly:
+	case !said && name[0] == '~':
+	case !said && !inProject(name):
+		why = ": it is outside of the folder of the project, of which alone Otto brings files by itself"
+	case !said && !m.ReadOnly:
 		why = ": what a service writes is data, and stays where it is"
 		try = "write :ro behind it if it is only read; otherwise " + try
-	case writer != "":
+	case !said && writer != "":
 		why = fmt.Sprintf(": service %s writes to it, so that it is data, which stays where it is", writer)
 	default:
 		key, known := p.brought.keys[name]
 		if !known {
 			key = p.read(r, name, at)
 		}
-		source := "./" + name
-		if name == "." {
-			source = name
-		}
 		*m = otto.Mount{
-			Type: otto.MountFiles, Source: source, Target: m.Target, ReadOnly: true, SELinux: m.SELinux, Content: key,
+			Type: otto.MountFiles, Source: asWritten(name), Target: m.Target, ReadOnly: true, SELinux: m.SELinux, Content: key,
 		}
 		if m.SELinux == types.SELinuxPrivate { // others may have the same
 			m.SELinux = types.SELinuxShared
@@ -172,14 +174,13 @@ func (d *document) bring(r *reader, p *project, s *service, m *otto.Mount, at po
 // writes is a service that mounts a path of the project, or one above or below it, in
 // order to write to it; empty for none.
 func (p *project) writes(name string) string {
-	within := func(a, b string) bool { return a == b || b == "." || strings.HasPrefix(a, b+"/") }
 	for i := range p.services {
 		s := &p.services[i]
 		for _, m := range s.Spec.Mounts {
 			if m.Type != otto.MountBind || m.ReadOnly || isAbs(m.Source) {
 				continue
 			}
-			if to := filepath.Clean(m.Source); within(name, to) || within(to, name) {
+			if to := filepath.Clean(m.Source); (inPath(name, to) || inPath(to, name)) && !p.isConfig(to) {
 				return s.Name
 			}
 		}
@@ -193,10 +194,11 @@ func (p *project) read(r *reader, name string, at pos) (key string) {
 	if b.left == nil {
 		*b = brought{Folders{}, folder.NewBudget(), map[string]string{}}
 	}
-	manifest, err := folder.Read(r.dir, name, b.left)
+	project, below := r.placeOf(name)
+	manifest, err := folder.Read(project, below, b.left)
 	if err == nil {
 		key = manifest.Key()
-		b.folders[key] = Folder{manifest, r.dir, name}
+		b.folders[key] = Folder{manifest, project, below}
 	} else if why := (*folder.Refusal)(nil); errors.As(err, &why) {
 		r.reject(at, why.Try, "%s", why.What)
 	} else {

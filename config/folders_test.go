@@ -241,11 +241,24 @@ func TestFilesThatCannotBeBroughtAreExplained(t *testing.T) {
 		{
 			"outside", service("      - ../media:/media:ro\n"),
 			`5:9: "../media" is of this machine and not on node pi: it is outside of the folder of the project, of which ` +
-				"alone Otto brings files: copy it there and",
+				"alone Otto brings files by itself: write `x-otto: {paths: {../media: config}}` at the top of the Compose file if it is " +
+				"only read; otherwise copy it there and",
 		},
 		{
 			"home", service("      - ~/media:/media:ro\n"),
-			`5:9: "~/media" is of this machine and not on node pi: copy it there and`,
+			`5:9: "~/media" is of this machine and not on node pi: write ` + "`x-otto: {paths: {~/media: config}}`",
+		},
+		{
+			"rule for an absolute path", "x-otto: {paths: {/srv: config}}\n" + service("      - ./half1:/srv:ro\n"),
+			`1:18: "/srv" is an absolute path, and so the node's: take it out: whatever the node has there is used`,
+		},
+		{
+			"rule for no path", "x-otto: {paths: {media: config}}\n" + service("      - ./half1:/srv:ro\n"),
+			`1:18: "media" is not a path: write it as it is mounted, such as ./conf`,
+		},
+		{
+			"unknown rule", "x-otto: {paths: {./half1: confg}}\n" + service("      - ./half1:/srv:ro\n"),
+			`1:27: "confg" is not one of config: did you mean config?`,
 		},
 		{
 			"missing", service("      - ./gone:/gone:ro\n"),

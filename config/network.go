@@ -271,6 +271,7 @@ type project struct {
 	secrets  map[string]*fileSource
 	configs  map[string]*fileSource
 	contents otto.Contents // of those that services have
+	paths    []pathRule    // what the file says of them
 	brought  brought       // what goes to the nodes of its relative paths
 }
 

@@ -25,6 +25,7 @@ type stack struct {
 	rejoin   string
 	data     string
 	profiles []string
+	paths    []pathRule
 	rules    service // placement and requirements of all its services
 	given    []field // the keys that otto.yaml has of it
 }
@@ -98,6 +99,7 @@ func (d *document) load(r *reader, s *stack) []service {
 	p := inner.loadStack(s, files)
 	d.asked = append(d.asked, inner.askedFor(s.name)...)
 	if p != nil {
+		p.paths = s.paths
 		if s.node != "" && d.node(s.node) == nil {
 			d.rejectNode(inner, s.nodeAt, s.node)
 			s.node = ""
@@ -110,7 +112,7 @@ func (d *document) load(r *reader, s *stack) []service {
 			names = append(names, sv.Name)
 		}
 		for i := range p.services {
-			d.belong(*s, &p.services[i], names)
+			d.belong(*s, p, &p.services[i], names)
 		}
 		d.unite(inner, *s, p.services)
 		d.checkApart(inner, p.services)
@@ -133,7 +135,7 @@ func (d *document) load(r *reader, s *stack) []service {
 
 // belong makes a service one of a stack, whose services have the given names: its name,
 // its home, and what Compose does with it that ends.
-func (d *document) belong(st stack, s *service, names []string) {
+func (d *document) belong(st stack, p *project, s *service, names []string) {
 	if s.Node == "" {
 		s.nodeAt = s.pos
 	}
@@ -142,7 +144,7 @@ func (d *document) belong(st stack, s *service, names []string) {
 	case s.apart:
 		if s.Node == "" && len(d.nodes) == 1 {
 			s.Node = d.nodes[0].ID
-		} else if s.Node == "" && s.writesHere() {
+		} else if s.Node == "" && p.writesHere(s) {
 			s.Node = d.here()
 		}
 	default:

@@ -42,6 +42,7 @@ func stackRules() map[string]key[stack] {
 			choice(otto.RejoinKeep, otto.RejoinHome), func(s *stack) *string { return &s.rejoin }),
 		"data": as("disposable: it may start anew on another node without its data.",
 			choice(otto.DataDisposable), func(s *stack) *string { return &s.data }),
+		"paths":        pathsKey(),
 		"placement":    within(placement, of),
 		"requirements": within(requirements, of),
 	}
