@@ -155,6 +155,108 @@ func TestWhatIsTakenAwayInTimeIsDownWhenItsLeaseEnds(t *testing.T) {
 	}
 }
 
+// TestWhatWasBeingStartedIsDownWhenItsLeaseEnds: it is taken away while work for it is under
+// way, and what that has started is in no list before the lease ends. Another node may run it
+// from then on.
+func TestWhatWasBeingStartedIsDownWhenItsLeaseEnds(t *testing.T) {
+	for name, settled := range map[string]bool{"under way": false, "settled, and not listed": true} {
+		up := time.Minute
+		l, err := openLease(t.TempDir(), Clock{Boot: "one", Now: func() time.Duration { return up }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.sending(1)
+		if err := l.renew(wire.Lease{Seq: 1, Duration: 10 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		c := &converger{
+			Agent: &Agent{
+				Options: Options{Runtime: &attaching{}, Log: slog.New(slog.DiscardHandler)},
+				lease:   l, jobs: &jobs{}, results: make(chan result, 1), bonds: &bonds{}, setups: &setups{}, asked: &restarts{},
+			},
+			overdue: map[string]bool{}, begun: map[string]bool{}, work: map[string]*work{},
+		}
+		inst := otto.Instance{Service: "pond", Name: "pond", Fenced: true, Spec: otto.ContainerSpec{
+			Mounts: []otto.Mount{{Type: otto.MountVolume, Source: "pond", Target: "/data"}},
+		}}
+		c.assignment = &otto.Assignment{Revision: otto.Revision{Number: 1}, Instances: []otto.Instance{inst}}
+		c.launch(t.Context(), "pond", &inst, step{do: doAttach, current: &otto.Container{ID: "1", Instance: "pond"}})
+		c.assignment = &otto.Assignment{Revision: otto.Revision{Number: 2}}
+		if settled {
+			r := <-c.results
+			c.settle(r)
+		}
+		if left, fence := c.fenceIn(); !fence || left != 7*time.Second {
+			t.Errorf("%s: it waits for the engine, whatever runs: %t, %s", name, !fence, left)
+		}
+		up += 8 * time.Second
+		c.noteOverdue()
+		if !c.overdue["pond"] {
+			t.Errorf("%s: it runs on after the end of its lease", name)
+		}
+		c.containers = []otto.Container{{ID: "1", Instance: "pond", State: otto.ContainerRunning}}
+		if got := next(c.situations()["pond"], time.Now()).do; got != doFence {
+			t.Errorf("%s: once it is seen: %s", name, got)
+		}
+	}
+}
+
+// TestNextAgentKnowsWhatIsOverdue: what has outlasted a former lease is not covered by the one
+// that there is now, for the agent that follows neither.
+func TestNextAgentKnowsWhatIsOverdue(t *testing.T) {
+	dir, clock := t.TempDir(), Clock{Boot: "one", Now: func() time.Duration { return time.Minute }}
+	l, err := openLease(dir, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.covers([]otto.Container{{ID: "1", Instance: "pond", State: otto.ContainerRunning}})
+	l.owes(map[string]bool{"pond": true})
+	l.sending(1)
+	if err := l.renew(wire.Lease{Seq: 1, Duration: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	next, err := openLease(dir, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !next.overdue()["pond"] || next.left() <= 0 || len(next.covered()) != 1 {
+		t.Errorf("overdue are %v, covered %v, %s are left", next.overdue(), next.covered(), next.left())
+	}
+}
+
+// attaching is an engine that attaches.
+type attaching struct{ Runtime }
+
+func (attaching) Attach(context.Context, otto.Instance, string) error { return nil }
+
+// TestNothingIsBegunForAFormerAssignment: what that asked for may be another node's by now,
+// and work that began before may have taken its time.
+func TestNothingIsBegunForAFormerAssignment(t *testing.T) {
+	l, err := openLease(t.TempDir(), Clock{Boot: "one", Now: func() time.Duration { return time.Minute }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	former, next := otto.Revision{Epoch: 1, Number: 1}, otto.Revision{Epoch: 1, Number: 2}
+	l.actsBy(former)
+	l.sending(1)
+	if err := l.renew(wire.Lease{Seq: 1, Duration: 10 * time.Second, Revision: former}); err != nil {
+		t.Fatal(err)
+	}
+	inst := otto.Instance{Service: "db", Name: "db", Fenced: true, Spec: otto.ContainerSpec{
+		Mounts: []otto.Mount{{Type: otto.MountVolume, Source: "db", Target: "/data"}},
+	}}
+	if why, _ := l.judge(inst, former); why != "" {
+		t.Errorf("by the one in force: %s", why)
+	}
+	l.actsBy(next)
+	if why, _ := l.judge(inst, former); why == "" {
+		t.Error("by a former one it is begun")
+	}
+	if why, _ := l.judge(inst, next); why != "" {
+		t.Errorf("by the one in force: %s", why)
+	}
+}
+
 // hanging is an engine that does not answer, whose containers can be killed all the same.
 type hanging struct {
 	Runtime

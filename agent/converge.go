@@ -57,6 +57,7 @@ type converger struct {
 	fenceAt    time.Time          // when to try again to stop what has no lease
 	cutting    bool               // work has just been cut short for that
 	overdue    map[string]bool    // instances that are not wanted any more, and ran on after the end of their lease
+	begun      map[string]bool    // instances under a lease whose containers may have been started since the last list
 	probes     map[string]*prober // by instance
 	devices    devices
 	data       dataWatch
@@ -95,6 +96,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		Agent: a, assignment: a.stored, engine: otto.Engine{Problem: "not asked yet"},
 		work: map[string]*work{}, attempts: map[string]attempt{}, rerun: map[string]bool{}, probes: map[string]*prober{},
 		devices: devices{exists: a.Exists}, data: dataWatch{without: map[string]run{}}, overdue: a.lease.overdue(),
+		begun: map[string]bool{},
 	}
 	if c.assignment != nil {
 		c.noteNeeds(*c.assignment)
@@ -221,6 +223,12 @@ func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duratio
 	if c.assignment != nil { // what is stored may be unusable
 		again = min(again, c.takeIn(ctx, now))
 	}
+	for name, w := range c.work { // whose container is not known yet
+		if c.overdue[name] && w.do != doFence && !w.cut {
+			w.cancel()
+			w.cut, c.cutting = true, true
+		}
+	}
 	all := c.situations()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		s := all[name]
@@ -323,6 +331,9 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 		r.hash = w.hash
 	}
 	c.work[name] = w
+	if want != nil && want.Fenced && want.Spec.Stateful() && st.do != doFence {
+		c.begun[name] = true
+	}
 	c.Log.Info("converging", "instance", name, "step", string(st.do))
 	go func() {
 		defer cancel()

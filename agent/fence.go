@@ -20,6 +20,11 @@ func (c *converger) noteOverdue() {
 				c.overdue[ctr.Instance] = true
 			}
 		}
+		for name := range c.begun {
+			if c.wanted(name) == nil {
+				c.overdue[name] = true
+			}
+		}
 	}
 	c.lease.owes(c.overdue) // an agent that follows has to know
 }
@@ -36,7 +41,7 @@ func (c *converger) fenceIn() (left time.Duration, any bool) {
 		return min(left, 0), true
 	}
 	former := func(o otto.Container) bool { return alive(o) && c.wanted(o.Instance) == nil }
-	any = slices.ContainsFunc(c.lease.covered(), former) ||
+	any = len(c.begun) > 0 || slices.ContainsFunc(c.lease.covered(), former) ||
 		c.assignment != nil && slices.ContainsFunc(c.assignment.Instances, func(i otto.Instance) bool {
 			return i.Fenced && i.Spec.Stateful() && runs(i)
 		})
@@ -51,7 +56,8 @@ func (c *converger) underLease() (list []otto.Container) {
 		ctr := &c.containers[i]
 		inst := c.wanted(ctr.Instance)
 		leased := inst != nil && inst.Fenced && inst.Spec.Stateful()
-		former := inst == nil && slices.ContainsFunc(covered, func(o otto.Container) bool { return o.ID == ctr.ID })
+		former := inst == nil && (c.begun[ctr.Instance] ||
+			slices.ContainsFunc(covered, func(o otto.Container) bool { return o.ID == ctr.ID }))
 		if (leased || former) && alive(*ctr) {
 			list = append(list, *ctr)
 		}

@@ -256,7 +256,8 @@ func (l *lease) tick() bool {
 
 // judge says why an instance must not be started now, and whether it must not
 // even run. A lease says nothing of assignments older than the one it was granted
-// for: what they ask for may run on another node by now.
+// for: what they ask for may run on another node by now. Nor is anything begun under a lease
+// that was asked for before the assignment in force.
 func (l *lease) judge(inst otto.Instance, by otto.Revision) (reason string, stop bool) {
 	if !inst.Spec.Stateful() {
 		return "", false
@@ -266,7 +267,7 @@ func (l *lease) judge(inst otto.Instance, by otto.Revision) (reason string, stop
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if by.Before(l.of) {
+	if by.Before(l.of) || inst.Fenced && by.Before(l.by) {
 		return "there is a newer assignment", false
 	}
 	if l.until == 0 {
