@@ -40,6 +40,8 @@ type Assignment struct {
 	// Data is with what its instances have run on the node before, for an agent that
 	// has lost its own record.
 	Data []Data `json:"data,omitempty"`
+	// Taken is what is the cluster's there although no label says so.
+	Taken Taken `json:"taken,omitzero"`
 	// Covered says that of its instances only the names are here and all else is sealed.
 	Covered bool `json:"covered,omitempty"`
 	// Since is an assignment of the same node, this or an older one: what proves that its

@@ -35,6 +35,8 @@ type Container struct {
 	// Borrows are the ids of the containers whose namespaces it is in, or whose mounts it has.
 	Borrows []string
 	Mounts  []Mount // named volumes and host paths
+	// Taken says that it is of Compose, and an instance's by a record alone.
+	Taken bool
 }
 
 // How aspects of a Container's Setup begin: the name of a network, a port of the

@@ -108,6 +108,14 @@ type Network struct {
 	Labels     map[string]string `json:"labels,omitempty"`
 }
 
+// Plain is the network itself, without how anybody is attached to it.
+func (n Network) Plain() Network {
+	return Network{
+		Name: n.Name, Driver: n.Driver, DriverOpts: n.DriverOpts, Internal: n.Internal, Attachable: n.Attachable,
+		EnableIPv4: n.EnableIPv4, EnableIPv6: n.EnableIPv6, IPAM: n.IPAM, Labels: n.Labels,
+	}
+}
+
 // IPAM says which addresses a network has.
 type IPAM struct {
 	Driver  string            `json:"driver,omitempty"`

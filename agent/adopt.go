@@ -28,6 +28,8 @@ type Adopter interface {
 	Unproven(ctx context.Context) (otto.Adopted, error)
 	// Adopt makes a what is the cluster's although no label proves it.
 	Adopt(a otto.Adopted)
+	// Take makes t, and nothing of what it was told before, the cluster's.
+	Take(t otto.Taken)
 }
 
 // Adopt tells rt what is the cluster's although no label proves it, as the record in
@@ -45,7 +47,9 @@ func Adopt(ctx context.Context, dir, clusterID string, served bool, rt Adopter) 
 		}
 	}
 	rt.Adopt(a)
-	return a, nil
+	t, err := readJSON[otto.Taken](filepath.Join(dir, takenFile))
+	rt.Take(t)
+	return a, err
 }
 
 func readAdopted(dir, clusterID string) (a otto.Adopted, known bool, err error) {

@@ -36,6 +36,7 @@ type converger struct {
 	*Agent
 	assignment *otto.Assignment
 	adopted    *otto.Adopted // nil until that is known
+	taken      *otto.Taken   // as the runtime was told; nil before
 	containers []otto.Container
 	engine     otto.Engine
 	sickSaid   bool               // that the engine does not work
@@ -297,6 +298,9 @@ func wantedBy(asg *otto.Assignment, name string) *otto.Instance {
 func (c *converger) launch(ctx context.Context, name string, want *otto.Instance, st step) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &work{do: st.do, cancel: cancel, asked: st.asked || st.without || st.after != "", current: st.current}
+	if st.do == doUpdate && slices.ContainsFunc(st.others, isTaken) {
+		c.note("instance-taken-over", name, "taken over from Compose: it gets another container")
+	}
 	if st.asked {
 		c.note("instance-restarted", name, "restarted, as asked for")
 	} else if st.without {

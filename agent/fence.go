@@ -56,7 +56,7 @@ func (c *converger) underLease() (list []otto.Container) {
 		ctr := &c.containers[i]
 		inst := c.wanted(ctr.Instance)
 		leased := inst != nil && inst.Fenced && inst.Spec.Stateful()
-		former := inst == nil && (c.begun[ctr.Instance] ||
+		former := inst == nil && !ctr.Taken && (c.begun[ctr.Instance] ||
 			slices.ContainsFunc(covered, func(o otto.Container) bool { return o.ID == ctr.ID }))
 		if (leased || former) && alive(*ctr) {
 			list = append(list, *ctr)

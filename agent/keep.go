@@ -23,6 +23,7 @@ type dataWatch struct {
 
 // expect takes over what the control plane remembers of the data here.
 func (c *converger) expect(asg otto.Assignment) {
+	c.take(asg.Taken)
 	c.ledger.mounted(asg.Instances)
 	news, err := c.ledger.expect(asg.Data)
 	if err != nil {

@@ -183,6 +183,9 @@ func times(what string, n int) string {
 func (c *converger) situations() map[string]situation {
 	all := map[string]situation{}
 	for _, ctr := range c.containers {
+		if ctr.Taken && c.wanted(ctr.Instance) == nil {
+			continue // it is Compose's again
+		}
 		s := all[ctr.Instance]
 		s.containers = append(s.containers, c.examined(ctr))
 		s.fenced = c.overdue[ctr.Instance]
@@ -216,6 +219,7 @@ func (c *converger) situations() map[string]situation {
 		s.blocked = blocked(*inst, leaving, reports)
 		c.bind(*inst, &s)
 		c.hold(*inst, &s)
+		c.takeInTurn(*inst, &s)
 		all[inst.Name] = s
 	}
 	c.order(all)

@@ -157,6 +157,9 @@ func next(s situation, now time.Time) step {
 		return st
 	case current != nil && current.Name == s.want.ContainerName()+suffixNext && broken(*current) && beside(s, others):
 		st.do = doAbort
+	case len(others) > 0 && current != nil && runToEnd(s, *current): // the update of a job is over
+		st.do = doRetire
+		return patient(st, s, now)
 	case len(others) > 0:
 		st.do = doUpdate
 	case current == nil:
@@ -167,6 +170,12 @@ func next(s situation, now time.Time) step {
 		st.do = doStart
 	}
 	return gated(st, s, now)
+}
+
+// runToEnd reports whether a container that is run once has ended well, and nobody wants it
+// to run again.
+func runToEnd(s situation, c otto.Container) bool {
+	return once(s.want.Spec) && c.State == otto.ContainerExited && !broken(c) && !s.rerun && !s.restart && !s.cutShort
 }
 
 // beside reports whether a new container is tried beside the former one.

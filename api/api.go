@@ -34,6 +34,7 @@ type Plane interface {
 	Refresh(ctx context.Context, service string) error
 	AcceptData(ctx context.Context, service string) error
 	AdoptVolume(ctx context.Context, node, volume string) error
+	Adopt(ctx context.Context, of otto.Adoption) error
 	Stop(ctx context.Context) error
 	Uninstall(ctx context.Context, volumes bool) error
 	Intend(ctx context.Context, node string, intent otto.Intent) error

@@ -101,6 +101,11 @@ func (c *Client) AdoptVolume(ctx context.Context, node, volume string) error {
 		nil, nil)
 }
 
+// Adopt makes containers, networks and volumes of a Compose project the cluster's.
+func (c *Client) Adopt(ctx context.Context, of otto.Adoption) error {
+	return c.do(ctx, http.MethodPost, "/v1/adopt", of, nil)
+}
+
 // Stop stops all services and agents.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/v1/stop", nil, nil)

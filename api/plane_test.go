@@ -79,6 +79,9 @@ func (p *plane) AcceptData(_ context.Context, service string) error {
 func (p *plane) AdoptVolume(_ context.Context, node, volume string) error {
 	return p.called("adopt %s of %s", volume, node)
 }
+func (p *plane) Adopt(_ context.Context, of otto.Adoption) error {
+	return p.called("adopt stack %s of %s", of.Stack, of.Node)
+}
 func (p *plane) Stop(context.Context) error { return p.called("stop") }
 func (p *plane) Uninstall(_ context.Context, volumes bool) error {
 	return p.called("uninstall volumes=%t", volumes)

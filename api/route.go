@@ -196,6 +196,11 @@ func (s *Server) acts() []route {
 			does: "makes a volume of a node the cluster's, whoever made it", handle: s.adoptVolume,
 		},
 		{
+			pattern: "POST /v1/adopt", role: Operate,
+			does: "makes what it names of a Compose project the cluster's, before its stack is wanted",
+			asks: otto.Adoption{}, handle: s.adopt,
+		},
+		{
 			pattern: "POST /v1/logs", role: Operate, lasts: true, does: "logs, as they come",
 			asks: logs.Query{}, answers: logs.Entry{}, form: formLines, handle: s.logs,
 		},

@@ -263,6 +263,15 @@ func (s *Server) acceptData(w http.ResponseWriter, r *http.Request) {
 	answerError(w, s.plane.AcceptData(r.Context(), r.PathValue("id")))
 }
 
+func (s *Server) adopt(w http.ResponseWriter, r *http.Request) {
+	var of otto.Adoption
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&of); err != nil {
+		http.Error(w, fmt.Sprintf("bad request: %v", err), http.StatusBadRequest)
+		return
+	}
+	answerError(w, s.plane.Adopt(r.Context(), of))
+}
+
 func (s *Server) adoptVolume(w http.ResponseWriter, r *http.Request) {
 	answerError(w, s.plane.AdoptVolume(r.Context(), r.PathValue("id"), r.PathValue("volume")))
 }

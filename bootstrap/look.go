@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,6 +31,31 @@ func (f *Fleet) Volumes(ctx context.Context, node otto.Node, by wire.Authority) 
 	})
 	if err != nil {
 		return nil, fmt.Errorf("volumes of %s: %w", node.ID, err)
+	}
+	return list, nil
+}
+
+// Projects asks the agent that is on a node of by's which Compose projects run there that
+// are not the cluster's. It changes nothing there.
+func (f *Fleet) Projects(ctx context.Context, node otto.Node, by wire.Authority) (list []otto.Project, err error) {
+	ctx, cancel := context.WithTimeout(ctx, measureWithin)
+	defer cancel()
+	err = f.look(ctx, node, by.Cluster, func(h host, found facts) error {
+		exe := f.agentFor(found)
+		if exe == "" {
+			return errors.New("no agent is there: run `otto cluster start`")
+		}
+		if err := found.stranger(node, by); err != nil {
+			return err
+		}
+		out, err := h.run(ctx, execScript, exe, "projects", "--dir", found.dir)
+		if err != nil {
+			return err
+		}
+		return wire.Unmarshal([]byte(out), &list)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("Compose projects of %s: %w", node.ID, err)
 	}
 	return list, nil
 }

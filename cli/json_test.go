@@ -28,6 +28,8 @@ func TestEveryFieldOfTheJSONOutputIsDocumented(t *testing.T) {
 	paths = append(paths, jsonPaths(reflect.TypeFor[logs.Entry](), "entry.")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[usedVolume](), "volume.")...)
 	paths = append(paths, jsonPaths(reflect.TypeFor[otto.History](), "history.")...)
+	paths = append(paths, jsonPaths(reflect.TypeFor[foundProject](), "project.")...)
+	paths = append(paths, jsonPaths(reflect.TypeFor[takeover](), "takeover.")...)
 	for _, path := range paths {
 		if !strings.Contains(string(doc), "`"+path+"`") {
 			t.Errorf("docs/json.md does not have `%s`", path)
@@ -57,6 +59,9 @@ func jsonPaths(of reflect.Type, prefix string) (paths []string) {
 	for i := range of.NumField() {
 		f := of.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if !f.IsExported() {
+			continue
+		}
 		if f.Anonymous && name == "" {
 			paths = append(paths, jsonPaths(f.Type, prefix)...)
 			continue

@@ -27,6 +27,7 @@ func (c canned) Rotate(context.Context, bool) error                   { return c
 func (c canned) Restart(context.Context, string) error                { return c.err }
 func (c canned) Refresh(context.Context, string) error                { return c.err }
 func (c canned) AcceptData(context.Context, string) error             { return c.err }
+func (c canned) Adopt(context.Context, otto.Adoption) error           { return c.err }
 func (c canned) AdoptVolume(context.Context, string, string) error    { return c.err }
 
 // Move says what it was asked for by where the service goes.

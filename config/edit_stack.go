@@ -18,6 +18,19 @@ type Stack struct {
 	Node    string
 }
 
+// StackThereError says that a stack of this name is there, from other files.
+type StackThereError struct {
+	Name    string
+	Line    int
+	Compose []string
+}
+
+// Error implements error.
+func (e StackThereError) Error() string {
+	return fmt.Sprintf("stack %s is here already, in line %d, from %s: give this one another name with --stack, or change that line",
+		e.Name, e.Line, strings.Join(e.Compose, ", "))
+}
+
 // AddStack returns the content of an otto.yaml with one more stack. All lines that are
 // there stay as they are. If it is there already, and means the same files, nothing
 // changes.
@@ -47,12 +60,7 @@ func AddStack(data []byte, s Stack) ([]byte, error) {
 		}
 		switch {
 		case !slices.Equal(of.Compose, s.Compose):
-			return nil, fmt.Errorf(
-				"stack %s is here already, in line %d, from %s: give this one another name with --stack, or change that line",
-				s.Name,
-				there.start+1,
-				strings.Join(of.Compose, ", "),
-			)
+			return nil, StackThereError{s.Name, there.start + 1, of.Compose}
 		case s.Node != "" && s.Node != of.Node:
 			return nil, fmt.Errorf(
 				"stack %s is here already, in line %d, with %s: to move it, write `node: %s` there; else leave --node out",

@@ -69,7 +69,7 @@ func (p *Plane) backup() (backup.Backup, error) {
 // projects beside it.
 func StoredBackup(ctx context.Context, s Store, folders *folder.Store) (backup.Backup, error) {
 	b := backup.Backup{Documents: map[string]json.RawMessage{}}
-	for _, key := range []string{keyIdentity, keyEpoch, keyDesired, keyEnrolled, keyDeposed, keyData} {
+	for _, key := range []string{keyIdentity, keyEpoch, keyDesired, keyEnrolled, keyDeposed, keyData, keyTakeovers} {
 		var raw json.RawMessage
 		found, err := s.Get(ctx, key, &raw)
 		switch {

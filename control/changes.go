@@ -30,6 +30,7 @@ type basis struct {
 	peers     []otto.Peer
 	watches   map[string][]otto.Watch
 	data      remembered
+	takeovers adoptions
 }
 
 // nodeBasis is what it depends on of a node.
@@ -57,6 +58,7 @@ func (p *Plane) basis(now time.Time) basis {
 		peers:     p.required.peers,
 		watches:   p.required.watches,
 		data:      p.data,
+		takeovers: p.takeovers,
 	}
 	for id, n := range p.nodes {
 		b.nodes[id] = nodeBasis{n.state, n.report, n.revision, n.bootID, p.isLive(n)}
@@ -137,7 +139,7 @@ func (b basis) toAssign(was basis) map[string]bool {
 		}
 	}
 	all := was.index == nil || was.stopped != b.stopped || !slices.Equal(was.index.Devices, b.index.Devices) ||
-		!slices.Equal(was.peers, b.peers)
+		!slices.Equal(was.peers, b.peers) || !plan.Identical(was.takeovers, b.takeovers)
 	otherData := !plan.Identical(was.data, b.data)
 	for id := range b.nodes {
 		_, known := was.nodes[id]

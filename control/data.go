@@ -153,6 +153,7 @@ func (p *Plane) putData(next remembered) error {
 
 // forgetData forgets what was on nodes that have left with all that they had.
 func (p *Plane) forgetData(nodes ...string) {
+	p.forgetAdopted(nodes)
 	next := maps.Clone(p.data)
 	maps.DeleteFunc(next, func(id string, _ []otto.Data) bool { return slices.Contains(nodes, id) })
 	if len(next) == len(p.data) {

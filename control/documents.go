@@ -20,22 +20,24 @@ import (
 // documents are what the store holds, one field a document. A document is
 // replaced whole, so that a decision is there or is not.
 type documents struct {
-	identity identity
-	epoch    uint64
-	desired  desired
-	enrolled map[string]secrets // by node
-	deposed  deposed
-	data     remembered
+	identity  identity
+	epoch     uint64
+	desired   desired
+	enrolled  map[string]secrets // by node
+	deposed   deposed
+	data      remembered
+	takeovers adoptions
 }
 
 // Keys of the documents.
 const (
-	keyIdentity = "identity"
-	keyEpoch    = "epoch"
-	keyDesired  = "desired"
-	keyEnrolled = "enrolled"
-	keyDeposed  = "deposed" // absent until it is needed
-	keyData     = "data"    // likewise
+	keyIdentity  = "identity"
+	keyEpoch     = "epoch"
+	keyDesired   = "desired"
+	keyEnrolled  = "enrolled"
+	keyDeposed   = "deposed"   // absent until it is needed
+	keyData      = "data"      // likewise
+	keyTakeovers = "takeovers" // likewise
 )
 
 // identity is made once, at the first start of a cluster.
@@ -239,6 +241,9 @@ func (p *Plane) load(ctx context.Context) error {
 		return err
 	}
 	if _, err := p.Store.Get(ctx, keyData, &p.data); err != nil {
+		return err
+	}
+	if _, err := p.Store.Get(ctx, keyTakeovers, &p.takeovers); err != nil {
 		return err
 	}
 	if p.deposed.By > 0 {

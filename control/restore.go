@@ -310,9 +310,9 @@ func (r *reconciling) whereabouts(instance string) (node string, running bool) {
 // decodeDocuments reads the documents of a store.
 func decodeDocuments(raw map[string]json.RawMessage) (documents, error) {
 	var d documents
-	for key, into := range map[string]any{keyIdentity: &d.identity, keyEpoch: &d.epoch, keyDesired: &d.desired, keyEnrolled: &d.enrolled, keyDeposed: &d.deposed, keyData: &d.data} {
+	for key, into := range map[string]any{keyIdentity: &d.identity, keyEpoch: &d.epoch, keyDesired: &d.desired, keyEnrolled: &d.enrolled, keyDeposed: &d.deposed, keyData: &d.data, keyTakeovers: &d.takeovers} {
 		b, ok := raw[key]
-		if !ok && (key == keyDeposed || key == keyData) {
+		if !ok && (key == keyDeposed || key == keyData || key == keyTakeovers) {
 			continue
 		}
 		if !ok {
@@ -333,7 +333,7 @@ func decodeDocuments(raw map[string]json.RawMessage) (documents, error) {
 
 func encodeDocuments(d documents) (map[string]json.RawMessage, error) {
 	raw := map[string]json.RawMessage{}
-	for key, value := range map[string]any{keyIdentity: d.identity, keyEpoch: d.epoch, keyDesired: d.desired, keyEnrolled: d.enrolled, keyDeposed: d.deposed, keyData: d.data} {
+	for key, value := range map[string]any{keyIdentity: d.identity, keyEpoch: d.epoch, keyDesired: d.desired, keyEnrolled: d.enrolled, keyDeposed: d.deposed, keyData: d.data, keyTakeovers: d.takeovers} {
 		b, err := json.Marshal(value)
 		if err != nil {
 			return nil, err

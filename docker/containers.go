@@ -47,7 +47,9 @@ func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
 			last := &found[len(found)-1]
 			last.OOMKills, last.Stopped, last.LastExit = r.kills.count(item.ID)
 		}
-		return nil
+		of, err := r.takenContainers(ctx, c)
+		found = append(found, of...)
+		return err
 	})
 	if err != nil {
 		return nil, err

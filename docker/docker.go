@@ -47,6 +47,8 @@ type Runtime struct {
 	log   *slog.Logger
 
 	adopted    atomic.Pointer[otto.Adopted]  // nil for nothing
+	taken      atomic.Pointer[otto.Taken]    // likewise
+	replaced   sync.Map                      // when containers in it were found to be gone, by id
 	client     atomic.Pointer[client.Client] // nil while the engine is out of reach
 	working    gate                          // creating and starting containers
 	connecting gate

@@ -223,7 +223,8 @@ func (r *Runtime) Rename(ctx context.Context, id, name string) error {
 }
 
 // Remove removes a stopped container and its anonymous volumes, never a named
-// volume, and those networks of its stack that no other container is in. One that is gone
+// volume, and those networks of its stack that no other container is in. The anonymous ones of
+// a container of Compose stay. One that is gone
 // already is no error.
 func (r *Runtime) Remove(ctx context.Context, id string) error {
 	return r.heavy(ctx, "remove "+short(id), func(ctx context.Context, c *client.Client) error {
@@ -233,7 +234,8 @@ func (r *Runtime) Remove(ctx context.Context, id string) error {
 				r.removeUnusedNetworks(ctx, c, slices.Sorted(maps.Keys(found.Container.NetworkSettings.Networks)))
 			}()
 		}
-		_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{RemoveVolumes: true})
+		_, taken := r.takenNow().Container(id) // Compose would have gone on with its nameless volumes
+		_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{RemoveVolumes: !taken})
 		r.hanging.Delete(id)
 		if cerrdefs.IsNotFound(err) {
 			return nil

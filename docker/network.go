@@ -160,7 +160,7 @@ func (r *Runtime) ensureNetwork(ctx context.Context, c *client.Client, n otto.Ne
 			advice = "give the cluster another name"
 		}
 		return fmt.Errorf("a network named %s is there that is not this cluster's%s: %s", n.Name, whose, advice)
-	case there && found.Network.Labels[labelNetwork] == definition(n):
+	case there && r.madeAs(found.Network.ID, found.Network.Labels) == definition(n):
 		return nil
 	case there:
 		// It goes only if nothing uses it, which the engine itself sees to.
@@ -202,6 +202,15 @@ func definition(n otto.Network) string {
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:8])
+}
+
+// madeAs is the definition that a network was made from: of one of Compose's that of when
+// it was taken over.
+func (r *Runtime) madeAs(id string, labels map[string]string) string {
+	if n, taken := r.takenNow().Network(id); taken {
+		return definition(n.As)
+	}
+	return labels[labelNetwork]
 }
 
 func (r *Runtime) networkOptions(n otto.Network) (client.NetworkCreateOptions, error) {

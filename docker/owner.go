@@ -13,6 +13,17 @@ import (
 // Adopt makes a what is this cluster's although no label proves it.
 func (r *Runtime) Adopt(a otto.Adopted) { r.adopted.Store(&a) }
 
+// Take makes t, and nothing of what it was told before, the cluster's.
+func (r *Runtime) Take(t otto.Taken) { r.taken.Store(&t) }
+
+// takenNow is what is the cluster's by its record alone.
+func (r *Runtime) takenNow() otto.Taken {
+	if t := r.taken.Load(); t != nil {
+		return *t
+	}
+	return otto.Taken{}
+}
+
 // Unproven returns what has this cluster's name and no cluster's id.
 func (r *Runtime) Unproven(ctx context.Context) (a otto.Adopted, err error) {
 	err = r.call(
@@ -56,10 +67,16 @@ func (r *Runtime) Unproven(ctx context.Context) (a otto.Adopted, err error) {
 
 // owns reports whether a container is this cluster's.
 func (r *Runtime) owns(id string, labels map[string]string) bool {
+	if _, taken := r.takenNow().Container(id); taken && r.owner.Of(labels) == otto.Foreign {
+		return true
+	}
 	return r.ownsAs(labels, id, func(a *otto.Adopted) []string { return a.Containers })
 }
 
 func (r *Runtime) ownsNetwork(id string, labels map[string]string) bool {
+	if _, taken := r.takenNow().Network(id); taken && r.owner.Of(labels) == otto.Foreign {
+		return true
+	}
 	return r.ownsAs(labels, id, func(a *otto.Adopted) []string { return a.Networks })
 }
 

@@ -42,6 +42,7 @@ type Runtime struct {
 	slow       time.Duration // what it takes to list its containers
 	powered    int           // how often its power was cut
 	adopted    otto.Adopted
+	taken      otto.Taken
 	seq        map[string]int // containers made so far, by name
 	made       int            // containers so far
 	containers []*container
@@ -106,6 +107,10 @@ func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
 	for _, c := range r.containers {
 		if of := c.owner(); of == otto.Own || of == otto.Unproven && slices.Contains(r.adopted.Containers, c.ID) {
 			list = append(list, c.reported())
+		} else if t, taken := r.taken.Container(c.ID); taken && of == otto.Foreign {
+			ctr := c.reported()
+			ctr.Service, ctr.Instance, ctr.SpecHash, ctr.Taken = t.Service, t.Instance, "", true
+			list = append(list, ctr)
 		}
 	}
 	return list, nil

@@ -24,12 +24,13 @@ const coveredKey = "covered"
 type covered struct {
 	Instances []otto.Instance `json:"instances"`
 	Watches   []otto.Watch    `json:"watches,omitempty"`
+	Taken     otto.Taken      `json:"taken,omitzero"`
 }
 
 // Cover moves what others must not read from an assignment into the contents that are to be
 // sealed with it.
 func Cover(a otto.Assignment, contents otto.Contents) (otto.Assignment, otto.Contents, error) {
-	b, err := json.Marshal(covered{a.Instances, a.Watches})
+	b, err := json.Marshal(covered{a.Instances, a.Watches, a.Taken})
 	if err != nil {
 		return a, contents, err
 	}
@@ -41,7 +42,7 @@ func Cover(a otto.Assignment, contents otto.Contents) (otto.Assignment, otto.Con
 	for i, inst := range a.Instances {
 		names[i] = otto.Instance{Name: inst.Name, Service: inst.Service}
 	}
-	a.Covered, a.Instances, a.Watches = true, names, nil
+	a.Covered, a.Instances, a.Watches, a.Taken = true, names, nil, otto.Taken{}
 	return a, otto.NewContents(all), nil
 }
 
@@ -73,7 +74,7 @@ func Unseal(a otto.Assignment, keys ...[]byte) (opened otto.Assignment, err erro
 		return a, errors.New("the covered part of the assignment cannot be read")
 	}
 	delete(a.Contents, coveredKey)
-	a.Instances, a.Watches, a.Covered = c.Instances, c.Watches, false
+	a.Instances, a.Watches, a.Taken, a.Covered = c.Instances, c.Watches, c.Taken, false
 	return a, nil
 }
 

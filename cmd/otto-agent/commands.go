@@ -30,6 +30,7 @@ const usage = `usage: otto-agent COMMAND
   uninstall --dir DIR [--volumes]  remove the cluster's containers, its network and the agent
   look --dir DIR                   print what runs and what should, as JSON; change nothing
   volumes --dir DIR                print which volumes uninstall --volumes would remove, as JSON
+  projects --dir DIR               print which Compose projects are not the cluster's, as JSON
   reach HOST:PORT...               print which of the addresses can be reached
   examine --dir DIR                print what there is to know of this machine, as JSON
   logs --dir DIR                   send logs of its containers, as asked on standard input
@@ -95,6 +96,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = errors.Join(service.Stop(*dir), stopContainers(ctx, *dir))
 	case args[0] == "look":
 		err = look(ctx, *dir, stdout)
+	case args[0] == "projects":
+		err = listProjects(ctx, *dir, stdout)
 	case args[0] == "volumes":
 		err = listVolumes(ctx, *dir, stdout)
 	case args[0] == "uninstall":
@@ -168,6 +171,22 @@ func listVolumes(ctx context.Context, dir string, stdout io.Writer) error {
 		if list, err = rt.OwnVolumes(ctx); err != nil {
 			return err
 		}
+	}
+	return json.NewEncoder(stdout).Encode(list)
+}
+
+func listProjects(ctx context.Context, dir string, stdout io.Writer) error {
+	rt, err := runtimeOf(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if rt == nil {
+		return errors.New("no agent was ever started here: run `otto cluster start`")
+	}
+	defer rt.Close()
+	list, err := rt.Projects(ctx)
+	if err != nil {
+		return err
 	}
 	return json.NewEncoder(stdout).Encode(list)
 }

@@ -1,0 +1,279 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/agent"
+	"github.com/otto-edge/otto/ottotest"
+)
+
+// shop is a stack of a database, what uses it, and a job.
+func shop(user string) otto.Wanted {
+	db := otto.Service{Name: "shop/db", Node: "a", Replicas: 1, Unit: "shop", Spec: otto.ContainerSpec{
+		Image: "web", User: user, Mounts: []otto.Mount{{Type: otto.MountVolume, Source: "shop_data", Target: "/data"}},
+	}}
+	app := otto.Service{
+		Name: "shop/app", Node: "a", Replicas: 1, Unit: "shop", Spec: otto.ContainerSpec{Image: "web", Restart: "always"},
+		DependsOn: []otto.Dependency{{Service: "shop/db", Condition: otto.ServiceStarted}},
+	}
+	return wanted(db, app)
+}
+
+// composed has Compose's containers of a stack run on the host a, and says what is to be
+// taken over.
+func composed(c *ottotest.Cluster, w otto.Wanted) otto.Adoption {
+	of := otto.Adoption{Stack: "shop", Node: "a", Volumes: []otto.DataRecord{{Name: "shop_data"}}}
+	for _, s := range w.Services {
+		inst := otto.Instance{Name: s.Name, Service: s.Name, Spec: s.Spec}
+		id := c.Hosts["a"].Runtime.AddCompose(inst, inst.ContainerName())
+		of.Containers = append(of.Containers, otto.TakenContainer{ID: id, Service: s.Name, Instance: s.Name})
+	}
+	return of
+}
+
+// twice fails a test when two containers run with the volume of the shop, and notes in
+// which order containers begin to run.
+func twice(t *testing.T, r *ottotest.Runtime) (began *[]string) {
+	began = &[]string{}
+	running := map[string]bool{}
+	r.Observe = func(o ottotest.Observed) {
+		runs := o.State == otto.ContainerRunning
+		if runs && o.Instance != "" {
+			*began = append(*began, o.Instance)
+		}
+		if len(o.Volumes) == 0 {
+			return
+		}
+		if running[o.ID] = runs; !runs {
+			delete(running, o.ID)
+		}
+		if len(running) > 1 {
+			t.Errorf("two run with the volume")
+		}
+		for name, label := range o.Volumes {
+			if label != "" {
+				t.Errorf("volume %s is another one than that of Compose: %s", name, label)
+			}
+		}
+	}
+	r.Trespass = func(what string) {
+		if !strings.HasPrefix(what, "volume shop_data ") { // which has no label of the cluster's, and is its own
+			t.Errorf("somebody touches what is not the cluster's: %s", what)
+		}
+	}
+	return began
+}
+
+// TestComposeProjectIsTakenOver makes each container anew once, what others need first, and
+// starts from the data that was there.
+func TestComposeProjectIsTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a"}, "web")
+		r := c.Hosts["a"].Runtime
+		c.StartPlane()
+		defer c.Close()
+		if _, err := c.Apply(wanted()); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitUp(time.Minute)
+		began := twice(t, r)
+		r.AddForeign("somebody's")
+		of := composed(c, shop(""))
+		r.StartTime, r.StopTime = 2*time.Second, time.Second
+		if err := c.Plane.Adopt(context.Background(), of); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if list := r.List(); len(list) != 3 || slices.ContainsFunc(list, func(o otto.Container) bool { return o.State != otto.ContainerRunning }) {
+			t.Errorf("the record alone has changed something: %+v", list)
+		}
+		if _, err := c.Apply(shop("")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		c.WaitUp(time.Minute)
+		if diff := cmp.Diff([]string{"shop/db", "shop/app"}, *began); diff != "" {
+			t.Errorf("containers that began (-want +got):\n%s", diff)
+		}
+		c.KillPlane()
+		c.StartPlane()
+		c.KillAgent("a")
+		time.Sleep(2 * time.Minute)
+		c.WaitUp(time.Minute)
+		if diff := cmp.Diff([]string{"shop-app-1", "shop-db-1", "somebody's"}, containerNames(r)); diff != "" {
+			t.Errorf("containers (-want +got):\n%s", diff)
+		}
+		if len(*began) != 2 {
+			t.Errorf("containers began: %v", *began)
+		}
+	})
+}
+
+func containerNames(r *ottotest.Runtime) (names []string) {
+	for _, ctr := range r.List() {
+		names = append(names, ctr.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// TestAgentKilledWhileItTakesOver is killed at every change that it makes to the engine. The
+// next one finishes, or Compose's container runs on where the new one does not start.
+func TestAgentKilledWhileItTakesOver(t *testing.T) {
+	for _, tt := range []struct {
+		name, user string
+		want       []string
+		changes    int
+	}{
+		{name: "all is well", want: []string{"shop-app-1 running", "shop-db-1 running"}, changes: 8},
+		{
+			name: "the new one does not start", user: "nobody",
+			want: []string{"shop-app-1 running", "shop-db-1 running", "shop-db-1.failed created"}, changes: 4,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			kills := 0
+			for nth, killed := 1, true; killed; nth++ {
+				killed = false
+				for _, after := range []bool{false, true} {
+					killed = takeAndKill(t, tt.user, nth, after, tt.want) || killed
+				}
+				if killed {
+					kills++
+				}
+			}
+			if kills < tt.changes {
+				t.Errorf("it has %d changes: nothing much was killed", kills)
+			}
+		})
+	}
+}
+
+func takeAndKill(t *testing.T, user string, nth int, after bool, want []string) (killed bool) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a"}, "web")
+		h := c.Hosts["a"]
+		h.Runtime.FailStart = func(i otto.Instance) error {
+			if i.Spec.User == "nobody" {
+				return errors.New("no such user")
+			}
+			return nil
+		}
+		c.StartPlane()
+		defer c.Close()
+		if _, err := c.Apply(wanted()); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitUp(time.Minute)
+		twice(t, h.Runtime)
+		of := composed(c, shop(""))
+		engine := &dying{nth: nth, after: after, dead: make(chan struct{})}
+		h.Wrap(func(r agent.Runtime) agent.Runtime { engine.Runtime = r; return engine })
+		c.KillAgent("a")
+		if err := c.StartAgent("a"); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitUp(time.Minute)
+		if err := c.Plane.Adopt(context.Background(), of); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Apply(shop(user)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-engine.dead:
+			killed = true
+		case <-time.After(time.Minute):
+		}
+		h.Wrap(nil)
+		c.KillAgent("a") // the control plane brings the next one
+		time.Sleep(2 * time.Minute)
+		got := []string{}
+		for _, ctr := range h.Runtime.List() {
+			got = append(got, ctr.Name+" "+string(ctr.State))
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("killed at change %d (after: %t), containers (-want +got):\n%s", nth, after, diff)
+		}
+	})
+	return killed
+}
+
+// TestTakeoverNeverBeginsWithAnEmptyVolume although Compose's is gone before it begins.
+func TestTakeoverNeverBeginsWithAnEmptyVolume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a"}, "web")
+		r := c.Hosts["a"].Runtime
+		c.StartPlane()
+		defer c.Close()
+		if _, err := c.Apply(wanted()); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitUp(time.Minute)
+		of := composed(c, shop(""))
+		if err := c.Plane.Adopt(context.Background(), of); err != nil {
+			t.Fatal(err)
+		}
+		r.RemoveVolume("shop_data")
+		if _, err := c.Apply(shop("")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if _, made := r.VolumeLabel("shop_data"); made {
+			t.Error("a volume was made")
+		}
+		i := slices.IndexFunc(c.Plane.Cluster().Services, func(s otto.ServiceStatus) bool { return s.Name == "shop/db" })
+		if got := c.Plane.Cluster().Services[i].Instances[0]; !strings.Contains(got.Reason+got.Error, "volume shop_data is missing") {
+			t.Errorf("it says: %s %s", got.Reason, got.Error)
+		}
+	})
+}
+
+// TestJobThatHasEndedIsTakenOver runs it once more, as docker compose up does, and not again.
+func TestJobThatHasEndedIsTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a"}, "web")
+		r := c.Hosts["a"].Runtime
+		c.StartPlane()
+		defer c.Close()
+		if _, err := c.Apply(wanted()); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitUp(time.Minute)
+		job := otto.Service{Name: "shop/db", Node: "a", Replicas: 1, Spec: otto.ContainerSpec{Image: "web", Restart: "no"}}
+		of := composed(c, wanted(job))
+		if err := r.Stop(context.Background(), of.Containers[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		of.Volumes = nil
+		r.Observe = func(o ottotest.Observed) {
+			if o.Instance != "" && o.State == otto.ContainerRunning {
+				time.AfterFunc(100*time.Millisecond, func() { r.Exit("shop/db", 0) })
+			}
+		}
+		if err := c.Plane.Adopt(context.Background(), of); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Apply(wanted(job)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if n := r.Starts("shop/db"); n != 1 {
+			t.Errorf("it was started %d times", n)
+		}
+		if diff := cmp.Diff([]string{"shop-db-1"}, containerNames(r)); diff != "" {
+			t.Errorf("containers (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,339 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/api"
+	"github.com/otto-edge/otto/bootstrap"
+	"github.com/otto-edge/otto/config"
+	"github.com/otto-edge/otto/wire"
+)
+
+type adoptOptions struct {
+	files []string
+	yes   bool
+	startOptions
+}
+
+func newAdopt(a *app) *cobra.Command {
+	var o adoptOptions
+	c := &cobra.Command{
+		Use:   "adopt [NODE [PROJECT]]",
+		Short: "Take over Compose projects that run on a node, with their data",
+		Long: `Adopt lists the Compose projects that run on the nodes and are not the cluster's,
+and says of each whether Otto would accept its file. With a project it shows what
+would be taken over, asks, writes a stack into otto.yaml and takes it over: volumes,
+networks, names, ports and fixed addresses stay, and each container is made anew
+once, what others depend on first. The former container serves again if the new one
+does not start. Run it again after anything that has interrupted it.
+
+On this machine the Compose file is used where it is. Of another node name the file
+with -f; its volumes and networks are found by the names that it gives them.`,
+		Example: `  otto adopt
+  otto adopt nas
+  otto adopt nas immich --yes
+  otto adopt nas immich -f immich/compose.yaml`,
+		Args: cobra.MaximumNArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 2 {
+				return a.adopt(c.Context(), args[0], args[1], o)
+			}
+			if len(o.files) > 0 {
+				return fmt.Errorf("%w: -f is of one project: name it, as in %s", errUsage, c.UseLine())
+			}
+			return a.listProjects(c.Context(), args)
+		},
+	}
+	f := c.Flags()
+	f.StringSliceVarP(&o.files, "file", "f", nil, "Compose file of the project, or its folder; may be repeated")
+	f.BoolVar(&o.yes, "yes", false, "do not ask")
+	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long to wait for it")
+	return c
+}
+
+// foundProject is a Compose project in a list.
+type foundProject struct {
+	Node       string   `json:"node"`
+	Name       string   `json:"name"`
+	Files      []string `json:"files"` // its Compose files, on the node
+	Services   []string `json:"services"`
+	Containers []string `json:"containers"`
+	Volumes    []string `json:"volumes"`
+	Networks   []string `json:"networks"`
+	Accepted   bool     `json:"accepted"`      // whether Otto would take it over
+	Why        string   `json:"why,omitempty"` // why not
+}
+
+// listProjects lists the Compose projects of the nodes, or of one.
+func (a *app) listProjects(ctx context.Context, args []string) error {
+	_, v, _, err := a.seen(ctx)
+	if err != nil {
+		return err
+	}
+	nodes := v.Nodes
+	if len(args) == 1 {
+		n, err := findNode(v, args[0])
+		if err != nil {
+			return err
+		}
+		nodes = []otto.NodeStatus{n}
+	}
+	list, failed := []foundProject{}, 0
+	for i := range nodes {
+		projects, err := projectsOf(ctx, v, nodes[i].Node)
+		if err != nil {
+			failed++
+			fmt.Fprintln(a.err, "otto: "+wire.Plain(err.Error()))
+			continue
+		}
+		for _, p := range projects {
+			list = append(list, a.judge(nodes[i].Node, p))
+		}
+	}
+	if a.json() {
+		err = a.printJSON(list)
+	} else {
+		a.printProjects(list)
+	}
+	if err == nil && failed > 0 {
+		err = errPart
+	}
+	return err
+}
+
+func (a *app) printProjects(list []foundProject) {
+	if len(list) == 0 {
+		fmt.Fprintln(a.out, "No Compose project runs there that is not the cluster's.")
+		return
+	}
+	rows := [][]string{{"NODE", "PROJECT", "SERVICES", "CONTAINERS", "VOLUMES", "NETWORKS", "FILE", "ACCEPTED"}}
+	for _, p := range list {
+		accepted := "yes"
+		if !p.Accepted {
+			accepted = "no: " + strings.ReplaceAll(p.Why, "\n", "; ")
+		}
+		rows = append(rows, []string{
+			p.Node, p.Name, dash(strings.Join(p.Services, ",")), fmt.Sprint(len(p.Containers)), fmt.Sprint(len(p.Volumes)),
+			fmt.Sprint(len(p.Networks)), dash(strings.Join(p.Files, ",")), accepted,
+		})
+	}
+	table(a.out, false, 0, rows)
+}
+
+// judge says of a project whether it would be taken over.
+func (a *app) judge(n otto.Node, p otto.Project) foundProject {
+	found := foundProject{
+		Node: n.ID, Name: p.Name, Files: append([]string{}, p.Files...), Services: []string{}, Containers: []string{},
+		Volumes: []string{}, Networks: []string{},
+	}
+	for _, v := range p.Volumes {
+		found.Volumes = append(found.Volumes, v.Name)
+	}
+	for _, n := range p.Networks {
+		found.Networks = append(found.Networks, n.Name)
+	}
+	for _, c := range p.Containers {
+		found.Containers = append(found.Containers, c.Name)
+		if !slices.Contains(found.Services, c.Service) {
+			found.Services = append(found.Services, c.Service)
+		}
+	}
+	s, err := a.stackOf(n, p, nil)
+	if err == nil {
+		var f *config.File
+		if _, f, err = a.withStack(s); err == nil {
+			if t := takeoverOf(p, n.ID, f.Wanted.Services); len(t.Refused) > 0 {
+				err = errors.New(strings.Join(t.Refused, "\n"))
+			}
+		}
+	}
+	if found.Accepted = err == nil; err != nil {
+		found.Why = err.Error()
+	}
+	return found
+}
+
+// projectsOf are the Compose projects of a node that are not the cluster's.
+func projectsOf(ctx context.Context, c *otto.Cluster, n otto.Node) ([]otto.Project, error) {
+	fleet := bootstrap.New(bootstrap.Options{Log: slog.New(slog.DiscardHandler)})
+	defer fleet.Close()
+	return fleet.Projects(ctx, n, wire.Authority{Cluster: c.Name, Warrant: wire.Warrant{ClusterID: c.ID}})
+}
+
+// stackOf is the entry of a project in otto.yaml. Its files are those that were named, or on
+// this machine those that Compose has noted.
+func (a *app) stackOf(n otto.Node, p otto.Project, files []string) (config.Stack, error) {
+	s := config.Stack{Name: p.Name, Node: n.ID}
+	if !wire.ValidID(p.Name) {
+		return s, fmt.Errorf("%q cannot be the name of a stack: use a-z, 0-9, _ and -", p.Name)
+	}
+	if len(files) == 0 {
+		switch {
+		case !n.IsLocal():
+			return s, fmt.Errorf("its Compose file is on %s (%s): copy it here, with what it refers to, and name it with -f", n.ID,
+				dash(strings.Join(p.Files, ", ")))
+		case len(p.Files) == 0:
+			return s, errors.New("Compose has not noted where its file is: name it with -f")
+		}
+		for _, f := range p.Files {
+			if _, err := os.Stat(f); err != nil {
+				return s, fmt.Errorf("its Compose file %s is gone: bring it back, or name another one with -f", f)
+			}
+		}
+		files = p.Files
+		if at := filepath.Dir(files[0]); p.Dir != "" && p.Dir != at {
+			return s, fmt.Errorf("Compose was run with %s as its folder, and not with that of its file, %s: relative paths would "+
+				"mean something else", p.Dir, at)
+		}
+	}
+	for _, f := range files {
+		path, err := a.besideConfig(f)
+		if err != nil {
+			return s, err
+		}
+		s.Compose = append(s.Compose, path)
+	}
+	return s, nil
+}
+
+// withStack is otto.yaml with one more stack, as it would be read. Nothing is written.
+func (a *app) withStack(s config.Stack) ([]byte, *config.File, error) {
+	data, err := os.ReadFile(a.config)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err = config.AddStack(data, s)
+	if there := (config.StackThereError{}); errors.As(err, &there) {
+		err = fmt.Errorf("%s:%d: a stack %s is here already, from %s: it needs another name first", a.config, there.Line, there.Name,
+			strings.Join(there.Compose, ", "))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer collectRarely()()
+	f, err := config.LoadAs(a.config, data, os.LookupEnv)
+	return data, f, err
+}
+
+// adopt takes over a project.
+func (a *app) adopt(ctx context.Context, node, project string, o adoptOptions) error {
+	d, v, running, err := a.seen(ctx)
+	if err != nil {
+		return err
+	}
+	if !running {
+		return api.ErrNotRunning
+	}
+	n, err := findNode(v, node)
+	if err != nil {
+		return err
+	}
+	projects, err := projectsOf(ctx, v, n.Node)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(projects, func(p otto.Project) bool { return p.Name == project })
+	if i < 0 && slices.ContainsFunc(stacksOf(v), func(s stackStatus) bool { return s.Name == project }) {
+		if !a.json() {
+			fmt.Fprintf(a.out, "%s is a stack of this cluster, and nothing of it is Compose's on %s.\n", project, node)
+		}
+		return nil
+	}
+	if i < 0 {
+		var names []string
+		for _, p := range projects {
+			names = append(names, p.Name)
+		}
+		return fmt.Errorf("no Compose project %q on %s: there are %s", project, node, cmpOr(strings.Join(names, ", "), "none"))
+	}
+	s, err := a.stackOf(n.Node, projects[i], o.files)
+	if err != nil {
+		return fmt.Errorf("project %s: %w", project, err)
+	}
+	t, p, err := a.planTakeover(ctx, s, projects[i])
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		if err := a.printJSON(t); err != nil {
+			return err
+		}
+	} else {
+		a.printTakeover(t)
+	}
+	if len(t.Refused) > 0 {
+		return fmt.Errorf("%s was not taken over: %s", project, strings.Join(t.Refused, "; "))
+	}
+	if !o.yes {
+		if err := a.confirm("Take it over?"); err != nil {
+			return err
+		}
+	}
+	// First the record: without it what is wanted would find names and volumes that are not
+	// the cluster's.
+	if err := d.client().Adopt(ctx, t.record); err != nil {
+		return err
+	}
+	o.shown = true
+	add := func(data []byte) ([]byte, error) { return config.AddStack(data, s) }
+	if err := a.applyAdoption(ctx, o.startOptions, add, p); err != nil {
+		return err
+	}
+	return nil
+}
+
+// applyAdoption writes the stack into otto.yaml, if it is not there, and waits until it is up.
+func (a *app) applyAdoption(ctx context.Context, o startOptions, add func([]byte) ([]byte, error), p otto.Plan) error {
+	quiet := *a
+	if a.json() { // what was planned has been printed, and is the only document
+		quiet.out = a.err
+		quiet.output = "text"
+	}
+	return quiet.applyEdit(ctx, o, add, p, fmt.Sprintf("%s has the stack now.", filepath.Base(a.config)))
+}
+
+// planTakeover is what would be taken over, and what the file with the stack would change.
+func (a *app) planTakeover(ctx context.Context, s config.Stack, project otto.Project) (t takeover, p otto.Plan, err error) {
+	data, f, err := a.withStack(s)
+	if err != nil {
+		a.warn(f)
+		return t, p, err
+	}
+	if p, err = a.planOf(ctx, data); err != nil {
+		return t, p, err
+	}
+	for _, c := range p.Changes {
+		if c.Noun != "service" || !strings.HasPrefix(c.Name, s.Name+"/") {
+			return t, p, fmt.Errorf("%s has other changes that are not applied yet, such as of %s %s: look at `otto plan`, and "+
+				"`otto apply` or undo them first", a.config, c.Noun, c.Name)
+		}
+	}
+	return takeoverOf(project, s.Node, f.Wanted.Services), p, nil
+}
+
+func (a *app) printTakeover(t takeover) {
+	fmt.Fprintf(a.out, "Project %s on %s becomes a stack of this cluster. Each container is made anew once.\n\n", t.Stack, t.Node)
+	rows := [][]string{{"CONTAINER", "BECOMES", "KEEPS"}}
+	for _, c := range t.Containers {
+		rows = append(rows, []string{c.Name, c.Instance, dash(strings.Join(c.Keeps, ", "))})
+	}
+	table(a.out, false, 0, rows)
+	fmt.Fprintln(a.out)
+	a.line("volumes", strings.Join(t.Volumes, ", "))
+	a.line("networks", strings.Join(t.Networks, ", "))
+	a.line("left alone", strings.Join(t.Left, ", "))
+	for _, n := range t.Notes {
+		fmt.Fprintln(a.out, "Note: "+n+".")
+	}
+}

@@ -1,0 +1,31 @@
+package ottotest
+
+import "github.com/otto-edge/otto"
+
+// Take implements agent.Runtime.
+func (r *Runtime) Take(t otto.Taken) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taken = t
+}
+
+// AddCompose adds a running container as Compose has made it for an instance, and returns
+// its id. Its volumes are made, without a label of Otto's.
+func (r *Runtime) AddCompose(inst otto.Instance, name string) (id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, v := range inst.Spec.Volumes() {
+		if _, there := r.volumes[v]; !there {
+			r.volumes[v] = ""
+			if r.others == nil {
+				r.others = map[string]string{}
+			}
+			r.others[v] = "nobody knows whose"
+		}
+	}
+	c := r.add(inst, name)
+	c.of, c.theirs = otto.Foreign, true
+	c.Service, c.Instance, c.SpecHash = "", "", ""
+	r.changed()
+	return c.ID
+}
