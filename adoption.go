@@ -78,7 +78,41 @@ type Adoption struct {
 	Node  string `json:"node"`
 	Taken
 	Volumes []DataRecord `json:"volumes,omitempty"`
+	// Composed is how Compose had made the containers, by instance.
+	Composed map[string]Composed `json:"composed,omitempty"`
+	// Releasing is how they are given back, by instance.
+	Releasing map[string]Release `json:"releasing,omitempty"`
 }
+
+// Composed is a container as Compose has made it.
+type Composed struct {
+	Labels map[string]string `json:"labels"` // Compose's own
+	Spec   string            `json:"spec"`   // hash of what the file had of it then
+}
+
+// Release is how the container of an instance is given back to Compose.
+type Release struct {
+	Labels map[string]string `json:"labels"` // Compose's own
+	Dir    string            `json:"dir"`    // folder of the project on the node, for its files
+}
+
+// ReleaseRequest asks for a stack to be given back to Compose.
+type ReleaseRequest struct {
+	Stack string `json:"stack"`
+	// Specs are the hashes of what the file has of its services: where they are as at the
+	// takeover, Compose knows the containers by the labels that it has made itself.
+	Specs map[string]string `json:"specs"`
+	// Dir and Files are where the project is on its node, for what was not taken over.
+	Dir   string   `json:"dir,omitempty"`
+	Files []string `json:"files,omitempty"`
+}
+
+// ReleasedHash begins the hash of the spec of a container that is given back.
+const ReleasedHash = "released-"
+
+// LabelReleased is the label of a container that was given back: the cluster's id, the node,
+// the service, the instance and the hash, for as long as it is not all of its stack.
+const LabelReleased = "otto.released"
 
 // DataRecord is a volume that was there.
 type DataRecord struct {
@@ -90,6 +124,10 @@ type DataRecord struct {
 type Taken struct {
 	Containers []TakenContainer `json:"containers,omitempty"`
 	Networks   []TakenNetwork   `json:"networks,omitempty"`
+	// Releasing are instances whose containers are being given back.
+	Releasing []string `json:"releasing,omitempty"`
+	// Given are volumes and networks that were given back with all of their stack.
+	Given []string `json:"given,omitempty"`
 }
 
 // TakenContainer is a container of Compose's that an instance follows: it is the former one
@@ -108,7 +146,7 @@ type TakenNetwork struct {
 }
 
 // IsZero reports whether nothing is taken.
-func (t Taken) IsZero() bool { return len(t.Containers)+len(t.Networks) == 0 }
+func (t Taken) IsZero() bool { return len(t.Containers)+len(t.Networks)+len(t.Releasing)+len(t.Given) == 0 }
 
 // Container is the record of a container.
 func (t Taken) Container(id string) (TakenContainer, bool) {

@@ -100,6 +100,8 @@ type Instance struct {
 	Fenced bool `json:"fenced,omitempty"`
 	// Disposable says that the instance may start without the data that it had.
 	Disposable bool `json:"disposable,omitempty"`
+	// Release gives it back to Compose: its container gets Compose's labels and none of Otto's.
+	Release *Release `json:"release,omitempty"`
 	// Lent are the containers of the services from which it borrows, by service. The agent
 	// finds them.
 	Lent map[string]string `json:"-"`
@@ -123,10 +125,13 @@ type Instance struct {
 	SpecHash string `json:"-"`
 }
 
-// Hash is the hash of the instance's spec.
+// Hash is the hash of the instance's spec; another one for a container that is given back.
 func (i *Instance) Hash() string {
 	if i.SpecHash != "" {
 		return i.SpecHash
+	}
+	if i.Release != nil {
+		return ReleasedHash + i.Spec.Hash()
 	}
 	return i.Spec.Hash()
 }

@@ -184,7 +184,8 @@ func (c *converger) adopt(asg otto.Assignment) {
 	}
 	c.Log.Info("assignment", "revision", asg.Revision.String(), "instances", len(asg.Instances), "stopped", asg.Stopped)
 	for i := range asg.Instances { // each turn of the loop compares them with what runs
-		asg.Instances[i].SpecHash = asg.Instances[i].Spec.Hash()
+		asg.Instances[i].SpecHash = ""
+		asg.Instances[i].SpecHash = asg.Instances[i].Hash()
 	}
 	was := c.assignment
 	c.assignment = &asg
@@ -298,7 +299,9 @@ func wantedBy(asg *otto.Assignment, name string) *otto.Instance {
 func (c *converger) launch(ctx context.Context, name string, want *otto.Instance, st step) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &work{do: st.do, cancel: cancel, asked: st.asked || st.without || st.after != "", current: st.current}
-	if st.do == doUpdate && slices.ContainsFunc(st.others, isTaken) {
+	if st.do == doUpdate && want != nil && want.Release != nil {
+		c.note("instance-released", name, "given back to Compose: it gets another container")
+	} else if st.do == doUpdate && slices.ContainsFunc(st.others, isTaken) {
 		c.note("instance-taken-over", name, "taken over from Compose: it gets another container")
 	}
 	if st.asked {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"sync"
 	"time"
@@ -127,6 +128,11 @@ func (c *converger) create(ctx context.Context, want wish, name string) (id stri
 		return "", fmt.Errorf("%w: %s", errNotNow, why)
 	}
 	want.FolderPaths, want.Contents = c.folders.paths(want.Spec), want.contents
+	if want.Release != nil { // Compose has them in the folder of the project
+		for _, m := range want.Spec.Folders() {
+			want.FolderPaths[m.Content] = path.Join(want.Release.Dir, m.Source)
+		}
+	}
 	return c.Runtime.Create(ctx, want.Instance, name)
 }
 

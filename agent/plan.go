@@ -330,6 +330,9 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 			}
 		}
 	}
+	if s.want.Release != nil && (shown != current || len(others) > 0 || shown == nil || shown.Name != s.want.ContainerName()) {
+		st.SpecHash = "" // it is given back when nothing is left to do
+	}
 	if !s.restart {
 		st.Restart = s.want.Restart
 	}

@@ -58,7 +58,10 @@ func (c *converger) takeInTurn(inst otto.Instance, s *situation) {
 	}
 }
 
-// isTakeover reports whether an instance still has a container of Compose's.
+// isTakeover reports whether an instance is on its way from Compose, or to it.
 func isTakeover(inst otto.Instance, have []otto.Container) bool {
-	return slices.ContainsFunc(have, isTaken)
+	if inst.Release == nil {
+		return slices.ContainsFunc(have, isTaken)
+	}
+	return slices.ContainsFunc(have, func(c otto.Container) bool { return !c.Taken })
 }

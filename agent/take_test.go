@@ -277,3 +277,173 @@ func TestJobThatHasEndedIsTakenOver(t *testing.T) {
 		}
 	})
 }
+
+// adopted is a cluster that has taken over the shop from Compose.
+func adopted(t *testing.T, c *ottotest.Cluster) {
+	t.Helper()
+	c.StartPlane()
+	if _, err := c.Apply(wanted()); err != nil {
+		t.Fatal(err)
+	}
+	c.WaitUp(time.Minute)
+	of := composed(c, shop(""))
+	of.Composed = map[string]otto.Composed{}
+	for _, s := range shop("").Services {
+		of.Composed[s.Name] = otto.Composed{Spec: s.Spec.Hash(), Labels: map[string]string{
+			otto.ComposeLabels + "project.working_dir": "/srv/shop", otto.ComposeLabels + "project.config_files": "/srv/shop/compose.yaml",
+		}}
+	}
+	if err := c.Plane.Adopt(context.Background(), of); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Apply(shop("")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Minute)
+	c.WaitUp(time.Minute)
+}
+
+// releaseOf asks for the shop to be given back.
+func releaseOf(w otto.Wanted) otto.ReleaseRequest {
+	ask := otto.ReleaseRequest{Stack: "shop", Specs: map[string]string{}}
+	for _, s := range w.Services {
+		ask.Specs[s.Name] = s.Spec.Hash()
+	}
+	return ask
+}
+
+// given reports whether all of the shop is Compose's, as far as the nodes have said.
+func given(c *ottotest.Cluster) bool {
+	for _, s := range c.Plane.Cluster().Services {
+		for _, i := range s.Instances {
+			if i.SpecHash != otto.ReleasedHash+s.Spec.Hash() || i.State != otto.InstanceRunning {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// TestStackIsGivenBack makes each container anew once, and leaves them alone from then on.
+func TestStackIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := ottotest.NewCluster(t, []string{"a"}, "web")
+		defer c.Close()
+		adopted(t, c)
+		r := c.Hosts["a"].Runtime
+		began := twice(t, r)
+		r.StartTime, r.StopTime = 2*time.Second, time.Second
+		if err := c.Plane.Release(context.Background(), releaseOf(shop(""))); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if !given(c) {
+			t.Fatalf("it is not given back: %+v", c.Plane.Cluster().Services)
+		}
+		if diff := cmp.Diff([]string{"shop/db", "shop/app"}, *began); diff != "" {
+			t.Errorf("containers that began (-want +got):\n%s", diff)
+		}
+		c.KillPlane()
+		c.StartPlane()
+		c.KillAgent("a")
+		time.Sleep(2 * time.Minute)
+		if !given(c) {
+			t.Errorf("it is not given back any more: %+v", c.Plane.Cluster().Services)
+		}
+		if _, err := c.Apply(wanted()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		c.KillAgent("a")
+		time.Sleep(2 * time.Minute)
+		running := []string{}
+		for _, ctr := range r.List() {
+			running = append(running, ctr.Name+" "+string(ctr.State))
+		}
+		slices.Sort(running)
+		if diff := cmp.Diff([]string{"shop-app-1 running", "shop-db-1 running"}, running); diff != "" {
+			t.Errorf("containers (-want +got):\n%s", diff)
+		}
+		if len(*began) != 2 {
+			t.Errorf("containers began: %v", *began)
+		}
+	})
+}
+
+// TestAgentKilledWhileItGivesBack is killed at every change that it makes to the engine.
+func TestAgentKilledWhileItGivesBack(t *testing.T) {
+	kills := 0
+	for nth, killed := 1, true; killed; nth++ {
+		killed = false
+		for _, after := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				c := ottotest.NewCluster(t, []string{"a"}, "web")
+				defer c.Close()
+				adopted(t, c)
+				h := c.Hosts["a"]
+				twice(t, h.Runtime)
+				engine := &dying{nth: nth, after: after, dead: make(chan struct{})}
+				h.Wrap(func(r agent.Runtime) agent.Runtime { engine.Runtime = r; return engine })
+				c.KillAgent("a")
+				if err := c.StartAgent("a"); err != nil {
+					t.Fatal(err)
+				}
+				c.WaitUp(time.Minute)
+				if err := c.Plane.Release(context.Background(), releaseOf(shop(""))); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case <-engine.dead:
+					killed = true
+				case <-time.After(time.Minute):
+				}
+				h.Wrap(nil)
+				c.KillAgent("a")
+				time.Sleep(2 * time.Minute)
+				if !given(c) {
+					t.Errorf("killed at change %d (after: %t), it is not given back", nth, after)
+				}
+				if diff := cmp.Diff([]string{"shop-app-1", "shop-db-1"}, containerNames(h.Runtime)); diff != "" {
+					t.Errorf("killed at change %d (after: %t), containers (-want +got):\n%s", nth, after, diff)
+				}
+			})
+		}
+		if killed {
+			kills++
+		}
+	}
+	if kills < 8 {
+		t.Errorf("it has %d changes: nothing much was killed", kills)
+	}
+}
+
+// TestStackThatCannotBeGivenBackIsRefused before anything is touched.
+func TestStackThatCannotBeGivenBackIsRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(w *otto.Wanted, ask *otto.ReleaseRequest)
+		want   string
+	}{
+		"unknown":                      {func(_ *otto.Wanted, ask *otto.ReleaseRequest) { ask.Stack = "none" }, `no stack "none"`},
+		"not of Compose, and not here": {func(*otto.Wanted, *otto.ReleaseRequest) {}, "its file is not on its node: run `otto stack rm shop`"},
+		"it may move": {func(w *otto.Wanted, _ *otto.ReleaseRequest) { w.Services[1].Failover = otto.FailoverMove },
+			"shop/app may be started on other nodes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := ottotest.NewCluster(t, []string{"a"}, "web")
+				c.StartPlane()
+				defer c.Close()
+				w := shop("")
+				ask := releaseOf(w)
+				tt.change(&w, &ask)
+				if _, err := c.Apply(w); err != nil {
+					t.Fatal(err)
+				}
+				c.WaitUp(time.Minute)
+				if err := c.Plane.Release(context.Background(), ask); err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("it says: %v", err)
+				}
+			})
+		})
+	}
+}

@@ -35,6 +35,7 @@ type Plane interface {
 	AcceptData(ctx context.Context, service string) error
 	AdoptVolume(ctx context.Context, node, volume string) error
 	Adopt(ctx context.Context, of otto.Adoption) error
+	Release(ctx context.Context, ask otto.ReleaseRequest) error
 	Stop(ctx context.Context) error
 	Uninstall(ctx context.Context, volumes bool) error
 	Intend(ctx context.Context, node string, intent otto.Intent) error

@@ -60,6 +60,7 @@ func TestClientAndServer(t *testing.T) {
 		func() error { return c.AcceptData(t.Context(), "web") },
 		func() error { return c.AdoptVolume(t.Context(), "pi 1", "db") },
 		func() error { return c.Adopt(t.Context(), otto.Adoption{Stack: "shop", Node: "nas"}) },
+		func() error { return c.Release(t.Context(), otto.ReleaseRequest{Stack: "shop"}) },
 		func() error {
 			got, err := c.Plan(t.Context(), otto.Wanted{Nodes: []otto.Node{{ID: "a"}}})
 			if got.ID != "abc" || len(got.Changes) != 1 || got.Changes[0].Name != "a" {
@@ -91,6 +92,7 @@ func TestClientAndServer(t *testing.T) {
 		"accept data of web",
 		"adopt db of pi 1",
 		"adopt stack shop of nas",
+		"release stack shop",
 		"plan",
 	}, p.calls); diff != "" {
 		t.Error(diff)

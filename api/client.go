@@ -106,6 +106,11 @@ func (c *Client) Adopt(ctx context.Context, of otto.Adoption) error {
 	return c.do(ctx, http.MethodPost, "/v1/adopt", of, nil)
 }
 
+// Release begins to give a stack back to Compose.
+func (c *Client) Release(ctx context.Context, ask otto.ReleaseRequest) error {
+	return c.do(ctx, http.MethodPost, "/v1/release", ask, nil)
+}
+
 // Stop stops all services and agents.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/v1/stop", nil, nil)

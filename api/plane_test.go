@@ -82,6 +82,9 @@ func (p *plane) AdoptVolume(_ context.Context, node, volume string) error {
 func (p *plane) Adopt(_ context.Context, of otto.Adoption) error {
 	return p.called("adopt stack %s of %s", of.Stack, of.Node)
 }
+func (p *plane) Release(_ context.Context, ask otto.ReleaseRequest) error {
+	return p.called("release stack %s", ask.Stack)
+}
 func (p *plane) Stop(context.Context) error { return p.called("stop") }
 func (p *plane) Uninstall(_ context.Context, volumes bool) error {
 	return p.called("uninstall volumes=%t", volumes)

@@ -201,6 +201,11 @@ func (s *Server) acts() []route {
 			asks: otto.Adoption{}, handle: s.adopt,
 		},
 		{
+			pattern: "POST /v1/release", role: Operate,
+			does: "begins to give a stack back to Compose; over when that is not wanted any more",
+			asks: otto.ReleaseRequest{}, handle: s.release,
+		},
+		{
 			pattern: "POST /v1/logs", role: Operate, lasts: true, does: "logs, as they come",
 			asks: logs.Query{}, answers: logs.Entry{}, form: formLines, handle: s.logs,
 		},

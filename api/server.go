@@ -272,6 +272,15 @@ func (s *Server) adopt(w http.ResponseWriter, r *http.Request) {
 	answerError(w, s.plane.Adopt(r.Context(), of))
 }
 
+func (s *Server) release(w http.ResponseWriter, r *http.Request) {
+	var ask otto.ReleaseRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&ask); err != nil {
+		http.Error(w, fmt.Sprintf("bad request: %v", err), http.StatusBadRequest)
+		return
+	}
+	answerError(w, s.plane.Release(r.Context(), ask))
+}
+
 func (s *Server) adoptVolume(w http.ResponseWriter, r *http.Request) {
 	answerError(w, s.plane.AdoptVolume(r.Context(), r.PathValue("id"), r.PathValue("volume")))
 }

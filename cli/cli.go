@@ -162,7 +162,7 @@ be told. otto exec and otto run have that of the command they have run.`,
 	flags.StringVar(&a.context, "context", "", "cluster whose control plane is elsewhere, see otto context (or OTTO_CONTEXT)")
 	root.AddCommand(newCluster(a), newPlan(a), newApply(a), newService(a), newStack(a), newCompose(a), newNode(a),
 		newVolume(a), newTop(a), newToken(a), newContext(a))
-	root.AddCommand(newAdopt(a), newLogs(a), newExec(a), newRun(a), newPortForward(a), newEvents(a), newMetrics(a),
+	root.AddCommand(newAdopt(a), newRelease(a), newLogs(a), newExec(a), newRun(a), newPortForward(a), newEvents(a), newMetrics(a),
 		newRequirements(a), newExplain(a), newDoctor(a), newDebug(a))
 	root.AddCommand(newRecord(a), newSimulate(a), newVersion(a), newControlPlane(a))
 	return root

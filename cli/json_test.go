@@ -59,7 +59,7 @@ func jsonPaths(of reflect.Type, prefix string) (paths []string) {
 	for i := range of.NumField() {
 		f := of.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if !f.IsExported() {
+		if !f.IsExported() && !f.Anonymous {
 			continue
 		}
 		if f.Anonymous && name == "" {

@@ -120,6 +120,10 @@ func (t *takeover) container(c otto.ProjectContainer, s otto.Service) {
 	}
 	of.Keeps = append(of.Keeps, t.places(c, s)...)
 	t.Containers = append(t.Containers, of)
+	if t.record.Composed == nil {
+		t.record.Composed = map[string]otto.Composed{}
+	}
+	t.record.Composed[inst.Name] = otto.Composed{Labels: c.Labels, Spec: s.Spec.Hash()}
 	t.record.Containers = append(t.record.Containers, otto.TakenContainer{ID: c.ID, Service: s.Name, Instance: inst.Name})
 }
 

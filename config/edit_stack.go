@@ -168,3 +168,32 @@ func StackName(compose []string, shell func(string) (string, bool)) string {
 	}
 	return loader.NormalizeProjectName(filepath.Base(filepath.Dir(path)))
 }
+
+// FindStack returns a stack of an otto.yaml with its Compose files as that names them; false
+// if it has none of that name with lines of its own.
+func FindStack(data []byte, name string) (Stack, bool) {
+	lines := strings.SplitAfter(string(data), "\n")
+	list, err := findList(lines, "stacks")
+	if err != nil {
+		return Stack{}, false
+	}
+	at, of := list.stack(lines, name)
+	return of, at != nil
+}
+
+// ComposeFiles are the files of a stack of an otto.yaml in dir: those that are named, or those
+// that Compose finds in a folder.
+func ComposeFiles(dir string, compose []string, shell func(string) (string, bool)) ([]string, error) {
+	var named []string
+	for _, f := range compose {
+		if !filepath.IsAbs(f) {
+			f = filepath.Join(dir, f)
+		}
+		named = append(named, f)
+	}
+	files, problem := composeFiles(named, shell)
+	if problem != nil {
+		return nil, fmt.Errorf("%s: %s", problem.What, problem.Try)
+	}
+	return files, nil
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
@@ -26,6 +27,15 @@ func (a adoptions) on(node string, instances []otto.Instance) (t otto.Taken) {
 		if of.Node != node {
 			continue
 		}
+		here := slices.ContainsFunc(instances, func(i otto.Instance) bool { return strings.HasPrefix(i.Service, stack+"/") })
+		if !here {
+			t.Given = append(t.Given, of.Given...)
+		}
+		for i := range instances {
+			if _, releasing := of.Releasing[instances[i].Name]; releasing {
+				t.Releasing = append(t.Releasing, instances[i].Name)
+			}
+		}
 		t.Networks = append(t.Networks, of.Networks...)
 		for _, c := range of.Containers {
 			if slices.ContainsFunc(instances, func(i otto.Instance) bool { return i.Name == c.Instance }) {
@@ -36,10 +46,30 @@ func (a adoptions) on(node string, instances []otto.Instance) (t otto.Taken) {
 	return t
 }
 
+// release notes in instances of a node which of them are given back, and how.
+func (a adoptions) release(node string, instances []otto.Instance) {
+	for _, of := range a {
+		if of.Node != node {
+			continue
+		}
+		for i := range instances {
+			if r, releasing := of.Releasing[instances[i].Name]; releasing {
+				instances[i].Release, instances[i].StartFirst = &r, false
+			}
+		}
+	}
+}
+
 // with is a record with what is new of the same stack on the same node. What was taken over
 // before stays: one that is told again has less to tell.
 func (a adoptions) with(of otto.Adoption) adoptions {
 	if was, known := a[of.Stack]; known && was.Node == of.Node {
+		composed := maps.Clone(was.Composed)
+		if composed == nil {
+			composed = map[string]otto.Composed{}
+		}
+		maps.Copy(composed, of.Composed)
+		of.Composed = composed
 		for _, c := range was.Containers {
 			if _, again := of.Container(c.ID); !again {
 				of.Containers = append(of.Containers, c)
@@ -51,6 +81,10 @@ func (a adoptions) with(of otto.Adoption) adoptions {
 			}
 		}
 	}
+	return a.put(of)
+}
+
+func (a adoptions) put(of otto.Adoption) adoptions {
 	next := maps.Clone(a)
 	if next == nil {
 		next = adoptions{}
@@ -82,7 +116,7 @@ func (p *Plane) Adopt(ctx context.Context, of otto.Adoption) error {
 				return err
 			}
 		}
-		of.Volumes = nil
+		of.Volumes, of.Releasing, of.Given = nil, nil, nil
 		if err := p.putAdopted(p.takeovers.with(of)); err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ func (p *Plane) pass(now time.Time) (next time.Duration) {
 		return next
 	}
 	p.remember()
+	p.endReleases()
 	p.recount(now)
 	p.retireFormer()
 	p.requireProofs()

@@ -334,6 +334,9 @@ func decodeDocuments(raw map[string]json.RawMessage) (documents, error) {
 func encodeDocuments(d documents) (map[string]json.RawMessage, error) {
 	raw := map[string]json.RawMessage{}
 	for key, value := range map[string]any{keyIdentity: d.identity, keyEpoch: d.epoch, keyDesired: d.desired, keyEnrolled: d.enrolled, keyDeposed: d.deposed, keyData: d.data, keyTakeovers: d.takeovers} {
+		if key == keyTakeovers && len(d.takeovers) == 0 {
+			continue // as in a cluster that has never taken anything over
+		}
 		b, err := json.Marshal(value)
 		if err != nil {
 			return nil, err

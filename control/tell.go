@@ -76,6 +76,7 @@ func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) er
 	p.version(n.ID, a.Instances)
 	a.Peers, a.Watches = is.peers, is.watches[n.ID]
 	a.Data = is.data.expected(n.ID, a.Instances)
+	is.takeovers.release(n.ID, a.Instances)
 	a.Taken = is.takeovers.on(n.ID, a.Instances)
 	contents := p.withContents(n, a.Instances)
 	n.withFolders(a.Instances)

@@ -47,8 +47,12 @@ func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
 			last := &found[len(found)-1]
 			last.OOMKills, last.Stopped, last.LastExit = r.kills.count(item.ID)
 		}
-		of, err := r.takenContainers(ctx, c)
-		found = append(found, of...)
+		taken, err := r.takenContainers(ctx, c)
+		if err != nil {
+			return err
+		}
+		released, err := r.releasedContainers(ctx, c)
+		found = append(append(found, taken...), released...)
 		return err
 	})
 	if err != nil {

@@ -153,7 +153,7 @@ func (r *Runtime) ensureNetwork(ctx context.Context, c *client.Client, n otto.Ne
 		return err
 	case there && (n.External || predefined(n.Name)):
 		return nil
-	case there && !r.ownsNetwork(found.Network.ID, found.Network.Labels):
+	case there && !r.ownsNetwork(n.Name, found.Network.ID, found.Network.Labels):
 		whose, _ := r.whose(found.Network.Labels)
 		advice := "give it another name in the file, or write external: true if it is meant"
 		if n.Name == r.owner.Cluster {
@@ -306,7 +306,7 @@ func (r *Runtime) RemoveNetwork(ctx context.Context) error {
 			}
 			var errs []error
 			for _, n := range list.Items {
-				if !r.ownsNetwork(n.ID, n.Labels) {
+				if !r.ownsNetwork(n.Name, n.ID, n.Labels) {
 					continue
 				}
 				if _, err := c.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); !cerrdefs.IsNotFound(err) {

@@ -73,7 +73,10 @@ func (r *Runtime) owns(id string, labels map[string]string) bool {
 	return r.ownsAs(labels, id, func(a *otto.Adopted) []string { return a.Containers })
 }
 
-func (r *Runtime) ownsNetwork(id string, labels map[string]string) bool {
+func (r *Runtime) ownsNetwork(name, id string, labels map[string]string) bool {
+	if slices.Contains(r.takenNow().Given, name) {
+		return false
+	}
 	if _, taken := r.takenNow().Network(id); taken && r.owner.Of(labels) == otto.Foreign {
 		return true
 	}
@@ -81,6 +84,9 @@ func (r *Runtime) ownsNetwork(id string, labels map[string]string) bool {
 }
 
 func (r *Runtime) ownsVolume(name string, labels map[string]string) bool {
+	if slices.Contains(r.takenNow().Given, name) {
+		return false
+	}
 	return r.ownsAs(labels, name, func(a *otto.Adopted) []string { return a.Volumes })
 }
 

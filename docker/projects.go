@@ -49,6 +49,51 @@ func (r *Runtime) takenContainers(ctx context.Context, c *client.Client) (found 
 	return found, nil
 }
 
+// releasedLabels are Compose's, and by which an agent knows what it has given back.
+func releasedLabels(owner otto.Owner, inst otto.Instance, all map[string]string) map[string]string {
+	maps.Copy(all, inst.Release.Labels)
+	if n := len(attached(inst)); n > 1 {
+		all[labelNetworks] = strconv.Itoa(n)
+	}
+	all[otto.LabelReleased] = strings.Join([]string{owner.ClusterID, owner.Node, inst.Service, inst.Name, inst.Hash()}, " ")
+	return all
+}
+
+// releasedContainers are the containers of instances that are being given back.
+func (r *Runtime) releasedContainers(ctx context.Context, c *client.Client) (found []otto.Container, err error) {
+	releasing := r.takenNow().Releasing
+	if len(releasing) == 0 {
+		return nil, nil
+	}
+	list, err := c.ContainerList(ctx, client.ContainerListOptions{
+		All: true, Filters: client.Filters{}.Add("label", otto.LabelReleased),
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range list.Items {
+		of := strings.Split(item.Labels[otto.LabelReleased], " ")
+		if len(of) != 5 || of[0] != r.owner.ClusterID || of[1] != r.owner.Node || !slices.Contains(releasing, of[3]) {
+			continue
+		}
+		details, err := c.ContainerInspect(ctx, item.ID, client.ContainerInspectOptions{})
+		if cerrdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		ctr := containerOf(details.Container)
+		ctr.Service, ctr.Instance, ctr.Taken = of[2], of[3], true
+		if n := details.Container.NetworkSettings; ctr.State != otto.ContainerCreated || n == nil ||
+			item.Labels[labelNetworks] == "" || item.Labels[labelNetworks] == strconv.Itoa(len(n.Networks)) {
+			ctr.SpecHash = of[4] // else it is not whole
+		}
+		found = append(found, ctr)
+	}
+	return found, nil
+}
+
 // Projects returns the Compose projects that the engine has and that are not this
 // cluster's, by name. It changes nothing.
 func (r *Runtime) Projects(ctx context.Context) (list []otto.Project, err error) {

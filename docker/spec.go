@@ -35,7 +35,7 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
-	restart, err := restartPolicy(spec)
+	restart, err := restartPolicy(spec, inst.Release != nil)
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
@@ -114,6 +114,9 @@ func labels(owner otto.Owner, inst otto.Instance) map[string]string {
 	maps.Copy(all, inst.Spec.Labels)
 	if inst.Once {
 		return onceLabels(owner, inst, all)
+	}
+	if inst.Release != nil {
+		return releasedLabels(owner, inst, all)
 	}
 	maps.Copy(all, owner.Labels())
 	all[otto.LabelNode] = owner.Node
@@ -204,9 +207,10 @@ func ports(published []otto.Port, expose []string) (network.PortSet, network.Por
 }
 
 // restartPolicy is the engine's. It has none for a stateful service: after a
-// power cut the engine would start a copy of data that may have moved away.
-func restartPolicy(spec otto.ContainerSpec) (container.RestartPolicy, error) {
-	if !spec.EngineRestarts() {
+// power cut the engine would start a copy of data that may have moved away. One that is given
+// back has nobody else to start it.
+func restartPolicy(spec otto.ContainerSpec, released bool) (container.RestartPolicy, error) {
+	if !spec.EngineRestarts() && !released {
 		return container.RestartPolicy{Name: container.RestartPolicyDisabled}, nil
 	}
 	name, retries, limited := strings.Cut(spec.Restart, ":")

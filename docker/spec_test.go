@@ -131,7 +131,7 @@ func TestRestartPolicy(t *testing.T) {
 		{spec: otto.ContainerSpec{Restart: "on-failure:x"}, err: true},
 		{spec: otto.ContainerSpec{Restart: "sometimes"}, err: true},
 	} {
-		got, err := restartPolicy(tc.spec)
+		got, err := restartPolicy(tc.spec, false)
 		if (err != nil) != tc.err || err == nil && got != tc.want {
 			t.Errorf("%q, stateful %v: got %+v, %v; want %+v", tc.spec.Restart, tc.spec.Stateful(), got, err, tc.want)
 		}

@@ -65,7 +65,7 @@ func (r *Runtime) removeUnusedNetworks(ctx context.Context, c *client.Client, na
 	for _, name := range names {
 		found, err := c.NetworkInspect(ctx, name, client.NetworkInspectOptions{})
 		if err != nil || found.Network.Name != name || r.attaching.to(name) ||
-			found.Network.Labels[labelComposeNetwork] == "" || !r.ownsNetwork(found.Network.ID, found.Network.Labels) {
+			found.Network.Labels[labelComposeNetwork] == "" || !r.ownsNetwork(name, found.Network.ID, found.Network.Labels) {
 			continue
 		}
 		in, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("network", name)})

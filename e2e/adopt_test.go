@@ -2,12 +2,15 @@ package e2e_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/otto-edge/otto/e2e/lab"
 )
@@ -147,4 +150,177 @@ func TestComposeProjectIsAdopted(t *testing.T) {
 	if docker(t, "inspect", "-f", "{{.Id}}", "shop-db-1") != before {
 		t.Error("the container was made anew twice")
 	}
+
+	c.Run("release", "shop", "--yes")
+	isWhole("released")
+	if out, err := os.ReadFile(filepath.Join(c.Dir, "otto.yaml")); err != nil || strings.Contains(string(out), "shop") {
+		t.Errorf("otto.yaml has %s, %v", out, err)
+	}
+	if out := p.run("ps", "--services", "--status", "running"); out != "app\ndb" && out != "db\napp" {
+		t.Errorf("Compose sees as running: %s", out)
+	}
+	before = docker(t, "inspect", "-f", "{{.Id}}", "shop-db-1", "shop-app-1")
+	p.run("up", "-d")
+	if docker(t, "inspect", "-f", "{{.Id}}", "shop-db-1", "shop-app-1") != before {
+		t.Error("Compose makes anew what was given back to it")
+	}
+	if got := docker(t, "inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", "shop-db-1", "shop-app-1"); got != "always\nunless-stopped" {
+		t.Errorf("the engine restarts: %s", got)
+	}
+	isWhole("under Compose again")
+	c.Run("cluster", "stop")
+	c.Run("cluster", "start")
+	isWhole("with Otto started anew")
+	if docker(t, "inspect", "-f", "{{.Id}}", "shop-db-1", "shop-app-1") != before {
+		t.Error("Otto touches what it has given back")
+	}
+}
+
+// agentsOf are the agents of a cluster on this machine itself.
+func agentsOf(c *lab.Cluster) (pids []int) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range dirs {
+		words, _ := os.ReadFile(path)
+		var pid int
+		if _, err := fmt.Sscanf(path, "/proc/%d/cmdline", &pid); err == nil && strings.Contains(string(words), "otto-agent\x00run\x00") &&
+			strings.Contains(string(words), c.Dir) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// TestHostMovesToOttoOneProjectAtATime takes over ten projects one after the other. The
+// command, the control plane and the agent are killed in between.
+func TestHostMovesToOttoOneProjectAtATime(t *testing.T) {
+	l := lab.Up(t, 1)
+	l.Engine()
+	l.Images()
+	l.Load("redis:alpine")
+	c := lab.NewCluster(t, "name: home\nnodes:\n  - {id: here, host: localhost}\nservices:\n  - {name: other, image: 'redis:alpine', node: here}\n")
+	tellIfFailed(t, c)
+	c.Start()
+	const yaml = "services:\n  db:\n    image: redis:alpine\n    restart: always\n    volumes: [\"data:/data\"]\n" +
+		"    network_mode: none\n    command: [redis-server, --dir, /data, --appendonly, \"yes\"]\nvolumes: {data: {}}\n"
+	var names []string
+	redis := func(name string, args ...string) string {
+		out, _ := exec.Command("docker", append([]string{"exec", name + "-db-1", "redis-cli"}, args...)...).CombinedOutput()
+		return strings.TrimSpace(string(out))
+	}
+	for i := range 10 {
+		name := fmt.Sprintf("p%d", i)
+		names = append(names, name)
+		composed(t, filepath.Join(c.Dir, name), yaml).run("up", "-d")
+		lab.Until(t, "a note is written", func() bool { return redis(name, "set", "note", name) == "OK" })
+	}
+	for i, name := range names {
+		since := fmt.Sprint(time.Now().Unix())
+		switch i {
+		case 3: // the command
+			cmd := c.Command(t.Context(), "adopt", "here", name, "--yes")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			lab.Until(t, "it has begun", func() bool {
+				b, _ := os.ReadFile(filepath.Join(c.Dir, "otto.yaml"))
+				return strings.Contains(string(b), name)
+			})
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		case 5: // the agent, when the new container is there
+			cmd := c.Command(t.Context(), "adopt", "here", name, "--yes")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			lab.Until(t, "the new container is made", func() bool {
+				out, _ := exec.Command("docker", "ps", "-a", "--format", "{{.Names}}").CombinedOutput()
+				return strings.Contains(string(out), name+"-db-1.next")
+			})
+			for _, pid := range agentsOf(c) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			_ = cmd.Wait()
+		}
+		c.Run("adopt", "here", name, "--yes")
+		lab.Until(t, name+" is there with its data", func() bool { return redis(name, "get", "note") == name })
+		made := docker(t, "events", "--since", since, "--until", fmt.Sprint(time.Now().Unix()+1), "--filter", "event=create",
+			"--filter", "type=container", "--format", "{{.Actor.Attributes.name}}")
+		if got := strings.Count(made, name+"-db-1"); got != 1 {
+			t.Errorf("%s: its container was made %d times: %s", name, got, made)
+		}
+	}
+	lab.Until(t, "all is up", func() bool { return allUp(c) })
+	for _, name := range names {
+		if got := redis(name, "get", "note"); got != name {
+			t.Errorf("the note of %s is %q", name, got)
+		}
+	}
+	if got := strings.Fields(docker(t, "ps", "-a", "--format", "{{.Names}}")); len(got) != len(names)+1 {
+		t.Errorf("there are %v", got)
+	}
+}
+
+// TestProjectThatCannotBeAdoptedIsLeftAlone says why in one line, and touches nothing.
+func TestProjectThatCannotBeAdoptedIsLeftAlone(t *testing.T) {
+	l := lab.Up(t, 1)
+	l.Engine()
+	l.Images()
+	l.Load("redis:alpine")
+	c := lab.NewCluster(t, "name: home\nnodes:\n  - {id: here, host: localhost}\nservices:\n  - {name: other, image: 'redis:alpine', node: here}\n")
+	tellIfFailed(t, c)
+	c.Start()
+	p := composed(t, filepath.Join(c.Dir, "shop"), movingYAML)
+	p.run("up", "-d")
+	file := filepath.Join(c.Dir, "shop", "compose.yaml")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	otto := filepath.Join(c.Dir, "otto.yaml")
+	plain, err := os.ReadFile(otto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := docker(t, "inspect", "-f", "{{.Id}} {{.State.StartedAt}}", "shop-db-1", "shop-app-1")
+	refused := func(name, want string, args ...string) {
+		t.Helper()
+		was, _ := os.ReadFile(otto)
+		out, err := c.Try(append([]string{"adopt"}, args...)...)
+		if err == nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+		if now, _ := os.ReadFile(otto); string(now) != string(was) {
+			t.Errorf("%s: otto.yaml was changed:\n%s", name, now)
+		}
+		if docker(t, "inspect", "-f", "{{.Id}} {{.State.StartedAt}}", "shop-db-1", "shop-app-1") != before {
+			t.Errorf("%s: containers were touched", name)
+		}
+	}
+	refused("an unknown node", `no node "none": there are here`, "none", "shop", "--yes")
+	refused("an unknown project", `no Compose project "none" on here: there are shop`, "here", "none", "--yes")
+	write(file, strings.Replace(movingYAML, "    restart: always\n", "    restart: always\n    credential_spec: {file: a}\n", 1))
+	refused("what Otto does not have", "credential_spec", "here", "shop", "--yes")
+	write(file, strings.ReplaceAll(strings.Replace(movingYAML, "volumes: {data: {}}", "volumes: {new: {}}", 1), "data:/data", "new:/data"))
+	refused("another volume", "its data would stay behind", "here", "shop", "--yes")
+	if err := os.Rename(file, file+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	refused("a file that is gone", "is gone: bring it back, or name another one with -f", "here", "shop", "--yes")
+	write(file, movingYAML)
+	write(otto, string(plain)+"stacks:\n  - name: shop\n    compose: elsewhere/compose.yaml\n")
+	if err := os.Mkdir(filepath.Join(c.Dir, "elsewhere"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(filepath.Join(c.Dir, "elsewhere", "compose.yaml"), movingYAML)
+	refused("a stack of that name", "a stack shop is here already, from elsewhere/compose.yaml", "here", "shop", "--yes")
+	write(otto, string(plain))
+	docker(t, "run", "-d", "--name", "backup", "--network", "none", "-v", "shop_data:/v", "redis:alpine", "sleep", "1000")
+	refused("a volume in use", "volume shop_data is in use by backup as well", "here", "shop", "--yes")
+	if out, err := c.Try("adopt"); err != nil || !strings.Contains(out, "no: volume shop_data is in use by backup") {
+		t.Errorf("the list: %v\n%s", err, out)
+	}
+	docker(t, "rm", "-f", "backup")
+	refused("nobody says yes", "this needs a yes", "here", "shop")
 }

@@ -88,7 +88,7 @@ func (r *Runtime) change(id string, f func(*container) error) error {
 	for _, c := range r.containers {
 		if c.ID == id {
 			defer r.changed()
-			if _, taken := r.taken.Container(id); c.theirs && !taken {
+			if _, taken := r.taken.Container(id); c.theirs && !taken && !r.releasing(c) {
 				r.trespass("container " + c.Name)
 			}
 			return f(c)

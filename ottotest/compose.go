@@ -1,6 +1,10 @@
 package ottotest
 
-import "github.com/otto-edge/otto"
+import (
+	"slices"
+
+	"github.com/otto-edge/otto"
+)
 
 // Take implements agent.Runtime.
 func (r *Runtime) Take(t otto.Taken) {
@@ -28,4 +32,10 @@ func (r *Runtime) AddCompose(inst otto.Instance, name string) (id string) {
 	c.Service, c.Instance, c.SpecHash = "", "", ""
 	r.changed()
 	return c.ID
+}
+
+// releasing reports whether a container was made to be given back and its instance still is;
+// the caller holds the lock.
+func (r *Runtime) releasing(c *container) bool {
+	return c.inst.Release != nil && slices.Contains(r.taken.Releasing, c.inst.Name)
 }

@@ -57,7 +57,7 @@ func (r *Runtime) add(inst otto.Instance, name string) *container {
 			Name:     name,
 			Service:  inst.Service,
 			Instance: inst.Name,
-			SpecHash: inst.Spec.Hash(),
+			SpecHash: inst.Hash(),
 			Image:    inst.Spec.Image,
 			ImageID:  cmp.Or(inst.ImageID, r.meaning(inst.Spec.Image)),
 			State:    otto.ContainerRunning,
@@ -66,6 +66,9 @@ func (r *Runtime) add(inst otto.Instance, name string) *container {
 		},
 	}
 	c.setup = r.setupOf(inst)
+	if inst.Release != nil {
+		c.of, c.theirs = otto.Foreign, true
+	}
 	for _, service := range inst.Spec.Lenders() {
 		c.Borrows = append(c.Borrows, inst.Lent[service])
 	}

@@ -111,6 +111,10 @@ func (r *Runtime) Containers(ctx context.Context) ([]otto.Container, error) {
 			ctr := c.reported()
 			ctr.Service, ctr.Instance, ctr.SpecHash, ctr.Taken = t.Service, t.Instance, "", true
 			list = append(list, ctr)
+		} else if r.releasing(c) {
+			ctr := c.reported()
+			ctr.Taken = true
+			list = append(list, ctr)
 		}
 	}
 	return list, nil
