@@ -49,7 +49,7 @@ func (a *app) release(ctx context.Context, stack string, o applyOptions) error {
 	if !running {
 		return api.ErrNotRunning
 	}
-	p, f, err := a.plan(ctx)
+	p, f, err := a.plan(ctx, false)
 	if err != nil {
 		return err
 	}
