@@ -92,9 +92,12 @@ func (b *Build) Command(platform string, buildx bool) (BuildCommand, error) {
 			add("--secret", "id="+s.id+",src="+s.file)
 		}
 	}
+	var keys []string // which Compose's loader has in any order
 	for _, key := range c.SSH {
-		add("--ssh", strings.TrimSuffix(key.ID+"="+key.Path, "="))
+		keys = append(keys, strings.TrimSuffix(key.ID+"="+key.Path, "="))
 	}
+	slices.Sort(keys)
+	add("--ssh", keys...)
 	if !buildx && len(b.secrets)+len(c.SSH) > 0 {
 		out.Env = append(out.Env, "DOCKER_BUILDKIT=1") // the engine's own
 	}
