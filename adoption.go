@@ -146,7 +146,9 @@ type TakenNetwork struct {
 }
 
 // IsZero reports whether nothing is taken.
-func (t Taken) IsZero() bool { return len(t.Containers)+len(t.Networks)+len(t.Releasing)+len(t.Given) == 0 }
+func (t Taken) IsZero() bool {
+	return len(t.Containers)+len(t.Networks)+len(t.Releasing)+len(t.Given) == 0
+}
 
 // Container is the record of a container.
 func (t Taken) Container(id string) (TakenContainer, bool) {

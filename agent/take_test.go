@@ -425,8 +425,10 @@ func TestStackThatCannotBeGivenBackIsRefused(t *testing.T) {
 	}{
 		"unknown":                      {func(_ *otto.Wanted, ask *otto.ReleaseRequest) { ask.Stack = "none" }, `no stack "none"`},
 		"not of Compose, and not here": {func(*otto.Wanted, *otto.ReleaseRequest) {}, "its file is not on its node: run `otto stack rm shop`"},
-		"it may move": {func(w *otto.Wanted, _ *otto.ReleaseRequest) { w.Services[1].Failover = otto.FailoverMove },
-			"shop/app may be started on other nodes"},
+		"it may move": {
+			func(w *otto.Wanted, _ *otto.ReleaseRequest) { w.Services[1].Failover = otto.FailoverMove },
+			"shop/app may be started on other nodes",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

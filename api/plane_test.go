@@ -79,9 +79,11 @@ func (p *plane) AcceptData(_ context.Context, service string) error {
 func (p *plane) AdoptVolume(_ context.Context, node, volume string) error {
 	return p.called("adopt %s of %s", volume, node)
 }
+
 func (p *plane) Adopt(_ context.Context, of otto.Adoption) error {
 	return p.called("adopt stack %s of %s", of.Stack, of.Node)
 }
+
 func (p *plane) Release(_ context.Context, ask otto.ReleaseRequest) error {
 	return p.called("release stack %s", ask.Stack)
 }

@@ -55,7 +55,7 @@ func (f *Fleet) Projects(ctx context.Context, node otto.Node, by wire.Authority)
 		return wire.Unmarshal([]byte(out), &list)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("Compose projects of %s: %w", node.ID, err)
+		return nil, fmt.Errorf("looking for Compose projects on %s: %w", node.ID, err)
 	}
 	return list, nil
 }

@@ -184,7 +184,7 @@ func (a *app) stackOf(n otto.Node, p otto.Project, files []string) (config.Stack
 			return s, fmt.Errorf("its Compose file is on %s (%s): copy it here, with what it refers to, and name it with -f", n.ID,
 				dash(strings.Join(p.Files, ", ")))
 		case len(p.Files) == 0:
-			return s, errors.New("Compose has not noted where its file is: name it with -f")
+			return s, errors.New("it is not noted where the project's file is: name it with -f")
 		}
 		for _, f := range p.Files {
 			if _, err := os.Stat(f); err != nil {
@@ -193,7 +193,7 @@ func (a *app) stackOf(n otto.Node, p otto.Project, files []string) (config.Stack
 		}
 		files = p.Files
 		if at := filepath.Dir(files[0]); p.Dir != "" && p.Dir != at {
-			return s, fmt.Errorf("Compose was run with %s as its folder, and not with that of its file, %s: relative paths would "+
+			return s, fmt.Errorf("the project was run with %s as its folder, and not with that of its file, %s: relative paths would "+
 				"mean something else", p.Dir, at)
 		}
 	}

@@ -28,7 +28,7 @@ func (c canned) Restart(context.Context, string) error                { return c
 func (c canned) Refresh(context.Context, string) error                { return c.err }
 func (c canned) AcceptData(context.Context, string) error             { return c.err }
 func (c canned) Adopt(context.Context, otto.Adoption) error           { return c.err }
-func (c canned) Release(context.Context, otto.ReleaseRequest) error        { return c.err }
+func (c canned) Release(context.Context, otto.ReleaseRequest) error   { return c.err }
 func (c canned) AdoptVolume(context.Context, string, string) error    { return c.err }
 
 // Move says what it was asked for by where the service goes.

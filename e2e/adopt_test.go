@@ -16,7 +16,7 @@ import (
 )
 
 // composeTool is Compose itself, as tool/go.mod has it, built once if make has not done so.
-var composeTool = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // it is the same for all tests
+var composeTool = sync.OnceValues(func() (string, error) {
 	path, err := filepath.Abs("../bin/tools/docker-compose")
 	if err != nil {
 		return "", err

@@ -2,11 +2,10 @@ package tui
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
-	"go.yaml.in/yaml/v4"
+	"github.com/otto-edge/otto/config"
 )
 
 // yaml is a node, a service or a stack with all that is known of it, as the JSON output has
@@ -28,7 +27,7 @@ func (x *Index) yaml(_ context.Context, name string, node bool) (string, error) 
 	}
 	var b strings.Builder
 	for _, v := range known {
-		text, err := asYAML(v)
+		text, err := config.YAML(v)
 		if err != nil {
 			return "", err
 		}
@@ -41,29 +40,4 @@ func (x *Index) yaml(_ context.Context, name string, node bool) (string, error) 
 		return "", fmt.Errorf("there is no %s any more", name)
 	}
 	return b.String(), nil
-}
-
-// asYAML writes a value as its JSON would be written by hand in YAML, of which JSON is a
-// part.
-func asYAML(v any) (string, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return "", err
-	}
-	var n yaml.Node
-	if err := yaml.Unmarshal(b, &n); err != nil {
-		return "", err
-	}
-	unstyled(&n)
-	text, err := yaml.Marshal(&n)
-	return string(text), err
-}
-
-// unstyled takes away how values were written. Text that would read as something else keeps
-// its quotes.
-func unstyled(n *yaml.Node) {
-	n.Style = 0
-	for _, c := range n.Content {
-		unstyled(c)
-	}
 }
