@@ -50,14 +50,21 @@ func ownLine(path string) bool {
 	return len(parts) <= 3
 }
 
+// pullsByNoAge is why some values of pull_policy are refused.
+const pullsByNoAge = "missing, always, never and, with build, build; refresh, daily, weekly and every_... are refused: Otto " +
+	"pulls only when it makes a container"
+
 func composeKey(path string) ComposeKey {
 	parts := strings.Split(path, ".")
 	name := parts[len(parts)-1]
 	for i := len(parts); i > 0; i-- { // what is said of a key above, if nothing is of this one
 		if does, ok := composeTable()[strings.Join(parts[:i], ".")]; ok {
 			k := ComposeKey{Path: path, Does: does}
-			if f, known := refusals()[parts[i-1]]; does == KeyRefuses && known {
+			switch f, known := refusals()[parts[i-1]]; {
+			case does == KeyRefuses && known:
 				k.Why = f.why
+			case path == "services.*.pull_policy":
+				k.Why = pullsByNoAge
 			}
 			return k
 		}
