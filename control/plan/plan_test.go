@@ -117,6 +117,27 @@ func TestDiffNeverShowsTheEnvironment(t *testing.T) {
 	}
 }
 
+// TestDiffShowsNothingThatPeoplePutSecretsInto says only that it is another one.
+func TestDiffShowsNothingThatPeoplePutSecretsInto(t *testing.T) {
+	with := func(text string) otto.Service {
+		s := service("web", "", 1)
+		s.Spec.Environment = map[string]string{"PASSWORD": text}
+		s.Spec.Labels = map[string]string{"basicauth": text}
+		s.Spec.Command, s.Spec.Entrypoint = []string{"--password=" + text}, []string{"login", text}
+		s.Spec.Healthcheck = &otto.Healthcheck{Test: []string{"CMD", "curl", "-u", text}}
+		return s
+	}
+	got := Diff(otto.Wanted{Services: []otto.Service{with("hunter1")}}, otto.Wanted{Services: []otto.Service{with("hunter2")}})
+	if len(got) != 1 || strings.Contains(got[0].Detail, "hunter") {
+		t.Fatalf("%+v", got)
+	}
+	for _, name := range []string{"environment", "labels", "command", "entrypoint", "healthcheck"} {
+		if !strings.Contains(got[0].Detail, name) {
+			t.Errorf("it does not say that %s is another one: %s", name, got[0].Detail)
+		}
+	}
+}
+
 func TestDiffSaysWhichSecretHasChanged(t *testing.T) {
 	file := func(name, content string) otto.File {
 		return otto.File{Kind: otto.FileSecret, Name: name, Target: "/run/secrets/" + name, Content: content}
