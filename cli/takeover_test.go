@@ -17,6 +17,7 @@ func running() otto.Project {
 			{
 				ID: "1", Name: "shop-app-1", Service: "app", Number: 1, State: otto.ContainerRunning, Image: "app",
 				Networks: map[string]string{"shop_default": ""},
+				Labels:   map[string]string{"com.docker.compose.service": "app"},
 			},
 			{
 				ID: "2", Name: "shop-db-1", Service: "db", Number: 1, State: otto.ContainerRunning, Image: "db",
@@ -64,6 +65,10 @@ func TestWhatOfAProjectIsTakenOver(t *testing.T) {
 		Volumes: []string{"shop_data"}, Networks: []string{"shop_default"}, Left: []string{}, Notes: []string{}, Refused: []string{},
 		record: otto.Adoption{
 			Stack: "shop", Node: "nas", Volumes: []otto.DataRecord{{Name: "shop_data"}},
+			Composed: map[string]otto.Composed{
+				"shop/app": {Labels: map[string]string{"com.docker.compose.service": "app"}, Spec: filed()[1].Spec.Hash()},
+				"shop/db":  {Spec: filed()[2].Spec.Hash()},
+			},
 			Taken: otto.Taken{
 				Containers: []otto.TakenContainer{
 					{ID: "1", Service: "shop/app", Instance: "shop/app"}, {ID: "2", Service: "shop/db", Instance: "shop/db"},

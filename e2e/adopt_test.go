@@ -190,8 +190,8 @@ func agentsOf(c *lab.Cluster) (pids []int) {
 	return pids
 }
 
-// TestHostMovesToOttoOneProjectAtATime takes over ten projects one after the other. The
-// command, the control plane and the agent are killed in between.
+// TestHostMovesToOttoOneProjectAtATime takes over ten projects one after the other. The command
+// and the agent are killed in between.
 func TestHostMovesToOttoOneProjectAtATime(t *testing.T) {
 	l := lab.Up(t, 1)
 	l.Engine()
