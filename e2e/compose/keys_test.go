@@ -23,7 +23,8 @@ const (
 )
 
 // TestEveryKeyAndFormIsCompared: all that Otto accepts of the specification occurs in a case,
-// in each form that its schema knows.
+// in each form that its schema knows. How images are built is compared in package config, by
+// TestBuildsAreThoseOfCompose.
 func TestEveryKeyAndFormIsCompared(t *testing.T) {
 	var root node
 	if err := json.Unmarshal([]byte(composespec.Schema), &root); err != nil {
@@ -58,7 +59,8 @@ func TestEveryKeyAndFormIsCompared(t *testing.T) {
 	for _, p := range composespec.AttributePaths() {
 		key := string(p)
 		parts := strings.Split(key, ".")
-		refused := strings.HasPrefix(key, "services.*.develop.") // which is for people at work on an image
+		refused := strings.HasPrefix(key, "services.*.develop.") || // which is for people at work on an image
+			key == "services.*.build" || strings.HasPrefix(key, "services.*.build.") // it makes an image, and nothing of this
 		for i := range parts {                                   // a key that is not listed has the fate of the one above it
 			refused = refused || fates[strings.Join(parts[:i+1], ".")] == config.KeyRefuses
 		}
