@@ -61,7 +61,7 @@ func TestEveryKeyAndFormIsCompared(t *testing.T) {
 		parts := strings.Split(key, ".")
 		refused := strings.HasPrefix(key, "services.*.develop.") || // which is for people at work on an image
 			key == "services.*.build" || strings.HasPrefix(key, "services.*.build.") // it makes an image, and nothing of this
-		for i := range parts {                                   // a key that is not listed has the fate of the one above it
+		for i := range parts { // a key that is not listed has the fate of the one above it
 			refused = refused || fates[strings.Join(parts[:i+1], ".")] == config.KeyRefuses
 		}
 		if refused {
