@@ -73,11 +73,11 @@ e2e: setup agents ## the end-to-end tests alone (root)
 	scripts/e2e
 
 .PHONY: soak
-soak: setup agents ## what only shows after a long time; SOAK=30m is how long (root for the lab's part)
+soak: bin/tools/docker-compose setup agents ## what only shows after a long time; SOAK=30m is how long (root for the lab's part)
 	OTTO_SOAK=$${SOAK:-30m} go test -timeout 2h ./agent/... ./control
 	go test -timeout 12h ./control/sim -sim.for $${SOAK:-30m} -sim.from $$(date +%s)000000
 	OTTO_SOAK=$${SOAK:-30m} OTTO_E2E=required OTTO_FORMER=$$(scripts/former $(FORMER)) go test -count=1 -p 1 -timeout 3h \
-		-run 'Attackers|Cable|CutOff|Former|HungEngine|Killed|Leaves|LossAndLoad|TwoClusters|Unhealthy' ./e2e
+		-run 'Adopted|Attackers|Cable|CutOff|Former|HostMoves|HungEngine|Killed|Leaves|LossAndLoad|TwoClusters|Unhealthy' ./e2e
 
 .PHONY: properties
 properties: ## all property tests, CHECKS=100000 drawn cases each: some hours
