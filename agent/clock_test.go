@@ -19,6 +19,13 @@ var starts = map[string]time.Time{
 	"before all times": {},
 }
 
+// underLease is an instance with a volume that may run only under a lease.
+func underLease(name string) otto.Instance {
+	return otto.Instance{Service: name, Name: name, Fenced: true, Spec: otto.ContainerSpec{
+		Mounts: []otto.Mount{{Type: otto.MountVolume, Source: name, Target: "/data"}},
+	}}
+}
+
 // TestClockThatIsSetTouchesNoContainer: what runs goes on, counts as running, and
 // its former failures are forgotten.
 func TestClockThatIsSetTouchesNoContainer(t *testing.T) {
@@ -176,9 +183,7 @@ func TestWhatWasBeingStartedIsDownWhenItsLeaseEnds(t *testing.T) {
 			},
 			overdue: map[string]bool{}, begun: map[string]bool{}, work: map[string]*work{},
 		}
-		inst := otto.Instance{Service: "pond", Name: "pond", Fenced: true, Spec: otto.ContainerSpec{
-			Mounts: []otto.Mount{{Type: otto.MountVolume, Source: "pond", Target: "/data"}},
-		}}
+		inst := underLease("pond")
 		c.assignment = &otto.Assignment{Revision: otto.Revision{Number: 1}, Instances: []otto.Instance{inst}}
 		c.launch(t.Context(), "pond", &inst, step{do: doAttach, current: &otto.Container{ID: "1", Instance: "pond"}})
 		c.assignment = &otto.Assignment{Revision: otto.Revision{Number: 2}}
@@ -242,9 +247,7 @@ func TestNothingIsBegunForAFormerAssignment(t *testing.T) {
 	if err := l.renew(wire.Lease{Seq: 1, Duration: 10 * time.Second, Revision: former}); err != nil {
 		t.Fatal(err)
 	}
-	inst := otto.Instance{Service: "db", Name: "db", Fenced: true, Spec: otto.ContainerSpec{
-		Mounts: []otto.Mount{{Type: otto.MountVolume, Source: "db", Target: "/data"}},
-	}}
+	inst := underLease("db")
 	if why, _ := l.judge(inst, former); why != "" {
 		t.Errorf("by the one in force: %s", why)
 	}
@@ -276,11 +279,8 @@ func TestNothingIsKnownToBeStoppedBeforeTheEngineHasAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &converger{
-		Agent: &Agent{lease: l, jobs: &jobs{}, asked: &restarts{}, setups: &setups{}},
-		assignment: &otto.Assignment{Instances: []otto.Instance{{
-			Service: "db", Name: "db", Fenced: true,
-			Spec: otto.ContainerSpec{Mounts: []otto.Mount{{Type: otto.MountVolume, Source: "db", Target: "/data"}}},
-		}}},
+		Agent:      &Agent{lease: l, jobs: &jobs{}, asked: &restarts{}, setups: &setups{}},
+		assignment: &otto.Assignment{Instances: []otto.Instance{underLease("db")}},
 	}
 	for _, listed := range []bool{false, true} {
 		c.listed = listed
@@ -305,9 +305,7 @@ func TestLeaseIsForItsAssignment(t *testing.T) {
 	if err := l.renew(wire.Lease{Seq: 1, Duration: 10 * time.Second, Revision: next}); err != nil {
 		t.Fatal(err)
 	}
-	inst := otto.Instance{Service: "db", Name: "db", Fenced: true, Spec: otto.ContainerSpec{
-		Mounts: []otto.Mount{{Type: otto.MountVolume, Source: "db", Target: "/data"}},
-	}}
+	inst := underLease("db")
 	if why, stop := l.judge(inst, former); why == "" || !stop {
 		t.Errorf("before it acts by the next one: %q, %t", why, stop)
 	}

@@ -28,6 +28,18 @@ func shop(user string) otto.Wanted {
 	return wanted(db, app)
 }
 
+// bare is a cluster of one host, of which nothing is wanted yet.
+func bare(t *testing.T) (*ottotest.Cluster, *ottotest.Runtime) {
+	t.Helper()
+	c := ottotest.NewCluster(t, []string{"a"}, "web")
+	c.StartPlane()
+	if _, err := c.Apply(wanted()); err != nil {
+		t.Fatal(err)
+	}
+	c.WaitUp(time.Minute)
+	return c, c.Hosts["a"].Runtime
+}
+
 // composed has Compose's containers of a stack run on the host a, and says what is to be
 // taken over.
 func composed(c *ottotest.Cluster, w otto.Wanted) otto.Adoption {
@@ -77,14 +89,8 @@ func twice(t *testing.T, r *ottotest.Runtime) (began *[]string) {
 // starts from the data that was there.
 func TestComposeProjectIsTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := ottotest.NewCluster(t, []string{"a"}, "web")
-		r := c.Hosts["a"].Runtime
-		c.StartPlane()
+		c, r := bare(t)
 		defer c.Close()
-		if _, err := c.Apply(wanted()); err != nil {
-			t.Fatal(err)
-		}
-		c.WaitUp(time.Minute)
 		began := twice(t, r)
 		r.AddForeign("somebody's")
 		of := composed(c, shop(""))
@@ -213,14 +219,8 @@ func takeAndKill(t *testing.T, user string, nth int, after bool, want []string) 
 // TestTakeoverNeverBeginsWithAnEmptyVolume although Compose's is gone before it begins.
 func TestTakeoverNeverBeginsWithAnEmptyVolume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := ottotest.NewCluster(t, []string{"a"}, "web")
-		r := c.Hosts["a"].Runtime
-		c.StartPlane()
+		c, r := bare(t)
 		defer c.Close()
-		if _, err := c.Apply(wanted()); err != nil {
-			t.Fatal(err)
-		}
-		c.WaitUp(time.Minute)
 		of := composed(c, shop(""))
 		if err := c.Plane.Adopt(context.Background(), of); err != nil {
 			t.Fatal(err)
@@ -243,14 +243,8 @@ func TestTakeoverNeverBeginsWithAnEmptyVolume(t *testing.T) {
 // TestJobThatHasEndedIsTakenOver runs it once more, as docker compose up does, and not again.
 func TestJobThatHasEndedIsTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := ottotest.NewCluster(t, []string{"a"}, "web")
-		r := c.Hosts["a"].Runtime
-		c.StartPlane()
+		c, r := bare(t)
 		defer c.Close()
-		if _, err := c.Apply(wanted()); err != nil {
-			t.Fatal(err)
-		}
-		c.WaitUp(time.Minute)
 		job := otto.Service{Name: "shop/db", Node: "a", Replicas: 1, Spec: otto.ContainerSpec{Image: "web", Restart: "no"}}
 		of := composed(c, wanted(job))
 		if err := r.Stop(context.Background(), of.Containers[0].ID); err != nil {
