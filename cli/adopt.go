@@ -103,7 +103,7 @@ func (a *app) listProjects(ctx context.Context, args []string) error {
 	}
 	if a.json() {
 		err = a.printJSON(list)
-	} else {
+	} else if len(list) > 0 || failed == 0 { // else it is not known whether there are any
 		a.printProjects(list)
 	}
 	if err == nil && failed > 0 {
