@@ -206,6 +206,57 @@ func TestWhatWasBeingStartedIsDownWhenItsLeaseEnds(t *testing.T) {
 	}
 }
 
+// TestLateStartIsFencedByTheNextAgent: the engine was asked to start a container under a lease,
+// and its agent was killed. The service is taken away, the engine tells what there is, and only
+// then starts it. Another node may run it by then, so it gets no time to stop.
+func TestLateStartIsFencedByTheNextAgent(t *testing.T) {
+	dir, up := t.TempDir(), time.Minute
+	clock := Clock{Boot: "one", Now: func() time.Duration { return up }}
+	follow := func() *converger {
+		l, err := openLease(dir, clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &converger{
+			Agent: &Agent{
+				Options: Options{Runtime: &attaching{}, Log: slog.New(slog.DiscardHandler)},
+				lease:   l, jobs: &jobs{}, results: make(chan result, 1), bonds: &bonds{}, setups: &setups{}, asked: &restarts{},
+			},
+			overdue: map[string]bool{}, begun: l.mayBegin(), work: map[string]*work{},
+		}
+	}
+	c := follow()
+	c.lease.sending(1)
+	if err := c.lease.renew(wire.Lease{Seq: 1, Duration: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	inst := underLease("pond")
+	c.assignment = &otto.Assignment{Revision: otto.Revision{Number: 1}, Instances: []otto.Instance{inst}}
+	c.launch(t.Context(), "pond", &inst, step{do: doAttach, current: &otto.Container{ID: "1", Instance: "pond"}})
+	<-c.results // to nobody, as it was killed
+
+	c = follow()
+	c.assignment = &otto.Assignment{Revision: otto.Revision{Number: 2}}
+	if _, fence := c.fenceIn(); !fence {
+		t.Error("it waits for the engine, whatever runs")
+	}
+	up += 10 * time.Second
+	c.sees([]otto.Container{{ID: "1", Instance: "pond", State: otto.ContainerCreated}})
+	c.noteOverdue()
+	if len(c.overdue) > 0 || len(c.begun) > 0 {
+		t.Errorf("nothing runs, and it asks the engine all the time for %v, %v", c.overdue, c.begun)
+	}
+	c.sees([]otto.Container{{ID: "1", Instance: "pond", State: otto.ContainerRunning}})
+	c.noteOverdue()
+	if got := next(c.situations()["pond"], time.Now()).do; got != doFence {
+		t.Errorf("what runs on after the end of its lease: %s", got)
+	}
+	c.sees(nil)
+	if c.lease.hasBegun("pond") {
+		t.Error("its container is gone, and it may run for ever")
+	}
+}
+
 // TestNextAgentKnowsWhatIsOverdue: what has outlasted a former lease is not covered by the one
 // that there is now, for the agent that follows neither.
 func TestNextAgentKnowsWhatIsOverdue(t *testing.T) {

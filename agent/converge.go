@@ -97,7 +97,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		Agent: a, assignment: a.stored, engine: otto.Engine{Problem: "not asked yet"},
 		work: map[string]*work{}, attempts: map[string]attempt{}, rerun: map[string]bool{}, probes: map[string]*prober{},
 		devices: devices{exists: a.Exists}, data: dataWatch{without: map[string]run{}}, overdue: a.lease.overdue(),
-		begun: map[string]bool{},
+		begun: a.lease.mayBegin(),
 	}
 	if c.assignment != nil {
 		c.noteNeeds(*c.assignment)
@@ -340,6 +340,9 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 	c.work[name] = w
 	if want != nil && want.Fenced && want.Spec.Stateful() && st.do != doFence {
 		c.begun[name] = true
+		if err := c.lease.begins(name); err != nil {
+			c.Log.Warn("an agent that follows may not know what was begun", "instance", name, "err", err)
+		}
 	}
 	c.Log.Info("converging", "instance", name, "step", string(st.do))
 	go func() {

@@ -56,13 +56,35 @@ func (c *converger) underLease() (list []otto.Container) {
 		ctr := &c.containers[i]
 		inst := c.wanted(ctr.Instance)
 		leased := inst != nil && inst.Fenced && inst.Spec.Stateful()
-		former := inst == nil && !ctr.Taken && (c.begun[ctr.Instance] ||
+		former := inst == nil && !ctr.Taken && (c.lease.hasBegun(ctr.Instance) ||
 			slices.ContainsFunc(covered, func(o otto.Container) bool { return o.ID == ctr.ID }))
 		if (leased || former) && alive(*ctr) {
 			list = append(list, *ctr)
 		}
 	}
 	return list
+}
+
+// sees takes in what the engine says there is.
+func (c *converger) sees(list []otto.Container) {
+	c.containers = list
+	maps.DeleteFunc(c.overdue, func(name string, _ bool) bool {
+		return !slices.ContainsFunc(list, func(o otto.Container) bool { return o.Instance == name && alive(o) })
+	})
+	c.lease.covers(c.underLease())
+	maps.DeleteFunc(c.begun, func(name string, _ bool) bool { return c.work[name] == nil })
+	c.lease.dropBegun(c.over)
+}
+
+// over reports whether nothing that a lease let begin is left of an instance, or it needs none
+// any more. The list of containers has just been made.
+func (c *converger) over(instance string) bool {
+	if c.work[instance] != nil {
+		return false
+	}
+	inst := c.wanted(instance)
+	free := inst != nil && (!inst.Fenced || !inst.Spec.Stateful())
+	return free || !slices.ContainsFunc(c.containers, func(o otto.Container) bool { return o.Instance == instance })
 }
 
 // inTime is for what the loop itself waits for, the engine or the broker: it ends in time for

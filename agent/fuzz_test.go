@@ -38,7 +38,7 @@ func FuzzKeptFiles(f *testing.F) {
 		l, _ := openLease(dir, clock)
 		_, _ = l.judge(inst, otto.Revision{})
 		l.covers(append(l.covered(), ctr))
-		if err := l.save(time.Minute, otto.Revision{}); err != nil {
+		if err := l.save(); err != nil {
 			t.Error(err)
 		}
 		if again, err := openLease(dir, clock); err != nil || len(again.covered()) != len(l.covered()) {

@@ -38,11 +38,14 @@ type lease struct {
 	of    otto.Revision      // of the assignment that it was granted for
 	by    otto.Revision      // of the assignment by which the node acts
 	next  grant              // for another one than that, which counts when it is acted upon
-	saved time.Duration      // until, as it is in the file; renew's own
+	saved time.Duration      // until, as it is in the file
 	runs  []otto.Container   // what runs under it, kept in the file: an engine may not say any more
 	owed  []string           // instances that ran on after the end of a lease, and still may
+	begun []string           // instances that a lease let begin, whose containers are not all gone
 	newly bool               // that is not in the file yet
 	ended bool               // as told last by tick
+
+	file sync.Mutex // held while the file is written, without mu
 }
 
 type sentBeat struct {
@@ -72,6 +75,9 @@ type savedLease struct {
 	Runs []otto.Container `json:"runs,omitempty"`
 	// Overdue are the instances among them that a former lease was for, and not this one.
 	Overdue []string `json:"overdue,omitempty"`
+	// Begun are the instances that it, or a former lease, let begin: an engine may start their
+	// containers long after it was asked to.
+	Begun []string `json:"begun,omitempty"`
 }
 
 // openLease takes up the lease that the former agent had. An unreadable file is
@@ -89,7 +95,8 @@ func openLease(dir string, clock Clock) (*lease, error) {
 		s.Until, s.Of = 0, otto.Revision{}
 	}
 	if s.Boot == clock.Boot {
-		l.until, l.saved, l.of, l.runs, l.owed = s.Until, s.Until, s.Of, s.Runs, s.Overdue
+		l.until, l.saved, l.of = s.Until, s.Until, s.Of
+		l.runs, l.owed, l.begun = s.Runs, s.Overdue, s.Begun
 	}
 	return l, nil
 }
@@ -107,7 +114,7 @@ func (l *lease) renew(granted wire.Lease) error {
 	if !l.extend(granted) {
 		return nil
 	}
-	return l.save(l.until, l.of) // without the lock: nobody who asks for the lease waits for a disk
+	return l.save()
 }
 
 // extend reports whether there is a new end that is worth a file.
@@ -185,6 +192,48 @@ func (l *lease) overdue() map[string]bool {
 	return set
 }
 
+// begins takes in that work is about to begin that the lease allows. The file says so first:
+// what has been asked of an engine may be done when this agent has been killed.
+func (l *lease) begins(instance string) error {
+	l.mu.Lock()
+	known := slices.Contains(l.begun, instance)
+	if !known {
+		l.begun = append(l.begun, instance)
+	}
+	l.mu.Unlock()
+	if known {
+		return nil
+	}
+	return l.save()
+}
+
+// dropBegun forgets what is over.
+func (l *lease) dropBegun(over func(instance string) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was := len(l.begun)
+	l.begun = slices.DeleteFunc(l.begun, over)
+	l.newly = l.newly || len(l.begun) != was
+}
+
+// hasBegun reports whether an instance may run because a lease let it begin.
+func (l *lease) hasBegun(instance string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.begun, instance)
+}
+
+// mayBegin are the instances that the agent of before may have asked the engine for.
+func (l *lease) mayBegin() map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	set := map[string]bool{}
+	for _, name := range l.begun {
+		set[name] = true
+	}
+	return set
+}
+
 // covered is what runs under the lease, as far as was known last.
 func (l *lease) covered() []otto.Container {
 	l.mu.Lock()
@@ -192,23 +241,29 @@ func (l *lease) covered() []otto.Container {
 	return slices.Clone(l.runs)
 }
 
-// save writes the file without forcing it to disk: it need not survive a power
-// cut, which ends the lease.
-func (l *lease) save(until time.Duration, of otto.Revision) error {
+// save writes the file without forcing it to disk: it need not survive a power cut, which ends
+// the lease. Nobody who asks for the lease waits for the disk.
+func (l *lease) save() error {
+	l.file.Lock()
+	defer l.file.Unlock()
 	l.mu.Lock()
 	l.newly = false
-	b, err := json.Marshal(savedLease{l.clock.Boot, until, of, l.runs, l.owed})
+	until := l.until
+	b, err := json.Marshal(savedLease{
+		Boot: l.clock.Boot, Until: until, Of: l.of, Runs: l.runs, Overdue: l.owed, Begun: l.begun,
+	})
 	l.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	temp := l.path + ".new"
-	if err := os.WriteFile(temp, b, 0o600); err != nil {
-		l.forget() // a full disk still lets go
-		return err
+	if err = os.WriteFile(temp, b, 0o600); err == nil {
+		err = os.Rename(temp, l.path)
 	}
-	if err := os.Rename(temp, l.path); err != nil {
-		l.forget()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.forget() // a full disk still lets go
 		return err
 	}
 	l.saved = until
@@ -216,7 +271,7 @@ func (l *lease) save(until time.Duration, of otto.Revision) error {
 	return nil
 }
 
-// forget makes that the next agent does not go on with the lease, because it could be one for
+// forget, with the lock held, makes that the next agent does not go on with the lease, because it could be one for
 // an assignment that is older than ours. What ran under it is still to be known: the file is
 // only put aside, which needs no room on a full disk.
 func (l *lease) forget() {

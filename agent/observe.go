@@ -47,12 +47,8 @@ func (c *converger) refresh(ctx context.Context) {
 		return
 	}
 	c.kills.take(list, !c.listed)
-	c.containers, c.known, c.listed = list, true, true
-	maps.DeleteFunc(c.overdue, func(name string, _ bool) bool {
-		return !slices.ContainsFunc(list, func(o otto.Container) bool { return o.Instance == name && alive(o) })
-	})
-	c.lease.covers(c.underLease())
-	maps.DeleteFunc(c.begun, func(name string, _ bool) bool { return c.work[name] == nil })
+	c.known, c.listed = true, true
+	c.sees(list)
 	if c.assignment != nil {
 		if err := c.jobs.take(list, c.wanted); err != nil {
 			c.Log.Warn("what has ended by itself may be started once more after a reboot", "err", err)

@@ -47,6 +47,7 @@ func (r *Runtime) took(id, change string, least time.Duration) time.Duration {
 // with changes a container when the engine has worked on it for a time.
 func (r *Runtime) with(ctx context.Context, after time.Duration, id string, f func(*container) error) error {
 	if err := r.answer(ctx); err != nil {
+		r.leave(func() { _ = r.change(id, f) })
 		return err
 	}
 	if !r.Detached || after == 0 {
@@ -75,6 +76,16 @@ func (r *Runtime) with(ctx context.Context, after time.Duration, id string, f fu
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// leave leaves a request with an engine that hangs: it has been sent, and is read when the
+// engine goes on, whoever waits for its answer.
+func (r *Runtime) leave(request func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.Detached && r.hung != nil {
+		r.left = append(r.left, request)
 	}
 }
 

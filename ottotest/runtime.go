@@ -39,6 +39,7 @@ type Runtime struct {
 	mu         sync.Mutex
 	down       string        // why the engine does not answer
 	hung       chan struct{} // closed when it answers again; nil while it does
+	left       []func()      // requests that it has not read yet and nobody waits for any more
 	slow       time.Duration // what it takes to list its containers
 	powered    int           // how often its power was cut
 	adopted    otto.Adopted

@@ -13,7 +13,9 @@ import (
 func (r *Runtime) SetDown(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.down = why
+	if r.down = why; why != "" {
+		r.left = nil
+	}
 	r.changed()
 }
 
@@ -36,6 +38,10 @@ func (r *Runtime) SetHung(hung bool) {
 	case !hung && r.hung != nil:
 		close(r.hung)
 		r.hung = nil
+		for _, request := range r.left {
+			time.AfterFunc(lateRead, request)
+		}
+		r.left = nil
 		r.changed()
 	}
 }
@@ -70,6 +76,10 @@ const ImageBytes = 120 << 20
 
 // HangFor is how long a call waits for an answer of an engine that hangs.
 const HangFor = 10 * time.Second
+
+// lateRead is how long after it goes on such an engine has read what was asked meanwhile: it
+// may have told by then what there is.
+const lateRead = 100 * time.Millisecond
 
 // killSlack is what Kill waits for such an engine beside the grace period.
 const killSlack = 500 * time.Millisecond
@@ -270,7 +280,7 @@ func (r *Runtime) examine(c *container) {
 func (r *Runtime) PowerOff() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.down = "the power is off"
+	r.down, r.left = "the power is off", nil
 	r.powered++
 	for _, c := range r.containers {
 		c.busy = time.Time{}
