@@ -169,6 +169,9 @@ type ServiceStatus struct {
 	Service
 	Instances []PlacedInstance `json:"instances"`
 	Verdicts  []Verdict        `json:"verdicts,omitempty"` // on its requirements, of each instance
+	// Next is what comes of those of them that are violated, as far as it is decided.
+	// What is foreseen, and why other nodes refuse, is left out.
+	Next []Decision `json:"next,omitempty"`
 	// Rollout is its update or restart, while one is under way or has failed.
 	Rollout *UpdateStatus `json:"rollout,omitempty"`
 }
@@ -180,6 +183,15 @@ type PlacedInstance struct {
 	// UpToDate says that what runs is what is wanted.
 	UpToDate bool             `json:"up_to_date"`
 	Sample   *ContainerSample `json:"sample,omitempty"`
+	Moving   *InstanceMove    `json:"moving,omitempty"` // nil unless a move of it is under way
+}
+
+// InstanceMove is a move that is under way. Until the instance is up on the other node it is
+// served where it was, if it may run twice.
+type InstanceMove struct {
+	From  string    `json:"from"`
+	To    string    `json:"to"`
+	Since time.Time `json:"since"`
 }
 
 // Up reports whether the instance is as wanted: running what is wanted, or

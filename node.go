@@ -108,6 +108,8 @@ type NodeStatus struct {
 	Current bool `json:"current"`
 	// Verdicts are on its own requirements, not on those of services that name it.
 	Verdicts []Verdict `json:"verdicts,omitempty"`
+	// Next is as in ServiceStatus.
+	Next []Decision `json:"next,omitempty"`
 	// Lost are volumes and directories that services have run with there, and that are
 	// missing or others now.
 	Lost []Data `json:"lost_data,omitempty"`

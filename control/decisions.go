@@ -20,7 +20,8 @@ type decisions struct {
 	at       time.Time // of the last one
 	changed  bool      // a verdict has, since
 	told     map[string]string
-	moving   map[string]*moving // by instance
+	next     map[owner][]otto.Decision // what the view has: what was decided last and is not done yet
+	moving   map[string]*moving        // by instance
 	welcomed map[string]time.Time
 	board    decide.Board
 }
@@ -33,13 +34,18 @@ const decideEvery = time.Second
 // has come of them. All that it begins is one document: it is there or it is not.
 func (p *Plane) decide(now time.Time) {
 	d := &p.decisions
-	if p.desired.Wanted.Stopped || !d.changed && now.Sub(d.at) < decideEvery {
+	if p.desired.Wanted.Stopped {
+		d.next = nil
+		return
+	}
+	if !d.changed && now.Sub(d.at) < decideEvery {
 		return
 	}
 	d.at, d.changed = now, false
 	p.welcome(now)
 	if !p.calls() {
 		clear(d.told)
+		d.next = nil
 		return
 	}
 	known := p.weighed(now, true)
@@ -47,6 +53,7 @@ func (p *Plane) decide(now time.Time) {
 	known.Memory, findings = known.Memory.Forget(known.Wanted.Decisions, now).Judge(known, now)
 	known.Wonders = func(d otto.Decision) bool { return d.Outcome == otto.OutcomeStuck && !p.hasTold(d) }
 	list := decide.Next(known, now)
+	d.next = p.upcoming(list)
 	next := p.desired
 	next.Memory = known.Memory
 	doing := slices.ContainsFunc(list, func(d otto.Decision) bool { return d.Outcome == otto.OutcomeDo })
@@ -105,6 +112,26 @@ func (d desired) begin(index *plan.Index, x otto.Decision, now time.Time, by str
 		delete(d.Intents, x.Node)
 	}
 	return d
+}
+
+// upcoming are decisions that wait, are advised or are of no use, by who requires what they
+// are about. What is only needed to weigh them is left out.
+func (p *Plane) upcoming(list []otto.Decision) map[owner][]otto.Decision {
+	next := map[owner][]otto.Decision{}
+	for _, d := range list {
+		of := owner{service: d.Service}
+		switch s, found := p.owner(d.For); {
+		case d.Outcome == otto.OutcomeDo:
+			continue
+		case d.OfNode:
+			of = owner{node: d.Node}
+		case found:
+			of = owner{service: s.Name}
+		}
+		d.Predicted, d.Refusals, d.Until = nil, nil, d.Until.UTC()
+		next[of] = append(next[of], d)
+	}
+	return next
 }
 
 // tellDecisions makes an event of each decision that has changed what it comes to.

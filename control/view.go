@@ -46,6 +46,7 @@ func (p *Plane) cluster(now time.Time) *otto.Cluster {
 			status.Problem = p.anotherMachine(id)
 		}
 		status.Verdicts = p.required.verdicts(owner{node: id})
+		status.Next = p.decisions.next[owner{node: id}]
 		c.Nodes = append(c.Nodes, status)
 	}
 	slices.SortStableFunc(c.Nodes, func(a, b otto.NodeStatus) int { return cmp.Compare(order[a.ID], order[b.ID]) })
@@ -124,7 +125,12 @@ func (p *Plane) services() []otto.ServiceStatus {
 }
 
 func (p *Plane) serviceStatus(svc *plan.Service) otto.ServiceStatus {
-	s := otto.ServiceStatus{Service: svc.Service, Instances: make([]otto.PlacedInstance, 0, len(svc.Names)), Verdicts: p.required.verdicts(owner{service: svc.Name})}
+	s := otto.ServiceStatus{
+		Service:   svc.Service,
+		Instances: make([]otto.PlacedInstance, 0, len(svc.Names)),
+		Verdicts:  p.required.verdicts(owner{service: svc.Name}),
+		Next:      p.decisions.next[owner{service: svc.Name}],
+	}
 	if r, rolling := p.desired.Rollouts[svc.Name]; rolling {
 		s.Rollout = r.Status(svc.Service)
 	}
@@ -140,6 +146,9 @@ func (p *Plane) serviceStatus(svc *plan.Service) otto.ServiceStatus {
 func (p *Plane) instance(svc *plan.Service, name string) otto.PlacedInstance {
 	at, going := p.servedAt(svc, name)
 	i := otto.PlacedInstance{Node: at}
+	if a, ok := p.desired.Memory.UnderWay(name); ok && a.Action == otto.ActionMigrate && a.To == p.desired.Placement[name] {
+		i.Moving = &otto.InstanceMove{From: a.From, To: a.To, Since: a.Began.UTC()}
+	}
 	i.InstanceStatus = otto.InstanceStatus{Name: name, Service: svc.Name, State: otto.InstanceWaiting, Image: svc.Spec.Image}
 	n := p.nodes[i.Node]
 	if n == nil {

@@ -155,7 +155,7 @@ func TestDecisions(t *testing.T) {
 		}, otto.OutcomeWait, "b", "the last one is less than 5m ago"},
 		{"settles", func(k *Known) {
 			k.Memory.Acts = []Act{moved(Act{From: "c", To: "a", Began: ago(30 * time.Second), Ended: ago(20 * time.Second)})}
-		}, otto.OutcomeWait, "b", "it settles after the move of web"},
+		}, otto.OutcomeWait, "b", "the last one is less than 5m ago"},
 		{"does not go back", func(k *Known) {
 			k.Memory.Acts = []Act{moved(Act{From: "b", To: "a", Began: ago(20 * time.Minute), Ended: ago(20 * time.Minute), Verdict: HelpedYes})}
 		}, otto.OutcomeWait, "", "b: web has left it lately"},

@@ -178,10 +178,12 @@ func (f *frame) passing(service, id string) (why string, until time.Time) {
 	return "", time.Time{}
 }
 
-// restrain finds what holds back an action that would be taken.
+// restrain finds what holds back an action that would be taken: of several things the one that
+// takes longest, as far as that is known.
 func (f *frame) restrain(d *otto.Decision, i *instance, c cause) {
 	wait := func(until time.Time, format string, args ...any) {
-		if d.Outcome == otto.OutcomeDo {
+		longer := d.Outcome == otto.OutcomeWait && !d.Until.IsZero() && until.After(d.Until)
+		if d.Outcome == otto.OutcomeDo || longer {
 			d.Outcome, d.Waits, d.Until = otto.OutcomeWait, fmt.Sprintf(format, args...), until
 		}
 	}
