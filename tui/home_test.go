@@ -67,11 +67,18 @@ func homeCluster() *otto.Cluster {
 	v := &api.Verdicts[0]
 	v.State, v.Violated = otto.RequirementViolated, noon.Add(-41*time.Second)
 	v.Requirement.Action, v.Reason = otto.ActionMigrate, "latency p95 is 180ms and should be < 150ms"
-	api.Instances[0].Reason = "it goes to nas"
+	api.Next = []otto.Decision{{
+		Outcome: otto.OutcomeWait, Action: otto.ActionMigrate, Service: "api", Instance: "api", Node: "mini-pc", To: "nas",
+		Requirement: v.Requirement.String(), Reason: v.Reason, Until: noon.Add(12 * time.Second),
+		Waits: "the last one is less than 5m ago",
+	}}
+	web := &c.Services[5].Instances[0]
+	web.Moving = &otto.InstanceMove{From: "rpi-01", To: "nas", Since: noon.Add(-3 * time.Second)}
 
 	db := &c.Services[6].Instances[0]
 	db.State, db.UpToDate, db.Sample = otto.InstanceUnknown, false, nil
 	db.Reason = "node rpi-02 is lost"
+	c.Services[6].Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "data", Target: "/data"}}
 
 	exporter := &c.Services[7]
 	for _, n := range []string{"rpi-01", "nas"} {

@@ -98,7 +98,7 @@ func NewIndex(c *otto.Cluster) *Index {
 		x.placeWidth = max(x.placeWidth, ansi.StringWidth(r.place))
 		for _, i := range s.Instances {
 			on[i.Node]++
-			if _, moving := goesTo(i); moving {
+			if _, _, moving := goesTo(i); moving {
 				x.moves++
 			}
 		}
@@ -147,9 +147,13 @@ func (x *Index) stacks() (names []string) {
 	return names
 }
 
-// goesTo is where an instance is being moved to.
-func goesTo(i otto.PlacedInstance) (node string, moving bool) {
-	return strings.CutPrefix(i.Reason, "it goes to ")
+// goesTo is where an instance is being moved to, and what it leaves.
+func goesTo(i otto.PlacedInstance) (from, to string, moving bool) {
+	if i.Moving != nil {
+		return i.Moving.From, i.Moving.To, true
+	}
+	to, moving = strings.CutPrefix(i.Reason, "it goes to ") // as former control planes say it
+	return i.Node, to, moving
 }
 
 func nodeState(n otto.NodeStatus) (string, style) {
@@ -184,8 +188,8 @@ func newServiceRow(s otto.ServiceStatus) serviceRow {
 			worst = i
 		}
 		place := i.Node
-		if to, moving := goesTo(i); moving {
-			place += "→" + to
+		if from, to, moving := goesTo(i); moving {
+			place = from + "→" + to
 		}
 		if place != "" && !slices.Contains(places, place) {
 			places = append(places, place)
@@ -236,7 +240,7 @@ func rankOf(i otto.PlacedInstance) int {
 
 // stateOf is the state of a service, which is that of its worst instance.
 func stateOf(s otto.ServiceStatus, worst otto.PlacedInstance, rank int) (string, style) {
-	_, moving := goesTo(worst)
+	_, _, moving := goesTo(worst)
 	switch {
 	case len(s.Instances) == 0:
 		return "no node fits", warn
@@ -255,10 +259,7 @@ func stateOf(s otto.ServiceStatus, worst otto.PlacedInstance, rank int) (string,
 // nearestOf is how near a requirement is to its limit.
 func nearestOf(v otto.Verdict) nearest {
 	r := v.Requirement
-	n := nearest{label: strings.TrimPrefix(r.Metric, "node."), style: good}
-	if _, ok := otto.Percentile(r.Aggregate); ok {
-		n.label += " " + r.Aggregate
-	}
+	n := nearest{label: labelOf(r), style: good}
 	switch {
 	case v.Standing():
 		n.style = bad
@@ -273,6 +274,15 @@ func nearestOf(v otto.Verdict) nearest {
 		n.style = warn
 	}
 	return n
+}
+
+// labelOf is what a requirement is about.
+func labelOf(r otto.Requirement) string {
+	label := strings.TrimPrefix(r.Metric, "node.")
+	if _, ok := otto.Percentile(r.Aggregate); ok {
+		label += " " + r.Aggregate
+	}
+	return label
 }
 
 // use is how much of what a requirement allows a value takes: 1 is the limit.

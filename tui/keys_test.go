@@ -27,7 +27,7 @@ func small() *Model {
 
 func TestKeysSelect(t *testing.T) {
 	for keys, want := range map[string]item{
-		"j":                       {kindTrouble, "api violatedlatency p is ms and should be < ms"},
+		"j":                       {kindTrouble, "api violated latency p < ms for s clear s -> migrate"},
 		"j k":                     {kindTrouble, "rpi-02 lostsilent, and nas cannot reach it either"},
 		"g down down down":        {kindNode, "mini-pc"},
 		"G":                       {kindService, "exporter"},
@@ -106,10 +106,10 @@ func TestKeysAsk(t *testing.T) {
 // TestKeysChooseWhatIsShown compares with what must and must not be on the screen.
 func TestKeysChooseWhatIsShown(t *testing.T) {
 	for _, tt := range []struct{ keys, has, hasNot string }{
-		{"/ n a s", "/nas_", "web "},
-		{"/ n a s enter", "  server", "web "},
+		{"/ n a s", "/nas_", "exporter "},
+		{"/ n a s enter", "  server", "exporter "},
 		{"/ n a s enter esc", "web ", "  server"},
-		{"/ ! n a s enter", "web ", "immich"},
+		{"/ ! n a s enter", "exporter ", "immich"},
 		{"/ x backspace backspace", "web ", "/_"},
 		{"/ x ctrl+u", "/_", "/x"},
 		{"1", "stack immich", "exporter"},

@@ -58,7 +58,7 @@ func (m *Model) Plain(width int) Screen {
 	for _, stack := range m.Index.stacks() {
 		m.unfold(stack, true)
 	}
-	list := append([]entry{m.head(width)}, m.troubleEntries(enough)...)
+	list := append([]entry{m.head(width)}, m.troubleEntries(enough, width)...)
 	if len(m.Index.nodes) > 0 {
 		list = append(append(list, entry{}, m.nodeHeader(width)), m.nodeEntries(enough, width)...)
 	}
@@ -101,7 +101,7 @@ func (m *Model) body(width, height int) []entry {
 	}
 	switch m.view {
 	case viewTrouble:
-		return append([]entry{head}, m.window(m.troubleEntries(len(m.Index.trouble)), height-1)...)
+		return append([]entry{head}, m.window(m.troubleEntries(len(m.Index.trouble), width), height-1)...)
 	case viewNodes:
 		return append([]entry{head, m.nodeHeader(width)}, m.window(m.nodeEntries(1<<20, width), height-2)...)
 	case viewServices:
@@ -165,7 +165,7 @@ func (m *Model) share(height int) (r room) {
 // top is the first view.
 func (m *Model) top(head entry, width, height int) []entry {
 	r := m.share(height)
-	list := append([]entry{head}, m.troubleEntries(mostTrouble)...)
+	list := append([]entry{head}, m.troubleEntries(mostTrouble, width)...)
 	if r.nodes > 0 {
 		list = append(append(list, m.nodeHeader(width)), m.nodeEntries(r.nodes, width)...)
 	}
@@ -188,11 +188,11 @@ func (m *Model) items(height int) (list []item) {
 	}
 	switch m.view {
 	case viewTrouble:
-		take(m.troubleEntries(len(m.Index.trouble)))
+		take(m.troubleEntries(len(m.Index.trouble), 1))
 	case viewNodes:
 		take(m.nodeEntries(1<<20, 1))
 	case viewTop:
-		take(m.troubleEntries(mostTrouble))
+		take(m.troubleEntries(mostTrouble, 1))
 		if r := m.share(height - len(m.foot())); r.nodes > 0 {
 			take(m.nodeEntries(r.nodes, 1))
 		}
@@ -271,7 +271,7 @@ func (m *Model) age() string {
 
 // troubleEntries are the lines of trouble: at most so many, the last of which may be for
 // those that are left.
-func (m *Model) troubleEntries(most int) (list []entry) {
+func (m *Model) troubleEntries(most, width int) (list []entry) {
 	all := m.troubleRows()
 	shown := all
 	if len(all) > most {
@@ -282,7 +282,7 @@ func (m *Model) troubleEntries(most int) (list []entry) {
 		name = max(name, min(len(t.name), 20))
 	}
 	for _, t := range shown {
-		list = append(list, entry{t.item(), t.line(m.Now, name)})
+		list = append(list, entry{t.item(), t.line(m.Now, name, width)})
 	}
 	if n := len(all) - len(shown); n > 0 {
 		list = append(list, entry{item{kindMoreTrouble, ""}, text(fmt.Sprintf("  … %d more, see :trouble", n), warn)})

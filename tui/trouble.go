@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"github.com/otto-edge/otto"
 )
 
@@ -17,7 +19,8 @@ type trouble struct {
 	what  string
 	since time.Time
 	why   string
-	then  string // what happens next
+	next
+	key   string // tells it apart, if what and why do not
 	style style
 	rank  int // the highest comes first
 }
@@ -34,6 +37,7 @@ const (
 
 // troubles are all of a cluster, the worst first. on are the instances that each node has.
 func troubles(c *otto.Cluster, on map[string]int) (list []trouble) {
+	lost := left(c)
 	for _, problem := range append([]string{c.Problem}, c.Warnings...) {
 		if problem != "" {
 			list = append(list, trouble{name: c.Name, what: problem, style: bad, rank: rankControl})
@@ -42,11 +46,14 @@ func troubles(c *otto.Cluster, on map[string]int) (list []trouble) {
 	away := map[string]bool{}
 	for _, n := range c.Nodes {
 		if t, ok := nodeTrouble(n, on[n.ID]); ok {
+			if t.style == bad {
+				t.then = lost[n.ID].String()
+			}
 			list = append(list, t)
 			away[n.ID] = t.style == bad
 		}
 		for _, v := range n.Verdicts {
-			list = append(list, verdictTrouble(v, item{kindNode, n.ID}, n.ID)...)
+			list = append(list, verdictTrouble(v, item{kindNode, n.ID}, n.ID, n.Next)...)
 		}
 	}
 	for _, s := range c.Services {
@@ -65,10 +72,8 @@ func nodeTrouble(n otto.NodeStatus, instances int) (trouble, bool) {
 	switch n.State {
 	case otto.NodeLost, otto.NodeUnresponsive:
 		t.style = bad
-		if instances > 0 {
-			t.then = counted(instances, "instance") + " there"
-		}
 	case otto.NodeSuspect:
+		t.then = "lost if nobody reaches it"
 	case otto.NodeDraining:
 		t.rank, t.then = rankMoving, counted(instances, "instance")+" left"
 	case otto.NodeJoining:
@@ -93,27 +98,35 @@ func counted(n int, noun string) string {
 }
 
 // verdictTrouble is a violation, with what it leads to.
-func verdictTrouble(v otto.Verdict, of item, name string) []trouble {
+func verdictTrouble(v otto.Verdict, of item, name string, decided []otto.Decision) []trouble {
 	if !v.Standing() {
 		return nil
 	}
 	r := v.Requirement
 	t := trouble{of: of, name: name, since: v.Violated, style: bad, rank: rankViolated}
-	t.what, t.why = "violated", cmp.Or(v.Reason, r.String())
-	switch {
-	case v.State == otto.RequirementClearing:
-		t.style, t.then = warn, "clearing"
-	case r.Action == otto.ActionMigrate:
-		t.then = "is to be moved"
-	case r.Action == otto.ActionRestart:
-		t.then = "is to be restarted"
-	case r.Action == otto.ActionCordon:
-		t.then = "is to be cordoned"
+	t.what, t.why = exceeded(v)
+	t.key = "violated " + r.String()
+	t.next = nextOf(v, decided)
+	if v.State == otto.RequirementClearing {
+		t.style, t.next = warn, next{then: "clearing"}
 	}
 	if r.Severity == otto.SeverityInfo {
 		t.style = warn
 	}
 	return []trouble{t}
+}
+
+// exceeded says what is violated: in short, by numbers, where there are some that say it.
+func exceeded(v otto.Verdict) (what, why string) {
+	r := v.Requirement
+	if v.State != otto.RequirementViolated || v.Value == nil || r.Holds(*v.Value) || *v.Value == r.Limit {
+		return "violated", cmp.Or(v.Reason, r.String())
+	}
+	beyond := ">"
+	if strings.HasPrefix(r.Operator, ">") {
+		beyond = "<"
+	}
+	return fmt.Sprintf("%s %s %s %s", labelOf(r), r.Unit.Show(*v.Value), beyond, r.Unit.Format(r.Limit)), ""
 }
 
 // serviceTrouble is all of a service. What is only unknown because its node is away is told
@@ -124,16 +137,16 @@ func serviceTrouble(s otto.ServiceStatus, away map[string]bool) (list []trouble)
 		if i.State == otto.InstanceUnknown && away[i.Node] {
 			continue
 		}
-		if t, ok := instanceTrouble(i); ok {
+		if t, ok := instanceTrouble(s, i); ok {
 			t.of, t.name = of, i.Name
 			list = append(list, t)
 		}
 	}
 	if len(s.Instances) == 0 && s.Replicas > 0 {
-		list = append(list, trouble{of: of, name: s.Name, what: "no node fits", style: warn, rank: rankWaits})
+		list = append(list, trouble{of: of, name: s.Name, what: "no node fits", next: next{then: "starts where one does"}, style: warn, rank: rankWaits})
 	}
 	for _, v := range s.Verdicts {
-		list = append(list, verdictTrouble(v, of, cmp.Or(v.Instance, s.Name))...)
+		list = append(list, verdictTrouble(v, of, cmp.Or(v.Instance, s.Name), s.Next)...)
 	}
 	if u := s.Rollout; u != nil {
 		t := trouble{of: of, name: s.Name, what: strings.ReplaceAll(string(u.State), "-", " "), style: warn}
@@ -149,17 +162,25 @@ func serviceTrouble(s otto.ServiceStatus, away map[string]bool) (list []trouble)
 	return list
 }
 
-func instanceTrouble(i otto.PlacedInstance) (t trouble, ok bool) {
+func instanceTrouble(s otto.ServiceStatus, i otto.PlacedInstance) (t trouble, ok bool) {
 	why := firstLine(cmp.Or(i.Error, i.Reason))
 	t = trouble{what: string(i.State), style: warn, rank: rankFails}
-	if to, moving := goesTo(i); moving {
-		t.what, t.rank = fmt.Sprintf("moves from %s to %s", i.Node, to), rankMoving
+	if from, to, moving := goesTo(i); moving {
+		t.what, t.rank, t.then = fmt.Sprintf("moves from %s to %s", from, to), rankMoving, string(i.State)+" there"
+		if i.Node == from {
+			t.then = "serves where it was until it is up"
+		}
+		if i.Moving != nil {
+			t.since = i.Moving.Since
+		}
 		return t, true
 	}
 	switch i.State {
 	case otto.InstanceFailed, otto.InstanceUnhealthy:
-		t.style = bad
-	case otto.InstanceUnknown, otto.InstancePaused:
+		t.style, t.then = bad, triedAgain(s)
+	case otto.InstancePaused:
+		t.then = "stays so until somebody unpauses it"
+	case otto.InstanceUnknown:
 	case otto.InstanceWaiting:
 		t.rank = rankWaits
 		if why == "" {
@@ -186,19 +207,30 @@ func firstLine(s string) string {
 }
 
 // item is what is selected with a line of trouble: it stays the same while numbers change.
-func (t trouble) item() item { return item{kindTrouble, t.name + " " + otto.Wording(t.what+t.why)} }
-
-// line is a line of trouble, with names of a width.
-func (t trouble) line(now time.Time, width int) line {
-	what := t.what
-	if !t.since.IsZero() {
-		what += " for " + ago(now, t.since)
-	}
-	if t.why != "" {
-		what += ": " + t.why
-	}
-	if t.then != "" {
-		what += " · " + t.then
-	}
-	return line{{"! ", t.style}, {padded(t.name, width) + "  ", strong}, {what, t.style}}
+func (t trouble) item() item {
+	return item{kindTrouble, t.name + " " + otto.Wording(cmp.Or(t.key, t.what+t.why))}
 }
+
+// line is a line of trouble, with names of a width, for a screen of another. What happens
+// next stays where the reason has to be cut for it.
+func (t trouble) line(now time.Time, name, screen int) line {
+	head, then := t.what, t.next.at(now)
+	if !t.since.IsZero() {
+		head += " for " + ago(now, t.since)
+	}
+	why := t.why
+	if why != "" {
+		head += ": "
+	}
+	if then != "" {
+		then = " · " + then
+	}
+	room := screen - len("! ") - name - len("  ") - ansi.StringWidth(head) - ansi.StringWidth(then)
+	if ansi.StringWidth(why) > room && then != "" {
+		why = ansi.Truncate(why, max(room, leastWhy), "…")
+	}
+	return line{{"! ", t.style}, {padded(t.name, name) + "  ", strong}, {head + why + then, t.style}}
+}
+
+// leastWhy is how much of a reason is shown at least, in columns.
+const leastWhy = 24
