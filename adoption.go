@@ -35,8 +35,9 @@ type ProjectContainer struct {
 	Mounts   []ProjectMount    `json:"mounts,omitempty"`
 	Networks map[string]string `json:"networks,omitempty"` // fixed address by network, empty for a chosen one
 	Ports    []Port            `json:"ports,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"` // Compose's own
-	Others   string            `json:"others,omitempty"` // whose it is, if it is another cluster's
+	Labels   map[string]string `json:"labels,omitempty"`  // Compose's own
+	Restart  string            `json:"restart,omitempty"` // its restart policy; empty for none
+	Others   string            `json:"others,omitempty"`  // whose it is, if it is another cluster's
 }
 
 // Runs reports whether the container runs, or will again without anybody's help.
@@ -136,6 +137,9 @@ type TakenContainer struct {
 	ID       string `json:"id"`
 	Service  string `json:"service"`
 	Instance string `json:"instance"`
+	// Restart is its restart policy, which it has not while it is stopped for its follower: by
+	// "always" an engine that starts would start it beside that.
+	Restart string `json:"restart,omitempty"`
 }
 
 // TakenNetwork is a network of Compose's that stays.

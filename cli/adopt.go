@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/otto-edge/otto"
-	"github.com/otto-edge/otto/api"
 	"github.com/otto-edge/otto/bootstrap"
 	"github.com/otto-edge/otto/config"
 	"github.com/otto-edge/otto/wire"
@@ -71,8 +70,20 @@ type foundProject struct {
 	Containers []string `json:"containers"`
 	Volumes    []string `json:"volumes"`
 	Networks   []string `json:"networks"`
+	Taken      []string `json:"taken"`         // services that are the cluster's already
 	Accepted   bool     `json:"accepted"`      // whether Otto would take it over
 	Why        string   `json:"why,omitempty"` // why not
+}
+
+// begunOf are the services of a stack that the cluster runs, of a project that it takes over.
+// What is given back is Compose's.
+func begunOf(v *otto.Cluster, stack string) (names []string) {
+	for _, s := range servicesOf(v, stack) {
+		if slices.ContainsFunc(s.Instances, func(i otto.PlacedInstance) bool { return i.UpToDate && i.State.Runs() }) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 // listProjects lists the Compose projects of the nodes, or of one.
@@ -98,7 +109,7 @@ func (a *app) listProjects(ctx context.Context, args []string) error {
 			continue
 		}
 		for _, p := range projects {
-			list = append(list, a.judge(nodes[i].Node, p))
+			list = append(list, a.judge(v, nodes[i].Node, p))
 		}
 	}
 	if a.json() {
@@ -120,8 +131,11 @@ func (a *app) printProjects(list []foundProject) {
 	rows := [][]string{{"NODE", "PROJECT", "SERVICES", "CONTAINERS", "VOLUMES", "NETWORKS", "FILE", "ACCEPTED"}}
 	for _, p := range list {
 		accepted := "yes"
-		if !p.Accepted {
+		switch {
+		case !p.Accepted:
 			accepted = "no: " + strings.ReplaceAll(p.Why, "\n", "; ")
+		case len(p.Taken) > 0:
+			accepted = "in part, has " + strings.Join(p.Taken, ", ") + ": `otto adopt " + p.Node + " " + p.Name + "` goes on"
 		}
 		rows = append(rows, []string{
 			p.Node, p.Name, dash(strings.Join(p.Services, ",")), fmt.Sprint(len(p.Containers)), fmt.Sprint(len(p.Volumes)),
@@ -132,10 +146,10 @@ func (a *app) printProjects(list []foundProject) {
 }
 
 // judge says of a project whether it would be taken over.
-func (a *app) judge(n otto.Node, p otto.Project) foundProject {
+func (a *app) judge(v *otto.Cluster, n otto.Node, p otto.Project) foundProject {
 	found := foundProject{
 		Node: n.ID, Name: p.Name, Files: append([]string{}, p.Files...), Services: []string{}, Containers: []string{},
-		Volumes: []string{}, Networks: []string{},
+		Volumes: []string{}, Networks: []string{}, Taken: append([]string{}, begunOf(v, p.Name)...),
 	}
 	for _, v := range p.Volumes {
 		found.Volumes = append(found.Volumes, v.Name)
@@ -153,8 +167,12 @@ func (a *app) judge(n otto.Node, p otto.Project) foundProject {
 	if err == nil {
 		var f *config.File
 		if _, f, err = a.withStack(s); err == nil {
-			if t := takeoverOf(p, n.ID, f.Wanted.Services); len(t.Refused) > 0 {
+			t := takeoverOf(p, n.ID, f.Wanted.Services, found.Taken)
+			switch {
+			case len(t.Refused) > 0:
 				err = errors.New(strings.Join(t.Refused, "\n"))
+			case len(t.Containers) == 0 && len(found.Taken) > 0:
+				err = fmt.Errorf("stack %s is the cluster's, and its file does not have these: they are left alone", p.Name)
 			}
 		}
 	}
@@ -228,12 +246,9 @@ func (a *app) withStack(s config.Stack) ([]byte, *config.File, error) {
 
 // adopt takes over a project.
 func (a *app) adopt(ctx context.Context, node, project string, o adoptOptions) error {
-	d, v, running, err := a.seen(ctx)
+	d, v, err := a.controlled(ctx)
 	if err != nil {
 		return err
-	}
-	if !running {
-		return api.ErrNotRunning
 	}
 	n, err := findNode(v, node)
 	if err != nil {
@@ -244,10 +259,8 @@ func (a *app) adopt(ctx context.Context, node, project string, o adoptOptions) e
 		return err
 	}
 	i := slices.IndexFunc(projects, func(p otto.Project) bool { return p.Name == project })
-	if i < 0 && slices.ContainsFunc(stacksOf(v), func(s stackStatus) bool { return s.Name == project }) {
-		if !a.json() {
-			fmt.Fprintf(a.out, "%s is a stack of this cluster, and nothing of it is Compose's on %s.\n", project, node)
-		}
+	if i < 0 && len(servicesOf(v, project)) > 0 {
+		a.printAdopted(project, node, nil)
 		return nil
 	}
 	if i < 0 {
@@ -261,9 +274,14 @@ func (a *app) adopt(ctx context.Context, node, project string, o adoptOptions) e
 	if err != nil {
 		return fmt.Errorf("project %s: %w", project, err)
 	}
-	t, p, err := a.planTakeover(ctx, s, projects[i])
+	adopting := adoption{stack: s, project: projects[i], begun: begunOf(v, project)}
+	t, p, err := a.planTakeover(ctx, adopting)
 	if err != nil {
 		return err
+	}
+	if len(t.Containers) == 0 && len(adopting.begun) > 0 {
+		a.printAdopted(project, node, t.Left)
+		return nil
 	}
 	if a.json() {
 		if err := a.printJSON(t); err != nil {
@@ -280,6 +298,9 @@ func (a *app) adopt(ctx context.Context, node, project string, o adoptOptions) e
 			return err
 		}
 	}
+	if t.record, p, err = a.builtTakeover(ctx, d, adopting, t.record, p); err != nil {
+		return err
+	}
 	// First the record: without it what is wanted would find names and volumes that are not
 	// the cluster's.
 	if err := d.client().Adopt(ctx, t.record); err != nil {
@@ -287,10 +308,27 @@ func (a *app) adopt(ctx context.Context, node, project string, o adoptOptions) e
 	}
 	o.shown = true
 	add := func(data []byte) ([]byte, error) { return config.AddStack(data, s) }
-	if err := a.applyAdoption(ctx, o.startOptions, add, p); err != nil {
-		return err
+	return a.applyAdoption(ctx, o.startOptions, add, p)
+}
+
+// adoption is a project that is to be taken over.
+type adoption struct {
+	stack   config.Stack
+	project otto.Project
+	begun   []string // services that the cluster runs already
+}
+
+// printAdopted says that there is nothing to take over.
+func (a *app) printAdopted(project, node string, left []string) {
+	if a.json() {
+		return
 	}
-	return nil
+	if len(left) > 0 {
+		fmt.Fprintf(a.out, "%s is a stack of this cluster. Its file does not have %s on %s, which stay Compose's.\n", project,
+			strings.Join(left, ", "), node)
+		return
+	}
+	fmt.Fprintf(a.out, "%s is a stack of this cluster, and nothing of it is Compose's on %s.\n", project, node)
 }
 
 // applyAdoption writes the stack into otto.yaml, if it is not there, and waits until it is up.
@@ -303,9 +341,26 @@ func (a *app) applyAdoption(ctx context.Context, o startOptions, add func([]byte
 	return quiet.applyEdit(ctx, o, add, p, fmt.Sprintf("%s has the stack now.", filepath.Base(a.config)))
 }
 
+// builtTakeover builds what the stack builds, before anything is changed, and returns the record
+// and the plan with that. A build that fails leaves the project as it is.
+func (a *app) builtTakeover(ctx context.Context, d stateDir, of adoption, record otto.Adoption, p otto.Plan) (
+	otto.Adoption, otto.Plan, error,
+) {
+	data, f, err := a.withStack(of.stack)
+	if err != nil || len(f.Builds) == 0 {
+		return record, p, err
+	}
+	if err := a.buildAll(ctx, d, f); err != nil {
+		return record, p, err
+	}
+	record = takeoverOf(of.project, of.stack.Node, f.Wanted.Services, of.begun).record
+	p, err = a.planOf(ctx, data)
+	return record, p, err
+}
+
 // planTakeover is what would be taken over, and what the file with the stack would change.
-func (a *app) planTakeover(ctx context.Context, s config.Stack, project otto.Project) (t takeover, p otto.Plan, err error) {
-	data, f, err := a.withStack(s)
+func (a *app) planTakeover(ctx context.Context, of adoption) (t takeover, p otto.Plan, err error) {
+	data, f, err := a.withStack(of.stack)
 	if err != nil {
 		a.warn(f)
 		return t, p, err
@@ -314,12 +369,12 @@ func (a *app) planTakeover(ctx context.Context, s config.Stack, project otto.Pro
 		return t, p, err
 	}
 	for _, c := range p.Changes {
-		if c.Noun != "service" || !strings.HasPrefix(c.Name, s.Name+"/") {
+		if c.Noun != "service" || !ofStack(c.Name, of.stack.Name) {
 			return t, p, fmt.Errorf("%s has other changes that are not applied yet, such as of %s %s: look at `otto plan`, and "+
 				"`otto apply` or undo them first", a.config, c.Noun, c.Name)
 		}
 	}
-	return takeoverOf(project, s.Node, f.Wanted.Services), p, nil
+	return takeoverOf(of.project, of.stack.Node, f.Wanted.Services, of.begun), p, nil
 }
 
 func (a *app) printTakeover(t takeover) {

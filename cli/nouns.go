@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/api"
 )
 
 // What the commands about nodes and about services have in common.
@@ -50,6 +51,15 @@ func (a *app) seen(ctx context.Context) (d stateDir, c *otto.Cluster, running bo
 	}
 	c, running, err = look(ctx, d)
 	return d, c, running, err
+}
+
+// controlled is seen for what needs a control plane that runs.
+func (a *app) controlled(ctx context.Context) (d stateDir, c *otto.Cluster, err error) {
+	d, c, running, err := a.seen(ctx)
+	if err == nil && !running {
+		err = api.ErrNotRunning
+	}
+	return d, c, err
 }
 
 // line prints what something is, if anything is known.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,53 +41,40 @@ nothing; otherwise it makes them anew once more.`,
 }
 
 func (a *app) release(ctx context.Context, stack string, o applyOptions) error {
-	d, v, running, err := a.seen(ctx)
+	d, v, err := a.controlled(ctx)
 	if err != nil {
 		return err
-	}
-	if !running {
-		return api.ErrNotRunning
 	}
 	p, f, err := a.plan(ctx, false)
 	if err != nil {
 		return err
-	}
-	if len(p.Changes) > 0 {
-		return fmt.Errorf("%s has changes that are not applied yet: look at `otto plan`, and `otto apply` or undo them first", a.config)
 	}
 	data, err := os.ReadFile(a.config)
 	if err != nil {
 		return err
 	}
 	entry, there := config.FindStack(data, stack)
+	services := servicesOf(v, stack)
+	said := fmt.Sprintf("%s runs under Compose, and is out of %s.", stack, a.config)
+	without := func(data []byte) ([]byte, error) { return config.RemoveStack(data, stack) }
+	if !there && allReleased(services) && onlyRemoves(p.Changes, stack) { // the command was killed before it has applied that
+		return a.applyEdit(ctx, o.startOptions, unchanged, p, said)
+	}
+	if len(p.Changes) > 0 {
+		return fmt.Errorf("%s has changes that are not applied yet: look at `otto plan`, and `otto apply` or undo them first", a.config)
+	}
 	if !there {
 		return fmt.Errorf("%s has no stack %s with lines of its own: see `otto stack ls`", a.config, stack)
 	}
-	ask := otto.ReleaseRequest{Stack: stack, Specs: map[string]string{}}
-	node := ""
-	for _, s := range f.Wanted.Services {
-		if strings.HasPrefix(s.Name, stack+"/") {
-			ask.Specs[s.Name] = s.Spec.Hash()
-		}
-	}
-	for _, s := range v.Services {
-		if strings.HasPrefix(s.Name, stack+"/") && len(s.Instances) > 0 {
-			node = s.Instances[0].Node
-		}
-	}
-	if i := slices.IndexFunc(f.Wanted.Nodes, func(n otto.Node) bool { return n.ID == node }); i >= 0 && f.Wanted.Nodes[i].IsLocal() {
-		if ask.Files, err = a.composePaths(entry); err != nil {
-			return err
-		}
-		ask.Dir = filepath.Dir(ask.Files[0])
+	ask, node, err := a.releaseRequest(entry, f, services)
+	if err != nil {
+		return err
 	}
 	if !o.yes {
 		if !a.json() {
 			fmt.Fprintf(a.out, "Stack %s on %s becomes a project of Compose. Each of these is made anew once:\n", stack, dash(node))
-			for _, s := range v.Services {
-				if strings.HasPrefix(s.Name, stack+"/") {
-					fmt.Fprintln(a.out, "  "+s.Name)
-				}
+			for _, s := range services {
+				fmt.Fprintln(a.out, "  "+s.Name)
 			}
 		}
 		if err := a.confirm("Give it back?"); err != nil {
@@ -101,8 +87,63 @@ func (a *app) release(ctx context.Context, stack string, o applyOptions) error {
 	if err := a.followRelease(ctx, d.client(), stack, o.timeout); err != nil {
 		return err
 	}
-	without := func(data []byte) ([]byte, error) { return config.RemoveStack(data, stack) }
-	return a.editAndApply(ctx, o.startOptions, without, fmt.Sprintf("%s runs under Compose, and is out of %s.", stack, a.config))
+	// What the stack builds is not built for its end: its folder may have changed.
+	if data, err = a.edited(without); err != nil {
+		return err
+	}
+	if p, err = a.planOf(ctx, data); err != nil {
+		return err
+	}
+	if !onlyRemoves(p.Changes, stack) {
+		return fmt.Errorf("%s is Compose's, and %s has got other changes since: take the stack out of it, and `otto apply`", stack, a.config)
+	}
+	return a.applyEdit(ctx, o.startOptions, without, p, said)
+}
+
+func unchanged(data []byte) ([]byte, error) { return data, nil }
+
+// onlyRemoves reports whether changes are the removal of a stack and nothing else.
+func onlyRemoves(changes []otto.Change, stack string) bool {
+	_, other := otherChange(changes, stack)
+	return !other
+}
+
+// allReleased reports whether a stack is there, and all of its containers are Compose's.
+func allReleased(services []otto.ServiceStatus) bool {
+	for _, s := range services {
+		for _, i := range s.Instances {
+			if !isReleased(i.InstanceStatus, s.Spec) {
+				return false
+			}
+		}
+	}
+	return len(services) > 0
+}
+
+// releaseRequest asks for a stack of otto.yaml to be given back, on the node that it is on.
+func (a *app) releaseRequest(entry config.Stack, f *config.File, services []otto.ServiceStatus) (
+	ask otto.ReleaseRequest, node string, err error,
+) {
+	ask = otto.ReleaseRequest{Stack: entry.Name, Specs: map[string]string{}}
+	for _, s := range f.Wanted.Services {
+		if ofStack(s.Name, entry.Name) {
+			ask.Specs[s.Name] = s.Spec.Hash()
+		}
+	}
+	for _, s := range services {
+		if len(s.Instances) > 0 {
+			node = s.Instances[0].Node
+		}
+	}
+	i := slices.IndexFunc(f.Wanted.Nodes, func(n otto.Node) bool { return n.ID == node })
+	if i < 0 || !f.Wanted.Nodes[i].IsLocal() {
+		return ask, node, nil
+	}
+	if ask.Files, err = a.composePaths(entry); err != nil {
+		return ask, node, err
+	}
+	ask.Dir = filepath.Dir(ask.Files[0])
+	return ask, node, nil
 }
 
 // composePaths are where the Compose files of a stack are on this machine.
@@ -123,10 +164,7 @@ func (a *app) followRelease(ctx context.Context, c *api.Client, stack string, wi
 	hopeless := time.Time{}
 	err := c.Watch(ctx, func(now *otto.Cluster) bool {
 		left, failed = "", ""
-		for _, s := range now.Services {
-			if !strings.HasPrefix(s.Name, stack+"/") {
-				continue
-			}
+		for _, s := range servicesOf(now, stack) {
 			for _, i := range s.Instances {
 				state := i.Name + " is Compose's"
 				if !isReleased(i.InstanceStatus, s.Spec) {

@@ -413,7 +413,11 @@ func (a *app) planOf(ctx context.Context, data []byte) (otto.Plan, error) {
 	if err != nil {
 		return otto.Plan{}, err
 	}
-	a.alreadyBuilt(f)
+	if len(a.built) > 0 {
+		a.alreadyBuilt(f)
+	} else if _, err := d.lastBuilds(f); err != nil {
+		return otto.Plan{}, err
+	}
 	p, err := d.client().Plan(ctx, f.Wanted)
 	if err == nil && len(p.Refused) > 0 {
 		err = fmt.Errorf("%s was left as it is: %s", a.config, strings.Join(p.Refused, "; "))

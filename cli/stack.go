@@ -58,6 +58,14 @@ func newStackList(a *app) *cobra.Command {
 	}
 }
 
+// ofStack reports whether a service is one of a stack.
+func ofStack(service, stack string) bool { return strings.HasPrefix(service, stack+"/") }
+
+// servicesOf are the services of a stack as the cluster has them.
+func servicesOf(v *otto.Cluster, stack string) []otto.ServiceStatus {
+	return slices.DeleteFunc(slices.Clone(v.Services), func(s otto.ServiceStatus) bool { return !ofStack(s.Name, stack) })
+}
+
 // stackStatus is a stack in a list.
 type stackStatus struct {
 	Name      string   `json:"name"`
@@ -102,8 +110,7 @@ func newStackShow(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			services := slices.DeleteFunc(slices.Clone(v.Services),
-				func(s otto.ServiceStatus) bool { return !strings.HasPrefix(s.Name, args[0]+"/") })
+			services := servicesOf(v, args[0])
 			if len(services) == 0 {
 				return fmt.Errorf("no stack %q: see otto stack ls", args[0])
 			}
@@ -274,7 +281,7 @@ func (a *app) besideConfig(path string) (string, error) {
 // otherChange is the first change that is not the removal of a service of a stack.
 func otherChange(changes []otto.Change, stack string) (otto.Change, bool) {
 	for _, c := range changes {
-		if c.Kind != "remove" || c.Noun != "service" || !strings.HasPrefix(c.Name, stack+"/") {
+		if c.Kind != "remove" || c.Noun != "service" || !ofStack(c.Name, stack) {
 			return c, true
 		}
 	}

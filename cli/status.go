@@ -200,6 +200,9 @@ func (a *app) printTroubles(w io.Writer, c *otto.Cluster) {
 			if i.Error != "" || i.Reason != "" {
 				lines = append(lines, fmt.Sprintf("service %s is %s", i.Name, describe(i)))
 			}
+			if whose := composes(s, i); whose != "" {
+				lines = append(lines, whose)
+			}
 		}
 	}
 	for _, s := range c.Snapshots {
@@ -215,6 +218,19 @@ func (a *app) printTroubles(w io.Writer, c *otto.Cluster) {
 	if len(lines) > 0 {
 		fmt.Fprintf(w, "\n%s\n", strings.Join(lines, "\n"))
 	}
+}
+
+// composes says of an instance that it is Compose's, or on its way from it or to it.
+func composes(s otto.ServiceStatus, i otto.PlacedInstance) string {
+	stack, _, of := strings.Cut(s.Name, "/")
+	switch {
+	case !of || i.ContainerID == "":
+	case isReleased(i.InstanceStatus, s.Spec):
+		return fmt.Sprintf("service %s is Compose's again: `otto release %s` finishes that", i.Name, stack)
+	case i.SpecHash == "" && i.State.Runs():
+		return fmt.Sprintf("service %s is on its way from Compose or back to it: `otto adopt` lists what is Compose's", i.Name)
+	}
+	return ""
 }
 
 // troubling is a violation, and what cannot be judged although there was time to

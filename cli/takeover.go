@@ -35,13 +35,14 @@ type takenContainer struct {
 	Keeps    []string `json:"keeps"`   // volumes, folders, ports and fixed addresses
 }
 
-// takeoverOf compares a project, as it runs, with what the file has of it.
-func takeoverOf(p otto.Project, node string, services []otto.Service) takeover {
+// takeoverOf compares a project, as it runs, with what the file has of it. begun are services that
+// the cluster runs already, as a takeover before this one was interrupted.
+func takeoverOf(p otto.Project, node string, services []otto.Service, begun []string) takeover {
 	t := takeover{
 		Stack: p.Name, Node: node, Containers: []takenContainer{}, Volumes: []string{}, Networks: []string{},
 		Left: []string{}, Notes: []string{}, Refused: []string{}, record: otto.Adoption{Stack: p.Name, Node: node},
 	}
-	services = slices.DeleteFunc(slices.Clone(services), func(s otto.Service) bool { return !strings.HasPrefix(s.Name, p.Name+"/") })
+	services = slices.DeleteFunc(slices.Clone(services), func(s otto.Service) bool { return !ofStack(s.Name, p.Name) })
 	seen := map[string]bool{}
 	for i := range p.Containers {
 		c := &p.Containers[i]
@@ -58,11 +59,15 @@ func takeoverOf(p otto.Project, node string, services []otto.Service) takeover {
 		t.container(*c, services[k])
 	}
 	for _, s := range services {
-		if !seen[s.Name] {
+		switch {
+		case seen[s.Name]:
+		case slices.Contains(begun, s.Name):
+			t.note("service %s is taken over already", s.Name)
+		default:
 			t.note("service %s has no container there, and is started", s.Name)
 		}
 	}
-	t.volumes(p, services)
+	t.volumes(p, services, begun)
 	t.networks(p, services)
 	return t
 }
@@ -124,7 +129,9 @@ func (t *takeover) container(c otto.ProjectContainer, s otto.Service) {
 		t.record.Composed = map[string]otto.Composed{}
 	}
 	t.record.Composed[inst.Name] = otto.Composed{Labels: c.Labels, Spec: s.Spec.Hash()}
-	t.record.Containers = append(t.record.Containers, otto.TakenContainer{ID: c.ID, Service: s.Name, Instance: inst.Name})
+	t.record.Containers = append(t.record.Containers, otto.TakenContainer{
+		ID: c.ID, Service: s.Name, Instance: inst.Name, Restart: c.Restart,
+	})
 }
 
 // mount says what of a mount stays. What is in it must not stay behind.
@@ -197,7 +204,7 @@ func (t *takeover) places(c otto.ProjectContainer, s otto.Service) (kept []strin
 }
 
 // volumes finds those that stay and become the cluster's.
-func (t *takeover) volumes(p otto.Project, services []otto.Service) {
+func (t *takeover) volumes(p otto.Project, services []otto.Service, begun []string) {
 	for _, v := range p.Volumes {
 		external, mounted := false, false
 		for _, s := range services {
@@ -223,6 +230,9 @@ func (t *takeover) volumes(p otto.Project, services []otto.Service) {
 		}
 	}
 	for _, s := range services {
+		if slices.Contains(begun, s.Name) {
+			continue
+		}
 		for _, name := range s.Spec.Volumes() {
 			there := func(v otto.ProjectVolume) bool { return v.Name == name }
 			if text := "volume " + name + " is not there yet, and is made"; !slices.ContainsFunc(p.Volumes, there) && !slices.Contains(t.Notes, text) {

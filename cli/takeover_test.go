@@ -52,7 +52,7 @@ func filed() []otto.Service {
 }
 
 func TestWhatOfAProjectIsTakenOver(t *testing.T) {
-	got := takeoverOf(running(), "nas", filed())
+	got := takeoverOf(running(), "nas", filed(), nil)
 	want := takeover{
 		Stack: "shop", Node: "nas",
 		Containers: []takenContainer{
@@ -196,7 +196,7 @@ func TestWhatIsNotedAndRefusedOfATakeover(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, s := running(), filed()
 			tt.change(&p, s)
-			got := takeoverOf(p, "nas", s)
+			got := takeoverOf(p, "nas", s, nil)
 			if notes := strings.Join(got.Notes, "\n"); !strings.Contains(notes, tt.note) || tt.note == "" && notes != "" {
 				t.Errorf("notes %q, want %q", notes, tt.note)
 			}

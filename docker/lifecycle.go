@@ -92,6 +92,7 @@ func missingBind(err error) error {
 // be started because its image is damaged is removed, unless it has ever run.
 func (r *Runtime) Start(ctx context.Context, id string) error {
 	err := r.heavy(ctx, "start "+short(id), func(ctx context.Context, c *client.Client) error {
+		r.setRestart(ctx, c, id, true)
 		_, err := c.ContainerStart(ctx, id, client.ContainerStartOptions{})
 		return networkGone(err)
 	})
@@ -118,6 +119,7 @@ func (r *Runtime) Stop(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
+		r.setRestart(ctx, c, id, false)
 		if s := found.Container.State; s != nil {
 			stopped = !s.Running && !s.Restarting && !s.Paused
 		}

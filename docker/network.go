@@ -293,7 +293,8 @@ func (r *Runtime) connectOthers(ctx context.Context, c *client.Client, id string
 }
 
 // RemoveNetwork removes the networks of the cluster, once nothing uses them any more.
-// Those that are not this cluster's are left alone.
+// Those that are not this cluster's are left alone, and those of Compose's that its containers are
+// in: a takeover was recorded, and has not begun or not ended.
 func (r *Runtime) RemoveNetwork(ctx context.Context) error {
 	return r.call(
 		ctx,
@@ -309,6 +310,9 @@ func (r *Runtime) RemoveNetwork(ctx context.Context) error {
 				if !r.ownsNetwork(n.Name, n.ID, n.Labels) {
 					continue
 				}
+				if _, taken := r.takenNow().Network(n.ID); taken && r.inUse(ctx, c, n.ID) {
+					continue
+				}
 				if _, err := c.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); !cerrdefs.IsNotFound(err) {
 					errs = append(errs, err)
 				}
@@ -316,4 +320,10 @@ func (r *Runtime) RemoveNetwork(ctx context.Context) error {
 			return errors.Join(errs...)
 		},
 	)
+}
+
+// inUse reports whether any container is in a network, running or not, as far as is known.
+func (r *Runtime) inUse(ctx context.Context, c *client.Client, network string) bool {
+	in, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("network", network)})
+	return err != nil || len(in.Items) > 0
 }

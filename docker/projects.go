@@ -49,6 +49,29 @@ func (r *Runtime) takenContainers(ctx context.Context, c *client.Client) (found 
 	return found, nil
 }
 
+// setRestart gives a container of Compose's that is taken over the restart policy that it had, or
+// none while it is stopped. An engine that cannot do it starts a stopped one with "always" at its
+// own start; the agent then stops it again.
+func (r *Runtime) setRestart(ctx context.Context, c *client.Client, id string, on bool) {
+	of, taken := r.takenNow().Container(id)
+	if !taken || of.Restart == "" {
+		return
+	}
+	policy := container.RestartPolicy{Name: container.RestartPolicyDisabled}
+	if on {
+		policy = restartPolicyOf(of.Restart)
+	}
+	if _, err := c.ContainerUpdate(ctx, id, client.ContainerUpdateOptions{RestartPolicy: &policy}); err != nil {
+		r.log.Debug("restart policy stays", "container", short(id), "error", err)
+	}
+}
+
+func restartPolicyOf(text string) container.RestartPolicy {
+	name, retries, _ := strings.Cut(text, ":")
+	n, _ := strconv.Atoi(retries)
+	return container.RestartPolicy{Name: container.RestartPolicyMode(name), MaximumRetryCount: n}
+}
+
 // releasedLabels are Compose's, and by which an agent knows what it has given back.
 func releasedLabels(owner otto.Owner, inst otto.Instance, all map[string]string) map[string]string {
 	maps.Copy(all, inst.Release.Labels)
@@ -166,8 +189,20 @@ func (r *Runtime) projectContainer(ctx context.Context, c *client.Client, in con
 	}
 	if in.HostConfig != nil {
 		p.Ports = publishedBy(in.HostConfig.PortBindings)
+		p.Restart = restartText(in.HostConfig.RestartPolicy)
 	}
 	return p
+}
+
+// restartText is a restart policy as Compose has it; empty for none.
+func restartText(p container.RestartPolicy) string {
+	switch {
+	case p.IsNone():
+		return ""
+	case p.MaximumRetryCount > 0:
+		return string(p.Name) + ":" + strconv.Itoa(p.MaximumRetryCount)
+	}
+	return string(p.Name)
 }
 
 func fixedAddress(n *network.EndpointSettings) string {

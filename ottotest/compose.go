@@ -28,10 +28,35 @@ func (r *Runtime) AddCompose(inst otto.Instance, name string) (id string) {
 		}
 	}
 	c := r.add(inst, name)
-	c.of, c.theirs = otto.Foreign, true
+	c.of, c.theirs, c.policy = otto.Foreign, true, inst.Spec.Restart
 	c.Service, c.Instance, c.SpecHash = "", "", ""
 	r.changed()
 	return c.ID
+}
+
+// setRestart gives a taken container its restart policy, or none, as package docker does it;
+// the caller holds the lock.
+func (r *Runtime) setRestart(c *container, on bool) {
+	of, taken := r.taken.Container(c.ID)
+	switch {
+	case !taken || of.Restart == "":
+	case on:
+		c.policy = of.Restart
+	default:
+		c.policy = ""
+	}
+}
+
+// atBoot reports whether the engine starts a container of Compose's at its own start: by "always"
+// also one that was stopped.
+func (c *container) atBoot() bool {
+	switch c.policy {
+	case "always":
+		return !c.Started.IsZero() && !c.lives()
+	case "unless-stopped":
+		return c.cut
+	}
+	return false
 }
 
 // releasing reports whether a container was made to be given back and its instance still is;

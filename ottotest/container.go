@@ -23,9 +23,10 @@ type container struct {
 	theirs  bool           // in truth
 	address string         // in the cluster's network
 	setup   map[string]string
-	netless bool // its network has been removed
-	cut     bool // ran when the power went
-	ran     bool // when it was observed last
+	netless bool   // its network has been removed
+	cut     bool   // ran when the power went
+	ran     bool   // when it was observed last
+	policy  string // restart policy of one of Compose's, as the engine has it
 	// joined are the runs in whose namespaces it is, by container.
 	joined map[string]time.Time
 	// busy is until when the engine works on it: it does one thing after the other with

@@ -67,7 +67,7 @@ func (r *Runtime) add(inst otto.Instance, name string) *container {
 	}
 	c.setup = r.setupOf(inst)
 	if inst.Release != nil {
-		c.of, c.theirs = otto.Foreign, true
+		c.of, c.theirs, c.policy = otto.Foreign, true, inst.Spec.Restart
 	}
 	for _, service := range inst.Spec.Lenders() {
 		c.Borrows = append(c.Borrows, inst.Lent[service])
@@ -87,6 +87,7 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 		if c.netless {
 			return otto.ErrNetworkGone
 		}
+		r.setRestart(c, true)
 		if !c.lives() {
 			if err := errors.Join(r.bind(c.inst), r.join(c)); err != nil {
 				return err
@@ -117,6 +118,7 @@ func (r *Runtime) Stop(ctx context.Context, id string) error {
 		return r.with(ctx, 0, id, func(*container) error { return nil })
 	}
 	return r.with(ctx, r.took(id, "stop", r.StopTime), id, func(c *container) error {
+		r.setRestart(c, false)
 		if c.lives() {
 			c.State, c.Finished, c.Stopped = otto.ContainerExited, time.Now(), true
 		}

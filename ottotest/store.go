@@ -13,6 +13,7 @@ type Store struct {
 	docs map[string][]byte
 	// fail, if set, is what Put returns.
 	fail   error
+	good   int // how often it works before that
 	failed int
 }
 
@@ -56,7 +57,7 @@ func (s *Store) Get(_ context.Context, key string, value any) (bool, error) {
 func (s *Store) Put(_ context.Context, key string, value any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fail != nil {
+	if s.good--; s.fail != nil && s.good < 0 {
 		s.failed++
 		return s.fail
 	}
@@ -73,8 +74,11 @@ func (s *Store) Failed() int {
 }
 
 // SetFail makes Put fail, or work again.
-func (s *Store) SetFail(err error) {
+func (s *Store) SetFail(err error) { s.FailAfter(0, err) }
+
+// FailAfter makes Put fail when it has worked n times.
+func (s *Store) FailAfter(n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fail = err
+	s.good, s.fail = n, err
 }

@@ -297,7 +297,8 @@ func (r *Runtime) PowerOn() {
 	defer r.mu.Unlock()
 	r.down = ""
 	for _, c := range r.containers {
-		if c.cut && c.inst.Spec.EngineRestarts() && c.inst.Spec.Restart != "no" && c.of != otto.Foreign &&
+		if (c.of == otto.Foreign && c.atBoot() ||
+			c.cut && c.inst.Spec.EngineRestarts() && c.inst.Spec.Restart != "no" && c.of != otto.Foreign) &&
 			r.bind(c.inst) == nil &&
 			r.join(c) == nil {
 			c.State, c.Started = otto.ContainerRunning, time.Now()
