@@ -3,6 +3,7 @@ package tui
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	"github.com/otto-edge/otto"
 )
@@ -33,8 +34,46 @@ func (a Act) String() string {
 	return "otto service move " + a.Name + " --to " + a.To
 }
 
-// planOf says what an act on a node would do.
-func planOf(c *otto.Cluster, a Act) (list []string) {
+// acts are of one verb, and at least one.
+type acts []Act
+
+// String is the command that does the same, or names what it would be done with.
+func (list acts) String() string {
+	if len(list) == 1 {
+		return list[0].String()
+	}
+	names := make([]string, len(list))
+	for i, a := range list {
+		names[i] = a.Name
+	}
+	a := list[0]
+	a.Name = some(names, "node")
+	if a.Verb == Move {
+		a.Name = some(names, "service")
+	}
+	return a.String()
+}
+
+// some is a name, or how many there are and which.
+func some(names []string, noun string) string {
+	if len(names) == 1 {
+		return names[0]
+	}
+	return counted(len(names), noun) + " (" + strings.Join(names, ", ") + ")"
+}
+
+// planOf says what acts on nodes would do.
+func planOf(c *otto.Cluster, all acts) (list []string) {
+	for i, a := range all {
+		if i > 0 {
+			list = append(list, "")
+		}
+		list = append(list, planOfOne(c, a)...)
+	}
+	return list
+}
+
+func planOfOne(c *otto.Cluster, a Act) (list []string) {
 	switch a.Verb {
 	case Cordon:
 		list = append(list, a.Name+" takes nothing new; what is there stays:")
@@ -84,9 +123,6 @@ func planOfMove(e otto.Explanation, a Act) (list []string) {
 	}
 	if len(list) == 0 {
 		list = append(list, a.Name+" has no instance")
-	}
-	if a.To == "" {
-		list = append(list, "", "The control plane takes the best node at which all requirements are foreseen to hold.")
 	}
 	return list
 }

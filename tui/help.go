@@ -10,7 +10,7 @@ func (m *Model) foot() []entry {
 	switch {
 	case m.input.mode == 'm':
 		return []entry{{line: line{
-			{"move " + m.input.name + " to (empty for the best node): ", strong}, {m.input.text + "_", normal},
+			{"move " + some(m.input.of, "service") + " to (empty for the best node): ", strong}, {m.input.text + "_", normal},
 		}}}
 	case m.input.mode != 0:
 		return []entry{{line: line{{string(m.input.mode) + m.input.text + "_", strong}}}}
@@ -25,6 +25,9 @@ func (m *Model) foot() []entry {
 	}
 	keys := "? help  enter open  l logs  s shell  w why  m move  / filter  : jump  q quit"
 	var chosen []string
+	if nodes, services := m.marks(); len(nodes)+len(services) > 0 {
+		chosen = append(chosen, fmt.Sprintf("%d marked", len(nodes)+len(services)))
+	}
 	if m.stack != "" {
 		chosen = append(chosen, "stack "+m.stack)
 	}
@@ -75,10 +78,12 @@ d  w  l        describe; why it is where and as it is; logs
 y              all that is known of it, as YAML
 s  m           a shell in a service's container; move the service
 c  u  D        cordon, uncordon, drain a node
+space          mark: m moves all services that are marked, and c, u, D are
+               for all nodes that are; of a stack all services
 q  Ctrl-C      leave
 mouse          click selects, and opens what is selected; the wheel moves;
                with shift the terminal marks text as usual
 in logs        / filter, s follow, w wrap
-!  >           in trouble; selected
+!  >  *  »     in trouble; selected; marked; marked and selected
 ▮ ▯ x - ? ·    of a day: well, partly, down, stopped, not known, not kept
 `

@@ -12,7 +12,7 @@ type effect struct {
 	do   deed
 	name string // of a service, a stack or a node
 	node bool   // it is a node's
-	act  Act
+	acts acts
 }
 
 type deed int
@@ -26,7 +26,7 @@ const (
 	doWhy
 	doLogs
 	doShell
-	doPlanMove // explain a service, to ask whether it is to be moved
+	doPlanMove // explain services, to ask whether they are to be moved
 	doAct
 )
 
@@ -34,7 +34,7 @@ const (
 type input struct {
 	mode rune // '/', ':' or, for where a service is moved to, 'm'; 0 for none
 	text string
-	name string // the service
+	of   []string // the services
 }
 
 // Press does what a key says. Keys are named as bubbletea names them.
@@ -54,18 +54,6 @@ func (m *Model) Press(key string) effect {
 		return effect{}
 	}
 	return m.asked(key)
-}
-
-// answer ends a question.
-func (m *Model) answer(key string) effect {
-	act := m.ask.act
-	m.ask = nil
-	if key == "y" || key == "Y" {
-		m.message = act.String() + " ..."
-		return effect{do: doAct, act: act}
-	}
-	m.message = "left as it is"
-	return effect{}
 }
 
 // typed takes a key of a line that is being typed.
@@ -117,7 +105,11 @@ func (m *Model) entered(in input) effect {
 	case ':':
 		return m.jump(strings.TrimSpace(in.text))
 	case 'm':
-		return effect{do: doPlanMove, name: in.name, act: Act{Verb: Move, Name: in.name, To: strings.TrimSpace(in.text)}}
+		e := effect{do: doPlanMove}
+		for _, name := range in.of {
+			e.acts = append(e.acts, Act{Verb: Move, Name: name, To: strings.TrimSpace(in.text)})
+		}
+		return e
 	}
 	return effect{}
 }
@@ -230,6 +222,8 @@ func (m *Model) chosen(key string) bool {
 		return m.fold(false)
 	case "enter":
 		return m.opened()
+	case "space":
+		m.mark()
 	default:
 		return m.sorted(key) || m.numbered(key)
 	}
@@ -241,6 +235,8 @@ func (m *Model) back() {
 	switch {
 	case m.page != nil:
 		m.page = nil
+	case len(m.marked) > 0:
+		m.marked = nil
 	case m.filter != "":
 		m.filter = ""
 	case m.stack != "":
@@ -361,41 +357,6 @@ func (m *Model) turned(key string) bool {
 		return false
 	}
 	return true
-}
-
-// asked takes the keys that ask the control plane for something.
-func (m *Model) asked(key string) effect {
-	name, node := m.target()
-	deeds := map[string]deed{"enter": doDescribe, "d": doDescribe, "y": doYAML, "w": doWhy, "l": doLogs, "s": doShell}
-	verbs := map[string]string{"c": Cordon, "u": Uncordon, "D": Drain, "m": Move}
-	do, looks := deeds[key]
-	verb, acts := verbs[key]
-	stack := m.current(m.height).kind == kindStack
-	switch {
-	case key == "q":
-		return effect{do: doQuit}
-	case !looks && !acts:
-	case name == "":
-		m.message = "select a node or a service first"
-	case m.readOnly && (acts || do == doShell):
-		m.message = "this is for looking only (--read-only)"
-	case stack && (acts || do == doWhy || do == doShell):
-		m.message = "select a service of the stack: enter unfolds it"
-	case looks && do == doShell && node:
-		m.message = "select a service: the shell is in its container"
-	case looks:
-		return effect{do: do, name: name, node: node}
-	case verb == Move && node:
-		m.message = "select a service to move it; D empties a node"
-	case verb == Move:
-		m.input = input{mode: 'm', name: name}
-	case !node:
-		m.message = "select a node to " + verb + " it"
-	default:
-		act := Act{Verb: verb, Name: name}
-		m.ask = &question{act, planOf(m.Index.Cluster, act)}
-	}
-	return effect{}
 }
 
 // click selects what is clicked at, and opens what is selected.

@@ -3,6 +3,7 @@ package tui
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -85,19 +86,19 @@ func TestKeysAsk(t *testing.T) {
 		"j s":                         {do: doShell, name: "api"},
 		"s":                           {},
 		"c n":                         {},
-		"c y":                         {do: doAct, act: Act{Verb: Cordon, Name: "rpi-02"}},
-		"u Y":                         {do: doAct, act: Act{Verb: Uncordon, Name: "rpi-02"}},
-		"D y":                         {do: doAct, act: Act{Verb: Drain, Name: "rpi-02"}},
+		"c y":                         {do: doAct, acts: acts{Act{Verb: Cordon, Name: "rpi-02"}}},
+		"u Y":                         {do: doAct, acts: acts{Act{Verb: Uncordon, Name: "rpi-02"}}},
+		"D y":                         {do: doAct, acts: acts{Act{Verb: Drain, Name: "rpi-02"}}},
 		"D ctrl+c":                    {do: doQuit},
 		"G c y":                       {do: doYAML, name: "exporter"},
 		"m y":                         {do: doYAML, name: "rpi-02", node: true},
 		"G m esc y":                   {do: doYAML, name: "exporter"},
-		"G m enter":                   {do: doPlanMove, name: "exporter", act: Act{Verb: Move, Name: "exporter"}},
+		"G m enter":                   {do: doPlanMove, acts: acts{Act{Verb: Move, Name: "exporter"}}},
 		"G m n a s enter": {
-			do: doPlanMove, name: "exporter", act: Act{Verb: Move, Name: "exporter", To: "nas"},
+			do: doPlanMove, acts: acts{Act{Verb: Move, Name: "exporter", To: "nas"}},
 		},
 	} {
-		if got := press(small(), keys); got != want {
+		if got := press(small(), keys); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, want %+v", keys, got, want)
 		}
 	}
@@ -186,7 +187,7 @@ func TestWhatIsSelectedStays(t *testing.T) {
 // TestNoKeyBreaksTheScreen presses whatever there is, at whatever size, while the cluster
 // changes.
 func TestNoKeyBreaksTheScreen(t *testing.T) {
-	keys := strings.Fields("up down left right pgup pgdown home end enter esc space backspace tab / : ? ! q d w l s c u " +
+	keys := strings.Fields("space up down left right pgup pgdown home end enter esc space backspace tab / : ? ! q d w l s c u " +
 		"D m y n N C M S O L 0 1 2 9 j k g G i a f1 é 界 ctrl+u trouble nodes")
 	clusters := []*Index{
 		NewIndex(homeCluster()), NewIndex(&otto.Cluster{}), NewIndex(largeCluster(7, 40)),
@@ -364,6 +365,10 @@ func TestActsShowTheirPlanAndAsk(t *testing.T) {
 		{"ask-cordon", ": n a s enter c", "intend nas true false", "otto node cordon nas: done"},
 		{"ask-uncordon", ": n a s enter u", "intend nas false false", "otto node uncordon nas: done"},
 		{"ask-cordon-failed", ": m i n enter c", "intend mini-pc true false", " another one decides"},
+		{"ask-drain-marked", ": n a s enter space : r p i - 0 1 enter space D", "intend nas true true", "otto node drain 2 nodes (rpi-01, nas): done"},
+		{"ask-cordon-marked-failed", ": m i n enter space : n a s enter space c", "intend nas true false", "otto node cordon mini-pc: the control plane has stepped down:"},
+		{"ask-move-marked", ": i m m i c h enter space : w e b enter space space space G space m n a s enter", "move exporter to \"nas\"",
+			"otto service move 6 services (immich/server, "},
 		{"ask-move", ": w e b enter m n a s enter", "move web to \"nas\"", "web goes from rpi-01 to nas"},
 		{"ask-move-anywhere", ": w e b enter m enter", "move web to \"\"", "web goes from rpi-01 to nas"},
 		{"ask-move-failed", ": a p i enter m enter", "explain api", "it cannot be told"},
@@ -397,6 +402,76 @@ func TestActsShowTheirPlanAndAsk(t *testing.T) {
 				t.Errorf("no %q\n%s", tt.said, s)
 			}
 		})
+	}
+}
+
+// TestMarks: acts are for all that is marked and of their kind, and for that alone.
+func TestMarks(t *testing.T) {
+	for keys, want := range map[string]effect{
+		"G space g m enter":               {do: doPlanMove, acts: acts{{Verb: Move, Name: "exporter"}}},
+		"G space k space m enter":         {do: doPlanMove, acts: acts{{Verb: Move, Name: "db"}, {Verb: Move, Name: "exporter"}}},
+		"G space k space space m enter":   {do: doPlanMove, acts: acts{{Verb: Move, Name: "exporter"}}},
+		"G space esc k m enter":           {do: doPlanMove, acts: acts{{Verb: Move, Name: "db"}}},
+		"j space G m enter":               {do: doPlanMove, acts: acts{{Verb: Move, Name: "api"}}}, // its trouble
+		": n a s enter space G space c y": {do: doAct, acts: acts{{Verb: Cordon, Name: "nas"}}},
+		"G space c":                       {},
+		": n a s enter space G m":         {},
+		": n a s enter space G l":         {do: doLogs, name: "exporter"},
+		": i m m i c h enter space enter j space m enter": {do: doPlanMove, acts: acts{
+			{Verb: Move, Name: "immich/db"}, {Verb: Move, Name: "immich/cache"}, {Verb: Move, Name: "immich/learning"},
+		}},
+		": i m m i c h enter space space k": {},
+	} {
+		m := small()
+		if got := press(m, keys); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v", keys, got, want)
+		}
+		if want.do == doAct && len(m.marked) > 0 {
+			t.Errorf("%s: what was done leaves %v marked", keys, m.marked)
+		}
+	}
+	m := small()
+	press(m, "G space k space")
+	m.Index = NewIndex(&otto.Cluster{Services: m.Index.Cluster.Services[6:7]})
+	press(m, "m enter")
+	if _, services := m.marks(); !reflect.DeepEqual(services, []string{"db"}) {
+		t.Errorf("what is gone stays marked: %v", services)
+	}
+}
+
+// TestLongPlanTurns: all of a plan can be seen before it is answered, on whatever screen.
+func TestLongPlanTurns(t *testing.T) {
+	for _, height := range []int{7, 10, 24} {
+		m := model(largeCluster(1, 100))
+		m.width, m.height = 80, height
+		press(m, ": n o d e s enter D")
+		seen := map[string]bool{}
+		for range 200 {
+			lines := strings.Split(m.Screen(80, height).String(), "\n")
+			if !strings.Contains(lines[len(lines)-2]+lines[len(lines)-3], "y does it") {
+				t.Fatalf("at %d lines it does not ask\n%s", height, strings.Join(lines, "\n"))
+			}
+			for _, l := range lines {
+				seen[l] = strings.Contains(l, "svc-") || seen[l]
+			}
+			press(m, "down")
+		}
+		n := 0
+		for _, is := range seen {
+			if is {
+				n++
+			}
+		}
+		if n != 100 {
+			t.Errorf("at %d lines %d of 100 services are seen", height, n)
+		}
+		if e := press(m, "pgup up y"); e.do != doAct {
+			t.Errorf("at %d lines y asks for %+v", height, e)
+		}
+	}
+	m := small()
+	if press(m, ": n a s enter D down"); m.ask != nil {
+		t.Error("a key that turns nothing does not leave all as it is")
 	}
 }
 

@@ -112,21 +112,3 @@ func (p *page) turn(by, width, height int) {
 	p.offset = max(0, min(p.first(length, height)+by, length-height))
 	p.follow = p.log && by > 0 && p.offset >= length-height
 }
-
-// question is an act with its plan, which waits for a yes.
-type question struct {
-	act  Act
-	plan []string
-}
-
-func (q *question) entries(height int) []entry {
-	list := []entry{{line: text(q.act.String()+"?", strong)}, {}}
-	for _, l := range q.plan {
-		list = append(list, entry{line: text("  "+clean(l), normal)})
-	}
-	list = append(list, entry{}, entry{line: text("  y does it, any other key leaves all as it is", warn)})
-	if len(list) > height && height > 2 { // what is asked stays
-		list = append(list[:height-2], list[len(list)-2:]...)
-	}
-	return list
-}

@@ -2,6 +2,8 @@ package tui
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
@@ -254,45 +256,76 @@ func (p *program) effect(e effect) tea.Cmd {
 			return doneMsg{act: "otto exec " + e.name, err: err}
 		})
 	case doPlanMove:
-		p.planMove(e.act)
+		p.planMove(e.acts)
 	case doAct:
-		p.act(e.act)
+		p.act(e.acts)
 	}
 	return nil
 }
 
-// planMove asks whether a service is to be moved, once it is known where it could go.
-func (p *program) planMove(a Act) {
-	ctx, number := p.newPage(a.String())
+// planMove asks whether services are to be moved, once it is known where they could go.
+func (p *program) planMove(all acts) {
+	ctx, number := p.newPage(all.String())
 	p.pages.Go(func() error {
-		ctx, cancel := context.WithTimeout(ctx, asking)
-		defer cancel()
-		e, err := p.source.Explain(ctx, a.Name)
-		if err != nil {
-			p.send(pageMsg{number, err.Error()})
-			return nil
+		var plan []string
+		for i, a := range all {
+			e, err := p.explain(ctx, a.Name)
+			if err != nil {
+				if len(all) > 1 {
+					err = fmt.Errorf("%s: %w", a.Name, err)
+				}
+				p.send(pageMsg{number, err.Error()})
+				return nil
+			}
+			if i > 0 {
+				plan = append(plan, "")
+			}
+			plan = append(plan, planOfMove(e, a)...)
 		}
-		p.send(planMsg{number, question{a, planOfMove(e, a)}})
+		if all[0].To == "" {
+			plan = append(plan, "", "The control plane takes the best node at which all requirements are foreseen to hold.")
+		}
+		p.send(planMsg{number, question{acts: all, plan: plan}})
 		return nil
 	})
 }
 
-// act does what was answered with yes. It goes on when the person does something else.
-func (p *program) act(a Act) {
+func (p *program) explain(ctx context.Context, service string) (otto.Explanation, error) {
+	ctx, cancel := context.WithTimeout(ctx, asking)
+	defer cancel()
+	return p.source.Explain(ctx, service)
+}
+
+// act does what was answered with yes, one after the other. It goes on when the person does
+// something else, and with the others where one of them is refused.
+func (p *program) act(all acts) {
 	p.pages.Go(func() error {
-		ctx, cancel := context.WithTimeout(p.ctx, asking)
-		defer cancel()
-		done := doneMsg{act: a.String(), said: a.String() + ": done"}
-		if a.Verb == Move {
-			var d otto.Decision
-			d, done.err = p.source.Move(ctx, a.Name, a.To)
-			done.said = began(d)
-		} else {
-			done.err = p.source.Intend(ctx, a.Name, a.intent())
+		done := doneMsg{act: all.String(), said: all.String() + ": done"}
+		var failed []error
+		for _, a := range all {
+			said, err := p.actOne(a)
+			if err != nil && len(all) > 1 {
+				err = fmt.Errorf("%s: %w", a, err)
+			}
+			if failed = append(failed, err); err == nil && said != "" && len(all) == 1 {
+				done.said = said
+			}
 		}
+		done.err = errors.Join(failed...)
 		p.send(done)
 		return nil
 	})
+}
+
+// actOne does it and returns what is to be said of that, if it is more than that it is done.
+func (p *program) actOne(a Act) (said string, err error) {
+	ctx, cancel := context.WithTimeout(p.ctx, asking)
+	defer cancel()
+	if a.Verb != Move {
+		return "", p.source.Intend(ctx, a.Name, a.intent())
+	}
+	d, err := p.source.Move(ctx, a.Name, a.To)
+	return began(d), err
 }
 
 // done says what has come of an act: what went wrong has a page to itself.

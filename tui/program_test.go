@@ -85,11 +85,11 @@ func (f *fakeSource) Logs(ctx context.Context, name string, w io.Writer) error {
 
 func (f *fakeSource) Explain(_ context.Context, service string) (otto.Explanation, error) {
 	f.note("explain %s", service)
-	if service != "web" {
+	if service == "api" {
 		return otto.Explanation{}, errors.New("it cannot be told")
 	}
 	return otto.Explanation{Service: &otto.ServiceExplanation{Name: service, Instances: []otto.InstanceExplanation{{
-		Name: "web", Node: "rpi-01", State: otto.InstanceRunning, Why: "it is the best node",
+		Name: service, Node: "rpi-01", State: otto.InstanceRunning, Why: "it is the best node",
 		Scores:   []otto.Score{{Node: "rpi-01", Total: 0.7}, {Node: "nas", Total: 0.64}},
 		Refusals: []otto.Refusal{{Node: "mini-pc", Filter: "memory", Reason: "256 MB are free, 1 GB are reserved"}},
 	}}}}, nil

@@ -65,13 +65,28 @@ func (m *Model) nodeEntries(most int, screen int) (list []entry) {
 		if n.style == bad {
 			sign = span{"!", bad}
 		}
-		list = append(list, entry{item{kindNode, n.ID}, row(cols, width, sign, m.nodeCells(n))})
+		of := item{kindNode, n.ID}
+		list = append(list, entry{of, row(cols, width, m.marking(sign, of, nil), m.nodeCells(n))})
 	}
 	if len(rows) > most {
 		list = append(list, entry{item{kindMoreNodes, ""}, text(" … "+summary(rows[most:]), dim)})
 	}
 	return list
 }
+
+// marking puts the sign of what is marked into the place of another one.
+func (m *Model) marking(sign span, of item, members []string) span {
+	if m.isMarked(of, members) {
+		sign = span{markSign, max(sign.style, warn)}
+	}
+	return sign
+}
+
+// The signs of what is marked, and what is selected too.
+const (
+	markSign     = "*"
+	markSelected = "»"
+)
 
 // summary counts nodes by their states.
 func summary(rows []nodeRow) string {
@@ -138,7 +153,7 @@ func (m *Model) serviceEntries(rows []serviceRow, screen int) (list []entry) {
 		if r.style == bad || r.nearest.style == bad {
 			sign = span{"!", bad}
 		}
-		list = append(list, entry{itemOf(r), row(cols, width, sign, m.serviceCells(r))})
+		list = append(list, entry{itemOf(r), row(cols, width, m.marking(sign, itemOf(r), r.members), m.serviceCells(r))})
 	}
 	return list
 }

@@ -47,7 +47,11 @@ func (s Screen) signed(e entry) line {
 		return e.line
 	}
 	l := slices.Clone(e.line)
-	l[0].text = ">" + l[0].text[1:]
+	if l[0].text == markSign {
+		l[0].text = markSelected
+	} else {
+		l[0].text = ">" + l[0].text[1:]
+	}
 	return l
 }
 

@@ -61,6 +61,10 @@ func TestScreens(t *testing.T) {
 			m.selected = item{kindStack, "immich"}
 			m.unfolded = map[string]bool{"immich": true}
 		}},
+		{name: "marked", c: homeCluster(), width: 80, height: 24, change: func(m *Model) {
+			m.width, m.height = 80, 24
+			press(m, ": n a s enter space : i m m i c h enter space enter G space k k space")
+		}},
 		{name: "more-trouble", c: inTrouble, width: 80, height: 24},
 		{name: "all-trouble", c: inTrouble, width: 80, height: 16, change: func(m *Model) { m.view = viewTrouble }},
 		{name: "away", c: homeCluster(), width: 80, height: 24, change: func(m *Model) {

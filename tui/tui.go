@@ -34,6 +34,7 @@ type choice struct {
 	selected      item
 	unfolded      map[string]bool // stacks
 	stack         string          // the only one that is shown, if any
+	marked        map[item]bool   // nodes and services
 	filter        string          // with a ! in front for what does not have it
 	sort          sortKey
 	reverse       bool
