@@ -181,7 +181,7 @@ func TestWhatWasBeingStartedIsDownWhenItsLeaseEnds(t *testing.T) {
 				Options: Options{Runtime: &attaching{}, Log: slog.New(slog.DiscardHandler)},
 				lease:   l, jobs: &jobs{}, results: make(chan result, 1), bonds: &bonds{}, setups: &setups{}, asked: &restarts{},
 			},
-			overdue: map[string]bool{}, begun: map[string]bool{}, work: map[string]*work{},
+			overdue: map[string]bool{}, begun: map[string]begun{}, work: map[string]*work{},
 		}
 		inst := underLease("pond")
 		c.assignment = &otto.Assignment{Revision: otto.Revision{Number: 1}, Instances: []otto.Instance{inst}}
@@ -217,13 +217,15 @@ func TestLateStartIsFencedByTheNextAgent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &converger{
+		c := &converger{
 			Agent: &Agent{
 				Options: Options{Runtime: &attaching{}, Log: slog.New(slog.DiscardHandler)},
 				lease:   l, jobs: &jobs{}, results: make(chan result, 1), bonds: &bonds{}, setups: &setups{}, asked: &restarts{},
 			},
-			overdue: map[string]bool{}, begun: l.mayBegin(), work: map[string]*work{},
+			overdue: map[string]bool{}, begun: map[string]begun{}, work: map[string]*work{},
 		}
+		c.recall()
+		return c
 	}
 	c := follow()
 	c.lease.sending(1)
@@ -241,6 +243,11 @@ func TestLateStartIsFencedByTheNextAgent(t *testing.T) {
 		t.Error("it waits for the engine, whatever runs")
 	}
 	up += 10 * time.Second
+	c.presume()
+	c.noteOverdue()
+	if s := c.situations()["pond"]; next(s, time.Now()).do != doFence || len(s.containers) != 1 || s.containers[0].ID != "1" {
+		t.Errorf("the engine does not say what has become of it: %+v", s)
+	}
 	c.sees([]otto.Container{{ID: "1", Instance: "pond", State: otto.ContainerCreated}})
 	c.noteOverdue()
 	if len(c.overdue) > 0 || len(c.begun) > 0 {
@@ -252,8 +259,37 @@ func TestLateStartIsFencedByTheNextAgent(t *testing.T) {
 		t.Errorf("what runs on after the end of its lease: %s", got)
 	}
 	c.sees(nil)
-	if c.lease.hasBegun("pond") {
+	if len(c.lease.mayRun()) > 0 {
 		t.Error("its container is gone, and it may run for ever")
+	}
+}
+
+// TestOnlyAFenceDoesWithoutTheEngine: what has been stopped at the end of its lease is not
+// removed while the engine is down. It would fail at once, and be tried again at once.
+func TestOnlyAFenceDoesWithoutTheEngine(t *testing.T) {
+	l, err := openLease(t.TempDir(), Clock{Boot: "one", Now: func() time.Duration { return time.Minute }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for state, want := range map[otto.ContainerState]verb{otto.ContainerExited: doNothing, otto.ContainerRunning: doFence} {
+		c := &converger{
+			Agent: &Agent{
+				Options: Options{Runtime: &hanging{killed: make(chan otto.Container, 1)}, Log: slog.New(slog.DiscardHandler)},
+				lease:   l, jobs: &jobs{}, results: make(chan result, 1), bonds: &bonds{}, setups: &setups{}, asked: &restarts{},
+			},
+			overdue: map[string]bool{"pond": true}, begun: map[string]begun{}, work: map[string]*work{},
+			engine:     otto.Engine{Problem: "it is down"},
+			containers: []otto.Container{{ID: "1", Instance: "pond", State: state}},
+		}
+		c.pass(t.Context(), time.Now())
+		got := doNothing
+		if w := c.work["pond"]; w != nil {
+			got = w.do
+			<-c.results
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", state, got, want)
+		}
 	}
 }
 
@@ -335,6 +371,11 @@ func TestNothingIsKnownToBeStoppedBeforeTheEngineHasAnswered(t *testing.T) {
 	}
 	for _, listed := range []bool{false, true} {
 		c.listed = listed
+		c.begun = map[string]begun{"db": begunEnded}
+		if st := c.statuses(map[string]situation{}, time.Now()); len(st) != 1 || st[0].Fenced {
+			t.Errorf("the engine may yet start what was begun, and it says %+v", st)
+		}
+		delete(c.begun, "db")
 		st := c.statuses(map[string]situation{}, time.Now())
 		if len(st) != 1 || st[0].Fenced != listed {
 			t.Errorf("the engine has answered: %t, and it says %+v", listed, st)

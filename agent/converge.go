@@ -58,7 +58,7 @@ type converger struct {
 	fenceAt    time.Time          // when to try again to stop what has no lease
 	cutting    bool               // work has just been cut short for that
 	overdue    map[string]bool    // instances that are not wanted any more, and ran on after the end of their lease
-	begun      map[string]bool    // instances under a lease whose containers may have been started since the last list
+	begun      map[string]begun   // by instance under a lease, since the last list
 	probes     map[string]*prober // by instance
 	devices    devices
 	data       dataWatch
@@ -97,7 +97,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		Agent: a, assignment: a.stored, engine: otto.Engine{Problem: "not asked yet"},
 		work: map[string]*work{}, attempts: map[string]attempt{}, rerun: map[string]bool{}, probes: map[string]*prober{},
 		devices: devices{exists: a.Exists}, data: dataWatch{without: map[string]run{}}, overdue: a.lease.overdue(),
-		begun: a.lease.mayBegin(),
+		begun: map[string]begun{},
 	}
 	if c.assignment != nil {
 		c.noteNeeds(*c.assignment)
@@ -105,7 +105,7 @@ func (a *Agent) converge(ctx context.Context) error {
 		c.measureFor(*c.assignment)
 	}
 	c.jobs.data = c.dataOf
-	c.containers = a.lease.covered() // should the engine not answer, these must end with the lease all the same
+	c.recall()
 	c.noteOverdue()
 	defer c.finish()
 	timer := time.NewTimer(0)
@@ -260,9 +260,10 @@ func (c *converger) pass(ctx context.Context, now time.Time) (again time.Duratio
 			again = min(again, wait)
 			continue
 		}
-		if st.do != doNothing {
-			c.launch(ctx, name, s.want, st)
+		if st.do == doNothing || st.do != doFence && c.engine.Problem != "" {
+			continue
 		}
+		c.launch(ctx, name, s.want, st)
 	}
 	return again
 }
@@ -338,11 +339,8 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 		r.hash = w.hash
 	}
 	c.work[name] = w
-	if want != nil && want.Fenced && want.Spec.Stateful() && st.do != doFence {
-		c.begun[name] = true
-		if err := c.lease.begins(name); err != nil {
-			c.Log.Warn("an agent that follows may not know what was begun", "instance", name, "err", err)
-		}
+	if want != nil && needsLease(*want) && st.do.starts() {
+		c.begun[name] = begunAsked
 	}
 	c.Log.Info("converging", "instance", name, "step", string(st.do))
 	go func() {
@@ -379,6 +377,9 @@ func (c *converger) settle(r result) {
 	}
 	delete(c.work, r.instance)
 	delete(c.rerun, r.instance)
+	if c.begun[r.instance] != "" && r.err == nil && w.do.starts() {
+		c.begun[r.instance] = begunDone
+	}
 	c.known, c.data.at = false, time.Time{}
 	if w.volumes && c.volumes != nil { // an engine that cannot list them is not asked each time
 		c.volumesAt = time.Time{}

@@ -10,6 +10,15 @@ import (
 	"github.com/otto-edge/otto"
 )
 
+// recall takes over what the agent of before knew to run under a lease, or may have asked the
+// engine for: should that not answer, it must end with the lease all the same.
+func (c *converger) recall() {
+	c.containers = c.lease.covered()
+	for _, ctr := range c.lease.mayRun() {
+		c.begun[ctr.Instance] = begunAsked
+	}
+}
+
 // noteOverdue notes what runs on after the end of its lease and is not wanted any more:
 // another node may run it by now, so it gets no time to stop, whatever the engine says.
 func (c *converger) noteOverdue() {
@@ -20,8 +29,8 @@ func (c *converger) noteOverdue() {
 				c.overdue[ctr.Instance] = true
 			}
 		}
-		for name := range c.begun {
-			if c.wanted(name) == nil {
+		for name, b := range c.begun {
+			if b != begunEnded && c.wanted(name) == nil {
 				c.overdue[name] = true
 			}
 		}
@@ -33,7 +42,7 @@ func (c *converger) noteOverdue() {
 // any is false if nothing runs that must. What is not known runs.
 func (c *converger) fenceIn() (left time.Duration, any bool) {
 	runs := func(inst otto.Instance) bool {
-		return !c.listed || c.work[inst.Name] != nil || slices.ContainsFunc(c.containers, func(o otto.Container) bool {
+		return !c.listed || c.begun[inst.Name] != "" || c.work[inst.Name] != nil || slices.ContainsFunc(c.containers, func(o otto.Container) bool {
 			return o.Instance == inst.Name && alive(o)
 		})
 	}
@@ -43,7 +52,7 @@ func (c *converger) fenceIn() (left time.Duration, any bool) {
 	former := func(o otto.Container) bool { return alive(o) && c.wanted(o.Instance) == nil }
 	any = len(c.begun) > 0 || slices.ContainsFunc(c.lease.covered(), former) ||
 		c.assignment != nil && slices.ContainsFunc(c.assignment.Instances, func(i otto.Instance) bool {
-			return i.Fenced && i.Spec.Stateful() && runs(i)
+			return needsLease(i) && runs(i)
 		})
 	return left, any
 }
@@ -51,13 +60,13 @@ func (c *converger) fenceIn() (left time.Duration, any bool) {
 // underLease are the containers that run and must not without a lease, and those that did
 // until they were taken away.
 func (c *converger) underLease() (list []otto.Container) {
-	covered := c.lease.covered()
+	covered := append(c.lease.covered(), c.lease.mayRun()...)
 	for i := range c.containers {
 		ctr := &c.containers[i]
 		inst := c.wanted(ctr.Instance)
-		leased := inst != nil && inst.Fenced && inst.Spec.Stateful()
-		former := inst == nil && !ctr.Taken && (c.lease.hasBegun(ctr.Instance) ||
-			slices.ContainsFunc(covered, func(o otto.Container) bool { return o.ID == ctr.ID }))
+		leased := inst != nil && needsLease(*inst)
+		former := inst == nil && !ctr.Taken &&
+			slices.ContainsFunc(covered, func(o otto.Container) bool { return o.ID == ctr.ID })
 		if (leased || former) && alive(*ctr) {
 			list = append(list, *ctr)
 		}
@@ -72,20 +81,52 @@ func (c *converger) sees(list []otto.Container) {
 		return !slices.ContainsFunc(list, func(o otto.Container) bool { return o.Instance == name && alive(o) })
 	})
 	c.lease.covers(c.underLease())
-	maps.DeleteFunc(c.begun, func(name string, _ bool) bool { return c.work[name] == nil })
+	maps.DeleteFunc(c.begun, func(name string, _ begun) bool { return c.work[name] == nil })
 	c.lease.dropBegun(c.over)
 }
 
-// over reports whether nothing that a lease let begin is left of an instance, or it needs none
-// any more. The list of containers has just been made.
-func (c *converger) over(instance string) bool {
-	if c.work[instance] != nil {
+// over reports whether a container that a lease let begin is gone, or needs none any more. The
+// list of containers has just been made.
+func (c *converger) over(ctr otto.Container) bool {
+	if c.work[ctr.Instance] != nil {
 		return false
 	}
-	inst := c.wanted(instance)
-	free := inst != nil && (!inst.Fenced || !inst.Spec.Stateful())
-	return free || !slices.ContainsFunc(c.containers, func(o otto.Container) bool { return o.Instance == instance })
+	inst := c.wanted(ctr.Instance)
+	free := inst != nil && !needsLease(*inst)
+	return free || !slices.ContainsFunc(c.containers, func(o otto.Container) bool { return o.ID == ctr.ID })
 }
+
+// begun is what is known of what was begun under a lease since the last list of containers.
+type begun string
+
+const (
+	begunAsked begun = "asked" // the engine may do it at any time
+	begunDone  begun = "done"  // it has
+	begunEnded begun = "ended" // what ran has been ended, and the engine may do it yet
+)
+
+// presume takes what has been begun under a lease since the last list to run: the engine does
+// not say what has become of it, and it must be down when the lease ends.
+func (c *converger) presume() {
+	for _, ctr := range c.lease.mayRun() {
+		if b := c.begun[ctr.Instance]; b != begunAsked && b != begunDone {
+			continue
+		}
+		ctr.State, ctr.Health, ctr.Ailment = otto.ContainerRunning, unknown,
+			"what has become of its start is not known: "+c.engine.Problem
+		i := slices.IndexFunc(c.containers, func(o otto.Container) bool { return o.ID == ctr.ID })
+		if i < 0 {
+			c.containers = append(c.containers, ctr)
+		} else if !alive(c.containers[i]) {
+			ctr.Name = c.containers[i].Name
+			c.containers[i] = ctr
+		}
+	}
+	c.lease.covers(c.underLease())
+}
+
+// needsLease reports whether an instance may run under a lease only.
+func needsLease(inst otto.Instance) bool { return inst.Fenced && inst.Spec.Stateful() }
 
 // inTime is for what the loop itself waits for, the engine or the broker: it ends in time for
 // what must not outlast the lease. Nor does a newer assignment wait for longer than newerWait:
@@ -139,6 +180,12 @@ func (c *converger) fenced(r result) {
 	}
 	c.note("instance-fenced", r.instance, "stopped, because its lease has ended")
 	delete(c.overdue, r.instance)
+	switch c.begun[r.instance] {
+	case begunAsked:
+		c.begun[r.instance] = begunEnded
+	case begunDone:
+		delete(c.begun, r.instance)
+	}
 	c.rerun[r.instance] = true
 	if err := c.jobs.cut(r.instance); err != nil {
 		c.Log.Warn("what was stopped may be taken for ended", "instance", r.instance, "err", err)

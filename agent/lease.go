@@ -41,7 +41,7 @@ type lease struct {
 	saved time.Duration      // until, as it is in the file
 	runs  []otto.Container   // what runs under it, kept in the file: an engine may not say any more
 	owed  []string           // instances that ran on after the end of a lease, and still may
-	begun []string           // instances that a lease let begin, whose containers are not all gone
+	begun []otto.Container   // what a lease let begin and is not gone: an engine may start it late
 	newly bool               // that is not in the file yet
 	ended bool               // as told last by tick
 
@@ -75,9 +75,9 @@ type savedLease struct {
 	Runs []otto.Container `json:"runs,omitempty"`
 	// Overdue are the instances among them that a former lease was for, and not this one.
 	Overdue []string `json:"overdue,omitempty"`
-	// Begun are the instances that it, or a former lease, let begin: an engine may start their
-	// containers long after it was asked to.
-	Begun []string `json:"begun,omitempty"`
+	// Begun are the containers that it, or a former lease, let begin: an engine may start them
+	// long after it was asked to.
+	Begun []otto.Container `json:"begun,omitempty"`
 }
 
 // openLease takes up the lease that the former agent had. An unreadable file is
@@ -192,13 +192,13 @@ func (l *lease) overdue() map[string]bool {
 	return set
 }
 
-// begins takes in that work is about to begin that the lease allows. The file says so first:
-// what has been asked of an engine may be done when this agent has been killed.
-func (l *lease) begins(instance string) error {
+// begins takes in that a container is about to be started that the lease allows. The file says
+// so first: what has been asked of an engine may be done when this agent has been killed.
+func (l *lease) begins(inst otto.Instance, id string) error {
 	l.mu.Lock()
-	known := slices.Contains(l.begun, instance)
+	known := slices.ContainsFunc(l.begun, func(o otto.Container) bool { return o.ID == id })
 	if !known {
-		l.begun = append(l.begun, instance)
+		l.begun = append(l.begun, otto.Container{ID: id, Service: inst.Service, Instance: inst.Name})
 	}
 	l.mu.Unlock()
 	if known {
@@ -208,7 +208,7 @@ func (l *lease) begins(instance string) error {
 }
 
 // dropBegun forgets what is over.
-func (l *lease) dropBegun(over func(instance string) bool) {
+func (l *lease) dropBegun(over func(otto.Container) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	was := len(l.begun)
@@ -216,22 +216,11 @@ func (l *lease) dropBegun(over func(instance string) bool) {
 	l.newly = l.newly || len(l.begun) != was
 }
 
-// hasBegun reports whether an instance may run because a lease let it begin.
-func (l *lease) hasBegun(instance string) bool {
+// mayRun are the containers that may run because a lease let them begin.
+func (l *lease) mayRun() []otto.Container {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Contains(l.begun, instance)
-}
-
-// mayBegin are the instances that the agent of before may have asked the engine for.
-func (l *lease) mayBegin() map[string]bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	set := map[string]bool{}
-	for _, name := range l.begun {
-		set[name] = true
-	}
-	return set
+	return slices.Clone(l.begun)
 }
 
 // covered is what runs under the lease, as far as was known last.

@@ -42,6 +42,7 @@ func (c *converger) refresh(ctx context.Context) {
 		if c.engine.Problem == "" {
 			c.sick(err.Error())
 		}
+		c.presume()
 		c.known = true // as well as can be, until refreshAt
 		c.refreshAt = time.Now().Add(engineWait)
 		return

@@ -27,6 +27,7 @@ func (c *converger) perform(ctx context.Context, want wish, st step) (warning st
 	case doUpdate:
 		return c.update(ctx, want, st)
 	case doAttach:
+		c.noteBegun(want, st.current.ID)
 		return "", c.Runtime.Attach(ctx, want.Instance, st.current.ID)
 	case doStart:
 		return "", c.start(ctx, want, st.current.ID)
@@ -157,6 +158,7 @@ func (c *converger) begin(ctx context.Context, want wish, id string) error {
 	if err := c.mayStart(want); err != nil {
 		return err
 	}
+	c.noteBegun(want, id)
 	err := c.Runtime.Start(ctx, id)
 	if !errors.Is(err, otto.ErrNetworkGone) {
 		return err
@@ -165,6 +167,16 @@ func (c *converger) begin(ctx context.Context, want wish, id string) error {
 		return errors.Join(err, attachErr)
 	}
 	return c.Runtime.Start(ctx, id)
+}
+
+// noteBegun remembers a container that is about to be started under a lease.
+func (c *converger) noteBegun(want wish, id string) {
+	if !needsLease(want.Instance) {
+		return
+	}
+	if err := c.lease.begins(want.Instance, id); err != nil {
+		c.Log.Warn("an agent that follows may not know what was begun", "instance", want.Name, "err", err)
+	}
 }
 
 // restart stops and starts a container. One that may not be started any more is

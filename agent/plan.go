@@ -44,6 +44,15 @@ const (
 	doAttach  verb = "attach"  // put what runs into its network again
 )
 
+// starts reports whether it may start a container.
+func (v verb) starts() bool {
+	switch v {
+	case doDeploy, doUpdate, doStart, doRecover, doRestart, doAttach:
+		return true
+	}
+	return false
+}
+
 // step is what to do for an instance, or why there is nothing to do.
 type step struct {
 	do verb

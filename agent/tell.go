@@ -31,7 +31,7 @@ func (c *converger) statuses(all map[string]situation, now time.Time) []otto.Ins
 			do, pulling = w.do, w.pulling
 		}
 		st := status(s, do, pulling, now)
-		st.Fenced = st.Fenced && c.listed
+		st.Fenced = st.Fenced && c.listed && c.begun[inst.Name] == ""
 		c.tellImage(&st, s.containers)
 		st.OOMKills = c.kills.of[inst.Name]
 		list = append(list, st)

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -155,8 +156,8 @@ func (r *Runtime) Kill(ctx context.Context, ctr otto.Container, grace time.Durat
 	if err == nil || !r.Local() {
 		return err
 	}
-	if killErr := killProcess(ctr); killErr != nil {
-		return fmt.Errorf("%w; its process: %w", err, killErr)
+	if killErr := killAll(ctr.ID); killErr != nil {
+		return fmt.Errorf("%w; its processes: %w", err, killErr)
 	}
 	return nil
 }
@@ -164,9 +165,41 @@ func (r *Runtime) Kill(ctx context.Context, ctr otto.Container, grace time.Durat
 // killSlack is how long the engine may take beside the grace period.
 const killSlack = 500 * time.Millisecond
 
-// killProcess kills the first process of a container, with which all others end,
-// and waits until it is gone. The process is known by its cgroup: its number
-// alone may be another's by now.
+// killAll kills all processes of a container and waits until none is left. They are known by
+// their cgroup: the engine may not have said yet which is the first.
+func killAll(id string) error {
+	var err error
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		pids, lookErr := processesOf(id)
+		if lookErr != nil || len(pids) == 0 {
+			return lookErr
+		}
+		err = nil
+		for _, pid := range pids {
+			if killErr := endProcess(pid); killErr != nil && inContainer(pid, id) {
+				err = errors.Join(err, killErr)
+			}
+		}
+	}
+	return cmp.Or(err, errors.New("killed, but they do not end"))
+}
+
+// processesOf are the processes of a container, as /proc has them.
+func processesOf(id string) (pids []int, err error) {
+	if _, err := os.ReadFile("/proc/1/cgroup"); err != nil {
+		return nil, err // those of others are not seen, as with hidepid=2
+	}
+	entries, err := os.ReadDir("/proc")
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && inContainer(pid, id) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, err
+}
+
+// killProcess kills a process of a container and waits until it is gone. It is known by its
+// cgroup: its number alone may be another's by now.
 func killProcess(ctr otto.Container) error {
 	if ctr.Pid == 0 {
 		return errors.New("not known")
