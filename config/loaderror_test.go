@@ -80,6 +80,9 @@ func TestMistakesThatComposesLoaderFinds(t *testing.T) {
 		{"extends in a circle", "services:\n  a: {image: x, extends: b}\n  b: {extends: a}\n", []string{
 			"c.yaml:2:26: service a extends itself by way of others: take one of them out",
 		}},
+		{"include in a circle", "include: [c.yaml]\nservices:\n  web: {image: x}\n", []string{
+			"c.yaml:1:1: the file includes itself by way of others: take one of them out",
+		}},
 		{"no number", "services:\n  web:\n    image: x\n    cpus: abc\n", []string{
 			`c.yaml:4:11: "abc" is not a number of processor cores: write a number such as 0.5 or 2`,
 		}},

@@ -49,7 +49,7 @@ func stackRules() map[string]key[stack] {
 }
 
 // readXOtto reads what a Compose file says of its stack. What otto.yaml says of it as
-// well counts there.
+// well counts there, but two homes are a mistake: data may be on either.
 func (r *reader) readXOtto(v value, s *stack) {
 	if v.kind == mapping {
 		own := v
@@ -60,7 +60,13 @@ func (r *reader) readXOtto(v value, s *stack) {
 				own.fields = append(own.fields, f)
 				continue
 			}
-			if g := s.given[i]; !alike(g.value, f.value) {
+			g := s.given[i]
+			switch {
+			case alike(g.value, f.value):
+			case f.name == "node":
+				r.reject(f.pos, "take one of them out", "stack %s has another node at line %d of %s",
+					s.name, g.pos.line, path.Base(g.pos.file))
+			default:
 				r.warn(f.pos, "take one of them out", "line %d of %s says another %s of stack %s, and that counts",
 					g.pos.line, path.Base(g.pos.file), f.name, s.name)
 			}

@@ -83,12 +83,12 @@ services:
 // beside its name in otto.yaml.
 func TestFileOfTheClusterCountsMore(t *testing.T) {
 	for x, want := range map[string]string{
-		"{node: pi, data: disposable}": "c.yaml:1:12: line 2 of otto.yaml says another node of stack a, and that counts: take one of them out",
-		"{node: nas}":                  "",
-		"{failover: move}":             "",
+		"{rejoin: home, data: disposable}": "c.yaml:1:12: line 2 of otto.yaml says another rejoin of stack a, and that counts: take one of them out",
+		"{node: nas}":                      "",
+		"{failover: move}":                 "",
 	} {
 		f, err := loadFiles(t, map[string]string{
-			"otto.yaml": twoNodes + "stacks: [{name: a, compose: c.yaml, node: nas}]\n",
+			"otto.yaml": twoNodes + "stacks: [{name: a, compose: c.yaml, node: nas, rejoin: keep}]\n",
 			"c.yaml":    "{x-otto: " + strings.Replace(x, "{", "{ ", 1) + ", services: {w: {image: w}}}\n",
 		})
 		if err != nil {
@@ -106,6 +106,18 @@ func TestFileOfTheClusterCountsMore(t *testing.T) {
 		if strings.Join(got, "\n") != want {
 			t.Errorf("%s warned of %q, want %q", x, got, want)
 		}
+	}
+}
+
+// TestTwoHomesAreAMistake: the data of the stack may be on either.
+func TestTwoHomesAreAMistake(t *testing.T) {
+	_, err := loadFiles(t, map[string]string{
+		"otto.yaml": twoNodes + "stacks: [{name: a, compose: c.yaml, node: nas}]\n",
+		"c.yaml":    "{x-otto: {node: pi}, services: {w: {image: w}}}\n",
+	})
+	if want := "/c.yaml:1:11: stack a has another node at line 2 of otto.yaml: take one of them out"; err == nil ||
+		!strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 
