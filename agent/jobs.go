@@ -4,13 +4,15 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/otto-edge/otto"
 )
 
-// jobs remembers which containers that are run once have ended by themselves: those are
-// not started again, and others are that a reboot, an engine or Otto has stopped.
+// jobs remembers which containers that may come to their end have ended by themselves: those
+// that are run once, or until they have succeeded, are not started again then, and are where a
+// reboot, an engine or Otto has stopped them.
 // An engine tells the two apart only while it is watched, so it is on disk. Where it is
 // lost, what does not run has ended.
 //
@@ -70,6 +72,12 @@ func openJobs(dir, boot string) (*jobs, error) {
 // once reports whether an instance is not started again when it has ended.
 func once(spec otto.ContainerSpec) bool { return spec.Restart == "no" }
 
+// ends reports whether an instance may come to its end by itself.
+func ends(spec otto.ContainerSpec) bool {
+	policy, _, _ := strings.Cut(spec.Restart, ":")
+	return once(spec) || policy == "on-failure"
+}
+
 // take takes in the containers as the engine has them now. An error says that what is
 // new is not on disk.
 func (j *jobs) take(list []otto.Container, wanted func(string) *otto.Instance) error {
@@ -77,7 +85,7 @@ func (j *jobs) take(list []otto.Container, wanted func(string) *otto.Instance) e
 	for i := range list {
 		c := &list[i]
 		inst := wanted(c.Instance)
-		if inst == nil || !once(inst.Spec) || c.SpecHash != inst.Hash() || c.State == otto.ContainerCreated {
+		if inst == nil || !ends(inst.Spec) || c.SpecHash != inst.Hash() || c.State == otto.ContainerCreated {
 			continue
 		}
 		was := j.runs[c.Instance]

@@ -8,9 +8,16 @@ import (
 )
 
 // TestWhatHasEndedByItselfIsToldFromWhatWasStopped runs the ways in which a container
-// that is run once can end, each seen by the agent or not, and asks the next agent.
+// that is run once, or until it has succeeded, can end, each seen by the agent or not, and
+// asks the next agent.
 func TestWhatHasEndedByItselfIsToldFromWhatWasStopped(t *testing.T) {
-	spec := otto.ContainerSpec{Image: "job", Restart: "no"}
+	for _, restart := range []string{"no", "on-failure", "on-failure:3"} {
+		t.Run(restart, func(t *testing.T) { toldFromWhatWasStopped(t, restart) })
+	}
+}
+
+func toldFromWhatWasStopped(t *testing.T, restart string) {
+	spec := otto.ContainerSpec{Image: "job", Restart: restart}
 	inst := otto.Instance{Name: "job", Service: "job", Spec: spec}
 	wanted := func(name string) *otto.Instance {
 		if name != "job" {
@@ -81,6 +88,11 @@ func TestWhatHasEndedByItselfIsToldFromWhatWasStopped(t *testing.T) {
 			}
 			take(j, tt.then)
 			for range 2 { // and after that, too, also for the next agent after another reboot
+				started := next(situation{want: &inst, containers: []otto.Container{named(tt.then)}, cutShort: j.stopped(tt.then)},
+					time.Unix(2000, 0)).do == doStart
+				if want := tt.again || restart != "no" && tt.then.ExitCode != 0; started != want {
+					t.Fatalf("it is started again: %t, want %t", started, want)
+				}
 				if got := j.stopped(tt.then); got != tt.again || j.done("job") == tt.again {
 					t.Fatalf("to be started again: %t, done: %t", got, j.done("job"))
 				}
@@ -92,10 +104,15 @@ func TestWhatHasEndedByItselfIsToldFromWhatWasStopped(t *testing.T) {
 	}
 }
 
+func named(c otto.Container) otto.Container {
+	c.Name = c.Instance
+	return c
+}
+
 // TestJobRunsAgainForOtherData, of its own or of what it depends on, once, and not where only
 // more is known of the data that it ran with.
 func TestJobRunsAgainForOtherData(t *testing.T) {
-	spec := otto.ContainerSpec{Image: "job", Restart: "no"}
+	spec := otto.ContainerSpec{Image: "job", Restart: "on-failure"}
 	inst := otto.Instance{Name: "job", Service: "job", Spec: spec}
 	wanted := func(string) *otto.Instance { return &inst }
 	ended := otto.Container{ID: "1", Instance: "job", SpecHash: spec.Hash(), State: otto.ContainerExited, Started: time.Unix(1000, 0)}
