@@ -381,8 +381,9 @@ func status(s situation, busy verb, pulling bool, now time.Time) otto.InstanceSt
 	if (s.fenced || busy == doFence) && st.State.Runs() { // not for long, and it may run on another node by now
 		st.State, st.Reason = otto.InstanceWaiting, cmp.Or(s.blocked, "its lease had ended: it is being stopped")
 	}
-	if s.lost && !s.stopped { // also if it runs, as the engine has started it
+	if s.lost && !s.stopped { // also if it runs, as the engine has started it, and however its last run ended
 		st.State, st.Reason = otto.InstanceWaiting, s.blocked
+		st.Error, st.LogTail = "", nil
 	}
 	if !st.Explained() {
 		st.Reason = unsaid(st, plan)

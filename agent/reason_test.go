@@ -164,3 +164,16 @@ func TestUpdateThatFailsSaysHowItEndedByItself(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatWaitsForItsDataSaysSo, and not how its last run ended.
+func TestWhatWaitsForItsDataSaysSo(t *testing.T) {
+	inst := otto.Instance{Name: "db", Service: "db", Spec: otto.ContainerSpec{Image: "db"}}
+	s := situation{
+		want: &inst, lost: true, blocked: "waiting: volume data is gone",
+		attempt: attempt{hash: inst.Hash(), err: "ended with exit code 137", tail: []string{"killed"}, count: 2},
+	}
+	got := status(s, doNothing, false, time.Unix(1000, 0))
+	if got.State != otto.InstanceWaiting || got.Reason != s.blocked || got.Error != "" || got.LogTail != nil {
+		t.Errorf("it is %s, reason %q, error %q, log %q", got.State, got.Reason, got.Error, got.LogTail)
+	}
+}

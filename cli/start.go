@@ -392,6 +392,7 @@ func missing(c *otto.Cluster) []string {
 	}
 	waiting := map[string][]string{} // instances, by their node
 	var failed []string
+	var down []otto.PlacedInstance
 	for _, s := range c.Services {
 		if going(s) && len(s.Instances) > 0 {
 			failed = append(failed,
@@ -403,7 +404,7 @@ func missing(c *otto.Cluster) []string {
 			case i.State == otto.InstanceUnknown && !i.UpToDate:
 				waiting[i.Node] = append(waiting[i.Node], i.Name)
 			default:
-				failed = append(failed, fmt.Sprintf("service %s is %s", i.Name, describe(i)))
+				down = append(down, i)
 			}
 		}
 	}
@@ -423,7 +424,7 @@ func missing(c *otto.Cluster) []string {
 		}
 		list = append(list, line)
 	}
-	return append(list, failed...)
+	return slices.Concat(list, failed, describeAll(down))
 }
 
 // stuck reports whether everything that is missing has said why.
@@ -462,27 +463,6 @@ func stops(n otto.NodeStatus) bool { return n.State == otto.NodeReady && !n.Curr
 // going reports whether an update of a service is under way, or on its way back.
 func going(s otto.ServiceStatus) bool {
 	return s.Rollout != nil && (s.Rollout.State == otto.UpdateGoing || s.Rollout.State == otto.UpdateBack)
-}
-
-// describe is an instance's state with its reason, in one line.
-func describe(i otto.PlacedInstance) string {
-	text := string(i.State)
-	if i.Node != "" {
-		text += " on " + i.Node
-	}
-	former := i.State == otto.InstanceRunning && !i.UpToDate
-	switch why := cmpOr(i.Error, i.Reason); {
-	case former && i.Error != "":
-		text += " in its former version, as the new one failed: " + why
-	case why != "":
-		text += ": " + why
-	case former:
-		text += ", not updated yet"
-	}
-	if len(i.LogTail) > 0 && i.Error != "" {
-		text += "\n      | " + strings.Join(i.LogTail, "\n      | ")
-	}
-	return text
 }
 
 func cmpOr(list ...string) string {

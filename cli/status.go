@@ -192,19 +192,21 @@ func (a *app) printTroubles(w io.Writer, c *otto.Cluster) {
 			lines = append(lines, fmt.Sprintf("node %s: warning: %s", n.ID, warning))
 		}
 	}
+	var troubled []otto.PlacedInstance
 	for _, s := range c.Services {
 		for _, i := range s.Instances {
 			if i.Warning != "" {
 				lines = append(lines, fmt.Sprintf("service %s: warning: %s", i.Name, i.Warning))
 			}
 			if i.Error != "" || i.Reason != "" {
-				lines = append(lines, fmt.Sprintf("service %s is %s", i.Name, describe(i)))
+				troubled = append(troubled, i)
 			}
 			if whose := composes(s, i); whose != "" {
 				lines = append(lines, whose)
 			}
 		}
 	}
+	lines = append(lines, describeAll(troubled)...)
 	for _, s := range c.Snapshots {
 		if s.Problem != "" {
 			lines = append(lines, fmt.Sprintf("node %s: the snapshot of the control plane was not left there: %s", s.Node, s.Problem))
