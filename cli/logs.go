@@ -42,7 +42,9 @@ updated or moved, and when a node comes back that was away. No line comes twice.
 It begins with the last ` + strconv.Itoa(followTail) + ` lines of each container unless --tail or --since say
 otherwise.
 
-Containers that an update has left, NAME.failed or NAME.kept, are read too.
+Containers that an update has left, NAME.failed or NAME.kept, are read too. With
+--previous only those are, and what a container has written before it was started last:
+why it has ended is in there.
 
 On a terminal control characters are taken out of what containers write, and
 colours stay. In a file or a pipe each line is as it was written; what Otto has to
@@ -51,6 +53,7 @@ say is on standard error then. With --output json each line is an object.`,
   otto logs web --follow --tail 20
   otto logs web-2 --since 1h --grep 'error|warn'
   otto logs immich --follow
+  otto logs web --previous --tail 50
   otto logs rpi-01 --since 2025-06-01T12:00:00Z --until 2025-06-01T12:10:00Z
   otto logs web --no-prefix >web.log`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -79,6 +82,7 @@ say is on standard error then. With --output json each line is an object.`,
 	f.StringVar(&o.until, "until", "", "leave out what is newer, likewise")
 	f.StringVarP(&o.tail, "tail", "n", "", "only so many lines of each container, the last ones; or all")
 	f.StringVarP(&o.query.Grep, "grep", "g", "", "only lines that this regular expression matches")
+	f.BoolVarP(&o.query.Previous, "previous", "p", false, "only what was written before the present run of each container")
 	f.StringVar(&o.query.Node, "node", "", "only containers on this node")
 	f.BoolVar(&o.bare, "no-prefix", false, "do not say which container each line is of")
 	f.BoolVarP(&o.stamped, "timestamps", "t", false, "say when each line was written")
@@ -94,6 +98,8 @@ func (o *logsOptions) parse(now time.Time) (err error) {
 		return err
 	}
 	switch {
+	case o.query.Follow && o.query.Previous:
+		return fmt.Errorf("%w: --previous and --follow exclude each other", errUsage)
 	case o.query.Follow && o.until != "":
 		return fmt.Errorf("%w: --until and --follow exclude each other", errUsage)
 	case o.tail == "" && o.query.Follow && o.since == "":

@@ -193,11 +193,11 @@ func (s source) Why(ctx context.Context, name string, node bool) (string, error)
 }
 
 // Logs implements tui.Source.
-func (s source) Logs(ctx context.Context, name string, w io.Writer) error {
+func (s source) Logs(ctx context.Context, name string, previous bool, w io.Writer) error {
 	a := *s.a
 	a.out, a.err = w, w
 	var o logsOptions
-	o.query.Name, o.query.Follow = name, true
+	o.query.Name, o.query.Follow, o.query.Previous = name, !previous, previous
 	if err := o.parse(time.Now()); err != nil {
 		return err
 	}

@@ -54,7 +54,11 @@ type Filter struct {
 	Until  time.Time `json:"until,omitzero"`
 	Tail   *int      `json:"tail,omitempty"` // lines of each container, the last ones; nil for all
 	Grep   string    `json:"grep,omitempty"` // a regular expression
-	After  Positions `json:"after,omitempty"`
+	// Previous is for what was written before the present run of each instance: by the same
+	// container before it was started last, and by those that an update has left. It is not
+	// followed.
+	Previous bool      `json:"previous,omitempty"`
+	After    Positions `json:"after,omitempty"`
 }
 
 // Query is what a client asks of the control plane.

@@ -19,7 +19,7 @@ func (m *Model) foot() []entry {
 	case m.ask != nil:
 		return nil
 	case m.page != nil && m.page.log:
-		return []entry{{line: text("esc back  / filter  s follow  w wrap  ? help", dim)}}
+		return []entry{{line: text("esc back  / filter  s follow  w wrap  p previous  ? help", dim)}}
 	case m.page != nil:
 		return []entry{{line: text("esc back  / filter  w wrap  ? help", dim)}}
 	}
@@ -83,7 +83,7 @@ space          mark: m moves all services that are marked, and c, u, D are
 q  Ctrl-C      leave
 mouse          click selects, and opens what is selected; the wheel moves;
                with shift the terminal marks text as usual
-in logs        / filter, s follow, w wrap
+in logs        / filter, s follow, w wrap, p the log of the run before and back
 !  >  *  »     in trouble; selected; marked; marked and selected
 ▮ ▯ x - ? ·    of a day: well, partly, down, stopped, not known, not kept
 `

@@ -12,7 +12,9 @@ type effect struct {
 	do   deed
 	name string // of a service, a stack or a node
 	node bool   // it is a node's
-	acts acts
+	// previous is of a log: that of before the present run.
+	previous bool
+	acts     acts
 }
 
 type deed int
@@ -47,6 +49,8 @@ func (m *Model) Press(key string) effect {
 		return m.answer(key)
 	case m.input.mode != 0:
 		return m.typed(key)
+	case m.page != nil && m.page.log && key == "p":
+		return effect{do: doLogs, name: m.page.of, previous: !m.page.previous}
 	case m.page != nil && m.turned(key):
 		return effect{}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -332,6 +333,17 @@ func TestPagesAreFilled(t *testing.T) {
 	p.Update(<-messages)
 	if s := p.model.Screen(80, 24).String(); !strings.Contains(s, " one\n two\n") {
 		t.Error(s)
+	}
+	key("p")
+	for !strings.Contains(p.model.Screen(80, 24).String(), " before\n") {
+		p.Update(<-messages)
+	}
+	key("p")
+	for !strings.Contains(p.model.Screen(80, 24).String(), " one\n two\n") {
+		p.Update(<-messages)
+	}
+	if want := []string{"logs rpi-02", "previous logs rpi-02", "logs rpi-02"}; !slices.Equal(f.asked[len(f.asked)-3:], want) {
+		t.Errorf("asked %q", f.asked)
 	}
 	key("q") // which ends the log
 	if err := p.pages.Wait(); err != nil {

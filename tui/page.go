@@ -22,6 +22,9 @@ type page struct {
 	wrap   bool
 	filter string
 	number int // tells pages apart
+	// of is whose log it is, and previous that it is of before the present run.
+	of       string
+	previous bool
 	// left are the lines of a log that are not kept any more.
 	left int
 }

@@ -27,8 +27,9 @@ type Source interface {
 	// Describe and Why are what commands print about a node, a service or a stack.
 	Describe(ctx context.Context, name string, node bool) (string, error)
 	Why(ctx context.Context, name string, node bool) (string, error)
-	// Logs writes the log of a name, and what comes, until ctx ends.
-	Logs(ctx context.Context, name string, w io.Writer) error
+	// Logs writes the log of a name, and what comes, until ctx ends; or with previous what
+	// was written before the present run.
+	Logs(ctx context.Context, name string, previous bool, w io.Writer) error
 	// Explain is Why of a service, for the plan of a move.
 	Explain(ctx context.Context, service string) (otto.Explanation, error)
 	Intend(ctx context.Context, node string, intent otto.Intent) error
@@ -250,7 +251,7 @@ func (p *program) effect(e effect) tea.Cmd {
 	case doWhy:
 		p.open("Why "+e.name, "", p.source.Why, e)
 	case doLogs:
-		p.logs(e.name)
+		p.logs(e.name, e.previous)
 	case doShell:
 		return tea.Exec(p.source.Shell(p.ctx, e.name), func(err error) tea.Msg {
 			return doneMsg{act: "otto exec " + e.name, err: err}
@@ -376,13 +377,18 @@ func (p *program) endPage() {
 	}
 }
 
-// logs shows a log and what comes.
-func (p *program) logs(name string) {
-	ctx, number := p.newPage("Logs of " + name)
-	p.model.page.log, p.model.page.follow = true, true
+// logs shows a log and what comes, or the one before.
+func (p *program) logs(name string, previous bool) {
+	title := "Logs of " + name
+	if previous {
+		title = "Previous logs of " + name
+	}
+	ctx, number := p.newPage(title)
+	page := p.model.page
+	page.log, page.follow, page.of, page.previous = true, true, name, previous
 	lines := newLines()
 	p.pages.Go(func() error {
-		err := p.source.Logs(ctx, name, lines)
+		err := p.source.Logs(ctx, name, previous, lines)
 		if err == nil {
 			err = io.EOF
 		}

@@ -73,7 +73,12 @@ func (f *fakeSource) Why(_ context.Context, name string, _ bool) (string, error)
 	return "", errors.New("it cannot be told")
 }
 
-func (f *fakeSource) Logs(ctx context.Context, name string, w io.Writer) error {
+func (f *fakeSource) Logs(ctx context.Context, name string, previous bool, w io.Writer) error {
+	if previous {
+		f.note("previous logs %s", name)
+		_, _ = io.WriteString(w, "before\n")
+		return nil
+	}
 	f.note("logs %s", name)
 	if f.logs != nil {
 		return f.logs(ctx, w)

@@ -46,6 +46,9 @@ type Cluster interface {
 // whenever there is none for the moment. It ends when all is read, and of logs that
 // are followed when ctx does.
 func Read(ctx context.Context, c Cluster, q logs.Query, take func(logs.Entry) error, idle func() error) error {
+	if q.Previous && q.Follow {
+		return errors.New("what was written before the present run cannot be followed")
+	}
 	view, more := c.Next()
 	t, err := target.FindAll(view, q.Name)
 	if err != nil {
@@ -76,12 +79,17 @@ func Read(ctx context.Context, c Cluster, q logs.Query, take func(logs.Entry) er
 	} else {
 		g.stream.Done()
 	}
+	nothing := true
 	for {
 		e, err := g.stream.Next(ctx, idle)
 		if errors.Is(err, io.EOF) {
+			if q.Previous && nothing && g.found.Load() {
+				return take(logs.Entry{Time: time.Now().UTC(), Mark: logs.MarkNote, Text: "nothing is there from before the present run"})
+			}
 			return g.sayNone(view, take)
 		}
 		if err == nil {
+			nothing = false
 			err = take(e)
 		}
 		if err != nil {

@@ -514,3 +514,59 @@ func TestSlowReaderOfAChattyLog(t *testing.T) {
 		}
 	})
 }
+
+// TestPreviousLogs are of before the present run: of the container that was started again, and
+// of the one that an update has left. What was never started again has none.
+func TestPreviousLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(map[string]string{"web": "a", "db": "a"}, "a")
+		e := c.engines["a"]
+		step := func(f func()) { f(); time.Sleep(time.Second) }
+		step(func() { e.put("web:0", otto.ContainerRunning) })
+		step(func() { e.write("web:0", "of the version before") })
+		step(func() { e.put("web:0", otto.ContainerExited) })
+		step(func() { e.put("db:1", otto.ContainerRunning) })
+		step(func() { e.write("db:1", "of now") })
+		step(func() { e.put("web:1", otto.ContainerRunning) })
+		for i := range 5 {
+			step(func() { e.write("web:1", fmt.Sprint("panic ", i)) })
+		}
+		step(func() { e.put("web:1", otto.ContainerExited) })
+		step(func() { e.put("web:1", otto.ContainerRunning) })
+		for i := range 200 {
+			step(func() { e.write("web:1", fmt.Sprint("well ", i)) })
+		}
+		ask := func(name string, f logs.Filter) []string {
+			f.Previous = true
+			r := read(t.Context(), c, logs.Query{Name: name, Filter: f})
+			<-r.done
+			if r.err != nil {
+				return []string{r.err.Error()}
+			}
+			return r.lines()
+		}
+		before := []string{"of the version before", "panic 0", "panic 1", "panic 2", "panic 3", "panic 4"}
+		if diff := cmp.Diff(before, ask("web", logs.Filter{})); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]string{"of the version before", "panic 3", "panic 4"}, ask("web", logs.Filter{Tail: new(2)})); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]string{"panic 1"}, ask("web", logs.Filter{Grep: "1"})); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff(before, ask("a", logs.Filter{})); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]string{"<nothing is there from before the present run>"}, ask("db", logs.Filter{})); diff != "" {
+			t.Error(diff)
+		}
+		if got := ask("web", logs.Filter{Follow: true}); !strings.Contains(got[0], "cannot be followed") {
+			t.Error(got)
+		}
+		step(func() { e.put("web:1", otto.ContainerExited) }) // its last run is the present one still
+		if diff := cmp.Diff(before, ask("web", logs.Filter{})); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

@@ -31,6 +31,7 @@ type log struct {
 	key   key         // of the container when it was read last; of the goroutine that refreshes
 	busy  atomic.Bool // it is being read, by a goroutine that has what follows
 
+	before time.Time // lines from then on are not wanted; zero wants all
 	source *logs.Source
 	again  bool // it has been read before, up to at
 	at     logs.Position
@@ -116,10 +117,13 @@ func (l *log) markOf(mark string, t time.Time, text string) logs.Entry {
 // read reads from where it ended the last time.
 func (l *log) read(ctx context.Context, follow bool) error {
 	w := logs.Window{Follow: follow, Since: l.query.Since, Until: l.query.Until}
+	if !l.before.IsZero() && (w.Until.IsZero() || l.before.Before(w.Until)) {
+		w.Until = l.before
+	}
 	if !l.again && !l.fresh {
 		w.Tail = l.query.Tail
 	}
-	if w.Tail != nil && l.query.Grep != "" {
+	if w.Tail != nil && (l.query.Grep != "" || !l.before.IsZero()) {
 		if err := l.lastMatches(ctx, w); err != nil {
 			return err
 		}
@@ -202,7 +206,8 @@ func (l *log) lastMatches(ctx context.Context, w logs.Window) error {
 
 func (l *log) wanted(line logs.Line) bool {
 	q := l.query
-	if line.Time.Before(q.Since) || !q.Until.IsZero() && line.Time.After(q.Until) {
+	if line.Time.Before(q.Since) || !q.Until.IsZero() && line.Time.After(q.Until) ||
+		!l.before.IsZero() && !line.Time.Before(l.before) {
 		return false
 	}
 	return q.Grep == "" || l.grep.Match(line.Text)

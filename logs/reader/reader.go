@@ -215,6 +215,7 @@ func (r *reading) refresh(ctx context.Context) error {
 		return err
 	}
 	there := map[string]bool{}
+	present := r.present(list)
 	for _, c := range list {
 		if r.query.Service != "" && c.Service != r.query.Service ||
 			r.query.Instance != "" && c.Instance != r.query.Instance ||
@@ -225,6 +226,9 @@ func (r *reading) refresh(ctx context.Context) error {
 		l := r.logs[c.ID]
 		if l == nil {
 			l = r.newLog(c)
+			if r.query.Previous && present[c.Instance] == c.ID {
+				l.before = c.Started
+			}
 			r.logs[c.ID] = l
 			if err := r.encode(func(enc *logs.Encoder) error { return enc.Container(l.about) }); err != nil {
 				return err
@@ -238,6 +242,21 @@ func (r *reading) refresh(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// present are the containers of instances whose run is not the previous one, if that is asked
+// for: those that were started last.
+func (r *reading) present(list []otto.Container) map[string]string {
+	ids, started := map[string]string{}, map[string]time.Time{}
+	if !r.query.Previous {
+		return ids
+	}
+	for _, c := range list {
+		if c.Started.After(started[c.Instance]) {
+			ids[c.Instance], started[c.Instance] = c.ID, c.Started
+		}
+	}
+	return ids
 }
 
 // mark sends a mark at once.
