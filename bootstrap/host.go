@@ -25,6 +25,8 @@ type host interface {
 	put(ctx context.Context, path string, mode fs.FileMode, content io.Reader) error
 	// get reads a file of at most limit bytes; fs.ErrNotExist says that there is none.
 	get(ctx context.Context, path string, limit int64) ([]byte, error)
+	// list is what is at a path and below it, most entries of it.
+	list(ctx context.Context, path string, most int) ([]Found, error)
 	// open runs a program, which must be closed before the host is.
 	open(exe string, args ...string) (*Session, error)
 	// seenFrom is the address by which the node can answer this machine, empty if

@@ -37,8 +37,9 @@ networks, names, ports and fixed addresses stay, and each container is made anew
 once, what others depend on first. The former container serves again if the new one
 does not start. Run it again after anything that has interrupted it.
 
-On this machine the Compose file is used where it is. Of another node name the file
-with -f; its volumes and networks are found by the names that it gives them.`,
+On this machine the Compose file is used where it is. From another node it is brought,
+with what it refers to, into a folder beside otto.yaml that is called as the project;
+what its containers write stays where it is there. With -f name a copy of your own.`,
 		Example: `  otto adopt
   otto adopt nas
   otto adopt nas immich --yes
@@ -109,7 +110,7 @@ func (a *app) listProjects(ctx context.Context, args []string) error {
 			continue
 		}
 		for _, p := range projects {
-			list = append(list, a.judge(v, nodes[i].Node, p))
+			list = append(list, a.judge(ctx, v, nodes[i].Node, p))
 		}
 	}
 	if a.json() {
@@ -146,7 +147,7 @@ func (a *app) printProjects(list []foundProject) {
 }
 
 // judge says of a project whether it would be taken over.
-func (a *app) judge(v *otto.Cluster, n otto.Node, p otto.Project) foundProject {
+func (a *app) judge(ctx context.Context, v *otto.Cluster, n otto.Node, p otto.Project) foundProject {
 	found := foundProject{
 		Node: n.ID, Name: p.Name, Files: append([]string{}, p.Files...), Services: []string{}, Containers: []string{},
 		Volumes: []string{}, Networks: []string{}, Taken: append([]string{}, begunOf(v, p.Name)...),
@@ -163,10 +164,16 @@ func (a *app) judge(v *otto.Cluster, n otto.Node, p otto.Project) foundProject {
 			found.Services = append(found.Services, c.Service)
 		}
 	}
-	s, err := a.stackOf(n, p, nil)
+	temp, err := os.MkdirTemp("", "otto-adopt-")
+	if err != nil {
+		found.Why = err.Error()
+		return found
+	}
+	defer os.RemoveAll(temp)
+	src, err := a.sourceOf(ctx, v, n, p, nil, filepath.Join(temp, "files"))
 	if err == nil {
 		var f *config.File
-		if _, f, err = a.withStack(s); err == nil {
+		if _, f, err = a.withStack(src.stack); err == nil {
 			t := takeoverOf(p, n.ID, f.Wanted.Services, found.Taken)
 			switch {
 			case len(t.Refused) > 0:
@@ -186,43 +193,7 @@ func (a *app) judge(v *otto.Cluster, n otto.Node, p otto.Project) foundProject {
 func projectsOf(ctx context.Context, c *otto.Cluster, n otto.Node) ([]otto.Project, error) {
 	fleet := bootstrap.New(bootstrap.Options{Log: slog.New(slog.DiscardHandler)})
 	defer fleet.Close()
-	return fleet.Projects(ctx, n, wire.Authority{Cluster: c.Name, Warrant: wire.Warrant{ClusterID: c.ID}})
-}
-
-// stackOf is the entry of a project in otto.yaml. Its files are those that were named, or on
-// this machine those that Compose has noted.
-func (a *app) stackOf(n otto.Node, p otto.Project, files []string) (config.Stack, error) {
-	s := config.Stack{Name: p.Name, Node: n.ID}
-	if !wire.ValidID(p.Name) {
-		return s, fmt.Errorf("%q cannot be the name of a stack: use a-z, 0-9, _ and -", p.Name)
-	}
-	if len(files) == 0 {
-		switch {
-		case !n.IsLocal():
-			return s, fmt.Errorf("its Compose file is on %s (%s): copy it here, with what it refers to, and name it with -f", n.ID,
-				dash(strings.Join(p.Files, ", ")))
-		case len(p.Files) == 0:
-			return s, errors.New("it is not noted where the project's file is: name it with -f")
-		}
-		for _, f := range p.Files {
-			if _, err := os.Stat(f); err != nil {
-				return s, fmt.Errorf("its Compose file %s is gone: bring it back, or name another one with -f", f)
-			}
-		}
-		files = p.Files
-		if at := filepath.Dir(files[0]); p.Dir != "" && p.Dir != at {
-			return s, fmt.Errorf("the project was run with %s as its folder, and not with that of its file, %s: relative paths would "+
-				"mean something else", p.Dir, at)
-		}
-	}
-	for _, f := range files {
-		path, err := a.besideConfig(f)
-		if err != nil {
-			return s, err
-		}
-		s.Compose = append(s.Compose, path)
-	}
-	return s, nil
+	return fleet.Projects(ctx, n, authority(c))
 }
 
 // withStack is otto.yaml with one more stack, as it would be read. Nothing is written.
@@ -270,15 +241,19 @@ func (a *app) adopt(ctx context.Context, node, project string, o adoptOptions) e
 		}
 		return fmt.Errorf("no Compose project %q on %s: there are %s", project, node, cmpOr(strings.Join(names, ", "), "none"))
 	}
-	s, err := a.stackOf(n.Node, projects[i], o.files)
+	temp := filepath.Join(filepath.Dir(a.config), "."+project+".adopt")
+	src, err := a.sourceOf(ctx, v, n.Node, projects[i], o.files, temp)
 	if err != nil {
 		return fmt.Errorf("project %s: %w", project, err)
 	}
-	adopting := adoption{stack: s, project: projects[i], begun: begunOf(v, project)}
+	defer src.close()
+	adopting := adoption{stack: src.stack, project: projects[i], begun: begunOf(v, project)}
 	t, p, err := a.planTakeover(ctx, adopting)
 	if err != nil {
 		return err
 	}
+	t.Brought = append(t.Brought, src.Files...)
+	t.Notes = append(t.Notes, src.Notes...)
 	if len(t.Containers) == 0 && len(adopting.begun) > 0 {
 		a.printAdopted(project, node, t.Left)
 		return nil
@@ -298,6 +273,10 @@ func (a *app) adopt(ctx context.Context, node, project string, o adoptOptions) e
 			return err
 		}
 	}
+	if err := src.settle(a); err != nil {
+		return err
+	}
+	adopting.stack = src.stack
 	if t.record, p, err = a.builtTakeover(ctx, d, adopting, t.record, p); err != nil {
 		return err
 	}
@@ -307,7 +286,7 @@ func (a *app) adopt(ctx context.Context, node, project string, o adoptOptions) e
 		return err
 	}
 	o.shown = true
-	add := func(data []byte) ([]byte, error) { return config.AddStack(data, s) }
+	add := func(data []byte) ([]byte, error) { return config.AddStack(data, src.stack) }
 	return a.applyAdoption(ctx, o.startOptions, add, p)
 }
 
@@ -387,6 +366,14 @@ func (a *app) printTakeover(t takeover) {
 	fmt.Fprintln(a.out)
 	a.line("volumes", strings.Join(t.Volumes, ", "))
 	a.line("networks", strings.Join(t.Networks, ", "))
+	if n := len(t.Brought); n > 0 {
+		const shown = 10
+		more := ""
+		if n > shown {
+			more = fmt.Sprintf(" and %d more", n-shown)
+		}
+		a.line("brought", "to "+t.Stack+"/: "+strings.Join(t.Brought[:min(n, shown)], ", ")+more)
+	}
 	a.line("left alone", strings.Join(t.Left, ", "))
 	for _, n := range t.Notes {
 		fmt.Fprintln(a.out, "Note: "+n+".")

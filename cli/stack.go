@@ -186,12 +186,9 @@ func (a *app) applyStack(ctx context.Context, o applyOptions) error {
 	if s.Name == "" {
 		s.Name = config.StackName(o.compose.files, os.LookupEnv)
 	}
-	for _, f := range o.compose.files {
-		path, err := a.besideConfig(f)
-		if err != nil {
-			return err
-		}
-		s.Compose = append(s.Compose, path)
+	var err error
+	if s.Compose, err = a.besideAll(o.compose.files); err != nil {
+		return err
 	}
 	if err := config.FindCompose(o.compose.files, os.LookupEnv); err != nil {
 		return err
@@ -257,6 +254,18 @@ func (a *app) findUpward(compose string) error {
 		"no otto.yaml is here, above, or above %s: run `otto cluster init --example`, or name one with --config",
 		compose,
 	)
+}
+
+// besideAll are paths as they stand in otto.yaml.
+func (a *app) besideAll(files []string) (paths []string, err error) {
+	for _, f := range files {
+		at, err := a.besideConfig(f)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, at)
+	}
+	return paths, nil
 }
 
 // besideConfig is a path as it stands in otto.yaml: relative to that if it is below it.

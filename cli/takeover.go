@@ -19,6 +19,7 @@ type takeover struct {
 	Containers []takenContainer `json:"containers"`
 	Volumes    []string         `json:"volumes"`  // that stay, with what is in them
 	Networks   []string         `json:"networks"` // that stay
+	Brought    []string         `json:"brought"`  // files of another node that come beside otto.yaml
 	Left       []string         `json:"left"`     // containers that the file does not have, and that are left alone
 	Notes      []string         `json:"notes"`    // what would be otherwise than before
 	Refused    []string         `json:"refused"`  // why it cannot be taken over
@@ -40,7 +41,7 @@ type takenContainer struct {
 func takeoverOf(p otto.Project, node string, services []otto.Service, begun []string) takeover {
 	t := takeover{
 		Stack: p.Name, Node: node, Containers: []takenContainer{}, Volumes: []string{}, Networks: []string{},
-		Left: []string{}, Notes: []string{}, Refused: []string{}, record: otto.Adoption{Stack: p.Name, Node: node},
+		Brought: []string{}, Left: []string{}, Notes: []string{}, Refused: []string{}, record: otto.Adoption{Stack: p.Name, Node: node},
 	}
 	services = slices.DeleteFunc(slices.Clone(services), func(s otto.Service) bool { return !ofStack(s.Name, p.Name) })
 	seen := map[string]bool{}

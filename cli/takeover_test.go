@@ -62,7 +62,8 @@ func TestWhatOfAProjectIsTakenOver(t *testing.T) {
 				Keeps: []string{"folder /srv/conf/", "volume shop_data", "address 172.31.0.9", "port 5432"},
 			},
 		},
-		Volumes: []string{"shop_data"}, Networks: []string{"shop_default"}, Left: []string{}, Notes: []string{}, Refused: []string{},
+		Volumes: []string{"shop_data"}, Networks: []string{"shop_default"}, Brought: []string{},
+		Left: []string{}, Notes: []string{}, Refused: []string{},
 		record: otto.Adoption{
 			Stack: "shop", Node: "nas", Volumes: []otto.DataRecord{{Name: "shop_data"}},
 			Composed: map[string]otto.Composed{
