@@ -164,7 +164,8 @@ func next(s situation, now time.Time) step {
 			return gated(step{do: doRetire, asked: true, others: []otto.Container{*current}}, s, now)
 		}
 		return st
-	case current != nil && current.Name == s.want.ContainerName()+suffixNext && broken(*current) && beside(s, others):
+	case current != nil && current.Name == s.want.ContainerName()+suffixNext && broken(*current) && !current.Stopped &&
+		beside(s, others): // what somebody has stopped is none that did not come up
 		st.do = doAbort
 	case len(others) > 0 && current != nil && runToEnd(s, *current): // the update of a job is over
 		st.do = doRetire

@@ -177,3 +177,20 @@ func TestWhatWaitsForItsDataSaysSo(t *testing.T) {
 		t.Errorf("it is %s, reason %q, error %q, log %q", got.State, got.Reason, got.Error, got.LogTail)
 	}
 }
+
+// TestUpdateThatWasStoppedIsTriedAgain: an agent that went by a former assignment has stopped
+// the new container beside the former one.
+func TestUpdateThatWasStoppedIsTriedAgain(t *testing.T) {
+	inst := otto.Instance{Name: "web", Service: "web", Spec: otto.ContainerSpec{Image: "web:2"}, StartFirst: true}
+	former := otto.Container{ID: "1", Name: "web", Instance: "web", SpecHash: "former", State: otto.ContainerRunning}
+	tried := otto.Container{
+		ID: "2", Name: "web" + suffixNext, Instance: "web", SpecHash: inst.Hash(), State: otto.ContainerExited, ExitCode: 137,
+	}
+	for stopped, want := range map[bool]verb{false: doAbort, true: doUpdate} {
+		tried.Stopped = stopped
+		s := situation{want: &inst, containers: []otto.Container{former, tried}}
+		if got := next(s, time.Unix(1000, 0)).do; got != want {
+			t.Errorf("stopped: %t: %s, want %s", stopped, got, want)
+		}
+	}
+}
