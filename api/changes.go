@@ -39,7 +39,8 @@ type names struct {
 }
 
 const (
-	changesEvery = 50 * time.Millisecond // at most: what changes in between is one batch
+	changesEvery = 50 * time.Millisecond // in the mean, at most: what changes in between is one batch
+	changesAhead = 4                     // batches that are sent without waiting for that
 	aliveEvery   = 15 * time.Second      // between two signs of life where nothing changes
 	maxChange    = 8 << 20               // bytes of one event
 )
@@ -178,6 +179,7 @@ func (s *Server) changes(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	flush := http.NewResponseController(w)
 	at := r.Header.Get("Last-Event-ID")
+	var sent pace
 	for {
 		batch, next, more, err := s.follow.batch(r.Context(), s.plane, at)
 		if err != nil {
@@ -187,22 +189,48 @@ func (s *Server) changes(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		at = next
-		if !s.pause(r.Context(), w, flush, more) {
+		sent.note(time.Now())
+		if !s.pause(r.Context(), w, flush, more) || !sleep(r.Context(), sent.left(time.Now())) {
 			return
 		}
+	}
+}
+
+// pace is when the last batches were sent. What changes seldom is sent at once, and what
+// changes all the time no more often than changesEvery.
+type pace struct {
+	sent [changesAhead]time.Time
+	n    int
+}
+
+func (p *pace) note(now time.Time) {
+	p.sent[p.n%changesAhead] = now
+	p.n++
+}
+
+// left is how long the next one has to wait.
+func (p *pace) left(now time.Time) time.Duration {
+	return changesAhead*changesEvery - now.Sub(p.sent[p.n%changesAhead])
+}
+
+// sleep waits; it reports whether ctx goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
 // pause waits for more, with signs of life for as long as there is none. It reports
 // whether the reader is still there.
 func (s *Server) pause(ctx context.Context, w io.Writer, flush *http.ResponseController, more <-chan struct{}) bool {
-	pace := time.NewTimer(changesEvery)
-	defer pace.Stop()
-	select {
-	case <-pace.C:
-	case <-ctx.Done():
-		return false
-	}
 	alive := time.NewTicker(aliveEvery)
 	defer alive.Stop()
 	for {

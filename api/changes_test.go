@@ -292,3 +292,29 @@ func BenchmarkFollow(b *testing.B) {
 	}
 	b.ReportMetric(float64(sent)/float64(b.N)/float64(len(at)), "B/reader")
 }
+
+// TestPaceOfChanges: what changes seldom does not wait, and what changes all the time is sent so
+// often in the mean.
+func TestPaceOfChanges(t *testing.T) {
+	var p pace
+	now := time.Now()
+	for range 50 { // three batches at a time, and then a while without any
+		for range 3 {
+			if left := p.left(now); left > 0 {
+				t.Fatalf("a batch waits for %s", left)
+			}
+			p.note(now)
+		}
+		now = now.Add(changesAhead * changesEvery)
+	}
+	began, sent := now, 0
+	for ; now.Sub(began) < 10*time.Second; now = now.Add(time.Millisecond) {
+		if p.left(now) <= 0 {
+			p.note(now)
+			sent++
+		}
+	}
+	if want := int(10 * time.Second / changesEvery); sent < want || sent > want+changesAhead {
+		t.Errorf("%d batches in ten seconds, not %d", sent, want)
+	}
+}

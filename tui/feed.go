@@ -71,8 +71,12 @@ func poke(more chan struct{}) {
 	}
 }
 
-// pacer lets the first of several pass at once, and the next ones not before its pace allows.
-type pacer struct{ next time.Time }
+// pacer lets the first ones pass at once, and then so many as its pace allows: what changes
+// seldom is seen at once.
+type pacer struct {
+	passed [ahead]time.Time // when the last ones have
+	n      int
+}
 
 // wait waits until there is more and the pace allows it. It reports whether to go on.
 func (p *pacer) wait(ctx context.Context, more <-chan struct{}) bool {
@@ -86,10 +90,12 @@ func (p *pacer) wait(ctx context.Context, more <-chan struct{}) bool {
 
 // due waits until the pace allows it. It reports whether to go on.
 func (p *pacer) due(ctx context.Context) bool {
-	if left := time.Until(p.next); left > 0 && !pause(ctx, left) {
+	last := &p.passed[p.n%ahead]
+	if left := time.Until(last.Add(ahead * pace)); left > 0 && !pause(ctx, left) {
 		return false
 	}
-	p.next = time.Now().Add(pace)
+	*last = time.Now()
+	p.n++
 	return true
 }
 

@@ -65,6 +65,7 @@ type Options struct {
 const (
 	redraws   = 20 // a second, at most, for what changes by itself
 	pace      = time.Second / redraws
+	ahead     = 4           // of them that do not wait for that
 	frames    = 60          // a second, in which what is to be drawn is looked at
 	tick      = time.Second // the clock, and ages
 	retry     = time.Second // after a control plane was away

@@ -147,7 +147,7 @@ func TestStatesComeAtThePaceOfTheScreen(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		cancel()
 		<-done
-		if n := len(s.list); n < 5 || n > redraws+2 {
+		if n := len(s.list); n < 5 || n > redraws+ahead+2 {
 			t.Errorf("%d states were sent in a second", n)
 		}
 		if last := s.list[len(s.list)-1].(stateMsg); last.index.Cluster.Revision != states {
@@ -329,4 +329,36 @@ func TestLogThatNobodyReadsIsBounded(t *testing.T) {
 	if len(got) != maxLines || left != 2*maxLines+2 || len(got[maxLines-2]) != maxLine || got[maxLines-1] != "-- the end" {
 		t.Errorf("%d lines, %d left out, the last ones are %.20q", len(got), left, got[len(got)-2:])
 	}
+}
+
+// TestChangeAfterAHeartbeatIsShownAtOnce: a state that comes soon after another one does not wait.
+func TestChangeAfterAHeartbeatIsShownAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSource{watch: func(ctx context.Context, take func(*otto.Cluster) bool) error {
+			for i := range 20 {
+				time.Sleep([]time.Duration{490 * time.Millisecond, 10 * time.Millisecond}[i%2])
+				take(&otto.Cluster{Time: time.Now()})
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			feed{f, func(m tea.Msg) {
+				n++
+				if s := m.(stateMsg); s.at.Sub(s.index.Cluster.Time) > time.Millisecond {
+					t.Errorf("state %d waited for %s", n, s.at.Sub(s.index.Cluster.Time))
+				}
+			}}.states(ctx)
+		}()
+		time.Sleep(20 * time.Second)
+		cancel()
+		<-done
+		if n != 20 {
+			t.Errorf("%d of 20 states are shown", n)
+		}
+	})
 }
