@@ -38,10 +38,10 @@ func (p *Plane) give(placed plan.Placement) map[string][]string {
 		return given
 	}
 	for _, s := range p.index().Services {
-		kept := s.Spec.Kept()
-		if len(kept) == 0 {
+		if len(s.Spec.Mounts) == 0 { // most, and a spec is large to pass on
 			continue
 		}
+		kept := s.Spec.Kept()
 		for _, name := range s.Names {
 			at := placed[name]
 			had, known := given[at]

@@ -354,20 +354,33 @@ func (p *Plane) unsure(now time.Time) map[string]string {
 		if !p.Create && (p.owes(n) || !ended && !obeys) {
 			unheard = append(unheard, id)
 		}
-		instances := said.mayRun()
+		var instances []string
 		if ended {
 			instances = p.mayRunMore(n)
+		} else {
+			instances = said.mayRun()
 		}
 		for _, instance := range instances {
 			where[instance] = append(where[instance], id)
 		}
 	}
-	for instance, holder := range p.desired.Holders {
+	judge := func(instance, holder string) {
 		if at, obeys := p.obedient(holder); obeys && at.runs(instance) {
-			continue
+			return
 		}
 		if id := max(lastBut(holder, unheard), lastBut(holder, where[instance])); id != "" {
 			list[instance] = fmt.Sprintf("not started before %s has said that it does not run it", id)
+		}
+	}
+	if len(unheard) > 0 {
+		for instance, holder := range p.desired.Holders {
+			judge(instance, holder)
+		}
+		return list
+	}
+	for instance := range where { // of thousands that are held elsewhere there is nothing to say
+		if holder, held := p.desired.Holders[instance]; held {
+			judge(instance, holder)
 		}
 	}
 	return list
