@@ -1,6 +1,9 @@
 package compose
 
 import (
+	"cmp"
+	"context"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -10,7 +13,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/sirupsen/logrus"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/otto-edge/otto/config"
 )
 
 // TestCorpusMeansTheSame compares what Otto makes of the Compose files below the folder
@@ -28,16 +36,7 @@ func TestCorpusMeansTheSame(t *testing.T) {
 	if *recordWith == "" {
 		t.Fatal("-record names no docker-compose")
 	}
-	var paths []string
-	err := filepath.WalkDir(corpus, func(path string, d os.DirEntry, err error) error {
-		if ext := filepath.Ext(path); err == nil && d.Type().IsRegular() && (ext == ".yml" || ext == ".yaml") {
-			paths = append(paths, path)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	paths := composeFilesIn(t, corpus)
 	kinds, same, refused := map[string][]string{}, 0, 0
 	for _, path := range paths {
 		t.Run(strings.TrimPrefix(path, corpus), func(t *testing.T) {
@@ -60,6 +59,122 @@ func TestCorpusMeansTheSame(t *testing.T) {
 	t.Logf("%d files: %d mean the same, %d are refused", len(paths), same, refused)
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		t.Errorf("%d of %s, such as in %s", len(kinds[kind]), kind, kinds[kind][0])
+	}
+}
+
+// composeFilesIn are the files of a corpus.
+func composeFilesIn(t *testing.T, corpus string) (paths []string) {
+	t.Helper()
+	err := filepath.WalkDir(corpus, func(path string, d os.DirEntry, err error) error {
+		if ext := filepath.Ext(path); err == nil && d.Type().IsRegular() && (ext == ".yml" || ext == ".yaml") {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+// TestCorpusIsAccepted counts which of the Compose files below the folder OTTO_CORPUS are accepted in a
+// cluster of two nodes, this machine and another one, and why the others are not. What Compose's own
+// loader refuses, such as a part of a file that others include, does not count. Variables have
+// values as for TestCorpusMeansTheSame. What is beside a file in its own folder and not in the corpus
+// is made, empty: contexts of builds, and what is mounted by relative paths.
+//
+//	OTTO_CORPUS=/srv/files go test ./e2e/compose -run CorpusIsAccepted -v
+func TestCorpusIsAccepted(t *testing.T) {
+	corpus := os.Getenv("OTTO_CORPUS")
+	if corpus == "" {
+		t.Skip("OTTO_CORPUS names no folder of Compose files")
+	}
+	why, accepted, nobodys := map[string][]string{}, 0, 0
+	paths := composeFilesIn(t, corpus)
+	for _, path := range paths {
+		p := sample(t, path)
+		besideOf(p)
+		env := func(name string) (string, bool) { val, ok := p.variables[name]; return val, ok }
+		_, err := config.LoadAs(filepath.Join(filepath.Dir(p.dir), "otto.yaml"), []byte("name: home\n"+
+			"nodes: [{id: here, host: localhost}, {id: pi, host: 192.0.2.7}]\nstacks: [{name: shop, compose: project}]\n"), env)
+		switch {
+		case err == nil:
+			accepted++
+		case !composeTakes(p):
+			nobodys++
+		default:
+			reason := reasonOf(err)
+			why[reason] = append(why[reason], strings.TrimPrefix(path, corpus)+": "+err.Error())
+		}
+		_ = os.RemoveAll(filepath.Dir(p.dir))
+	}
+	t.Logf("%d files, of which Compose itself refuses %d; %d of the others are accepted: %.1f %%", len(paths), nobodys, accepted,
+		100*float64(accepted)/float64(len(paths)-nobodys))
+	for _, reason := range slices.SortedFunc(maps.Keys(why), func(a, b string) int {
+		return cmp.Or(len(why[b])-len(why[a]), strings.Compare(a, b))
+	}) {
+		t.Logf("%4d %s, such as in %.300s", len(why[reason]), reason, why[reason][0])
+	}
+}
+
+// composeTakes reports whether Compose's own loader takes a project.
+func composeTakes(p project) bool {
+	logrus.SetOutput(io.Discard)
+	_, err := loader.LoadWithContext(context.Background(), types.ConfigDetails{
+		WorkingDir: p.dir, Environment: p.variables, ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(p.dir, "compose.yaml")}},
+	}, func(o *loader.Options) { o.SetProjectName("shop", true) })
+	return err == nil
+}
+
+// reasonOf is the first line of why a file is refused, without its own names and numbers.
+func reasonOf(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	line = regexp.MustCompile(`^\S+:\d+:\d+: `).ReplaceAllString(line, "")
+	line = regexp.MustCompile(`"[^"]*"|/[^ :,]+|\d+`).ReplaceAllString(line, "*")
+	return regexp.MustCompile(`(service|container|volume|network|variable|secret|config) [^ *]+`).ReplaceAllString(line, "$1 *")
+}
+
+// besideOf makes what a project has beside its file: folders of builds, and what it mounts.
+func besideOf(p project) {
+	data, err := os.ReadFile(filepath.Join(p.dir, "compose.yaml"))
+	var doc map[string]any
+	if err != nil || yaml.Unmarshal(data, &doc) != nil {
+		return
+	}
+	text := func(v any) string {
+		s, _ := v.(string)
+		return os.Expand(s, func(name string) string {
+			name, otherwise, _ := strings.Cut(name, ":-")
+			return cmp.Or(p.variables[name], otherwise)
+		})
+	}
+	file := func(name string) {
+		at := filepath.Join(p.dir, name)
+		if _, err := os.Stat(at); err != nil && os.MkdirAll(filepath.Dir(at), 0o755) == nil {
+			_ = os.WriteFile(at, []byte("FROM scratch\n"), 0o644) // if it cannot be had, Otto says so
+		}
+	}
+	for name := range at(doc, "services") {
+		of := at(doc, "services", name)
+		if context := text(of["build"]); context != "" {
+			file(filepath.Join(context, "Dockerfile"))
+		} else if build, long := of["build"].(map[string]any); long && !strings.Contains(text(build["context"]), "://") {
+			file(filepath.Join(text(build["context"]), cmp.Or(text(build["dockerfile"]), "Dockerfile")))
+		}
+		mounts, _ := of["volumes"].([]any)
+		for _, m := range mounts {
+			source, _, _ := strings.Cut(text(m), ":")
+			if long, ok := m.(map[string]any); ok {
+				source = text(long["source"])
+			}
+			switch {
+			case !strings.HasPrefix(source, "."):
+			case filepath.Ext(filepath.Base(source)) != "" && filepath.Base(source) != ".." && filepath.Base(source) != ".":
+				file(source)
+			default:
+				_ = os.MkdirAll(filepath.Join(p.dir, source), 0o755) // likewise
+			}
+		}
 	}
 }
 
