@@ -38,7 +38,9 @@ func running() otto.Project {
 func filed() []otto.Service {
 	return []otto.Service{
 		{Name: "web", Replicas: 1, Spec: otto.ContainerSpec{Image: "web"}},
-		{Name: "shop/app", Replicas: 1, Spec: otto.ContainerSpec{Image: "app", Networks: []otto.Network{{Name: "shop_default", Aliases: []string{"a"}}}}},
+		{Name: "shop/app", Replicas: 1,
+			Spec: otto.ContainerSpec{Image: "app",
+				Networks: []otto.Network{{Name: "shop_default", Aliases: []string{"a"}}}}},
 		{Name: "shop/db", Replicas: 1, Spec: otto.ContainerSpec{
 			Image: "db",
 			Mounts: []otto.Mount{
@@ -67,12 +69,14 @@ func TestWhatOfAProjectIsTakenOver(t *testing.T) {
 		record: otto.Adoption{
 			Stack: "shop", Node: "nas", Volumes: []otto.DataRecord{{Name: "shop_data"}},
 			Composed: map[string]otto.Composed{
-				"shop/app": {Labels: map[string]string{"com.docker.compose.service": "app"}, Spec: filed()[1].Spec.Hash()},
-				"shop/db":  {Spec: filed()[2].Spec.Hash()},
+				"shop/app": {Labels: map[string]string{"com.docker.compose.service": "app"},
+					Spec: filed()[1].Spec.Hash()},
+				"shop/db": {Spec: filed()[2].Spec.Hash()},
 			},
 			Taken: otto.Taken{
 				Containers: []otto.TakenContainer{
-					{ID: "1", Service: "shop/app", Instance: "shop/app"}, {ID: "2", Service: "shop/db", Instance: "shop/db"},
+					{ID: "1", Service: "shop/app", Instance: "shop/app"},
+					{ID: "2", Service: "shop/db", Instance: "shop/db"},
 				},
 				Networks: []otto.TakenNetwork{{ID: "net", As: otto.Network{Name: "shop_default", Driver: "bridge"}}},
 			},
@@ -127,20 +131,26 @@ func TestWhatIsNotedAndRefusedOfATakeover(t *testing.T) {
 		},
 		"data without a name": {
 			change: func(p *otto.Project, _ []otto.Service) {
-				db(p).Mounts = append(db(p).Mounts, otto.ProjectMount{Type: otto.MountVolume, Source: "abc", Target: "/more", Nameless: true, Full: true})
+				db(p).Mounts = append(db(p).Mounts,
+					otto.ProjectMount{Type: otto.MountVolume, Source: "abc", Target: "/more", Nameless: true,
+						Full: true})
 			},
 			refused: "shop-db-1 keeps data at /more in a volume without a name",
 		},
 		"nothing without a name": {
 			change: func(p *otto.Project, _ []otto.Service) {
-				db(p).Mounts = append(db(p).Mounts, otto.ProjectMount{Type: otto.MountVolume, Source: "abc", Target: "/more", Nameless: true})
+				db(p).Mounts = append(db(p).Mounts,
+					otto.ProjectMount{Type: otto.MountVolume, Source: "abc", Target: "/more", Nameless: true})
 			},
 			note: "gets another volume without a name at /more",
 		},
 		"data that had no name and has one": {
 			change: func(p *otto.Project, s []otto.Service) {
-				db(p).Mounts = append(db(p).Mounts, otto.ProjectMount{Type: otto.MountVolume, Source: "abc", Target: "/more", Nameless: true, Full: true})
-				s[2].Spec.Mounts = append(s[2].Spec.Mounts, otto.Mount{Type: otto.MountVolume, Source: "abc", Target: "/more", External: true})
+				db(p).Mounts = append(db(p).Mounts,
+					otto.ProjectMount{Type: otto.MountVolume, Source: "abc", Target: "/more", Nameless: true,
+						Full: true})
+				s[2].Spec.Mounts = append(s[2].Spec.Mounts,
+					otto.Mount{Type: otto.MountVolume, Source: "abc", Target: "/more", External: true})
 			},
 			note: "volume abc is not there yet, and is made",
 		},
@@ -198,10 +208,12 @@ func TestWhatIsNotedAndRefusedOfATakeover(t *testing.T) {
 			p, s := running(), filed()
 			tt.change(&p, s)
 			got := takeoverOf(p, "nas", s, nil)
-			if notes := strings.Join(got.Notes, "\n"); !strings.Contains(notes, tt.note) || tt.note == "" && notes != "" {
+			if notes := strings.Join(got.Notes, "\n"); !strings.Contains(notes, tt.note) || tt.note == "" &&
+				notes != "" {
 				t.Errorf("notes %q, want %q", notes, tt.note)
 			}
-			if refused := strings.Join(got.Refused, "\n"); !strings.Contains(refused, tt.refused) || tt.refused == "" && refused != "" {
+			if refused := strings.Join(got.Refused, "\n"); !strings.Contains(refused, tt.refused) ||
+				tt.refused == "" && refused != "" {
 				t.Errorf("refused %q, want %q", refused, tt.refused)
 			}
 			if len(got.Left) != tt.left {

@@ -64,12 +64,15 @@ func TestBuildsAreThoseOfCompose(t *testing.T) {
 	}
 	want := []string{
 		"buildx", "build", "--load", "--progress=plain", "--tag", "NAME", "--tag", "x/y:2", "--platform", "linux/arm64",
-		"--file", "DIR/web/docker/Dockerfile.prod", "--target", "prod", "--build-arg", "EMPTY=", "--build-arg", "TOKEN=of-the-shell",
+		"--file", "DIR/web/docker/Dockerfile.prod", "--target", "prod", "--build-arg", "EMPTY=", "--build-arg",
+		"TOKEN=of-the-shell",
 		"--build-arg", "VERSION=1.2", "--label", "a=b", "--cache-from", "type=local,src=/c", "--add-host", "h:1.2.3.4",
-		"--network", "host", "--shm-size", "67108864", "--ulimit", "nofile=10:20", "--ulimit", "nproc=5", "--no-cache", "--pull",
+		"--network", "host", "--shm-size", "67108864", "--ulimit", "nofile=10:20", "--ulimit", "nproc=5", "--no-cache",
+		"--pull",
 		"--cache-to", "type=local,dest=/c", "--no-cache-filter", "one", "--allow", "network.host",
 		"--build-context", "base=docker-image://alpine", "--build-context", "lib=DIR/lib",
-		"--secret", "id=pw,env=PASSWORD", "--secret", "id=key,src=DIR/tls.pem", "--ssh", "default", "--ssh", "k=/key", "DIR/web",
+		"--secret", "id=pw,env=PASSWORD", "--secret", "id=key,src=DIR/tls.pem", "--ssh", "default", "--ssh", "k=/key",
+		"DIR/web",
 	}
 	for name, test := range map[string]struct{ otto, compose, service, image string }{
 		"in a stack": {
@@ -101,7 +104,8 @@ func TestBuildsAreThoseOfCompose(t *testing.T) {
 			if got := f.Builds[0].Platforms(); len(got) != 2 {
 				t.Errorf("platforms are %v", got)
 			}
-			if _, err := f.Builds[0].Command("", false); err == nil || !strings.Contains(err.Error(), "cache_to of a build needs docker buildx") {
+			if _, err := f.Builds[0].Command("", false); err == nil ||
+				!strings.Contains(err.Error(), "cache_to of a build needs docker buildx") {
 				t.Errorf("without buildx: %v", err)
 			}
 		})
@@ -132,7 +136,8 @@ func TestEnginesBuildByThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	args, env, _ := buildOf(t, f, "shop/web", false)
-	if diff := cmp.Diff([]string{"build", "--tag", "shop-web", "--platform", "linux/arm64", "--file", "DIR/web/Dockerfile", "DIR/web"}, args); diff != "" || len(env) > 0 {
+	if diff := cmp.Diff([]string{"build", "--tag", "shop-web", "--platform", "linux/arm64", "--file",
+		"DIR/web/Dockerfile", "DIR/web"}, args); diff != "" || len(env) > 0 {
 		t.Error(diff, env)
 	}
 	args, env, input := buildOf(t, f, "shop/inline", false)
@@ -140,7 +145,8 @@ func TestEnginesBuildByThemselves(t *testing.T) {
 		t.Errorf("got %q %q %q", args, env, input)
 	}
 	args, _, _ = buildOf(t, f, "shop/git", false)
-	if got := args[len(args)-3:]; !slices.Equal(got, []string{"--file", "Dockerfile", "https://example.com/x.git#main:sub"}) {
+	if got := args[len(args)-3:]; !slices.Equal(got,
+		[]string{"--file", "Dockerfile", "https://example.com/x.git#main:sub"}) {
 		t.Errorf("got %q", args)
 	}
 }
@@ -148,7 +154,8 @@ func TestEnginesBuildByThemselves(t *testing.T) {
 // TestWhatIsBuiltIsRunByAllOfItsName has a service without build that names what another one builds.
 func TestWhatIsBuiltIsRunByAllOfItsName(t *testing.T) {
 	f, err := loadFiles(t, map[string]string{
-		"otto.yaml": "stacks: [{name: shop, compose: c.yaml}]\nservices: {alone: {image: \"app:1\"}}", "Dockerfile": "FROM scratch",
+		"otto.yaml":  "stacks: [{name: shop, compose: c.yaml}]\nservices: {alone: {image: \"app:1\"}}",
+		"Dockerfile": "FROM scratch",
 		"c.yaml": "services:\n  app: {image: \"app:1\", build: .}\n  worker: {image: \"app:1\"}\n  db: {image: redis}\n" +
 			"  fresh: {image: \"app:1\", pull_policy: always}\n  again: {build: ., pull_policy: build}\n" +
 			"  pulled: {image: r/x, build: ., pull_policy: always}\n",
@@ -156,7 +163,8 @@ func TestWhatIsBuiltIsRunByAllOfItsName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Builds) != 2 || len(f.Warnings) != 1 || !strings.Contains(f.Warnings[0].Error(), "c.yaml:7:31: service pulled is not built") {
+	if len(f.Builds) != 2 || len(f.Warnings) != 1 ||
+		!strings.Contains(f.Warnings[0].Error(), "c.yaml:7:31: service pulled is not built") {
 		t.Errorf("builds %v, warnings %v", f.Builds, f.Warnings)
 	}
 	for _, b := range f.Builds {
@@ -168,7 +176,8 @@ func TestWhatIsBuiltIsRunByAllOfItsName(t *testing.T) {
 	}
 	want := map[string]string{
 		"alone": "app:1", "shop/app": "sha256:app:1 never linux/arm64", "shop/worker": "sha256:app:1 never linux/arm64",
-		"shop/db": "redis", "shop/fresh": "app:1 always", "shop/again": "sha256:shop-again never linux/arm64", "shop/pulled": "r/x always",
+		"shop/db": "redis", "shop/fresh": "app:1 always", "shop/again": "sha256:shop-again never linux/arm64",
+		"shop/pulled": "r/x always",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

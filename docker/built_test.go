@@ -47,10 +47,15 @@ func (e *builtEngine) init() {
 		"GET /version":                      says(version2010),
 		"GET /images/" + built + "/json":    found,
 		"GET /images/" + e.name() + "/json": found,
-		"POST /images/" + e.id + "/tag":     func(_ http.ResponseWriter, r *http.Request) { e.tags = append(e.tags, r.URL.Query().Get("tag")) },
-		"GET /images/json":                  says(fmt.Sprintf(`[{"RepoTags": [%q, %q]}, {"RepoTags": [%q, %q, "web:1"]}]`, e.name(), former, used, others)),
-		"DELETE /images/" + former:          func(w http.ResponseWriter, _ *http.Request) { e.gone = append(e.gone, former); fmt.Fprint(w, "[]") },
-		"GET /info":                         says(`{"DockerRootDir": "/nowhere"}`),
+		"POST /images/" + e.id + "/tag": func(_ http.ResponseWriter, r *http.Request) {
+			e.tags = append(e.tags, r.URL.Query().Get("tag"))
+		},
+		"GET /images/json": says(fmt.Sprintf(`[{"RepoTags": [%q, %q]}, {"RepoTags": [%q, %q, "web:1"]}]`, e.name(), former, used, others)),
+		"DELETE /images/" + former: func(w http.ResponseWriter, _ *http.Request) {
+			e.gone = append(e.gone, former)
+			fmt.Fprint(w, "[]")
+		},
+		"GET /info": says(`{"DockerRootDir": "/nowhere"}`),
 		"POST /images/load": func(w http.ResponseWriter, r *http.Request) {
 			_, err := io.Copy(&e.loaded, r.Body)
 			e.there = err == nil && e.full == ""
@@ -68,13 +73,17 @@ func TestBuiltImageIsTakenIn(t *testing.T) {
 		answers []string
 		err     string
 	}{
-		"missing":                    {engine: &builtEngine{id: built}, answers: []string{"send", "taken"}},
-		"there":                      {engine: &builtEngine{id: built, there: true}, answers: []string{"there"}},
-		"another id in its store":    {engine: &builtEngine{id: "sha256:1", layers: "sha256:l", there: true}, answers: []string{"there"}},
-		"sent to another store":      {engine: &builtEngine{id: "sha256:1", layers: "sha256:l"}, answers: []string{"send", "taken"}},
-		"something else by its name": {engine: &builtEngine{id: "sha256:1", layers: "sha256:x"}, answers: []string{"send"}, err: "the engine does not have it"},
+		"missing": {engine: &builtEngine{id: built}, answers: []string{"send", "taken"}},
+		"there":   {engine: &builtEngine{id: built, there: true}, answers: []string{"there"}},
+		"another id in its store": {engine: &builtEngine{id: "sha256:1", layers: "sha256:l", there: true},
+			answers: []string{"there"}},
+		"sent to another store": {engine: &builtEngine{id: "sha256:1", layers: "sha256:l"},
+			answers: []string{"send", "taken"}},
+		"something else by its name": {engine: &builtEngine{id: "sha256:1", layers: "sha256:x"},
+			answers: []string{"send"}, err: "the engine does not have it"},
 		"full disk": {
-			engine: &builtEngine{id: built, full: "write /layer: no space left on device"}, answers: []string{"send"}, err: "no space left on device",
+			engine: &builtEngine{id: built, full: "write /layer: no space left on device"}, answers: []string{"send"},
+			err: "no space left on device",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -83,8 +92,10 @@ func TestBuiltImageIsTakenIn(t *testing.T) {
 			var answers []string
 			r := fake(t, &e.fakeEngine)
 			r.owner.Cluster = "home"
-			o := otto.ImageOffer{ID: built, Layers: []string{"sha256:l"}, Bytes: 10, Keep: []string{"sha256:" + strings.Repeat("1", 64)}}
-			err := r.TakeImage(t.Context(), o, func(a string) error { answers = append(answers, a); return nil }, strings.NewReader("archive"))
+			o := otto.ImageOffer{ID: built, Layers: []string{"sha256:l"}, Bytes: 10,
+				Keep: []string{"sha256:" + strings.Repeat("1", 64)}}
+			err := r.TakeImage(t.Context(), o, func(a string) error { answers = append(answers, a); return nil },
+				strings.NewReader("archive"))
 			if diff := cmp.Diff(tc.answers, answers); diff != "" {
 				t.Error(diff)
 			}
@@ -121,7 +132,8 @@ func TestThereMustBeRoomForABuiltImage(t *testing.T) {
 	r.owner.Cluster = "home"
 	r.free = func(string) (uint64, error) { return minFree + 100, nil }
 	asked := false
-	err := r.TakeImage(t.Context(), otto.ImageOffer{ID: built, Bytes: 51}, func(string) error { asked = true; return nil }, strings.NewReader(""))
+	err := r.TakeImage(t.Context(), otto.ImageOffer{ID: built, Bytes: 51},
+		func(string) error { asked = true; return nil }, strings.NewReader(""))
 	if err == nil || !strings.Contains(err.Error(), "disk of the engine is nearly full") || asked {
 		t.Errorf("got %v, asked for: %v", err, asked)
 	}
@@ -149,10 +161,12 @@ func TestBuiltImageIsNeverPulled(t *testing.T) {
 
 func TestBuiltImagesAreListedByTheirIDs(t *testing.T) {
 	f := &fakeEngine{handlers: map[string]http.HandlerFunc{
-		"GET /images/json": says(fmt.Sprintf(`[{"RepoTags": ["shop-web:latest", %q], "Size": 7}]`, otto.BuiltName("home", built))),
+		"GET /images/json": says(fmt.Sprintf(`[{"RepoTags": ["shop-web:latest", %q], "Size": 7}]`,
+			otto.BuiltName("home", built))),
 	}}
 	got, err := fake(t, f).Images(t.Context())
-	if diff := cmp.Diff([]otto.Image{{Name: "shop-web:latest", Bytes: 7}, {Name: built, Bytes: 7}}, got); err != nil || diff != "" {
+	if diff := cmp.Diff([]otto.Image{{Name: "shop-web:latest", Bytes: 7}, {Name: built, Bytes: 7}}, got); err != nil ||
+		diff != "" {
 		t.Error(err, diff)
 	}
 }
@@ -171,7 +185,8 @@ func TestContainerOfABuiltImageIsMadeByTheEnginesOwnID(t *testing.T) {
 		e.init()
 		r := fake(t, &e.fakeEngine)
 		r.owner.Cluster = "home"
-		options, err := createOptions(r.owner, otto.Instance{Name: "web", Service: "web", Spec: otto.ContainerSpec{Image: built}}, "web")
+		options, err := createOptions(r.owner,
+			otto.Instance{Name: "web", Service: "web", Spec: otto.ContainerSpec{Image: built}}, "web")
 		c, connectErr := r.connect(t.Context())
 		if err := errors.Join(err, connectErr); err != nil {
 			t.Fatal(err)
@@ -180,7 +195,8 @@ func TestContainerOfABuiltImageIsMadeByTheEnginesOwnID(t *testing.T) {
 		if err := r.withBuilt(t.Context(), c, inst, options.Config); err != nil {
 			t.Fatal(err)
 		}
-		if label := options.Config.Labels[otto.LabelImage]; options.Config.Image != id || (label == built) != (id != built) {
+		if label := options.Config.Labels[otto.LabelImage]; options.Config.Image != id ||
+			(label == built) != (id != built) {
 			t.Errorf("made of %s, label %q", options.Config.Image, label)
 		}
 	}

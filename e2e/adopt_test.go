@@ -94,7 +94,8 @@ func TestComposeProjectIsAdopted(t *testing.T) {
 	p := composed(t, filepath.Join(c.Dir, "shop"), movingYAML)
 	p.run("up", "-d")
 	redis := func(args ...string) string {
-		out, _ := exec.Command("docker", append([]string{"exec", "shop-db-1", "redis-cli"}, args...)...).CombinedOutput()
+		out, _ := exec.Command("docker",
+			append([]string{"exec", "shop-db-1", "redis-cli"}, args...)...).CombinedOutput()
 		return strings.TrimSpace(string(out))
 	}
 	lab.Until(t, "a note is written", func() bool { return redis("set", "note", "kept") == "OK" })
@@ -104,7 +105,8 @@ func TestComposeProjectIsAdopted(t *testing.T) {
 	if out := c.Run("adopt"); !strings.Contains(out, "here  shop     app,db") || !strings.Contains(out, "yes") {
 		t.Errorf("the list says:\n%s", out)
 	}
-	if out, err := c.Try("adopt", "here", "other"); err == nil || !strings.Contains(out, `no Compose project "other" on here: there are shop`) {
+	if out, err := c.Try("adopt", "here", "other"); err == nil ||
+		!strings.Contains(out, `no Compose project "other" on here: there are shop`) {
 		t.Errorf("an unknown project: %v\n%s", err, out)
 	}
 	out := c.Run("adopt", "here", "shop", "--yes")
@@ -117,10 +119,12 @@ func TestComposeProjectIsAdopted(t *testing.T) {
 		if got := docker(t, "network", "inspect", "-f", "{{.Id}}", "shop_back"); got != network {
 			t.Errorf("%s: the network is another one", when)
 		}
-		if got := docker(t, "inspect", "-f", "{{.NetworkSettings.Networks.shop_back.IPAddress}}", "shop-db-1"); got != "172.31.78.10" {
+		if got := docker(t, "inspect", "-f", "{{.NetworkSettings.Networks.shop_back.IPAddress}}",
+			"shop-db-1"); got != "172.31.78.10" {
 			t.Errorf("%s: its address is %s", when, got)
 		}
-		if got := docker(t, "ps", "-a", "--format", "{{.Names}}", "--filter", "name=shop", "--filter", "name=other"); len(strings.Fields(got)) != 3 {
+		if got := docker(t, "ps", "-a", "--format", "{{.Names}}", "--filter", "name=shop", "--filter",
+			"name=other"); len(strings.Fields(got)) != 3 {
 			t.Errorf("%s: there are %s", when, got)
 		}
 	}
@@ -152,7 +156,8 @@ func TestComposeProjectIsAdopted(t *testing.T) {
 	if docker(t, "inspect", "-f", "{{.Id}}", "shop-db-1", "shop-app-1") != before {
 		t.Error("Compose makes anew what was given back to it")
 	}
-	if got := docker(t, "inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", "shop-db-1", "shop-app-1"); got != "always\nunless-stopped" {
+	if got := docker(t, "inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", "shop-db-1",
+		"shop-app-1"); got != "always\nunless-stopped" {
 		t.Errorf("the engine restarts: %s", got)
 	}
 	isWhole("under Compose again")
@@ -170,7 +175,8 @@ func agentsOf(c *lab.Cluster) (pids []int) {
 	for _, path := range dirs {
 		words, _ := os.ReadFile(path)
 		var pid int
-		if _, err := fmt.Sscanf(path, "/proc/%d/cmdline", &pid); err == nil && strings.Contains(string(words), "otto-agent\x00run\x00") &&
+		if _, err := fmt.Sscanf(path, "/proc/%d/cmdline", &pid); err == nil &&
+			strings.Contains(string(words), "otto-agent\x00run\x00") &&
 			strings.Contains(string(words), c.Dir) {
 			pids = append(pids, pid)
 		}
@@ -192,7 +198,8 @@ func TestHostMovesToOttoOneProjectAtATime(t *testing.T) {
 		"    network_mode: none\n    command: [redis-server, --dir, /data, --appendonly, \"yes\"]\nvolumes: {data: {}}\n"
 	var names []string
 	redis := func(name string, args ...string) string {
-		out, _ := exec.Command("docker", append([]string{"exec", name + "-db-1", "redis-cli"}, args...)...).CombinedOutput()
+		out, _ := exec.Command("docker",
+			append([]string{"exec", name + "-db-1", "redis-cli"}, args...)...).CombinedOutput()
 		return strings.TrimSpace(string(out))
 	}
 	for i := range 10 {
@@ -231,7 +238,8 @@ func TestHostMovesToOttoOneProjectAtATime(t *testing.T) {
 		}
 		c.Run("adopt", "here", name, "--yes")
 		lab.Until(t, name+" is there with its data", func() bool { return redis(name, "get", "note") == name })
-		made := docker(t, "events", "--since", since, "--until", fmt.Sprint(time.Now().Unix()+1), "--filter", "event=create",
+		made := docker(t, "events", "--since", since, "--until", fmt.Sprint(time.Now().Unix()+1), "--filter",
+			"event=create",
 			"--filter", "type=container", "--format", "{{.Actor.Attributes.name}}")
 		if got := strings.Count(made, name+"-db-1"); got != 1 {
 			t.Errorf("%s: its container was made %d times: %s", name, got, made)
@@ -288,9 +296,11 @@ func TestProjectThatCannotBeAdoptedIsLeftAlone(t *testing.T) {
 	}
 	refused("an unknown node", `no node "none": there are here`, "none", "shop", "--yes")
 	refused("an unknown project", `no Compose project "none" on here: there are shop`, "here", "none", "--yes")
-	write(file, strings.Replace(movingYAML, "    restart: always\n", "    restart: always\n    credential_spec: {file: a}\n", 1))
+	write(file, strings.Replace(movingYAML, "    restart: always\n",
+		"    restart: always\n    credential_spec: {file: a}\n", 1))
 	refused("what Otto does not have", "credential_spec", "here", "shop", "--yes")
-	write(file, strings.ReplaceAll(strings.Replace(movingYAML, "volumes: {data: {}}", "volumes: {new: {}}", 1), "data:/data", "new:/data"))
+	write(file, strings.ReplaceAll(strings.Replace(movingYAML, "volumes: {data: {}}", "volumes: {new: {}}", 1),
+		"data:/data", "new:/data"))
 	refused("another volume", "its data would stay behind", "here", "shop", "--yes")
 	if err := os.Rename(file, file+".gone"); err != nil {
 		t.Fatal(err)
@@ -302,9 +312,11 @@ func TestProjectThatCannotBeAdoptedIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(filepath.Join(c.Dir, "elsewhere", "compose.yaml"), movingYAML)
-	refused("a stack of that name", "a stack shop is here already, from elsewhere/compose.yaml", "here", "shop", "--yes")
+	refused("a stack of that name", "a stack shop is here already, from elsewhere/compose.yaml", "here", "shop",
+		"--yes")
 	write(otto, string(plain))
-	docker(t, "run", "-d", "--name", "backup", "--network", "none", "-v", "shop_data:/v", "redis:alpine", "sleep", "1000")
+	docker(t, "run", "-d", "--name", "backup", "--network", "none", "-v", "shop_data:/v", "redis:alpine", "sleep",
+		"1000")
 	refused("a volume in use", "volume shop_data is in use by backup as well", "here", "shop", "--yes")
 	if out, err := c.Try("adopt"); err != nil || !strings.Contains(out, "no: volume shop_data is in use by backup") {
 		t.Errorf("the list: %v\n%s", err, out)
