@@ -38,9 +38,13 @@ func running() otto.Project {
 func filed() []otto.Service {
 	return []otto.Service{
 		{Name: "web", Replicas: 1, Spec: otto.ContainerSpec{Image: "web"}},
-		{Name: "shop/app", Replicas: 1,
-			Spec: otto.ContainerSpec{Image: "app",
-				Networks: []otto.Network{{Name: "shop_default", Aliases: []string{"a"}}}}},
+		{
+			Name: "shop/app", Replicas: 1,
+			Spec: otto.ContainerSpec{
+				Image:    "app",
+				Networks: []otto.Network{{Name: "shop_default", Aliases: []string{"a"}}},
+			},
+		},
 		{Name: "shop/db", Replicas: 1, Spec: otto.ContainerSpec{
 			Image: "db",
 			Mounts: []otto.Mount{
@@ -69,8 +73,10 @@ func TestWhatOfAProjectIsTakenOver(t *testing.T) {
 		record: otto.Adoption{
 			Stack: "shop", Node: "nas", Volumes: []otto.DataRecord{{Name: "shop_data"}},
 			Composed: map[string]otto.Composed{
-				"shop/app": {Labels: map[string]string{"com.docker.compose.service": "app"},
-					Spec: filed()[1].Spec.Hash()},
+				"shop/app": {
+					Labels: map[string]string{"com.docker.compose.service": "app"},
+					Spec:   filed()[1].Spec.Hash(),
+				},
 				"shop/db": {Spec: filed()[2].Spec.Hash()},
 			},
 			Taken: otto.Taken{
@@ -132,8 +138,10 @@ func TestWhatIsNotedAndRefusedOfATakeover(t *testing.T) {
 		"data without a name": {
 			change: func(p *otto.Project, _ []otto.Service) {
 				db(p).Mounts = append(db(p).Mounts,
-					otto.ProjectMount{Type: otto.MountVolume, Source: "abc", Target: "/more", Nameless: true,
-						Full: true})
+					otto.ProjectMount{
+						Type: otto.MountVolume, Source: "abc", Target: "/more", Nameless: true,
+						Full: true,
+					})
 			},
 			refused: "shop-db-1 keeps data at /more in a volume without a name",
 		},
@@ -147,8 +155,10 @@ func TestWhatIsNotedAndRefusedOfATakeover(t *testing.T) {
 		"data that had no name and has one": {
 			change: func(p *otto.Project, s []otto.Service) {
 				db(p).Mounts = append(db(p).Mounts,
-					otto.ProjectMount{Type: otto.MountVolume, Source: "abc", Target: "/more", Nameless: true,
-						Full: true})
+					otto.ProjectMount{
+						Type: otto.MountVolume, Source: "abc", Target: "/more", Nameless: true,
+						Full: true,
+					})
 				s[2].Spec.Mounts = append(s[2].Spec.Mounts,
 					otto.Mount{Type: otto.MountVolume, Source: "abc", Target: "/more", External: true})
 			},

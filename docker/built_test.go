@@ -75,12 +75,18 @@ func TestBuiltImageIsTakenIn(t *testing.T) {
 	}{
 		"missing": {engine: &builtEngine{id: built}, answers: []string{"send", "taken"}},
 		"there":   {engine: &builtEngine{id: built, there: true}, answers: []string{"there"}},
-		"another id in its store": {engine: &builtEngine{id: "sha256:1", layers: "sha256:l", there: true},
-			answers: []string{"there"}},
-		"sent to another store": {engine: &builtEngine{id: "sha256:1", layers: "sha256:l"},
-			answers: []string{"send", "taken"}},
-		"something else by its name": {engine: &builtEngine{id: "sha256:1", layers: "sha256:x"},
-			answers: []string{"send"}, err: "the engine does not have it"},
+		"another id in its store": {
+			engine:  &builtEngine{id: "sha256:1", layers: "sha256:l", there: true},
+			answers: []string{"there"},
+		},
+		"sent to another store": {
+			engine:  &builtEngine{id: "sha256:1", layers: "sha256:l"},
+			answers: []string{"send", "taken"},
+		},
+		"something else by its name": {
+			engine:  &builtEngine{id: "sha256:1", layers: "sha256:x"},
+			answers: []string{"send"}, err: "the engine does not have it",
+		},
 		"full disk": {
 			engine: &builtEngine{id: built, full: "write /layer: no space left on device"}, answers: []string{"send"},
 			err: "no space left on device",
@@ -92,8 +98,10 @@ func TestBuiltImageIsTakenIn(t *testing.T) {
 			var answers []string
 			r := fake(t, &e.fakeEngine)
 			r.owner.Cluster = "home"
-			o := otto.ImageOffer{ID: built, Layers: []string{"sha256:l"}, Bytes: 10,
-				Keep: []string{"sha256:" + strings.Repeat("1", 64)}}
+			o := otto.ImageOffer{
+				ID: built, Layers: []string{"sha256:l"}, Bytes: 10,
+				Keep: []string{"sha256:" + strings.Repeat("1", 64)},
+			}
 			err := r.TakeImage(t.Context(), o, func(a string) error { answers = append(answers, a); return nil },
 				strings.NewReader("archive"))
 			if diff := cmp.Diff(tc.answers, answers); diff != "" {
