@@ -188,7 +188,7 @@ func TestWhatIsSelectedStays(t *testing.T) {
 // TestNoKeyBreaksTheScreen presses whatever there is, at whatever size, while the cluster
 // changes.
 func TestNoKeyBreaksTheScreen(t *testing.T) {
-	keys := strings.Fields("space up down left right pgup pgdown home end enter esc space backspace tab / : ? ! q d w l s c u " +
+	keys := strings.Fields("up down left right pgup pgdown home end enter esc space backspace tab / : ? ! q d w l s c u " +
 		"D m y n N C M S O L 0 1 2 9 j k g G i a f1 é 界 ctrl+u trouble nodes")
 	clusters := []*Index{
 		NewIndex(homeCluster()), NewIndex(&otto.Cluster{}), NewIndex(largeCluster(7, 40)),
@@ -342,7 +342,8 @@ func TestPagesAreFilled(t *testing.T) {
 	for !strings.Contains(p.model.Screen(80, 24).String(), " one\n two\n") {
 		p.Update(<-messages)
 	}
-	if want := []string{"logs rpi-02", "previous logs rpi-02", "logs rpi-02"}; !slices.Equal(f.asked[len(f.asked)-3:], want) {
+	want := []string{"logs rpi-02", "previous logs rpi-02", "logs rpi-02"}
+	if !slices.Equal(f.asked[len(f.asked)-3:], want) {
 		t.Errorf("asked %q", f.asked)
 	}
 	key("q") // which ends the log
@@ -377,10 +378,20 @@ func TestActsShowTheirPlanAndAsk(t *testing.T) {
 		{"ask-cordon", ": n a s enter c", "intend nas true false", "otto node cordon nas: done"},
 		{"ask-uncordon", ": n a s enter u", "intend nas false false", "otto node uncordon nas: done"},
 		{"ask-cordon-failed", ": m i n enter c", "intend mini-pc true false", " another one decides"},
-		{"ask-drain-marked", ": n a s enter space : r p i - 0 1 enter space D", "intend nas true true", "otto node drain 2 nodes (rpi-01, nas): done"},
-		{"ask-cordon-marked-failed", ": m i n enter space : n a s enter space c", "intend nas true false", "otto node cordon mini-pc: the control plane has stepped down:"},
-		{"ask-move-marked", ": i m m i c h enter space : w e b enter space space space G space m n a s enter", "move exporter to \"nas\"",
-			"otto service move 6 services (immich/server, "},
+		{
+			"ask-drain-marked", ": n a s enter space : r p i - 0 1 enter space D", "intend nas true true",
+			"otto node drain 2 nodes (rpi-01, nas): done",
+		},
+		{
+			"ask-cordon-marked-failed", ": m i n enter space : n a s enter space c", "intend nas true false",
+			"otto node cordon mini-pc: the control plane has stepped down:",
+		},
+		{
+			"ask-move-marked",
+			": i m m i c h enter space : w e b enter space space space G space m n a s enter",
+			"move exporter to \"nas\"",
+			"otto service move 6 services (immich/server, ",
+		},
 		{"ask-move", ": w e b enter m n a s enter", "move web to \"nas\"", "web goes from rpi-01 to nas"},
 		{"ask-move-anywhere", ": w e b enter m enter", "move web to \"\"", "web goes from rpi-01 to nas"},
 		{"ask-move-failed", ": a p i enter m enter", "explain api", "it cannot be told"},

@@ -11,7 +11,13 @@ import (
 // TestTroubleSaysWhatHappensNext with a requirement that is violated, by what is decided.
 func TestTroubleSaysWhatHappensNext(t *testing.T) {
 	const reason = "latency p95 is 180ms and should be < 150ms"
-	moves := otto.Decision{Outcome: otto.OutcomeWait, Action: otto.ActionMigrate, Instance: "api", To: "nas", Waits: "the last one is less than 5m ago"}
+	moves := otto.Decision{
+		Outcome:  otto.OutcomeWait,
+		Action:   otto.ActionMigrate,
+		Instance: "api",
+		To:       "nas",
+		Waits:    "the last one is less than 5m ago",
+	}
 	with := func(change func(d *otto.Decision)) *otto.Decision {
 		d := moves
 		change(&d)
@@ -21,18 +27,32 @@ func TestTroubleSaysWhatHappensNext(t *testing.T) {
 		d    *otto.Decision
 		want string
 	}{
-		"nothing is decided":    {nil, "is to be moved"},
-		"a matter of time":      {with(func(d *otto.Decision) { d.Until = noon.Add(12 * time.Second) }), "moves to nas in 12s: the last one is less than 5m ago"},
-		"no matter of time":     {&moves, "moves to nas: the last one is less than 5m ago"},
-		"overdue":               {with(func(d *otto.Decision) { d.Until = noon.Add(-time.Second) }), "moves to nas: the last one is less than 5m ago"},
-		"nowhere now":           {with(func(d *otto.Decision) { d.To, d.Waits, d.Until = "", "nowhere to go now", noon.Add(90*time.Second) }), "nowhere to go now, looked at again in 1m"},
-		"another one makes way": {with(func(d *otto.Decision) { d.Instance, d.For = "web", "api" }), "web moves to nas: the last one is less than 5m ago"},
-		"restart":               {with(func(d *otto.Decision) { d.Action, d.To, d.Until = otto.ActionRestart, "", noon.Add(4*time.Second) }), "is restarted in 4s: the last one is less than 5m ago"},
-		"advised":               {with(func(d *otto.Decision) { d.Outcome, d.Waits = otto.OutcomeAdvise, "it waits for a person" }), "advised: moves to nas: it waits for a person"},
+		"nothing is decided": {nil, "is to be moved"},
+		"a matter of time": {with(func(d *otto.Decision) {
+			d.Until = noon.Add(12 * time.Second)
+		}), "moves to nas in 12s: the last one is less than 5m ago"},
+		"no matter of time": {&moves, "moves to nas: the last one is less than 5m ago"},
+		"overdue": {with(func(d *otto.Decision) {
+			d.Until = noon.Add(-time.Second)
+		}), "moves to nas: the last one is less than 5m ago"},
+		"nowhere now": {with(func(d *otto.Decision) {
+			d.To, d.Waits, d.Until = "", "nowhere to go now", noon.Add(90*time.Second)
+		}), "nowhere to go now, looked at again in 1m"},
+		"another one makes way": {with(func(d *otto.Decision) {
+			d.Instance, d.For = "web", "api"
+		}), "web moves to nas: the last one is less than 5m ago"},
+		"restart": {with(func(d *otto.Decision) {
+			d.Action, d.To, d.Until = otto.ActionRestart, "", noon.Add(4*time.Second)
+		}), "is restarted in 4s: the last one is less than 5m ago"},
+		"advised": {with(func(d *otto.Decision) {
+			d.Outcome, d.Waits = otto.OutcomeAdvise, "it waits for a person"
+		}), "advised: moves to nas: it waits for a person"},
 		"of no use": {with(func(d *otto.Decision) {
 			d.Outcome, d.Reason = otto.OutcomeStuck, reason+"; and it would be no better anywhere"
 		}), "nothing helps: and it would be no better anywhere"},
-		"off":              {with(func(d *otto.Decision) { d.Outcome, d.Waits = otto.OutcomeTell, "decisions are off" }), "decisions are off"},
+		"off": {with(func(d *otto.Decision) {
+			d.Outcome, d.Waits = otto.OutcomeTell, "decisions are off"
+		}), "decisions are off"},
 		"of another one":   {with(func(d *otto.Decision) { d.Instance = "web" }), "is to be moved"},
 		"of another limit": {with(func(d *otto.Decision) { d.Requirement = "cpu < 1" }), "is to be moved"},
 	} {
