@@ -105,7 +105,10 @@ func TestStackIsBuiltAndSent(t *testing.T) {
 	says(on, "build-other-1", "other")
 
 	before := all()
-	t.Log(c.Run("apply", "--yes"))
+	again := c.Run("apply", "--yes")
+	if strings.Contains(again, "image build-") { // "is on", or "sending"
+		t.Errorf("an apply without a change has sent something:\n%s", again)
+	}
 	if all() != before {
 		t.Error("an apply without a change has recreated something")
 	}
