@@ -339,7 +339,7 @@ func (p *Plane) slept(last, now time.Time) {
 	gap := max(monotonic, wall)
 	p.watching, p.look = now, true
 	for _, n := range p.nodes {
-		n.check, n.unreachable, n.reached, n.mute, n.muteAsked = nil, "", "", "", 0
+		n.lookAnew()
 	}
 	p.event(
 		"asleep",

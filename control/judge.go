@@ -145,11 +145,24 @@ func (p *Plane) doubt(now time.Time) {
 		if !p.watching.IsZero() {
 			p.watching = now
 		}
+		for _, n := range p.nodes { // that nobody answered may have been this machine's own link
+			if n.state == otto.NodeLost {
+				n.lookAnew()
+			}
+		}
 		p.event("doubt-over", "", "", "nodes are judged again")
 	} else if was == "" {
 		p.event("doubt", "", "", why+": nothing is moved until most of them are heard again")
 	}
 	p.doubts, p.dirty = why, true
+}
+
+// lookAnew forgets what checks of a node have found, and has it checked soon. One that is lost
+// stays so, but what it holds is not started elsewhere before somebody has looked: it may
+// answer by now, and frozen as it is have stopped nothing.
+func (n *node) lookAnew() {
+	n.check, n.checked = nil, time.Time{}
+	n.unreachable, n.reached, n.mute, n.muteAsked = "", "", "", 0
 }
 
 // check begins, concludes and repeats the check of a silent node. The first one

@@ -309,10 +309,13 @@ func (p *Plane) unreleased(instance, holder string, now time.Time) why {
 				holder,
 			}
 		}
-		if over {
-			return why{}
+		switch {
+		case !over:
+			return why{"waiting for its lease on NODE, which is lost, to end", holder}
+		case n.unreachable == "":
+			return why{"waiting to see whether NODE, which was lost, answers by now", holder}
 		}
-		return why{"waiting for its lease on NODE, which is lost, to end", holder}
+		return why{}
 	}
 	r, heard := p.live(holder)
 	if !heard || n.published == "" || r.Revision != n.revision {
