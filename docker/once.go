@@ -232,7 +232,7 @@ func (r *Runtime) removeOnce(ctx context.Context, id string) error {
 
 // Sweep removes the containers of runs for which nobody waits any more: the process that
 // did was killed, or the machine had no power. With all it removes those that are waited
-// for as well.
+// for as well. Images of helpers go likewise.
 func (r *Runtime) Sweep(ctx context.Context, all bool) error {
 	var left []string
 	err := r.call(ctx, shortCall, "list containers of runs", func(ctx context.Context, c *client.Client) error {
@@ -252,7 +252,7 @@ func (r *Runtime) Sweep(ctx context.Context, all bool) error {
 	for _, id := range left {
 		errs = append(errs, r.removeOnce(ctx, id))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, r.sweepImages(ctx, all))...)
 }
 
 // thisRunner is this process, which no later one is taken for: its number, when it began
