@@ -121,6 +121,9 @@ type Instance struct {
 	// FolderPaths are where the node has Spec.Folders(), by their Content. The agent finds
 	// them.
 	FolderPaths map[string]string `json:"-"`
+	// SeedPaths are where the node has the volumes of Spec.Seeded(), by their name. The
+	// agent finds them.
+	SeedPaths map[string]string `json:"-"`
 	// SpecHash is Spec.Hash(), for whoever asks Hash often; empty if nobody has noted it.
 	SpecHash string `json:"-"`
 }

@@ -12,6 +12,8 @@ type Plan struct {
 	// Refused is what the file cannot have, and why: as long as there is any, it
 	// cannot be applied.
 	Refused []string `json:"refused"`
+	// Seeds is the data of projects that would be copied to nodes, once.
+	Seeds []PlannedSeed `json:"seeds,omitempty"`
 }
 
 // PlannedInstance is what would become of an instance.

@@ -52,6 +52,9 @@ type Service struct {
 	// Implied are its volumes that the file gives no name of their own, by what the
 	// engine calls them: that changes with the service's place in the file.
 	Implied map[string]ImpliedVolume `json:"implied_volumes,omitempty"`
+	// Seeds are the data of its project, by the name of the volume that has it on another
+	// node than this machine, where it is used in place.
+	Seeds Seeds `json:"seeds,omitempty"`
 }
 
 // ImpliedVolume is where the file has a volume that it gives no name.
@@ -298,7 +301,7 @@ func (s ContainerSpec) Stateful() bool {
 		return true
 	}
 	for _, m := range s.Mounts {
-		if m.Type == MountVolume || m.Type == MountBind && !m.ReadOnly {
+		if m.Type == MountVolume && (m.Seed == "" || !m.ReadOnly) || m.Type == MountBind && !m.ReadOnly {
 			return true
 		}
 	}
@@ -371,6 +374,9 @@ type Mount struct {
 	Labels     map[string]string `json:"labels,omitempty"`
 	// Content is the key of what is in files, see package folder. A node uses nothing else.
 	Content string `json:"content,omitempty"`
+	// Seed is the path in the user's project of what a volume begins with, which see
+	// Service.Seeds. Such a volume is the agent's, and not the engine's.
+	Seed string `json:"seed,omitempty"`
 }
 
 // Resources limit a container; zero means no limit.

@@ -75,7 +75,9 @@ type Options struct {
 	// FoldersDir is a directory of this agent alone, on disk, to which files of projects
 	// are brought. Without one there can be none.
 	FoldersDir string
-	Log        *slog.Logger
+	// SeedsDir is likewise for the data of projects.
+	SeedsDir string
+	Log      *slog.Logger
 }
 
 // Agent runs one node.
@@ -91,6 +93,7 @@ type Agent struct {
 	files   *files
 	prover  *prover
 	folders folders
+	seeds   seeds
 	stored  *otto.Assignment // in force when the agent started
 	served  bool             // an agent of this cluster has been here before
 	problem atomic.Value     // string: what is wrong with the agent itself
@@ -141,6 +144,7 @@ func New(o Options) (*Agent, error) {
 		files:       &files{dir: o.FilesDir, why: o.NoFiles},
 		prover:      newProver(o.Enrolment, o.BootID),
 		folders:     folders{dir: o.FoldersDir},
+		seeds:       seeds{o.SeedsDir, o.Enrolment.ClusterID},
 	}
 	if a.Exists == nil {
 		a.Exists = onDisk

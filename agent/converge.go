@@ -277,7 +277,7 @@ func (c *converger) takeIn(ctx context.Context, now time.Time) (again time.Durat
 	}
 	c.noteRestarts()
 	again = min(again, c.watchData(ctx, now))
-	if len(c.lacks()) > 0 {
+	if len(c.lacks())+len(c.unseeded()) > 0 {
 		again = min(again, foldersEvery)
 	}
 	return again

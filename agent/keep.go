@@ -65,8 +65,11 @@ func (c *converger) dataOf(instance string) map[string]otto.Data {
 
 // lookAt looks at what a mount is about.
 func (c *converger) lookAt(ctx context.Context, m otto.Mount) found {
-	if m.Type == otto.MountBind {
+	switch {
+	case m.Type == otto.MountBind:
 		return c.lookAtDirectory(ctx, m.Source)
+	case m.Seed != "":
+		return c.seeds.look(m.Source)
 	}
 	v, there, err := c.Runtime.Volume(ctx, m.Source)
 	if err != nil {
@@ -123,7 +126,9 @@ func (c *converger) watchData(ctx context.Context, now time.Time) time.Duration 
 		runs[ctr.Instance] = runs[ctr.Instance] || alive(ctr)
 		if !ctr.Started.IsZero() {
 			kept := otto.ContainerSpec{Mounts: ctr.Mounts}.Kept()
-			c.remember(slices.DeleteFunc(kept, func(m otto.Mount) bool { return c.folders.in(m.Source) != "" }), look)
+			c.remember(slices.DeleteFunc(kept, func(m otto.Mount) bool {
+				return c.folders.in(m.Source) != "" || c.seeds.in(m.Source)
+			}), look)
 		}
 	}
 	again, lost := resync, map[string][]otto.Data{}
@@ -222,6 +227,9 @@ func (c *converger) hold(inst otto.Instance, s *situation) {
 	if c.absent[inst.Spec.Image] && s.blocked == "" && !made(inst, s.containers) {
 		s.blocked = otto.WaitsForImage + notBuiltHere(inst)
 	}
+	if why := c.seeds.lack(inst.Spec); why != "" && s.blocked == "" {
+		s.blocked = "waiting for its data: " + why
+	}
 	s.without = c.without(inst.Name, s.containers, s.lost)
 }
 
@@ -269,6 +277,9 @@ func (c *converger) ready(ctx context.Context, want wish) (map[string]found, err
 	}
 	if why := lostReason(want.Service, lost); why != "" {
 		return nil, fmt.Errorf("%w: %s", errNotNow, why)
+	}
+	if why := c.seeds.lack(want.Spec); why != "" {
+		return nil, fmt.Errorf("%w: waiting for its data: %s", errNotNow, why)
 	}
 	return seen, nil
 }

@@ -45,7 +45,7 @@ func Once(ctx context.Context, dir string, rt Runtime, inst otto.Instance) (otto
 	for _, m := range inst.Spec.Kept() {
 		i := slices.IndexFunc(known, func(d otto.Data) bool { return d.Source == m.Source && !d.Accepted })
 		f := found{skip: true} // of directories it is enough that they are there
-		if m.Type == otto.MountVolume {
+		if m.Type == otto.MountVolume && m.Seed == "" {
 			v, there, err := rt.Volume(ctx, m.Source)
 			if err != nil {
 				return inst, err

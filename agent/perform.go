@@ -134,6 +134,9 @@ func (c *converger) create(ctx context.Context, want wish, name string) (id stri
 			want.FolderPaths[m.Content] = path.Join(want.Release.Dir, m.Source)
 		}
 	}
+	if want.SeedPaths, err = c.seeds.use(want.Spec); err != nil {
+		return "", err
+	}
 	return c.Runtime.Create(ctx, want.Instance, name)
 }
 

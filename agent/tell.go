@@ -72,7 +72,7 @@ func (c *converger) greet(ctx context.Context, session uint64) {
 	b, err := wire.Encode(wire.Status{
 		NodeID: c.Enrolment.NodeID, Online: true, BootID: c.BootID, Session: session,
 		Timestamp: time.Now().UTC(), Facts: facts, SealKey: wire.SealKeyName(c.Enrolment.SealKey),
-		Folders: c.folders.dir != "",
+		Folders: c.folders.dir != "", Seeds: c.seeds.dir != "",
 	})
 	if err == nil {
 		err = c.say(ctx, wire.KindStatus, 1, true, b)
@@ -149,7 +149,7 @@ func (c *converger) report(ctx context.Context, now time.Time) bool {
 	defer cancel()
 	r := wire.Report{
 		NodeID: c.Enrolment.NodeID, BootID: c.BootID, Engine: c.engine,
-		Problem: c.problem.Load().(string), Volumes: c.volumes, Devices: c.devices.there, Instances: []otto.InstanceStatus{},
+		Problem: c.problem.Load().(string), Volumes: c.ownVolumes(), Devices: c.devices.there, Instances: []otto.InstanceStatus{},
 	}
 	r.Data = c.ledger.told()
 	r.Data = r.Data[:min(len(r.Data), maxData)]
@@ -161,7 +161,7 @@ func (c *converger) report(ctx context.Context, now time.Time) bool {
 		all := c.situations()
 		r.Instances = c.statuses(all, now)
 		r.Strays = c.strays(all)
-		r.Lacks = c.lacks()
+		r.Lacks, r.Unseeded = c.lacks(), c.unseeded()
 		r.Settled = c.engine.Problem == "" && len(c.work) == 0 && c.settled(all, now)
 	}
 	c.noteWaits(r.Instances, now)

@@ -121,7 +121,7 @@ func forOnce(spec otto.ContainerSpec) otto.ContainerSpec {
 }
 
 func (r *Runtime) needVolume(ctx context.Context, c *client.Client, m otto.Mount) error {
-	if m.Type != otto.MountVolume || m.Source == "" {
+	if m.Type != otto.MountVolume || m.Source == "" || m.Seed != "" {
 		return nil
 	}
 	_, err := c.VolumeInspect(ctx, m.Source, client.VolumeInspectOptions{})

@@ -47,6 +47,11 @@ func createOptions(owner otto.Owner, inst otto.Instance, name string) (client.Co
 			return client.ContainerCreateOptions{}, fmt.Errorf("the files %s of %s are not on the node", m.Source, inst.Name)
 		}
 	}
+	for _, m := range spec.Seeded() {
+		if inst.SeedPaths[m.Source] == "" {
+			return client.ContainerCreateOptions{}, fmt.Errorf("the data %s of %s is not on the node", m.Seed, inst.Name)
+		}
+	}
 	binds, mounts := mountsOf(inst, owner)
 	mode, endpoints, err := networks(owner.Cluster, inst)
 	if err != nil {
@@ -235,6 +240,9 @@ func mountsOf(inst otto.Instance, owner otto.Owner) (binds []string, mounts []mo
 	for _, m := range inst.Spec.Mounts {
 		if m.Type == otto.MountFiles {
 			m.Type, m.Source, m.ReadOnly, m.MustExist = otto.MountBind, inst.FolderPaths[m.Content], true, true
+		}
+		if m.Seed != "" { // the engine may make what is missing in it, as with Compose, and never itself
+			m.Type, m.Source, m.MustExist = otto.MountBind, path.Join(inst.SeedPaths[m.Source], m.Subpath), m.Subpath == ""
 		}
 		if m.Type == otto.MountBind && slices.Contains(inst.Present, path.Clean(m.Source)) {
 			m.MustExist = true

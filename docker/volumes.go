@@ -84,7 +84,7 @@ func (r *Runtime) ensureVolumes(ctx context.Context, c *client.Client, mounts []
 	for _, m := range mounts {
 		var err error
 		switch {
-		case m.Type != otto.MountVolume || m.Source == "":
+		case m.Type != otto.MountVolume || m.Source == "" || m.Seed != "":
 		case m.External:
 			if _, err = c.VolumeInspect(ctx, m.Source, client.VolumeInspectOptions{}); cerrdefs.IsNotFound(err) {
 				err = fmt.Errorf(

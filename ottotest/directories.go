@@ -70,11 +70,14 @@ func (r *Runtime) Directory(ctx context.Context, path string) (otto.Directory, e
 
 // mounted are the mounts of a container as an engine reports them.
 func mounted(inst otto.Instance) []otto.Mount {
-	if len(inst.FolderPaths) == 0 {
+	if len(inst.FolderPaths)+len(inst.SeedPaths) == 0 {
 		return inst.Spec.Mounts
 	}
 	list := slices.Clone(inst.Spec.Mounts)
 	for i, m := range list {
+		if m.Seed != "" {
+			list[i] = otto.Mount{Type: otto.MountBind, Source: inst.SeedPaths[m.Source], Target: m.Target}
+		}
 		if m.Type == otto.MountFiles {
 			list[i] = otto.Mount{Type: otto.MountBind, Source: inst.FolderPaths[m.Content], Target: m.Target, ReadOnly: true}
 		}
@@ -93,6 +96,11 @@ func (r *Runtime) bind(inst otto.Instance) error {
 	for _, m := range inst.Spec.Folders() {
 		if _, err := os.Stat(inst.FolderPaths[m.Content]); err != nil {
 			return fmt.Errorf("bind source path does not exist: %q", inst.FolderPaths[m.Content])
+		}
+	}
+	for _, m := range inst.Spec.Seeded() {
+		if _, err := os.Stat(inst.SeedPaths[m.Source]); err != nil {
+			return fmt.Errorf("bind source path does not exist: %q", inst.SeedPaths[m.Source])
 		}
 	}
 	for _, m := range inst.Spec.Kept() {

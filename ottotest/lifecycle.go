@@ -33,7 +33,7 @@ func (r *Runtime) Create(ctx context.Context, inst otto.Instance, name string) (
 	c := r.add(inst, name)
 	c.State, c.Started = otto.ContainerCreated, time.Time{}
 	for _, m := range inst.Spec.Mounts {
-		if m.Type != otto.MountVolume || m.Source == "" {
+		if m.Type != otto.MountVolume || m.Source == "" || m.Seed != "" {
 			continue
 		}
 		if of := r.others[m.Source]; of != "" && !m.External {

@@ -96,6 +96,9 @@ const filesOf = "files"
 // FoldersDir is the same of this host.
 func (h *Host) FoldersDir() string { return filepath.Join(h.Dir, filesOf) }
 
+// SeedsDir is where the data of projects is on this host.
+func (h *Host) SeedsDir() string { return filepath.Join(h.Dir, "data") }
+
 // FilesDir is where its agent has secrets and configs.
 func (h *Host) FilesDir() string { return filepath.Join(h.Dir, memory) }
 
@@ -184,9 +187,9 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	h := c.Hosts[host]
 	h.boots++
 	e := *h.enrolment
-	folders := filepath.Join(dir, filesOf)
+	folders, seeds := filepath.Join(dir, filesOf), h.SeedsDir()
 	if h.Former {
-		e.SealKey, e.Proofs, folders = nil, false, ""
+		e.SealKey, e.Proofs, folders, seeds = nil, false, "", ""
 	}
 	boot := host + "-boot-" + strconv.Itoa(h.boots)
 	conn := c.Bus.Client(host)
@@ -200,7 +203,7 @@ func (c *Cluster) agent(host, dir string, on *Runtime, clock agent.Clock) (*Conn
 	}
 	a, err := agent.New(agent.Options{
 		Enrolment: e, BootID: boot, Facts: h.says(), StateDir: dir, Floor: h.floor,
-		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Directory: on.Directory, FilesDir: filepath.Join(dir, memory), FoldersDir: folders, Log: c.Log.With("who", host),
+		Runtime: runtime, Conn: conn, Sampler: measuring{Sampler{h}}, Clock: clock, Knock: c.knock(host), RoundTrip: c.roundTrip(host), Try: c.try(host), Exists: h.plugged, Directory: on.Directory, FilesDir: filepath.Join(dir, memory), FoldersDir: folders, SeedsDir: seeds, Log: c.Log.With("who", host),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -43,6 +43,7 @@ func (c *Cluster) Look(host string) control.Sight {
 	}
 	l.Data = agent.Remembered(h.Dir)
 	l.Volumes, _ = h.Runtime.Volumes(context.Background())
+	l.Volumes = append(l.Volumes, agent.Seeded(h.SeedsDir(), e.ClusterID)...)
 	return control.Sight{Look: l}
 }
 

@@ -176,6 +176,8 @@ type Status struct {
 	// Folders says that the agent takes in files that are brought to it. Those of builds
 	// before there was that do not, and none for an engine on another machine.
 	Folders bool `json:"folders,omitempty"`
+	// Seeds says the same of the data of projects.
+	Seeds bool `json:"seeds,omitempty"`
 }
 
 // Report is what really runs on a node.
@@ -202,6 +204,9 @@ type Report struct {
 	Devices map[string]bool `json:"devices,omitempty"`
 	// Lacks are the keys of files that its instances need and that are not there.
 	Lacks []string `json:"lacks,omitempty"`
+	// Unseeded are the volumes that its instances wait for, and that are to begin with the
+	// data of a project.
+	Unseeded []string `json:"unseeded,omitempty"`
 	// Data is with what services have run there, and what is wrong with that now.
 	Data      []otto.Data           `json:"data,omitempty"`
 	Instances []otto.InstanceStatus `json:"instances"`

@@ -86,7 +86,7 @@ func runAgent(ctx context.Context, dir string, stderr io.Writer) error {
 	a, err = agent.New(agent.Options{
 		Enrolment: e, BootID: bootID, Facts: facts, StateDir: stateDir(dir), Floor: readFloor(dir, log),
 		Runtime: rt, Conn: client, Sampler: newSampler(ctx, rt), Clock: clock, Knock: knock.Host, RoundTrip: knock.RoundTrip, Try: knock.Try, Exists: exists,
-		Directory: directory, FilesDir: files, NoFiles: noFiles, FoldersDir: foldersDir(dir, rt.Local()),
+		Directory: directory, FilesDir: files, NoFiles: noFiles, FoldersDir: foldersDir(dir, rt.Local()), SeedsDir: seedsDir(dir, rt.Local()),
 		Sweep: func(ctx context.Context) error { return rt.Sweep(ctx, false) }, Log: log,
 	})
 	if err != nil {

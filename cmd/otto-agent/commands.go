@@ -39,6 +39,8 @@ const usage = `usage: otto-agent COMMAND
   bring --dir DIR                  take in files for its containers, as sent on standard input
   image --dir DIR                  take in an image that was built for it, as sent on standard input
   engine --dir DIR                 connect standard input and output with the container engine
+  seed --dir DIR                   take in the data of a project, as sent on standard input
+  help --dir DIR WHAT              be the helper of another command, in a container
   collect --dir DIR                print what a maintainer needs of it, without secrets, as JSON
   version
 `
@@ -88,6 +90,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = takeImage(ctx, *dir, os.Stdin, stdout)
 	case args[0] == "engine":
 		err = relayEngine(ctx, *dir, os.Stdin, stdout)
+	case args[0] == "seed":
+		err = takeSeed(ctx, *dir, os.Stdin, stdout)
+	case args[0] == "help":
+		err = help(ctx, *dir, flags.Arg(0))
 	case args[0] == "run":
 		err = runAgent(ctx, *dir, stderr)
 	case args[0] == "start":
@@ -149,7 +155,7 @@ func uninstall(ctx context.Context, dir string, volumes bool) error {
 			return err
 		}
 		if volumes {
-			if err := rt.RemoveVolumes(ctx); err != nil {
+			if err := errors.Join(rt.RemoveVolumes(ctx), removeSeeds(ctx, dir, rt)); err != nil {
 				return err
 			}
 		}
@@ -158,6 +164,19 @@ func uninstall(ctx context.Context, dir string, volumes bool) error {
 		return err
 	}
 	return service.Remove(dir)
+}
+
+// removeSeeds removes the data of projects.
+func removeSeeds(ctx context.Context, dir string, rt *docker.Runtime) (err error) {
+	list, _ := os.ReadDir(seedsDir(dir, true)) // none if there is no directory
+	s := seeding(dir, "", rt)
+	for _, d := range list {
+		err = errors.Join(err, s.Remove(ctx, filepath.Join(s.Dir, d.Name())))
+	}
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(s.Dir)
 }
 
 func listVolumes(ctx context.Context, dir string, stdout io.Writer) error {
@@ -170,6 +189,13 @@ func listVolumes(ctx context.Context, dir string, stdout io.Writer) error {
 		defer rt.Close()
 		if list, err = rt.OwnVolumes(ctx); err != nil {
 			return err
+		}
+		e, err := readEnrolment(dir)
+		if err != nil {
+			return err
+		}
+		for _, name := range agent.Seeded(seedsDir(dir, rt.Local()), e.ClusterID) {
+			list = append(list, otto.VolumeUse{Name: name, Bytes: -1})
 		}
 	}
 	return json.NewEncoder(stdout).Encode(list)

@@ -53,6 +53,15 @@ func (m maker) Make(ctx context.Context, inst otto.Instance, c shell.Command) (s
 	if inst.FolderPaths, err = foldersFor(m.dir, m.Local(), inst.Spec); err != nil {
 		return nil, err
 	}
+	if len(inst.Spec.Seeded()) > 0 {
+		e, err := readEnrolment(m.dir)
+		if err != nil {
+			return nil, err
+		}
+		if inst.SeedPaths, err = agent.SeedPaths(seedsDir(m.dir, m.Local()), e.ClusterID, inst.Spec); err != nil {
+			return nil, err
+		}
+	}
 	return m.Runtime.Make(ctx, inst, c)
 }
 

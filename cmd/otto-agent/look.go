@@ -42,5 +42,6 @@ func look(ctx context.Context, dir string, stdout io.Writer) error {
 	if l.Volumes, err = rt.AllVolumes(ctx); err != nil {
 		return err
 	}
+	l.Volumes = append(l.Volumes, agent.Seeded(seedsDir(dir, rt.Local()), e.ClusterID)...)
 	return json.NewEncoder(stdout).Encode(l)
 }
