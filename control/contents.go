@@ -142,6 +142,9 @@ func (p *Plane) noteFiles(next desired) error {
 	if len(next.folderKeys()) > 0 {
 		id.Format = max(id.Format, formatOfFolders)
 	}
+	if slices.ContainsFunc(next.Wanted.Services, func(s otto.Service) bool { return len(s.Spec.Seeded()) > 0 }) {
+		id.Format = max(id.Format, formatOfSeeds)
+	}
 	if id.Format == p.identity.Format {
 		return nil
 	}

@@ -107,6 +107,8 @@ type Options struct {
 	Bring   func(ctx context.Context, n otto.Node, key string, pack io.Reader) error
 	// Seen, if set, is given each new view while nodes can be heard. It must not wait.
 	Seen func(*otto.Cluster)
+	// Seed copies data of a project, which is on this machine, to a node, as a volume there.
+	Seed func(ctx context.Context, n otto.Node, volume string, of otto.Seed) error
 	// Ailments, if set, says at once what is wrong with this process or its directory.
 	Ailments func() []string
 	// Refused, if set, says at once what our broker has refused.

@@ -59,12 +59,13 @@ type identity struct {
 // stateFormat rises when builds that do not know it must keep away from the documents.
 // Those before 1 let nodes in by passwords, which have ended since; those before 2 know
 // one key of the cluster, and would show nodes a certificate that they do not trust; those
-// before 3 would run services without their secrets, and those before 4 without the files
-// of their project.
+// before 3 would run services without their secrets, those before 4 without the files of their
+// project, and those before 5 without its data.
 const (
-	stateFormat     = 4
+	stateFormat     = 5
 	formatOfFile    = 3 // is written when there are any
 	formatOfFolders = 4 // likewise
+	formatOfSeeds   = 5 // likewise
 )
 
 // format is the stateFormat that an identity needs: a cluster whose keys were never

@@ -63,9 +63,14 @@ type node struct {
 	proofs     proofs            // of what it says, at a broker that is not ours
 	// knowsFolders says that its agent takes in files of projects.
 	knowsFolders bool
-	folders      []string      // keys of the files that its instances need, by its last assignment
-	bringing     bringing      // what it lacks of them
-	firstMsg     chan struct{} // closed when it is heard for the first time after an installation
+	folders      []string // keys of the files that its instances need, by its last assignment
+	bringing     bringing // what it lacks of them
+	// knowsSeeds says that its agent takes in data of projects, seeds are the volumes of that
+	// which its instances have, by its last assignment.
+	knowsSeeds bool
+	seeds      []string
+	seeding    seeding
+	firstMsg   chan struct{} // closed when it is heard for the first time after an installation
 
 	keeper   *keeper
 	step     string // what its keeper is doing
@@ -188,6 +193,7 @@ func (p *Plane) ingest(topic string, payload []byte, now time.Time) {
 				p.say(n, s.Facts)
 				n.opens(s.SealKey)
 				n.takesFolders(s.Folders)
+				n.takesSeeds(s.Seeds)
 			}
 			p.dirty = true
 		}

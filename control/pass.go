@@ -37,6 +37,7 @@ func (p *Plane) pass(now time.Time) (next time.Duration) {
 	if look {
 		p.snapshot(now)
 		p.bringFolders(now)
+		p.seedNodes(now)
 	}
 	p.evaluate(now)
 	if at := p.required.lasted; at.After(now) {

@@ -51,6 +51,12 @@ func (p *Plane) Plan(ctx context.Context, w otto.Wanted) (out otto.Plan, err err
 			out.Refused = strings.Split(err.Error(), "\n")
 		}
 		out.Refused = append(out.Refused, p.tooLarge(w)...)
+		placed := plan.Placement{}
+		for _, i := range out.Instances {
+			placed[i.Name] = i.Node
+		}
+		seeds, notes := p.plannedSeeds(w, placed, out.Changes)
+		out.Seeds, out.Notes = seeds, append(out.Notes, notes...)
 		out.ID, err = p.identify(out, w)
 		return err
 	})

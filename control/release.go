@@ -94,6 +94,10 @@ func notReleasable(s otto.Service) string {
 		stack, _, _ := strings.Cut(s.Name, "/")
 		return fmt.Sprintf("%s has secrets or configs, which Otto does not leave on the node: run `otto stack rm %s`, and `docker "+
 			"compose up -d` in the folder of the project", s.Name, stack)
+	case len(s.Spec.Seeded()) > 0:
+		stack, _, _ := strings.Cut(s.Name, "/")
+		return fmt.Sprintf("%s has its data %s in Otto's directory on the node, and not beside its Compose file: run `otto stack rm %s`, "+
+			"copy the data there, and run `docker compose up -d` in that folder", s.Name, s.Spec.Seeded()[0].Seed, stack)
 	}
 	return ""
 }

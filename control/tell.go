@@ -80,6 +80,7 @@ func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) er
 	a.Taken = is.takeovers.on(n.ID, a.Instances)
 	contents := p.withContents(n, a.Instances)
 	n.withFolders(a.Instances)
+	n.withSeeds(a.Instances)
 	content, err := json.Marshal(a)
 	if err != nil {
 		p.Log.Error("assignment", "node", n.ID, "err", err)

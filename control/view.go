@@ -82,6 +82,7 @@ func (n *node) status(intent otto.Intent, now time.Time) otto.NodeStatus {
 	if n.bringing.problem != "" {
 		s.Warnings = append(s.Warnings, n.bringing.problem)
 	}
+	s.Warnings = append(s.Warnings, n.seeding.problems()...)
 	if n.heard.IsZero() {
 		s.LastSeen = time.Time{}
 	}

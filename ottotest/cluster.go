@@ -122,7 +122,7 @@ func (c *Cluster) plane(name string, store *Store) (*control.Plane, *Conn, func(
 		Name: "test", Version: "test", Store: held{store, conn.by}, Create: !c.Created, Conn: conn, Reach: reach{c}, Try: c.try(""), Log: c.Log.With("who", name),
 		Broker:  control.Broker{Addresses: []string{"127.0.0.1:1883"}, Description: "the test's bus", Ours: c.OwnBroker},
 		Kick:    c.kick(),
-		Journal: c.Journal, Snapshots: c.Snapshots, Folders: c.Folders, Bring: reach{c}.bring,
+		Journal: c.Journal, Snapshots: c.Snapshots, Folders: c.Folders, Bring: reach{c}.bring, Seed: reach{c}.seed,
 		Seen: c.Seen,
 	})
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"reflect"
 	"time"
 
@@ -58,6 +60,23 @@ func (r reach) bring(ctx context.Context, n otto.Node, key string, pack io.Reade
 		return err
 	}
 	return agent.Bring(h.FoldersDir(), key, pack)
+}
+
+// seed is control.Options.Seed. It needs no rights to give files to others.
+func (r reach) seed(ctx context.Context, n otto.Node, volume string, of otto.Seed) error {
+	h := r.c.Hosts[n.ID]
+	if err := errors.Join(pause(ctx, h.SSHTime), r.ssh(n.ID), r.works(ctx, h)); err != nil {
+		return err
+	}
+	s := agent.Seeding{
+		Dir: h.SeedsDir(), ClusterID: h.enrolment.ClusterID,
+		Unpack: func(_ context.Context, from io.Reader, dir string) error {
+			text, err := io.ReadAll(from)
+			return errors.Join(err, os.WriteFile(filepath.Join(dir, "tree"), text, 0o600))
+		},
+		Remove: func(_ context.Context, dir string) error { return os.RemoveAll(dir) },
+	}
+	return s.Take(ctx, volume, func() (io.Reader, error) { return os.Open(filepath.Join(of.Project, of.Path)) })
 }
 
 // enroll writes what makes the host a node, and reports whether the agent that runs there

@@ -78,7 +78,9 @@ func fields(a, b reflect.Value) string {
 	var parts []string
 	for i := range a.NumField() {
 		fa, fb := a.Field(i), b.Field(i)
-		if _, place := fa.Interface().(map[string]otto.ImpliedVolume); place ||
+		_, place := fa.Interface().(map[string]otto.ImpliedVolume)
+		_, seeds := fa.Interface().(otto.Seeds)
+		if place || seeds && (empty(fa) || empty(fb)) || // a mount says the same
 			reflect.DeepEqual(fa.Interface(), fb.Interface()) ||
 			empty(fa) && empty(fb) {
 			continue
@@ -98,6 +100,8 @@ func fields(a, b reflect.Value) string {
 			parts = append(parts, variablesDetail(fa.Interface().(map[string]string), fb.Interface().(map[string]string)))
 		case name == "mounts":
 			parts = append(parts, mountsDetail(fa.Interface().([]otto.Mount), fb.Interface().([]otto.Mount)))
+		case name == "seeds":
+			parts = append(parts, "what its data begins with")
 		case name == "environment",
 			name == "labels",
 			name == "command",

@@ -42,6 +42,7 @@ func (l *leaving) renamed(s *Service, m otto.Mount) (text string, refused bool) 
 	from := f.placedOn(l.placed)
 	on := cmp.Or(l.bound(s), from)
 	earlier := slices.Contains(l.held[m.Source], on)
+	implied = implied && !f.hasSeeded(volume) // no line of the file could name that one
 	switch {
 	case implied && earlier:
 		return fmt.Sprintf(
@@ -139,10 +140,16 @@ func (l *leaving) used(volume, node string) bool {
 // first, nil if nothing has.
 func byHand(former, s *Service, from, to string) string {
 	where := cmp.Or(to, "the other node")
-	var keep, external []string
+	var keep, external, seeded []string
 	for _, m := range s.Spec.Kept() {
+		if m.Seed != "" {
+			seeded = append(seeded, m.Seed)
+			continue
+		}
 		if m.Type != otto.MountVolume {
-			keep = append(keep, "directory "+m.Source)
+			if to == "" || !s.seeds(m.Source) { // which Otto copies
+				keep = append(keep, "directory "+m.Source)
+			}
 			continue
 		}
 		keep = append(keep, "volume "+m.Source)
@@ -163,7 +170,13 @@ func byHand(former, s *Service, from, to string) string {
 		}
 		steps = append(steps, "`"+remove+"`")
 	}
-	steps = append(steps, "copy "+cmp.Or(strings.Join(keep, " and "), "its data")+" from "+from+" to "+where)
+	if len(keep) > 0 || len(s.Spec.Kept()) == 0 {
+		steps = append(steps, "copy "+cmp.Or(strings.Join(keep, " and "), "its data")+" from "+from+" to "+where)
+	}
+	if len(seeded) > 0 {
+		steps = append(steps, "copy what is in "+strings.Join(seeded, " and ")+" on "+from+
+			" to a folder of another name beside the Compose file", "mount that")
+	}
 	if len(external) > 0 {
 		steps = append(steps, "write `volumes: {"+strings.Join(external, ", ")+"}`")
 	}

@@ -20,6 +20,9 @@ func leftVolumes(was, now *Index, placed Placement, held Held) (problems, notes 
 		if s.Data == otto.DataDisposable {
 			continue
 		}
+		problems = append(problems, l.seeded(s)...)
+		refused, said := l.reseeded(s)
+		problems, notes = append(problems, refused...), append(notes, said...)
 		for _, m := range s.Spec.Mounts {
 			if m.Type != otto.MountVolume || m.Source == "" || m.External {
 				continue
