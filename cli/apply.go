@@ -74,7 +74,7 @@ func (a *app) plan(ctx context.Context, build bool) (otto.Plan, *config.File, er
 		err = fmt.Errorf("%w: run `otto cluster start`, which shows what changes and applies it", api.ErrNotRunning)
 	}
 	if err == nil {
-		p, err = d.withSettings(p, f)
+		p, err = d.withSettings(measured(p), f)
 	}
 	if err == nil {
 		p = d.withVariables(p, f)
@@ -108,6 +108,7 @@ func (a *app) printPlan(p otto.Plan) {
 		fmt.Fprintln(a.out)
 		table(a.out, false, 0, rows)
 	}
+	a.printSeeds(p.Seeds)
 	for _, note := range p.Notes {
 		fmt.Fprintln(a.out, "\nNote: "+note)
 	}
@@ -126,7 +127,6 @@ func (a *app) printPlan(p otto.Plan) {
 type applyOptions struct {
 	compose composeOptions
 	plan    string
-	yes     bool
 	startOptions
 }
 

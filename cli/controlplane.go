@@ -114,6 +114,7 @@ func runControlPlane(ctx context.Context, self self, log *slog.Logger, ready fun
 		Bring: func(ctx context.Context, n otto.Node, key string, pack io.Reader) error {
 			return reach.Bring(ctx, n, settings.Name, key, pack)
 		},
+		Seed:      seeder(reach, settings.Name),
 		Snapshots: snapshots{d, reach},
 		Seen:      past.Take,
 		Ailments:  func() []string { return withProblem(self.ailments(), past.Problem()) },

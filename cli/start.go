@@ -31,6 +31,7 @@ type startOptions struct {
 	timeout        time.Duration
 	base           *uint64 // the revision that the changes were shown against
 	shown          bool    // what changes has been shown
+	yes            bool    // nothing is to be asked
 }
 
 func newStart(a *app) *cobra.Command {
@@ -56,6 +57,7 @@ otto.yaml it shows what changes and applies it. What does not come up within
 	f := c.Flags()
 	f.BoolVar(&o.acceptHostKeys, "accept-new-host-keys", false,
 		"accept SSH host keys that are not known yet without asking; a changed one is an error all the same")
+	f.BoolVar(&o.yes, "yes", false, "do not ask before more than 1 GiB of data is copied to a node")
 	f.BoolVar(&o.foreground, "foreground", false, "keep the control plane attached; Ctrl-C ends it, services run on")
 	f.BoolVar(&o.newState, "new-state", false,
 		"the stored state is lost: set what is left of it aside and take otto.yaml as the truth")
@@ -258,6 +260,9 @@ func (a *app) apply(ctx context.Context, c *api.Client, f *config.File, o startO
 	}
 	if o.base != nil && *o.base != before.Revision {
 		return fmt.Errorf("%w: look at `otto plan` again", otto.ErrConflict)
+	}
+	if err := a.agreeToSeeds(ctx, c, f.Wanted, o.yes); err != nil {
+		return err
 	}
 	if err := bringFiles(ctx, c, f); err != nil {
 		return err

@@ -64,6 +64,9 @@ func takeoverOf(p otto.Project, node string, services []otto.Service, begun []st
 		case seen[s.Name]:
 		case slices.Contains(begun, s.Name):
 			t.note("service %s is taken over already", s.Name)
+		case len(s.Spec.Seeded()) > 0: // it may have had data there
+			t.refuse("service %s has no container there, and would begin with a copy of %s of this machine: write the path that its data "+
+				"has on the node", s.Name, s.Spec.Seeded()[0].Seed)
 		default:
 			t.note("service %s has no container there, and is started", s.Name)
 		}
@@ -162,6 +165,9 @@ func (t *takeover) mount(c otto.ProjectContainer, m otto.ProjectMount, s otto.Se
 		t.refuse("%s has volume %s at %s, and the file has %s there: its data would stay behind", c.Name, m.Source, m.Target, has)
 	case m.Type == otto.MountBind && same:
 		return "folder " + m.Source
+	case m.Type == otto.MountBind && as.Seed != "":
+		t.refuse("%s has %s at %s, and would get a copy of %s of this machine: write the path that it has on the node, %s:%s",
+			c.Name, m.Source, m.Target, as.Seed, path.Clean(m.Source), m.Target)
 	case m.Type == otto.MountBind && as.Type == otto.MountFiles:
 		return "files " + as.Source
 	case m.Type == otto.MountBind && !m.ReadOnly && !isFile(s, m.Target):
@@ -235,6 +241,10 @@ func (t *takeover) volumes(p otto.Project, services []otto.Service, begun []stri
 			continue
 		}
 		for _, name := range s.Spec.Volumes() {
+			if of, copied := s.Seeds[name]; copied {
+				t.note("%s gets a copy of %s of this machine", s.Name, of)
+				continue
+			}
 			there := func(v otto.ProjectVolume) bool { return v.Name == name }
 			if text := "volume " + name + " is not there yet, and is made"; !slices.ContainsFunc(p.Volumes, there) && !slices.Contains(t.Notes, text) {
 				t.note("%s", text)

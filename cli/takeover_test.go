@@ -135,6 +135,24 @@ func TestWhatIsNotedAndRefusedOfATakeover(t *testing.T) {
 			change:  func(_ *otto.Project, s []otto.Service) { s[2].Spec.Mounts[1].Source = "/srv/other" },
 			refused: "shop-db-1 has /srv/conf/ at /conf, and the file has bind /srv/other there",
 		},
+		"a copy of a folder of this machine": {
+			change: func(_ *otto.Project, s []otto.Service) {
+				s[2].Spec.Mounts[1] = otto.Mount{Type: otto.MountVolume, Source: "shop.conf", Target: "/conf", External: true, Seed: "./conf"}
+				s[2].Seeds = otto.Seeds{"shop.conf": {Project: "/home/me/shop", Path: "conf", Name: "./conf"}}
+			},
+			refused: "shop-db-1 has /srv/conf/ at /conf, and would get a copy of ./conf of this machine: write the path that it has on the " +
+				"node, /srv/conf:/conf",
+			note: "shop/db gets a copy of ./conf of this machine",
+		},
+		"a copy of a folder for what has no container": {
+			change: func(p *otto.Project, s []otto.Service) {
+				p.Containers = p.Containers[1:]
+				s[1].Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "shop.conf", Target: "/conf", External: true, Seed: "./conf"}}
+				s[1].Seeds = otto.Seeds{"shop.conf": {Project: "/home/me/shop", Path: "conf", Name: "./conf"}}
+			},
+			refused: "service shop/app has no container there, and would begin with a copy of ./conf of this machine",
+			note:    "shop/app gets a copy of ./conf of this machine",
+		},
 		"data without a name": {
 			change: func(p *otto.Project, _ []otto.Service) {
 				db(p).Mounts = append(db(p).Mounts,

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +11,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -58,14 +62,15 @@ type brought struct {
 }
 
 // checkMounts sees to the relative paths of a project. Where a service can only run on
-// this machine they are made absolute, and used in place. Elsewhere what nobody writes to
-// is brought, and the rest refused: it would be another directory there. What has no home
-// and writes to one has its home here, where its data is.
+// this machine they are made absolute, and used in place. Elsewhere configuration is brought
+// with each change, and data is copied once. What has no home and writes to a path of this
+// machine has its home here, where its data is.
 func (d *document) checkMounts(r *reader, p *project) {
+	p.note()
 	p.warnOfRules(r)
 	for i := range p.services {
 		s := &p.services[i]
-		if p.stack == "" && s.Node == "" && !s.Global() && p.writesHere(s) {
+		if p.stack == "" && s.Node == "" && !s.Global() && p.staysHere(s) {
 			s.Node, s.nodeAt = d.here(), s.pos
 		}
 		targets := map[string]bool{}
@@ -89,11 +94,15 @@ func (d *document) checkMounts(r *reader, p *project) {
 		for k := range s.mountsAt {
 			if m := &s.Spec.Mounts[k]; m.Type == otto.MountBind && !isAbs(m.Source) && d.onlyLocal(s.Node) {
 				r.warnOfMissing(s.mountsAt[k], m)
+				if data, _ := p.isData(m); data && p.mayBring(filepath.Clean(m.Source)) {
+					s.seed(r, p, p.dataOf(filepath.Clean(m.Source)))
+				}
 				m.Source = r.path(m.Source)
 			}
 		}
 		s.mountsAt = nil
 	}
+	d.checkShared(r, p)
 }
 
 // here is the node that is this machine; empty if none is.
@@ -109,15 +118,7 @@ func (d *document) here() string {
 // hasData reports whether a service that is placed with its stack writes to files of this
 // machine.
 func (p *project) hasData() bool {
-	return slices.ContainsFunc(p.services, func(s service) bool { return !s.apart && !s.Global() && p.writesHere(&s) })
-}
-
-// writesHere reports whether a service has a relative path in order to write to it.
-func (p *project) writesHere(s *service) bool {
-	return slices.ContainsFunc(s.Spec.Mounts, func(m otto.Mount) bool {
-		return m.Type == otto.MountBind && !m.ReadOnly && !isAbs(m.Source) && m.Source[0] != '~' &&
-			!p.isConfig(filepath.Clean(m.Source))
-	})
+	return slices.ContainsFunc(p.services, func(s service) bool { return !s.apart && !s.Global() && p.staysHere(&s) })
 }
 
 // warnOfMissing says that the engine will make a directory of a path of this machine that is
@@ -139,22 +140,26 @@ func (d *document) bring(r *reader, p *project, s *service, m *otto.Mount, at po
 		where = "node " + s.Node
 	}
 	try := "copy it there and write the absolute path it has there, or write the node that is this machine as node"
-	name := filepath.Clean(m.Source)
-	why := ""
-	said := p.isConfig(name)
-	if !said && !inProject(name) && p.stack != "" {
-		try = "write `x-otto: {paths: {" + name + ": config}}` at the top of the Compose file if it is only read; " +
-			"otherwise " + try
-	}
-	switch writer := p.writes(name); {
-	case !said && name[0] == '~':
-	case !said && !inProject(name):
-		why = ": it is outside of the folder of the project, of which alone Otto brings files by itself"
-	case !said && !m.ReadOnly:
-		why = ": what a service writes is data, and stays where it is"
-		try = "write :ro behind it if it is only read; otherwise " + try
-	case !said && writer != "":
-		why = fmt.Sprintf(": service %s writes to it, so that it is data, which stays where it is", writer)
+	name, why := filepath.Clean(m.Source), ""
+	data, writer := p.isData(m)
+	switch {
+	case !p.mayBring(name):
+		if p.stack != "" {
+			try = fmt.Sprintf("write `x-otto: {paths: {%s: data}}` at the top of the Compose file to have it copied once, "+
+				"`node` there if it is to begin empty, or `config` if it is only read; or ", name) + try
+		}
+		if name[0] != '~' {
+			why = ": it is outside of the folder of the project, of which alone Otto brings files by itself"
+		}
+	case data && s.Global():
+		why = ": it is data, and a service on every node would have one on each"
+		if m.ReadOnly && writer != "" {
+			why = fmt.Sprintf(": service %s writes to it, and a service on every node would have one on each", writer)
+		}
+		try = "write an absolute path, at which each node has its own"
+	case data:
+		d.bringData(r, p, s, m, at)
+		return
 	default:
 		key, known := p.brought.keys[name]
 		if !known {
@@ -171,21 +176,73 @@ func (d *document) bring(r *reader, p *project, s *service, m *otto.Mount, at po
 	r.reject(at, try, "%.60q is of this machine and not on %s%s", m.Source, where, why)
 }
 
-// writes is a service that mounts a path of the project, or one above or below it, in
-// order to write to it; empty for none.
-func (p *project) writes(name string) string {
+// bringData makes a relative path that is data a volume of the node, which begins with what is
+// here.
+func (d *document) bringData(r *reader, p *project, s *service, m *otto.Mount, at pos) {
+	name := filepath.Clean(m.Source)
+	if err := r.leadsOut(name); err != nil {
+		r.reject(at, "write the path that it leads to, or the node that is this machine as node",
+			"%.60q cannot be copied: %s", m.Source, reason(err))
+	}
+	root := p.dataOf(name)
+	below, err := filepath.Rel(root, name)
+	if err != nil || below == "." {
+		below = ""
+	}
+	*m = otto.Mount{
+		Type: otto.MountVolume, Source: s.seed(r, p, root), Target: m.Target, ReadOnly: m.ReadOnly, External: true,
+		SELinux: m.SELinux, Propagation: m.Propagation, Recursive: m.Recursive, Subpath: below, Seed: asWritten(root),
+	}
+}
+
+// leadsOut is an error about a path that a symlink takes out of its folder.
+func (r *reader) leadsOut(name string) error {
+	folder, below := r.placeOf(name)
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil // that is said when it is to be copied
+	}
+	defer root.Close()
+	_, err = root.Stat(below)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return err
+}
+
+// seed notes that a service has data of its project, and names the volume that it is elsewhere.
+// The name follows from the stack and the path, and from no other path's.
+func (s *service) seed(r *reader, p *project, path string) (volume string) {
+	sum := sha256.Sum256([]byte(p.stack + "\x00" + path))
+	plain := regexp.MustCompile(`[^A-Za-z0-9_-]+`).ReplaceAllString(path, "_")
+	volume = fmt.Sprintf("%s.%.60s.%x", cmp.Or(p.stack, "services"), strings.Trim(plain, "_"), sum[:4])
+	if s.Seeds == nil {
+		s.Seeds = otto.Seeds{}
+	}
+	folder, below := r.placeOf(path)
+	s.Seeds[volume] = otto.Seed{Project: folder, Path: below, Name: asWritten(path), Empty: p.rule(path).is == pathNode}
+	return volume
+}
+
+// checkShared finds data that two services would each have one of, as they may be on two
+// nodes.
+func (d *document) checkShared(r *reader, p *project) {
 	for i := range p.services {
 		s := &p.services[i]
-		for _, m := range s.Spec.Mounts {
-			if m.Type != otto.MountBind || m.ReadOnly || isAbs(m.Source) {
+		for _, o := range p.services[:i] {
+			if len(d.nodes) < 2 || s.Unit != "" && s.Unit == o.Unit || s.Node != "" && s.Node == o.Node {
 				continue
 			}
-			if to := filepath.Clean(m.Source); (inPath(name, to) || inPath(to, name)) && !p.isConfig(to) {
-				return s.Name
+			for _, volume := range slices.Sorted(maps.Keys(s.Seeds)) {
+				_, both := o.Seeds[volume]
+				copied := slices.Contains(s.Spec.Volumes(), volume) || slices.Contains(o.Spec.Volumes(), volume)
+				if both && copied {
+					r.reject(s.pos, "write the same node for both", "services %s and %s share the data %s, and may be on two "+
+						"nodes with one each", o.Name, s.Name, s.Seeds[volume])
+				}
 			}
 		}
 	}
-	return ""
 }
 
 // read reads a path of the project, once.
@@ -200,7 +257,12 @@ func (p *project) read(r *reader, name string, at pos) (key string) {
 		key = manifest.Key()
 		b.folders[key] = Folder{manifest, project, below}
 	} else if why := (*folder.Refusal)(nil); errors.As(err, &why) {
-		r.reject(at, why.Try, "%s", why.What)
+		try := why.Try
+		if why.TooMuch() && p.stack != "" {
+			try = fmt.Sprintf("write `x-otto: {paths: {%s: data}}` at the top of the Compose file to have it copied once, or `node` there "+
+				"if it is to begin empty; or ", asWritten(name)) + why.Try
+		}
+		r.reject(at, try, "%s", why.What)
 	} else {
 		r.reject(at, "mount something else", "%.60q: %s", name, reason(err))
 	}

@@ -211,13 +211,26 @@ services:
 		}
 	}
 
-	// Without a node that is this machine it has none.
-	_, err = loadFiles(t, map[string]string{
+	// One node has all that is shared.
+	for _, host := range []string{"localhost", "192.168.1.2"} {
+		if _, err := loadFiles(t, map[string]string{
+			"otto.yaml": "nodes: [{id: pi, host: " + host + "}]\nservices: [{name: one, image: nginx, volumes: ['./one:/one']}, " +
+				"{name: two, image: nginx, volumes: ['./one:/one:ro']}]\n",
+		}); err != nil {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+
+	// Without a node that is this machine it is copied to the one that Otto chooses.
+	f, err = loadFiles(t, map[string]string{
 		"otto.yaml":         "nodes: [{id: nas, host: 192.168.1.3}, {id: pi, host: 192.168.1.2}]\nstacks: [{name: shop, compose: shop}]\n",
 		"shop/compose.yaml": "services: {db: {image: postgres, volumes: ['./data:/data']}}\n",
 	})
-	if err == nil || !strings.Contains(err.Error(), `"./data" is of this machine and not on every node where shop/db may run`) {
-		t.Errorf("got %v", err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := f.Wanted.Services[0]; s.Node != "" || len(s.Spec.Seeded()) != 1 {
+		t.Errorf("%q %+v", s.Node, s.Spec.Mounts)
 	}
 }
 
@@ -227,38 +240,47 @@ func TestFilesThatCannotBeBroughtAreExplained(t *testing.T) {
 	}
 	tests := []struct{ name, compose, want string }{
 		{
-			"written", service("      - ./data:/data\n"),
-			`5:9: "./data" is of this machine and not on node pi: what a service writes is data, and stays where it is: ` +
-				"write :ro behind it if it is only read; otherwise copy it there and write the absolute path it has there, " +
-				"or write the node that is this machine as node",
+			"on every node", service("      - ./data:/data\n") + "    deploy: {mode: global}\n",
+			`5:9: "./data" is of this machine and not on every node where shop/web may run: it is data, and a service on ` +
+				"every node would have one on each: write an absolute path, at which each node has its own",
 		},
 		{
-			"written by another one",
-			service("      - ./data/conf:/conf:ro\n") + "  db:\n    image: postgres\n    volumes: [/x:/x, './data:/data']\n",
-			`5:9: "./data/conf" is of this machine and not on node pi: service shop/db writes to it, so that it is data, ` +
-				"which stays where it is: copy it there and",
+			"written by another one", service("      - ./data/conf:/conf:ro\n") + "    deploy: {mode: global}\n" +
+				"  db:\n    image: postgres\n    volumes: [/x:/x, './data:/data']\n",
+			`5:9: "./data/conf" is of this machine and not on every node where shop/web may run: service shop/db writes to it, ` +
+				"and a service on every node would have one on each",
+		},
+		{
+			"data that a link takes out", service("      - ./links/l:/l\n"),
+			`5:9: "./links/l" cannot be copied: path escapes from parent: write the path that it leads to`,
+		},
+		{
+			"apart", service("      - ./data:/data\n") + "  db:\n    image: postgres\n    volumes: ['./data:/data']\n" +
+				"    x-otto: {apart: true, node: here}\n",
+			"2:3: services shop/db and shop/web share the data ./data, and may be on two nodes with one each: write the same " +
+				"node for both",
 		},
 		{
 			"outside", service("      - ../media:/media:ro\n"),
 			`5:9: "../media" is of this machine and not on node pi: it is outside of the folder of the project, of which ` +
-				"alone Otto brings files by itself: write `x-otto: {paths: {../media: config}}` at the top of the Compose file if it is " +
-				"only read; otherwise copy it there and",
+				"alone Otto brings files by itself: write `x-otto: {paths: {../media: data}}` at the top of the Compose file to " +
+				"have it copied once, `node` there if it is to begin empty, or `config` if it is only read; or copy it there and",
 		},
 		{
 			"home", service("      - ~/media:/media:ro\n"),
-			`5:9: "~/media" is of this machine and not on node pi: write ` + "`x-otto: {paths: {~/media: config}}`",
+			`5:9: "~/media" is of this machine and not on node pi: write ` + "`x-otto: {paths: {~/media: data}}`",
 		},
 		{
-			"rule for an absolute path", "x-otto: {paths: {/srv: config}}\n" + service("      - ./half1:/srv:ro\n"),
+			"rule for an absolute path", "x-otto: {paths: {/srv: data}}\n" + service("      - /srv:/srv\n"),
 			`1:18: "/srv" is an absolute path, and so the node's: take it out: whatever the node has there is used`,
 		},
 		{
-			"rule for no path", "x-otto: {paths: {media: config}}\n" + service("      - ./half1:/srv:ro\n"),
-			`1:18: "media" is not a path: write it as it is mounted, such as ./conf`,
+			"rule for no path", "x-otto: {paths: {media: data}}\n" + service("      - ./media:/srv\n"),
+			`1:18: "media" is not a path: write it as it is mounted, such as ./media`,
 		},
 		{
-			"unknown rule", "x-otto: {paths: {./half1: confg}}\n" + service("      - ./half1:/srv:ro\n"),
-			`1:27: "confg" is not one of config: did you mean config?`,
+			"unknown rule", "x-otto: {paths: {./media: dat}}\n" + service("      - ./media:/srv\n"),
+			`1:27: "dat" is not one of config, data, node: did you mean data?`,
 		},
 		{
 			"missing", service("      - ./gone:/gone:ro\n"),
@@ -271,11 +293,13 @@ func TestFilesThatCannotBeBroughtAreExplained(t *testing.T) {
 		},
 		{
 			"too large", service("      - ./large:/large:ro\n"),
-			`5:9: "./large" is too large: Otto brings 64 MiB of a stack to another machine: mount less of it;`,
+			`5:9: "./large" is too large: Otto brings 64 MiB of a stack to another machine: write ` +
+				"`x-otto: {paths: {./large: data}}` at the top of the Compose file to have it copied once, or `node` there if it is to " +
+				"begin empty; or mount less of it;",
 		},
 		{
 			"too large together", service("      - ./half1:/half1:ro\n      - ./half2:/half2:ro\n"),
-			`6:9: "./half2" is too large: Otto brings 64 MiB of a stack to another machine: mount less of it;`,
+			`6:9: "./half2" is too large: Otto brings 64 MiB of a stack to another machine: write ` + "`x-otto: {paths: {./half2: data}}`",
 		},
 	}
 	dir := t.TempDir()

@@ -271,8 +271,8 @@ type project struct {
 	secrets  map[string]*fileSource
 	configs  map[string]*fileSource
 	contents otto.Contents // of those that services have
-	paths    []pathRule    // what the file says of them
-	brought  brought       // what goes to the nodes of its relative paths
+	paths    []pathRule
+	brought  brought // what goes to the nodes of its relative paths
 }
 
 // resolve replaces the file's names of networks, volumes and services in what the

@@ -21,9 +21,11 @@ type service struct {
 	otto.Service
 	pos       // of its name
 	nodeAt    pos
-	portsAt   []pos // of each of Spec.Ports
-	mountsAt  []pos // of each of Spec.Mounts
-	dependsAt []pos // of each of DependsOn
+	portsAt   []pos    // of each of Spec.Ports
+	mountsAt  []pos    // of each of Spec.Mounts
+	relative  []string // relative paths that it mounts
+	written   []string // those that it mounts writable
+	dependsAt []pos    // of each of DependsOn
 
 	statelessAt *pos // of stateful: false
 	leased      bool // it is under a lease because of another one of its stack

@@ -144,7 +144,7 @@ func (d *document) belong(st stack, p *project, s *service, names []string) {
 	case s.apart:
 		if s.Node == "" && len(d.nodes) == 1 {
 			s.Node = d.nodes[0].ID
-		} else if s.Node == "" && p.writesHere(s) {
+		} else if s.Node == "" && p.staysHere(s) {
 			s.Node = d.here()
 		}
 	default:

@@ -248,7 +248,7 @@ func TestWhatIsWrongWithStacks(t *testing.T) {
 		},
 		{two + "stacks: [{name: a, compose: c.yaml}]", "services:\n  web: {image: y, ports: [\"80:80\"]}\n  two: {image: y, ports: [\"80:80\"]}", "c.yaml:2:27: port 80/tcp is taken by service a/two in line 3"},
 		{two + "stacks: [{name: a, compose: c.yaml, failover: move}]", "services:\n  db: {image: y, volumes: [\"data:/d\"]}\nvolumes: {data: }", "service a/db keeps data on its node and cannot be started on another one"},
-		{two + "stacks: [{name: a, compose: c.yaml, node: nas}]", "services:\n  web:\n    image: y\n    volumes:\n    - ./x:/x", "c.yaml:5:7: \"./x\" is of this machine and not on node nas"},
+		{two + "stacks: [{name: a, compose: c.yaml, node: nas}]", "services:\n  web:\n    image: y\n    volumes:\n    - ../x:/x", "c.yaml:5:7: \"../x\" is of this machine and not on node nas"},
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    imge: y", "c.yaml:3:5: Compose has no key \"imge\" there: did you mean image?"},
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    image: y\n    build: ./web", "c.yaml:4:12: service web is built from "},
 		{"stacks: [{name: a, compose: c.yaml}]", "services:\n  web:\n    image: y\n    pid:\n", "c.yaml:4:5: Compose's own loader crashes on this"},

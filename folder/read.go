@@ -19,6 +19,9 @@ type Refusal struct{ What, Try string }
 // Error implements error.
 func (r *Refusal) Error() string { return r.What + ": " + r.Try }
 
+// TooMuch reports whether there is more than Otto brings with each change.
+func (r *Refusal) TooMuch() bool { return r.Try == tryLess }
+
 // Budget is what is left to the folders of a stack.
 type Budget struct {
 	Bytes int64
