@@ -183,7 +183,8 @@ type Plane struct {
 	decisions  decisions
 	notices    chan struct{} // has an element for each one under way
 	viewStale  bool
-	viewTook   time.Duration // to make the last one
+	viewed     time.Time     // when the last one was there
+	viewTook   time.Duration // to make it
 	background sync.WaitGroup
 }
 
@@ -194,8 +195,10 @@ const (
 	// inboxSize is how much may wait, and is then done before one pass: some tenths of
 	// a second of what a thousand nodes say.
 	inboxSize = 1024
-	// viewDelay lets several messages share one view.
-	viewDelay = 20 * time.Millisecond
+	// viewDelay is the least time between two views, and viewShares lets several messages
+	// share one.
+	viewDelay  = 20 * time.Millisecond
+	viewShares = 2 * time.Millisecond
 	// viewShare is how many times as long as a view of a large cluster takes is
 	// waited for the next one.
 	viewShare = 20
@@ -322,9 +325,14 @@ func (p *Plane) Run(ctx context.Context) error {
 		timer.Reset(p.pass(time.Now()))
 		if !p.viewStale {
 			p.viewStale = true
-			view.Reset(max(viewDelay, viewShare*p.viewTook))
+			view.Reset(p.untilView(time.Now()))
 		}
 	}
+}
+
+// untilView is how long the next view has to wait: what changes seldom is seen at once.
+func (p *Plane) untilView(now time.Time) time.Duration {
+	return max(viewShares, max(viewDelay, viewShare*p.viewTook)-now.Sub(p.viewed))
 }
 
 // asleep is the least time without a look at anything that counts as sleep: a
@@ -401,7 +409,8 @@ func (p *Plane) Next() (*otto.Cluster, <-chan struct{}) {
 func (p *Plane) publishView() {
 	began := time.Now()
 	c := p.cluster(began)
-	p.viewStale, p.viewTook = false, time.Since(began)
+	p.viewed = time.Now()
+	p.viewStale, p.viewTook = false, p.viewed.Sub(began)
 	if p.Seen != nil && !p.watching.IsZero() {
 		p.Seen(c)
 	}
