@@ -212,7 +212,7 @@ func TestEventsComeInBatches(t *testing.T) {
 			p.Update(m)
 		}
 		kept := p.model.Events
-		if len(s.list) > 6 || len(kept) != maxEvents || kept[maxEvents-1].Seq != 3*maxEvents {
+		if len(s.list) > 6+2*ahead || len(kept) != maxEvents || kept[maxEvents-1].Seq != 3*maxEvents {
 			t.Errorf("%d batches, %d events, the last one is %d", len(s.list), len(kept), kept[len(kept)-1].Seq)
 		}
 	})
