@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -24,10 +23,6 @@ func TestFirstFiveMinutes(t *testing.T) {
 	l.Engine()
 	l.Load("otto-echo:1")
 	l.Host("n1").Load("otto-echo:1")
-	l.Host("n1").Docker("tag", "otto-echo:1", "nginx:alpine") // no registry is reached from here
-	if out, err := exec.Command("docker", "tag", "otto-echo:1", "nginx:alpine").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	c := lab.NewCluster(t, "")
 	c.Know(l)
 	if err := os.Remove(filepath.Join(c.Dir, "otto.yaml")); err != nil {
@@ -49,7 +44,8 @@ func TestFirstFiveMinutes(t *testing.T) {
 	if !strings.Contains(yaml, home) {
 		t.Fatalf("its example has no line %q", home)
 	}
-	c.Write(strings.NewReplacer("192.168.2.7", l.Host("n1").IP, "user: pi", "user: otto\n    identity_file: "+l.Key, home, "").
+	c.Write(strings.NewReplacer("192.168.2.7", l.Host("n1").IP, "user: pi", "user: otto\n    identity_file: "+l.Key, home, "",
+		"nginx:alpine", "otto-echo:1"). // no registry is reached from here
 		Replace(yaml))
 	types("otto cluster start")
 	s.has("service web              running on", "home-cluster is up: 2 nodes, 1 service.")
