@@ -134,8 +134,8 @@ func (s seeds) lack(spec otto.ContainerSpec) string {
 	return ""
 }
 
-// unseeded are the volumes that instances wait for and that may be made: they have never been
-// here, or a person has said that what is lost is lost.
+// unseeded are the volumes that instances wait for and that may be made: no service has used
+// them on this node, or a person has accepted that their data is lost.
 func (c *converger) unseeded() (names []string) {
 	if c.assignment == nil || c.assignment.Stopped || c.seeds.dir == "" {
 		return nil

@@ -29,11 +29,11 @@ func describe(i otto.PlacedInstance) string {
 	return text
 }
 
-// maxNamed is how many services a line names of which the same is to be said.
+// maxNamed is how many services a line names; it counts the others.
 const maxNamed = 10
 
-// describeAll says what is to be said of each instance, in a line for all of which it is the
-// same: what an engine lacks, all services of a stack lack.
+// describeAll has a line for each state and reason, with the names of all instances that share
+// it. Where an engine has no addresses left, all services of a stack fail for that reason.
 func describeAll(list []otto.PlacedInstance) (lines []string) {
 	names := map[string][]string{}
 	var texts []string

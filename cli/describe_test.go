@@ -8,7 +8,7 @@ import (
 	"github.com/otto-edge/otto"
 )
 
-// TestTheSameIsSaidOnce: an engine that has no addresses left has none for any service of a stack.
+// TestTheSameIsSaidOnce: where an engine has no addresses left, all services of a stack fail.
 func TestTheSameIsSaidOnce(t *testing.T) {
 	failed := func(name, why string) otto.PlacedInstance {
 		return otto.PlacedInstance{Node: "n1", InstanceStatus: otto.InstanceStatus{

@@ -56,8 +56,8 @@ type fetching struct {
 // copyYourself is what to do about a project that cannot be brought.
 const copyYourself = "copy the folder of the project here, without its data, and name it with -f"
 
-// fetchProject brings the files of a project of a node into a folder that is not there. On an error
-// what is there is of no use.
+// fetchProject brings the files of a project of a node into a new folder. On an error
+// the folder is incomplete and must not be used.
 func fetchProject(ctx context.Context, from nodeFiles, node string, p otto.Project, to string) (fetched, error) {
 	f := fetching{
 		from: from, project: p, to: to, bytes: folder.MaxBytes,

@@ -175,7 +175,8 @@ func TestOldBackupDoesNotCopyAgain(t *testing.T) {
 	})
 }
 
-// TestDataThatIsLostIsNotCopiedAgain unless a person says so: what is here is older.
+// TestDataThatIsLostIsNotCopiedAgain: the copy beside the Compose file is older than what the
+// node has lost. It is copied only once a person has accepted the loss.
 func TestDataThatIsLostIsNotCopiedAgain(t *testing.T) {
 	inSeeded(t, func(t *testing.T, c *ottotest.Cluster, project string) {
 		apply(t, c, wanted(onData(project, "db", "a")))
