@@ -68,8 +68,12 @@ func (r reach) seed(ctx context.Context, n otto.Node, volume string, of otto.See
 	if err := errors.Join(pause(ctx, h.SSHTime), r.ssh(n.ID), r.works(ctx, h)); err != nil {
 		return err
 	}
+	enrolled := h.Enrolment()
+	if enrolled == nil {
+		return fmt.Errorf("%s is no node", n.ID)
+	}
 	s := agent.Seeding{
-		Dir: h.SeedsDir(), ClusterID: h.enrolment.ClusterID,
+		Dir: h.SeedsDir(), ClusterID: enrolled.ClusterID,
 		Unpack: func(_ context.Context, from io.Reader, dir string) error {
 			text, err := io.ReadAll(from)
 			return errors.Join(err, os.WriteFile(filepath.Join(dir, "tree"), text, 0o600))
