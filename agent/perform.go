@@ -222,11 +222,11 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 		func(o otto.Container) bool { return o.Name != want.ContainerName() })
 	first := want.StartFirst && slices.ContainsFunc(st.others, alive)
 	if !first {
-		if err := c.stop(ctx, st.others); err != nil {
+		if former, err = c.makeWay(ctx, want, st.others, former); err != nil {
 			return warning, err
 		}
 	}
-	startErr := c.startAnyway(ctx, want, id)
+	late, startErr := c.startAnyway(ctx, want, id)
 	if startErr == nil {
 		startErr = c.staysUp(ctx, want, id)
 	}
@@ -234,32 +234,63 @@ func (c *converger) update(ctx context.Context, want wish, st step) (warning str
 		return warning, c.abort(ctx, want, otto.Container{ID: id, State: otto.ContainerRunning}, startErr)
 	}
 	if startErr != nil && !errors.Is(startErr, errNotNow) && len(former) > 0 && ctx.Err() == nil {
-		return warning, fmt.Errorf(
-			"the update did not start and the former container was put back: %w",
-			errors.Join(startErr,
-				c.stop(ctx, []otto.Container{{ID: id, State: otto.ContainerRunning}}),
-				c.Runtime.Rename(ctx, id, want.ContainerName()+suffixFailed),
-				c.start(ctx, want, former[0].ID)),
-		)
+		return warning, c.putBack(ctx, want, otto.Container{ID: id, State: otto.ContainerRunning}, late, former[0], startErr)
 	}
 	return warning, startErr // the next pass removes the former one and gives its name to the new one
 }
 
+// makeWay stops the containers that an update replaces, and returns which of former it can go
+// back to. One of a stateful service that does not run is removed: the engine may have been
+// asked to start it, by this agent or the one before it, and start it late, beside the new one.
+func (c *converger) makeWay(ctx context.Context, want wish, list, former []otto.Container) ([]otto.Container, error) {
+	if err := c.stop(ctx, list); err != nil || !want.Spec.Stateful() {
+		return former, err
+	}
+	late := func(o otto.Container) bool { return !alive(o) && !isTaken(o) }
+	for _, ctr := range list {
+		if late(ctr) {
+			if err := c.Runtime.Remove(ctx, ctr.ID); err != nil {
+				return former, err
+			}
+		}
+	}
+	return slices.DeleteFunc(former, late), nil
+}
+
+// putBack starts the former container of an update that did not start. The new one is kept
+// aside for its logs, or removed if the engine may start it late. What cannot be stopped is not
+// replaced: two containers of a stateful service never run.
+func (c *converger) putBack(ctx context.Context, want wish, fresh otto.Container, late bool, former otto.Container, why error) error {
+	err := c.stop(ctx, []otto.Container{fresh})
+	if late && want.Spec.Stateful() {
+		if err == nil {
+			err = c.Runtime.Remove(ctx, fresh.ID)
+		}
+	} else {
+		err = errors.Join(err, c.Runtime.Rename(ctx, fresh.ID, want.ContainerName()+suffixFailed))
+	}
+	if err != nil && want.Spec.Stateful() {
+		return fmt.Errorf("the update did not start, and the former container was not put back: %w", errors.Join(why, err))
+	}
+	return fmt.Errorf("the update did not start and the former container was put back: %w",
+		errors.Join(why, err, c.start(ctx, want, former.ID)))
+}
+
 // startAnyway starts an update's container in spite of an engine that does not answer
 // for a while, which says nothing of the container: it is asked twice if it answers
-// other questions, and otherwise when it does again.
-func (c *converger) startAnyway(ctx context.Context, want wish, id string) error {
-	for again := false; ; again = true {
-		err := c.start(ctx, want, id)
-		if !errors.Is(err, otto.ErrNoAnswer) {
-			return err
+// other questions, and otherwise when it does again. What it has not answered it may do late.
+func (c *converger) startAnyway(ctx context.Context, want wish, id string) (late bool, err error) {
+	for {
+		if err = c.start(ctx, want, id); !errors.Is(err, otto.ErrNoAnswer) {
+			return late, err
 		}
 		if _, down := c.Runtime.Containers(ctx); down != nil {
-			return fmt.Errorf("%w: %w", errNotNow, down)
+			return true, fmt.Errorf("%w: %w", errNotNow, down)
 		}
-		if again {
-			return err
+		if late {
+			return true, err
 		}
+		late = true
 	}
 }
 

@@ -117,17 +117,29 @@ type engine struct {
 // longer than it wanted while it was frozen.
 const patience = 500 * time.Millisecond
 
-// Containers is nothing that a frozen process sees before it goes on.
-func (e engine) Containers(ctx context.Context) ([]otto.Container, error) {
-	if e.by.Frozen() {
-		e.by.wait()
-		if ctx.Err() != nil { // it has not asked before
-			anew, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-			defer cancel()
-			ctx = anew
-		}
+// goesOn returns when the process is not frozen: before that it sees nothing, and what it
+// does with what it sees comes later still.
+func (e engine) goesOn(ctx context.Context) (context.Context, context.CancelFunc) {
+	if !e.by.Frozen() {
+		return ctx, func() {}
 	}
+	e.by.wait()
+	if ctx.Err() == nil {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), patience) // it has not asked before
+}
+
+func (e engine) Containers(ctx context.Context) ([]otto.Container, error) {
+	ctx, cancel := e.goesOn(ctx)
+	defer cancel()
 	return e.Runtime.Containers(ctx)
+}
+
+func (e engine) Volume(ctx context.Context, name string) (v otto.Volume, there bool, err error) {
+	ctx, cancel := e.goesOn(ctx)
+	defer cancel()
+	return e.Runtime.Volume(ctx, name)
 }
 
 func (e engine) Create(ctx context.Context, i otto.Instance, name string) (id string, err error) {
