@@ -144,7 +144,10 @@ func (w *world) perform(s step) error {
 			break // else it is an update that fails
 		}
 		for _, id := range w.truth.hostsOf(host) {
-			if h := w.Hosts[id]; h != nil { // and no twin's
+			w.mu.Lock()
+			stands := w.stands(id) // likewise, and what is frozen does not end
+			w.mu.Unlock()
+			if h := w.Hosts[id]; h != nil && !stands { // and no twin's
 				h.Runtime.Exit(host, 1)
 				w.net.hit("exit")
 			}
