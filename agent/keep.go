@@ -302,7 +302,8 @@ func (c *converger) start(ctx context.Context, want wish, id string) error {
 		}
 	}
 	err = c.begin(ctx, want, id)
-	c.ledger.tried(first, err == nil || errors.Is(err, otto.ErrNoAnswer))
+	answered := ctx.Err() == nil && !errors.Is(err, otto.ErrNoAnswer) // else it may have started
+	c.ledger.tried(first, err == nil || !answered)
 	if err == nil {
 		c.rememberMade(ctx, want, seen)
 	}

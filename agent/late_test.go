@@ -16,9 +16,10 @@ import (
 // tardy is an engine that may do late what it has not answered: it may start a container until that is gone.
 type tardy struct {
 	Runtime
-	unanswered int  // starts, before it answers
-	fails      bool // what it answers
-	unstopped  bool // it stops nothing
+	unanswered int    // starts, before it answers
+	fails      bool   // what it answers
+	unstopped  bool   // it stops nothing
+	asked      func() // is called when it is asked to start one, if set
 	did        []string
 }
 
@@ -30,6 +31,9 @@ func (r *tardy) Logs(context.Context, string, int) ([]string, error) { return ni
 
 func (r *tardy) Start(_ context.Context, id string) error {
 	r.do("start " + id)
+	if r.asked != nil {
+		r.asked()
+	}
 	switch {
 	case id != "new":
 		return nil
@@ -59,6 +63,58 @@ func (r *tardy) Remove(_ context.Context, id string) error { r.do("remove " + id
 func (r *tardy) Rename(_ context.Context, id, name string) error {
 	r.do("rename " + id + " " + name)
 	return nil
+}
+
+// remembering is an agent of an engine, with a lease.
+func remembering(t *testing.T, engine Runtime) *converger {
+	t.Helper()
+	a, err := New(Options{
+		StateDir: t.TempDir(), Runtime: engine, Log: slog.New(slog.DiscardHandler),
+		Clock: Clock{Boot: "one", Now: func() time.Duration { return time.Second }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.lease.sending(1)
+	if err := a.lease.renew(wire.Lease{Seq: 1, Duration: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	return &converger{Agent: a}
+}
+
+// onVolume is an instance with data.
+func onVolume(name string) otto.Instance {
+	inst := otto.Instance{Service: name, Name: name}
+	inst.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: name, Target: "/data"}}
+	return inst
+}
+
+// TestStartThatMayHaveHappenedIsRemembered: whoever begins anew later would begin with nothing.
+func TestStartThatMayHaveHappenedIsRemembered(t *testing.T) {
+	for name, tt := range map[string]struct {
+		engine tardy
+		cut    bool
+		want   bool
+	}{
+		"started":      {want: true},
+		"failed":       {engine: tardy{fails: true}},
+		"not answered": {engine: tardy{unanswered: 1}, want: true},
+		"cut short":    {engine: tardy{fails: true}, cut: true, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := remembering(t, &tt.engine)
+			ctx, cut := context.WithCancel(t.Context())
+			defer cut()
+			if tt.cut {
+				tt.engine.asked = cut
+			}
+			_ = c.start(ctx, wish{Instance: onVolume("db")}, "new")
+			_, remembered := openLedger(c.StateDir, c.Log).of("db")
+			if remembered != tt.want {
+				t.Errorf("remembered %t; want %t", remembered, tt.want)
+			}
+		})
+	}
 }
 
 // TestWhatMayBeStartedLateIsRemoved: an engine that did not answer when it was asked to start a
@@ -101,22 +157,10 @@ func TestWhatMayBeStartedLateIsRemoved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				engine := &tt.engine
-				a, err := New(Options{
-					StateDir: t.TempDir(), Runtime: engine, Clock: Clock{Boot: "one", Now: func() time.Duration { return time.Second }},
-					Log: slog.New(slog.DiscardHandler),
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				a.lease.sending(1)
-				if err := a.lease.renew(wire.Lease{Seq: 1, Duration: time.Minute}); err != nil {
-					t.Fatal(err)
-				}
-				c := &converger{Agent: a}
-				want := wish{Instance: otto.Instance{Service: "db", Name: "db"}}
-				if !tt.stateless {
-					want.Spec.Mounts = []otto.Mount{{Type: otto.MountVolume, Source: "db", Target: "/data"}}
-					want.Disposable = true
+				c := remembering(t, engine)
+				want := wish{Instance: onVolume("db")}
+				if want.Disposable = true; tt.stateless {
+					want.Spec.Mounts = nil
 				}
 				old := otto.Container{ID: "old", Name: want.ContainerName(), Instance: "db", State: tt.former, Taken: tt.taken}
 				_, _ = c.update(t.Context(), want, step{

@@ -148,7 +148,11 @@ func (e engine) Create(ctx context.Context, i otto.Instance, name string) (id st
 }
 
 func (e engine) Start(ctx context.Context, id string) error {
-	return e.by.do("start", func() error { return e.Runtime.Start(ctx, id) })
+	err := e.by.do("start", func() error { return e.Runtime.Start(ctx, id) })
+	if errors.Is(err, errKilled) { // which forgets nothing on its disk that it knew when it asked
+		return errors.Join(err, otto.ErrNoAnswer)
+	}
+	return err
 }
 
 func (e engine) Attach(ctx context.Context, i otto.Instance, id string) error {
