@@ -71,23 +71,84 @@ func TestServicesAreRemovedLineByLine(t *testing.T) {
 	}
 }
 
-func TestServicesThatCannotBeEditedAreNamed(t *testing.T) {
-	for file, service := range map[string]string{listed: "short", mapped: "nobody", "services: [{name: web, image: web}]\n": "web", "": "web"} {
-		if got, err := SetReplicas([]byte(file), service, 2); err == nil || !strings.Contains(err.Error(), "by hand") {
-			t.Errorf("%s: %v\n%s", service, err, got)
+func TestServicesInOneLineAreEditedInIt(t *testing.T) {
+	const file = "services:\n  web: {image: web} # ours\n  db: {image: db, scale: '2', labels: {a: b}}\n"
+	for service, want := range map[string]string{
+		"web": strings.Replace(file, "{image: web}", "{replicas: 5, image: web}", 1),
+		"db":  strings.Replace(file, "scale: '2'", "scale: 5", 1),
+	} {
+		got, err := SetReplicas([]byte(file), service, 5)
+		if diff := cmp.Diff(want, string(got)); diff != "" || err != nil {
+			t.Error(service, err, diff)
 		}
-		if _, err := RemoveService([]byte(file), service); err == nil || !strings.Contains(err.Error(), "by hand") {
-			t.Errorf("%s: %v", service, err)
-		}
+	}
+	got, err := SetReplicas([]byte(listed), "short", 5)
+	want := strings.Replace(listed, "{name: short, ", "{name: short, replicas: 5, ", 1)
+	if diff := cmp.Diff(want, string(got)); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	if got, err = RemoveService([]byte(listed), "short"); strings.Contains(string(got), "short") || err != nil {
+		t.Errorf("%v: %s", err, got)
 	}
 }
 
-func FuzzEditService(f *testing.F) {
-	f.Add([]byte(listed), "web")
-	f.Add([]byte(mapped), "db")
-	f.Add([]byte("services:\n- name: a\n\t- b\n -"), "a")
-	f.Fuzz(func(_ *testing.T, data []byte, service string) {
-		_, _ = SetReplicas(data, service, 3)
-		_, _ = RemoveService(data, service)
-	})
+func TestEditsThatAreRefusedSayWhatToWrite(t *testing.T) {
+	replicas := func(service string) func([]byte) ([]byte, error) {
+		return func(data []byte) ([]byte, error) { return SetReplicas(data, service, 2) }
+	}
+	remove := func(service string) func([]byte) ([]byte, error) {
+		return func(data []byte) ([]byte, error) { return RemoveService(data, service) }
+	}
+	node := func(data []byte) ([]byte, error) {
+		return AddNode(data, otto.Node{ID: "pi", Host: "10.0.0.2", User: "root"})
+	}
+	for _, c := range []struct {
+		file string
+		edit func([]byte) ([]byte, error)
+		want string
+	}{
+		{
+			mapped, replicas("nobody"),
+			"its services have no nobody: write replicas: 2 at service nobody by hand",
+		},
+		{
+			mapped, replicas("shop/web"),
+			"shop/web is in the Compose file of stack shop: change web there, and run `otto apply`",
+		},
+		{mapped, remove("nobody"), "its services have no nobody: take service nobody out of it by hand"},
+		{
+			"services: [{name: web, image: web}]\n", replicas("web"),
+			"its services are not a list with one item a line: write replicas: 2 at service web by hand",
+		},
+		{
+			"services: {web: {image: web}}\n", remove("web"),
+			"its services are not written with one key a line: take service web out of it by hand",
+		},
+		{
+			"services:\n  web: &x {image: web}\n  db: *x\n", replicas("web"),
+			"the service is used elsewhere in it, too: write replicas: 2 at service web by hand",
+		},
+		{
+			"services:\n  web: &x {image: web}\n  db: *x\n", remove("web"),
+			"it would mean something else than is wanted afterwards: take service web out of it by hand",
+		},
+		{
+			"services:\n  web: {image: web, replicas: $N}\n", replicas("web"),
+			"its number of replicas is not written as a number: write replicas: 2 at service web by hand",
+		},
+		{"", replicas("web"), "its services have no web: write replicas: 2 at service web by hand"},
+		{
+			"nodes: [{id: n1, host: a}]\n", node,
+			"its nodes are not a list with one item a line: write {id: pi, host: 10.0.0.2, user: root} into its list of nodes by hand",
+		},
+		{
+			"nodes:\n  - {id: a, host: a}\n---\nname: x\n", node,
+			"it holds more than one document: write {id: pi, host: 10.0.0.2, user: root} into its list of nodes by hand",
+		},
+	} {
+		got, err := c.edit([]byte(c.file))
+		if err == nil || err.Error() != c.want {
+			t.Errorf("%q: %v, want %s\n%s", c.file, err, c.want, got)
+		}
+	}
 }

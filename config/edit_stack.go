@@ -35,103 +35,131 @@ func (e StackThereError) Error() string {
 // there stay as they are. If it is there already, and means the same files, nothing
 // changes.
 func AddStack(data []byte, s Stack) ([]byte, error) {
-	lines := strings.SplitAfter(string(data), "\n")
-	item, err := stackItem(s)
+	e, err := newEdit(data)
+	if err == nil {
+		if there, of := e.stack(s.Name); there != nil {
+			return data, s.agrees(of, there.Line)
+		}
+		err = e.addStack(s)
+	}
+	if err == nil {
+		data, err = e.done()
+	}
 	if err != nil {
-		return nil, err
+		return nil, byHand(err, "write %s into its list of stacks", asWords(s.item()))
 	}
-	if !hasKey(lines, "stacks") {
-		text := string(data)
-		if text != "" && !strings.HasSuffix(text, "\n") {
-			text += "\n"
+	return data, nil
+}
+
+// agrees reports whether a stack that is there already, at a line, is the one that is to be added.
+func (s Stack) agrees(there Stack, line int) error {
+	home := "no node"
+	if there.Node != "" {
+		home = "node: " + there.Node
+	}
+	switch {
+	case !slices.Equal(there.Compose, s.Compose):
+		return StackThereError{s.Name, line, there.Compose}
+	case s.Node != "" && s.Node != there.Node:
+		return fmt.Errorf(
+			"stack %s is here already, in line %d, with %s: to move it, write `node: %s` there; else leave --node out",
+			s.Name, line, home, s.Node)
+	}
+	return nil
+}
+
+// addStack adds to the list of stacks, or begins one at the end of the file.
+func (e *edit) addStack(s Stack) error {
+	if find(e.root, "stacks") > 0 {
+		l, err := e.list("stacks")
+		if err != nil {
+			return err
 		}
-		return []byte(
-			text + "stacks:\n  - " + strings.ReplaceAll(strings.TrimSuffix(item, "\n"), "\n", "\n    ") + "\n",
-		), nil
+		return l.add(s.item())
 	}
-	list, err := findList(lines, "stacks")
+
+	lines, err := asLines(s.item())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if there, of := list.stack(lines, s.Name); there != nil {
-		home := "no node"
-		if of.Node != "" {
-			home = "node: " + of.Node
-		}
-		switch {
-		case !slices.Equal(of.Compose, s.Compose):
-			return nil, StackThereError{s.Name, there.start + 1, of.Compose}
-		case s.Node != "" && s.Node != of.Node:
-			return nil, fmt.Errorf(
-				"stack %s is here already, in line %d, with %s: to move it, write `node: %s` there; else leave --node out",
-				s.Name,
-				there.start+1,
-				home,
-				s.Node,
-			)
-		}
-		return data, nil
+	margin := strings.Repeat(" ", max(e.root.Column-1, 0))
+	e.insertLines(len(e.starts), margin+"stacks:\n"+indented(margin+"  - ", lines))
+
+	key, list, item := &yaml.Node{}, &yaml.Node{Kind: yaml.SequenceNode}, &yaml.Node{}
+	key.SetString("stacks")
+	if err := item.Encode(s.item()); err != nil {
+		return err
 	}
-	if len(list.items) == 0 {
-		return nil, fmt.Errorf("its list of stacks is empty: take the line `stacks:` out")
-	}
-	return list.add(lines, item), nil
+	list.Content = []*yaml.Node{item}
+	e.root.Content = append(e.root.Content, key, list)
+	return nil
 }
 
 // RemoveStack returns the content of an otto.yaml without a stack. All other lines stay
 // as they are.
 func RemoveStack(data []byte, name string) ([]byte, error) {
-	lines := strings.SplitAfter(string(data), "\n")
-	list, err := findList(lines, "stacks")
+	out, err := func() ([]byte, error) {
+		e, err := newEdit(data)
+		if err != nil {
+			return nil, err
+		}
+		l, err := e.list("stacks")
+		if err != nil {
+			return nil, err
+		}
+		i := named(l.node, "name", name)
+		if i < 0 {
+			return nil, fmt.Errorf("its stacks have no %s", name)
+		}
+		l.remove(i, true)
+		return e.done()
+	}()
 	if err != nil {
-		return nil, err
+		return nil, byHand(err, "take stack %s out of it", name)
 	}
-	item, _ := list.stack(lines, name)
-	if item == nil {
-		return nil, fmt.Errorf("its stacks have no %s with lines of its own: edit it by hand", name)
-	}
-	if len(list.items) == 1 { // nothing is left of the list
-		item.start = list.top
-	}
-	return []byte(strings.Join(slices.Delete(lines, item.start, item.end), "")), nil
+	return out, nil
 }
 
-// stack finds a stack of a list, nil if it has none of that name.
-func (list listLines) stack(lines []string, name string) (at *span, of Stack) {
-	for _, i := range list.items {
-		var items []struct {
-			Name    string
-			Compose any
-			Node    string
-		}
-		if yaml.Unmarshal([]byte(strings.Join(lines[i.start:i.end], "")), &items) != nil || len(items) != 1 ||
-			items[0].Name != name {
-			continue
-		}
-		of = Stack{Name: name, Node: items[0].Node}
-		switch c := items[0].Compose.(type) {
-		case string:
-			of.Compose = []string{c}
-		case []any:
-			for _, file := range c {
-				of.Compose = append(of.Compose, fmt.Sprint(file))
-			}
-		}
-		return &i, of
+// stack finds a stack, nil if there is none of that name.
+func (e *edit) stack(name string) (at *yaml.Node, of Stack) {
+	list := valueOf(e.root, "stacks")
+	if list == nil || list.Kind != yaml.SequenceNode {
+		return nil, of
 	}
-	return nil, of
+	i := named(list, "name", name)
+	if i < 0 {
+		return nil, of
+	}
+	var entry struct {
+		Compose any
+		Node    string
+	}
+	if at = list.Content[i]; at.Decode(&entry) != nil {
+		return nil, of
+	}
+	of = Stack{Name: name, Node: entry.Node}
+	switch c := entry.Compose.(type) {
+	case string:
+		of.Compose = []string{c}
+	case []any:
+		for _, file := range c {
+			of.Compose = append(of.Compose, fmt.Sprint(file))
+		}
+	}
+	return at, of
 }
 
-func stackItem(s Stack) (string, error) {
+// item is a stack as it is written in a list.
+func (s Stack) item() any {
 	var compose any = s.Compose
 	if len(s.Compose) == 1 {
 		compose = s.Compose[0]
 	}
-	return asLines(struct {
+	return struct {
 		Name    string `yaml:"name"`
 		Compose any    `yaml:"compose"`
 		Node    string `yaml:"node,omitempty"`
-	}{s.Name, compose, s.Node})
+	}{s.Name, compose, s.Node}
 }
 
 // FindCompose reports whether there are Compose files where a stack is to have them: a
@@ -170,14 +198,13 @@ func StackName(compose []string, shell func(string) (string, bool)) string {
 }
 
 // FindStack returns a stack of an otto.yaml with its Compose files as that names them; false
-// if it has none of that name with lines of its own.
+// if it has none of that name.
 func FindStack(data []byte, name string) (Stack, bool) {
-	lines := strings.SplitAfter(string(data), "\n")
-	list, err := findList(lines, "stacks")
+	e, err := newEdit(data)
 	if err != nil {
 		return Stack{}, false
 	}
-	at, of := list.stack(lines, name)
+	at, of := e.stack(name)
 	return of, at != nil
 }
 
