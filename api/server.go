@@ -110,7 +110,19 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("bad request: %v", err), http.StatusBadRequest)
 		return
 	}
-	changes, err := s.plane.Apply(r.Context(), wanted.whole(), base, r.URL.Query().Has("dry"))
+	var changes []otto.Change
+	dry := r.URL.Query().Has("dry")
+	if roleOf(r.Context()) != Owner {
+		if err = foreignData(wanted.Wanted); err == nil {
+			changes, err = s.plane.Apply(r.Context(), wanted.whole(), base, true)
+		}
+		if err == nil {
+			err = nodesChanged(changes)
+		}
+	}
+	if err == nil && (changes == nil || !dry) {
+		changes, err = s.plane.Apply(r.Context(), wanted.whole(), base, dry)
+	}
 	if answerError(w, err) {
 		return
 	}
@@ -246,6 +258,13 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 	p, err := s.plane.Plan(r.Context(), wanted.whole())
 	if answerError(w, err) {
 		return
+	}
+	if roleOf(r.Context()) != Owner {
+		for _, why := range []error{foreignData(wanted.Wanted), nodesChanged(p.Changes)} {
+			if why != nil {
+				p.Refused = append(p.Refused, why.Error())
+			}
+		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(p)

@@ -59,16 +59,25 @@ func (a *app) plan(ctx context.Context, build bool) (otto.Plan, *config.File, er
 	if err != nil {
 		return otto.Plan{}, nil, err
 	}
+	c := d.client()
+	if err := a.suited(ctx, c, f); err != nil {
+		return otto.Plan{}, nil, err
+	}
 	var notes []string
+	if a.context != "" {
+		notes = append(notes, afarNote)
+	}
 	if build {
 		err = a.buildAll(ctx, d, f)
 	} else {
-		notes, err = d.lastBuilds(f)
+		var built []string
+		built, err = d.lastBuilds(f)
+		notes = append(notes, built...)
 	}
 	if err != nil {
 		return otto.Plan{}, nil, err
 	}
-	p, err := d.client().Plan(ctx, f.Wanted)
+	p, err := c.Plan(ctx, f.Wanted)
 	p.Notes = append(p.Notes, notes...)
 	if errors.Is(err, api.ErrNotRunning) {
 		err = fmt.Errorf("%w: run `otto cluster start`, which shows what changes and applies it", api.ErrNotRunning)
@@ -145,6 +154,11 @@ With --file it writes a Compose project into otto.yaml first, as a stack, if it 
 not there: otherwise the next apply would take it out again. otto.yaml is looked for
 here, above, and above the Compose file. Several files are merged in their order; a
 folder stands for the usual names in it.
+
+With --context it applies a file of this machine to a control plane on another one,
+which is told what the file says and gets the files that it names. What only the
+control plane's machine can do is refused first: nodes, images that are built, data
+of projects.
 
 An update that fails goes back by itself; run apply again to try it again.`,
 		Example: `  otto apply

@@ -19,14 +19,16 @@ import (
 	"github.com/otto-edge/otto/durable"
 )
 
-// fromAfar are the commands that need nothing but the control plane, wherever it is.
+// fromAfar are the commands that need nothing but the control plane, wherever it is, or not
+// even that. The others need the cluster's directory, its keys or SSH with its nodes.
 func fromAfar() []string {
 	return []string{
 		"otto cluster status", "otto node ls", "otto node show", "otto node cordon", "otto node uncordon", "otto node drain",
-		"otto service ls", "otto service show", "otto service restart", "otto service move",
+		"otto plan", "otto apply", "otto service ls", "otto service show", "otto service restart", "otto service move",
+		"otto service scale", "otto service rm", "otto service update", "otto service accept-data", "otto stack rm",
 		"otto stack ls", "otto stack show", "otto logs", "otto exec", "otto run", "otto port-forward", "otto events",
 		"otto metrics", "otto requirements", "otto explain", "otto context", "otto context add", "otto context ls",
-		"otto context rm", "otto top", "otto version", "otto", "otto help", "otto completion",
+		"otto context rm", "otto compose", "otto compose keys", "otto simulate", "otto top", "otto version", "otto", "otto help", "otto completion",
 	}
 }
 
@@ -72,8 +74,9 @@ func newContext(a *app) *cobra.Command {
 		Use: "context", Short: "Use clusters whose control plane is on another machine", Args: noArgs, RunE: help,
 		Long: `A context is a cluster whose control plane is on another machine: its address and a
 token, kept for this user alone. Commands that look at a cluster and act on what runs
-take it with --context NAME, or from OTTO_CONTEXT. What changes otto.yaml, starts or
-stops the cluster is done where the control plane is.`,
+take it with --context NAME, or from OTTO_CONTEXT. otto apply takes the otto.yaml of
+this machine then. What adds or removes nodes, renews keys, starts or stops the
+cluster is done where the control plane is.`,
 	}
 	c.AddCommand(newContextAdd(a), newContextList(a), newContextRemove(a))
 	return c

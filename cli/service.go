@@ -413,6 +413,9 @@ func (a *app) planOf(ctx context.Context, data []byte) (otto.Plan, error) {
 	if err != nil {
 		return otto.Plan{}, err
 	}
+	if err := a.suited(ctx, d.client(), f); err != nil {
+		return otto.Plan{}, err
+	}
 	if len(a.built) > 0 {
 		a.alreadyBuilt(f)
 	} else if _, err := d.lastBuilds(f); err != nil {

@@ -83,6 +83,12 @@ func (a *app) bringUp(ctx context.Context, f *config.File, o startOptions) error
 	if err != nil {
 		return err
 	}
+	if a.context != "" {
+		if err := a.suited(ctx, d.client(), f); err != nil {
+			return err
+		}
+		return a.apply(ctx, d.client(), f, o)
+	}
 	if err := d.orphaned(); err != nil {
 		return err
 	}

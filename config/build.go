@@ -76,6 +76,8 @@ func (p *project) resolveBuilds(r *reader) {
 			continue
 		}
 		if b.of = p.build(r, s); b.of != nil {
+			r.onlyFromHere(b.at, "push the image to a registry, and take build out",
+				"the image of service %s is built where the control plane is, and that is another machine", s.Name)
 			built[b.of.Image] = b.of
 		}
 	}

@@ -38,6 +38,9 @@ type File struct {
 	// Builds are the images that are to be built. The services that run them have their names
 	// in Wanted, until SetBuilt says what was built.
 	Builds []*Build
+	// OnlyHere is what Otto would need this machine for when it is applied: the file cannot be
+	// applied to a control plane on another one.
+	OnlyHere Problems
 	// Variables are those that the file and its stacks ask for.
 	Variables []Variable
 	// Warnings are for the user to see; they stop nothing.
@@ -147,6 +150,7 @@ func (r *reader) document(data []byte) (*File, error) {
 		Wanted:    doc.wanted(),
 		Folders:   doc.folders,
 		Builds:    doc.builds(),
+		OnlyHere:  r.onlyHere.sorted(),
 		Variables: append(r.askedFor(""), doc.asked...),
 		Warnings:  r.warnings.sorted(),
 	}, nil

@@ -94,6 +94,8 @@ func (d *document) checkMounts(r *reader, p *project) {
 		for k := range s.mountsAt {
 			if m := &s.Spec.Mounts[k]; m.Type == otto.MountBind && !isAbs(m.Source) && d.onlyLocal(s.Node) {
 				r.warnOfMissing(s.mountsAt[k], m)
+				r.onlyFromHere(s.mountsAt[k], "copy it to its node and write the absolute path there",
+					"%.60q is used in place, and the control plane is on another machine", m.Source)
 				if data, _ := p.isData(m); data && p.mayBring(filepath.Clean(m.Source)) {
 					s.seed(r, p, p.dataOf(filepath.Clean(m.Source)))
 				}
@@ -183,6 +185,10 @@ func (d *document) bringData(r *reader, p *project, s *service, m *otto.Mount, a
 	if err := r.leadsOut(name); err != nil {
 		r.reject(at, "write the path that it leads to, or the node that is this machine as node",
 			"%.60q cannot be copied: %s", m.Source, reason(err))
+	}
+	if p.rule(p.dataOf(name)).is != pathNode {
+		r.onlyFromHere(at, "copy it to its node and write the absolute path there",
+			"%.60q is data, which is copied from the machine of the control plane alone, and that is another one", m.Source)
 	}
 	root := p.dataOf(name)
 	below, err := filepath.Rel(root, name)

@@ -87,7 +87,8 @@ type reader struct {
 	asked    map[string]bool             // variables that the file asks for
 	problems Problems
 	warnings Problems
-	ports    int // published so far
+	onlyHere Problems // see File.OnlyHere
+	ports    int      // published so far
 	stack    bool
 	// dollarsIn are files of variables that have been looked through for what is not set.
 	dollarsIn []string
@@ -102,6 +103,11 @@ func (r *reader) reject(at pos, try, format string, args ...any) {
 // warn notes what the user should know of but what stops nothing.
 func (r *reader) warn(at pos, try, format string, args ...any) {
 	r.warnings = append(r.warnings, r.problem(at, try, format, args...))
+}
+
+// onlyFromHere notes what is of this machine, which has to be the control plane's then.
+func (r *reader) onlyFromHere(at pos, try, format string, args ...any) {
+	r.onlyHere = append(r.onlyHere, r.problem(at, "apply it on the machine of the control plane, or "+try, format, args...))
 }
 
 func (r *reader) problem(at pos, try, format string, args ...any) Problem {

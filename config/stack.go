@@ -127,9 +127,11 @@ func (d *document) load(r *reader, s *stack) []service {
 			d.contents[id] = content
 		}
 		r.problems, r.warnings = append(r.problems, inner.problems...), append(r.warnings, inner.warnings...)
+		r.onlyHere = append(r.onlyHere, inner.onlyHere...)
 		return p.services
 	}
 	r.problems, r.warnings = append(r.problems, inner.problems...), append(r.warnings, inner.warnings...)
+	r.onlyHere = append(r.onlyHere, inner.onlyHere...)
 	return nil
 }
 

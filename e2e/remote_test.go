@@ -94,6 +94,7 @@ func TestClusterIsUsedFromAnotherMachine(t *testing.T) {
 		})
 	}
 	t.Run("a program without Otto", func(t *testing.T) { asksByItself(t, c, at) })
+	applied(t, c, home, otto)
 	if out := c.Run("events"); !strings.Contains(out, "token hand") {
 		t.Errorf("it is not said who did it:\n%s", out)
 	}
@@ -157,6 +158,43 @@ func asksByItself(t *testing.T, c *lab.Cluster, at string) {
 		}
 		if kind, ok := strings.CutPrefix(line, "event: "); ok {
 			kinds += strings.TrimSpace(kind) + " "
+		}
+	}
+}
+
+// applied applies a file of the laptop: a service with a secret is there, and nothing of the secret in the log.
+func applied(t *testing.T, c *lab.Cluster, home string, otto func(string, ...string) (string, error)) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(c.Dir, "otto.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := string(data) + "  extra:\n    image: redis:alpine\n    node: n1\n    secrets: [password]\n" +
+		"secrets: {password: {file: password.txt}}\n"
+	for name, content := range map[string]string{"otto.yaml": more, "password.txt": "hunter3"} {
+		if err := os.WriteFile(filepath.Join(home, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := otto("", "--context", "eye", "apply", "--yes"); err == nil || !strings.Contains(out, "this needs operate") {
+		t.Errorf("who only looks applies: %v\n%s", err, out)
+	}
+	if out, err := otto("", "--context", "hand", "plan"); err == nil || !strings.Contains(out, "+ service extra") {
+		t.Errorf("plan: %v\n%s", err, out)
+	}
+	out, err := otto("", "--context", "hand", "apply", "--yes")
+	if err != nil || !strings.Contains(out, "home is up") || strings.Contains(out, "hunter3") {
+		t.Fatalf("apply: %v\n%s", err, out)
+	}
+	if out, err := otto("", "--context", "hand", "exec", "extra", "--", "cat", "/run/secrets/password"); err != nil || out != "hunter3" {
+		t.Errorf("the secret in the container: %v\n%s", err, out)
+	}
+	if out, err := otto("", "--context", "hand", "plan"); err != nil || !strings.Contains(out, "Nothing would change") {
+		t.Errorf("the same once more: %v\n%s", err, out)
+	}
+	for _, name := range []string{"control.log", "events.jsonl"} {
+		if log, err := os.ReadFile(filepath.Join(c.Dir, ".otto", name)); err != nil || strings.Contains(string(log), "hunter3") {
+			t.Errorf("the secret is in %s: %v", name, err)
 		}
 	}
 }
