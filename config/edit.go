@@ -76,6 +76,18 @@ func newEdit(data []byte) (*edit, error) {
 	return e, nil
 }
 
+// changed is a file with a change, if that can be made safely.
+func changed(data []byte, change func(*edit) error) ([]byte, error) {
+	e, err := newEdit(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := change(e); err != nil {
+		return nil, err
+	}
+	return e.done()
+}
+
 // share notes what aliases stand for.
 func (e *edit) share(n *yaml.Node) {
 	if n.Kind == yaml.AliasNode {

@@ -18,20 +18,13 @@ func AddNode(data []byte, n otto.Node) ([]byte, error) {
 		DockerURL    string            `yaml:"docker_url,omitempty"`
 		Labels       map[string]string `yaml:"labels,omitempty"`
 	}{n.ID, n.Host, n.User, n.Port, n.IdentityFile, n.DockerURL, n.Labels}
-	out, err := func() ([]byte, error) {
-		e, err := newEdit(data)
-		if err != nil {
-			return nil, err
-		}
+	out, err := changed(data, func(e *edit) error {
 		l, err := e.list("nodes")
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if err := l.add(item); err != nil {
-			return nil, err
-		}
-		return e.done()
-	}()
+		return l.add(item)
+	})
 	if err != nil {
 		return nil, byHand(err, "write %s into its list of nodes", asWords(item))
 	}
@@ -41,22 +34,18 @@ func AddNode(data []byte, n otto.Node) ([]byte, error) {
 // RemoveNode returns the content of an otto.yaml without a node. All other
 // lines stay as they are.
 func RemoveNode(data []byte, id string) ([]byte, error) {
-	out, err := func() ([]byte, error) {
-		e, err := newEdit(data)
-		if err != nil {
-			return nil, err
-		}
+	out, err := changed(data, func(e *edit) error {
 		l, err := e.list("nodes")
 		if err != nil {
-			return nil, err
+			return err
 		}
 		i := named(l.node, "id", id)
 		if i < 0 {
-			return nil, fmt.Errorf("its list of nodes has no item with id: %s", id)
+			return fmt.Errorf("its list of nodes has no item with id: %s", id)
 		}
 		l.remove(i, false)
-		return e.done()
-	}()
+		return nil
+	})
 	if err != nil {
 		return nil, byHand(err, "take node %s out of it", id)
 	}

@@ -12,20 +12,13 @@ import (
 // SetReplicas returns the content of an otto.yaml with another number of replicas
 // of a service. All other lines stay as they are.
 func SetReplicas(data []byte, service string, n int) ([]byte, error) {
-	out, err := func() ([]byte, error) {
-		e, err := newEdit(data)
-		if err != nil {
-			return nil, err
-		}
+	out, err := changed(data, func(e *edit) error {
 		at, err := e.service(service)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if err := e.setReplicas(at, strconv.Itoa(n)); err != nil {
-			return nil, err
-		}
-		return e.done()
-	}()
+		return e.setReplicas(at, strconv.Itoa(n))
+	})
 	if err != nil {
 		return nil, orOfStack(err, service, "write replicas: %d at service %s", n, service)
 	}
@@ -35,22 +28,18 @@ func SetReplicas(data []byte, service string, n int) ([]byte, error) {
 // RemoveService returns the content of an otto.yaml without a service. All other
 // lines stay as they are.
 func RemoveService(data []byte, service string) ([]byte, error) {
-	out, err := func() ([]byte, error) {
-		e, err := newEdit(data)
-		if err != nil {
-			return nil, err
-		}
+	out, err := changed(data, func(e *edit) error {
 		at, err := e.service(service)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if at.list != nil {
 			at.list.remove(at.index, false)
-			return e.done()
+			return nil
 		}
 		lines, err := e.entry(at)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		e.removeLines(lines)
 		if s := at.services; len(s.Content) > 2 {
@@ -58,8 +47,8 @@ func RemoveService(data []byte, service string) ([]byte, error) {
 		} else {
 			*s = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
 		}
-		return e.done()
-	}()
+		return nil
+	})
 	if err != nil {
 		return nil, orOfStack(err, service, "take service %s out of it", service)
 	}
@@ -162,7 +151,7 @@ func (e *edit) setReplicas(at editedService, number string) error {
 	}
 
 	// Behind the line in which its name stands: its first key in a list, its own in a mapping.
-	index, before := 0, s.Content[0].Line-1
+	index, before := 0, 0
 	if at.list != nil {
 		index = 2
 		if before = at.list.items[at.index].end; len(s.Content) > 2 {

@@ -98,22 +98,18 @@ func (e *edit) addStack(s Stack) error {
 // RemoveStack returns the content of an otto.yaml without a stack. All other lines stay
 // as they are.
 func RemoveStack(data []byte, name string) ([]byte, error) {
-	out, err := func() ([]byte, error) {
-		e, err := newEdit(data)
-		if err != nil {
-			return nil, err
-		}
+	out, err := changed(data, func(e *edit) error {
 		l, err := e.list("stacks")
 		if err != nil {
-			return nil, err
+			return err
 		}
 		i := named(l.node, "name", name)
 		if i < 0 {
-			return nil, fmt.Errorf("its stacks have no %s", name)
+			return fmt.Errorf("its stacks have no %s", name)
 		}
 		l.remove(i, true)
-		return e.done()
-	}()
+		return nil
+	})
 	if err != nil {
 		return nil, byHand(err, "take stack %s out of it", name)
 	}
