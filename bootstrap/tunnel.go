@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/retry"
 )
 
 const (
@@ -108,24 +108,23 @@ func (t *tunnel) close() {
 func (t *tunnel) keep(ctx context.Context, conn *remote, l net.Listener) {
 	defer close(t.done)
 	log := t.fleet.log.With("node", t.node.ID)
-	retry := time.Second
+	delay := retry.Doubling(time.Second, slowestRetry)
 	for {
 		if conn != nil {
 			t.conn.Store(conn)
 			t.serve(ctx, conn, l)
 			t.conn.Store(nil)
-			retry = time.Second
+			delay.Reset()
 			log.Info("tunnel ended")
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(retry/2 + rand.N(retry/2)):
+		case <-time.After(delay.NextBackOff()):
 		}
 		var err error
 		if conn, l, err = t.open(ctx); err != nil {
 			log.Debug("no tunnel", "error", err)
-			retry = min(2*retry, slowestRetry)
 			continue
 		}
 		log.Info("tunnel is up again")

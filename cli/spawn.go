@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/otto-edge/otto/config"
+	"github.com/otto-edge/otto/retry"
 )
 
 // readyFD is the file descriptor on which a control plane in the background says
@@ -124,7 +125,7 @@ func (a *app) supervise(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	for delay := 100 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
+	for delay := retry.Steadily(100*time.Millisecond, 5*time.Second); ; {
 		began := time.Now()
 		cmd := exec.CommandContext(ctx, exe, "control-plane", "--worker", "--config", a.config)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -145,10 +146,10 @@ func (a *app) supervise(ctx context.Context) error {
 		}
 		fmt.Fprintf(os.Stderr, "control plane ended (%v); starting it again\n", err)
 		if time.Since(began) > time.Minute {
-			delay = 100 * time.Millisecond
+			delay.Reset()
 		}
 		select {
-		case <-time.After(delay):
+		case <-time.After(delay.NextBackOff()):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
+	"github.com/otto-edge/otto/retry"
 )
 
 // Between two attempts to connect.
@@ -88,8 +88,7 @@ func (c *Client) Run(ctx context.Context) error {
 	handlers.Go(func() { c.inbox.run(ctx) })
 	defer handlers.Wait()
 
-	delay := backoff.NewExponentialBackOff()
-	delay.InitialInterval, delay.MaxInterval, delay.Multiplier = minDelay, maxDelay, 2
+	delay := retry.Doubling(minDelay, maxDelay)
 	var sessions uint64
 	var trouble error
 	for ctx.Err() == nil {

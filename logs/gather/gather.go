@@ -17,6 +17,7 @@ import (
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/logs"
+	"github.com/otto-edge/otto/retry"
 	"github.com/otto-edge/otto/target"
 )
 
@@ -262,7 +263,7 @@ type node struct {
 // run reads the node until all is read, and if it is followed until ctx ends or the
 // node has left. The first attempt uses source.
 func (n *node) run(ctx context.Context, source *logs.Source) {
-	for wait := firstRetry; ; wait = min(2*wait, slowestRetry) {
+	for wait := retry.Steadily(firstRetry, slowestRetry); ; {
 		began := time.Now()
 		err := n.reachable()
 		if err == nil {
@@ -277,12 +278,12 @@ func (n *node) run(ctx context.Context, source *logs.Source) {
 			return
 		}
 		if time.Since(began) > slowestRetry {
-			wait = firstRetry
+			wait.Reset()
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
+		case <-time.After(wait.NextBackOff()):
 		}
 	}
 }
