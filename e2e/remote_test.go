@@ -106,12 +106,25 @@ func TestClusterIsUsedFromAnotherMachine(t *testing.T) {
 	if out, err := otto("", "--context", "eye", "cluster", "status"); err == nil || !strings.Contains(out, "the token is not known") {
 		t.Errorf("a token that was removed: %v\n%s", err, out)
 	}
+	c.Run("cluster", "rotate")
+	if out, err := otto("", "--context", "hand", "cluster", "status"); err == nil || !strings.Contains(out, "otto context add") {
+		t.Errorf("after new keys: %v\n%s", err, out)
+	}
+	c.Run("token", "rm", "hand")
+	add("hand", "operate") // the context of before is replaced
+	if out, err := otto("", "--context", "hand", "cluster", "status"); err != nil {
+		t.Errorf("a token of after the new keys: %v\n%s", err, out)
+	}
 	c.Run("cluster", "rotate", "--compromised")
 	if out, err := otto("", "--context", "hand", "cluster", "status"); err == nil || !strings.Contains(out, "otto context add") {
 		t.Errorf("after the keys were stolen: %v\n%s", err, out)
 	}
 	if list := c.Run("token", "ls", "-o", "json"); strings.Contains(list, "hand") {
 		t.Errorf("a token outlives stolen keys: %s", list)
+	}
+	add("new", "look")
+	if out, err := otto("", "--context", "new", "cluster", "status"); err != nil {
+		t.Errorf("a token of after the stolen keys: %v\n%s", err, out)
 	}
 }
 
