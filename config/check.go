@@ -107,7 +107,15 @@ func (d *document) checkService(r *reader, s *service) {
 		r.reject(s.pos, "write node: ID, or take rejoin out", "service %s has no home to go back to", s.Name)
 	}
 	if s.Failover == otto.FailoverMove && s.Stateful() && s.Data == "" {
-		r.reject(s.pos, "write data: disposable if it may start without its data, or take failover out",
+		try := "write data: disposable if it may start without its data, or take failover out"
+		for _, m := range s.Spec.Mounts {
+			if s.Unit != "" && m.Type == otto.MountBind && isAbs(m.Source) && !m.ReadOnly && !m.MustExist {
+				try += fmt.Sprintf("; if all nodes have the same at %s, write `x-otto: {paths: {%s: shared}}` at the top of the "+
+					"Compose file", m.Source, m.Source)
+				break
+			}
+		}
+		r.reject(s.pos, try,
 			"service %s keeps data on its node and cannot be started on another one when that is lost", s.Name)
 	}
 	if p := s.Probe; p != nil &&

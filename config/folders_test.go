@@ -280,7 +280,7 @@ func TestFilesThatCannotBeBroughtAreExplained(t *testing.T) {
 		},
 		{
 			"unknown rule", "x-otto: {paths: {./media: dat}}\n" + service("      - ./media:/srv\n"),
-			`1:27: "dat" is not one of config, data, node: did you mean data?`,
+			`1:27: "dat" is not one of config, data, node, shared: did you mean data?`,
 		},
 		{
 			"missing", service("      - ./gone:/gone:ro\n"),

@@ -12,6 +12,7 @@ const (
 	pathConfig = "config" // it is brought with each change, and can only be read on nodes
 	pathData   = "data"   // it is copied to its node once
 	pathNode   = "node"   // it begins empty on its node
+	pathShared = "shared" // every node has the same at this absolute path
 )
 
 // pathRule is what a file says of a path.
@@ -22,9 +23,10 @@ type pathRule struct {
 
 // pathsKey says what paths are, where that does not follow from how they are mounted.
 func pathsKey() key[stack] {
-	kinds := choice(pathConfig, pathData, pathNode)
+	kinds := choice(pathConfig, pathData, pathNode, pathShared)
 	return key[stack]{
-		"What paths beside the Compose file are: config, data, or node for data that begins empty on its node.",
+		"What paths are: config, data, or node for data that begins empty on its node, beside the Compose file; " +
+			"shared for absolute ones at which all nodes have the same.",
 		schema{"type": "object", "additionalProperties": kinds.schema},
 		func(r *reader, v value, s *stack) {
 			if !r.wants(v, mapping, "a path and what it is, such as ./media: data") {
@@ -34,9 +36,15 @@ func pathsKey() key[stack] {
 				is, ok := kinds.read(r, f.value)
 				switch {
 				case !ok:
-				case isAbs(f.name):
-					r.reject(f.pos, "take it out: whatever the node has there is used, and never copied",
+				case is == pathShared && (!isAbs(f.name) || filepath.Clean(f.name) == "/"):
+					r.reject(f.pos, "write the absolute path at which each node has it, such as /mnt/nas",
+						"%.60q cannot be the same on all nodes", f.name)
+				case isAbs(f.name) && is != pathShared:
+					r.reject(f.pos, "take it out: whatever the node has there is used, and never copied; "+
+						"or write shared if all nodes have the same there",
 						"%.60q is an absolute path, and so the node's", f.name)
+				case is == pathShared:
+					s.paths = append(s.paths, pathRule{f.pos, filepath.Clean(f.name), is})
 				case !strings.HasPrefix(f.name, ".") && f.name != "~" && !strings.HasPrefix(f.name, "~/"):
 					r.reject(f.pos, "write it as it is mounted, such as ./media", "%.60q is not a path", f.name)
 				default:
@@ -55,6 +63,34 @@ func (p *project) rule(name string) (found pathRule) {
 		}
 	}
 	return found
+}
+
+// share takes in which absolute paths all nodes share. The engine must not make them, as what is
+// not there has not been mounted. A service that writes to nothing else may go where it likes,
+// although never to two nodes at once: what it writes is on none of them.
+func (p *project) share(r *reader, s *service) {
+	shares, keeps := false, s.Spec.Exclusive
+	for i := range s.Spec.Mounts {
+		m := &s.Spec.Mounts[i]
+		is := ""
+		if m.Type == otto.MountBind {
+			is = p.rule(filepath.Clean(m.Source)).is
+		}
+		switch {
+		case is == pathShared:
+			if m.SELinux != "" { // in the only form that has it, the engine makes what is missing
+				r.reject(s.mountsAt[i], "take "+m.SELinux+" out, and let containers use it on each node, such as by "+
+					"`setsebool -P virt_use_nfs 1`", "%.60q is shared by all nodes, and none may label it for itself", m.Source)
+			}
+			m.MustExist = true
+			shares = shares || !m.ReadOnly
+		case is != pathConfig:
+			keeps = keeps || otto.ContainerSpec{Mounts: []otto.Mount{*m}}.Stateful()
+		}
+	}
+	if shares && !keeps && !s.Global() {
+		s.Data = otto.DataDisposable
+	}
 }
 
 // isData reports whether a relative mount is data, and which service writes to it, if another
@@ -127,6 +163,9 @@ func (p *project) warnOfRules(r *reader) {
 		for i := range p.services {
 			for _, name := range p.services[i].relative {
 				used = used || inPath(name, rule.path) || inPath(rule.path, name)
+			}
+			for _, m := range p.services[i].Spec.Mounts {
+				used = used || m.Type == otto.MountBind && isAbs(m.Source) && inPath(filepath.Clean(m.Source), rule.path)
 			}
 		}
 		if !used {

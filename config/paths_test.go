@@ -250,3 +250,84 @@ func TestConfigurationKeepsNothingHere(t *testing.T) {
 		t.Errorf("warnings: %v", f.Warnings)
 	}
 }
+
+func TestWhatAllNodesShareKeepsNothingOnOne(t *testing.T) {
+	load := func(t *testing.T, paths, volumes, more string) (otto.Service, error) {
+		f, err := loadFiles(t, map[string]string{
+			"otto.yaml":         twoMachines + "stacks: [{name: shop, compose: shop}]\n",
+			"shop/c/a":          "a",
+			"shop/compose.yaml": "x-otto: {paths: {" + paths + "}}\nservices:\n  app:\n    image: x\n    volumes: [" + volumes + "]\n" + more,
+		})
+		if err != nil {
+			return otto.Service{}, err
+		}
+		if len(f.Warnings) > 0 {
+			t.Errorf("%v", f.Warnings)
+		}
+		return f.Wanted.Services[0], nil
+	}
+	const shared = "/mnt/nas: shared"
+	for name, c := range map[string]struct {
+		paths, volumes, more string
+		moves, stateful      bool
+	}{
+		"itself":                   {shared, "'/mnt/nas:/m'", "", true, true},
+		"below it":                 {"/mnt/nas/: shared", "'/mnt/nas/media/:/m'", "", true, true},
+		"only read":                {shared, "'/mnt/nas:/m:ro'", "", true, false},
+		"with configuration":       {shared + ", ./c: config", "'/mnt/nas:/m', './c:/c'", "", true, true},
+		"with a volume":            {shared, "'/mnt/nas:/m', 'vol:/v'", "volumes: {vol: {}}\n", false, true},
+		"with an anonymous one":    {shared, "'/mnt/nas:/m', '/v'", "", false, true},
+		"with another path":        {shared, "'/mnt/nas:/m', '/mnt/nas2:/v'", "", false, true},
+		"above it as well":         {shared, "'/mnt/nas:/m', '/mnt:/v'", "", false, true},
+		"a service that runs once": {shared, "'/mnt/nas:/m'", "    x-otto: {stateful: true}\n", false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := load(t, c.paths, c.volumes, c.more)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if moves := s.Stays() == ""; moves != c.moves || s.Stateful() != c.stateful {
+				t.Errorf("moves %v, stateful %v, %q", moves, s.Stateful(), s.Stays())
+			}
+			for _, m := range s.Spec.Mounts {
+				if want := m.Target == "/m"; m.Type == otto.MountBind && m.MustExist != want {
+					t.Errorf("%+v", m)
+				}
+			}
+		})
+	}
+
+	for name, c := range map[string][3]string{
+		"a relative path": {"./m: shared", "'./m:/m'", `1:18: "./m" cannot be the same on all nodes: write the absolute path`},
+		"everything":      {"/: shared", "'/mnt:/m'", `1:18: "/" cannot be the same on all nodes`},
+		"a label":         {shared, "'/mnt/nas:/m:z'", `5:15: "/mnt/nas" is shared by all nodes, and none may label it for itself: take z out`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := load(t, c[0], c[1], ""); err == nil || !strings.Contains(err.Error(), c[2]) {
+				t.Errorf("%v\nwant %s", err, c[2])
+			}
+		})
+	}
+
+	f, err := loadFiles(t, map[string]string{
+		"otto.yaml": twoMachines + "stacks: [{name: shop, compose: shop}]\n",
+		"shop/compose.yaml": "x-otto: {paths: {/mnt/nas: shared}}\nservices:\n  app: {image: x, volumes: ['/mnt/nas:/m']}\n" +
+			"  web: {image: x}\n",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range f.Wanted.Services { // they go together, and the one without data waits for the other's lease
+		if s.Stays() != "" || !s.Stateful() {
+			t.Errorf("%s: %q, stateful %v", s.Name, s.Stays(), s.Stateful())
+		}
+	}
+
+	f, err = loadFiles(t, map[string]string{
+		"otto.yaml":         twoMachines + "stacks: [{name: shop, compose: shop}]\n",
+		"shop/compose.yaml": "x-otto: {paths: {/mnt/nas: shared}}\nservices: {app: {image: x, volumes: ['/mnt/nas2:/m']}}\n",
+	})
+	if err != nil || len(f.Warnings) != 1 || !strings.Contains(fmt.Sprint(f.Warnings[0]), `mounts "/mnt/nas"`) {
+		t.Errorf("%v, %v", f, err)
+	}
+}

@@ -113,6 +113,7 @@ func (d *document) load(r *reader, s *stack) []service {
 		}
 		for i := range p.services {
 			d.belong(*s, p, &p.services[i], names)
+			p.share(inner, &p.services[i])
 		}
 		d.unite(inner, *s, p.services)
 		d.checkApart(inner, p.services)

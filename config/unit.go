@@ -27,7 +27,7 @@ func (d *document) unite(r *reader, st stack, services []service) {
 	}
 	for _, s := range members {
 		if !s.Stateful() {
-			s.Spec.Exclusive, s.leased = true, true
+			s.Spec.Exclusive, s.leased, s.Data = true, true, otto.DataDisposable
 		}
 	}
 }
