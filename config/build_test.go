@@ -137,9 +137,10 @@ func TestEnginesBuildByThemselves(t *testing.T) {
 	}
 	args, env, _ := buildOf(t, f, "shop/web", false)
 	if diff := cmp.Diff([]string{
-		"build", "--tag", "shop-web", "--platform", "linux/arm64", "--file",
+		"build", "--force-rm", "--tag", "shop-web", "--platform", "linux/arm64", "--file",
 		"DIR/web/Dockerfile", "DIR/web",
 	}, args); diff != "" || len(env) > 0 {
+		t.Error(diff, env)
 		t.Error(diff, env)
 	}
 	args, env, input := buildOf(t, f, "shop/inline", false)

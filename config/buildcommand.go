@@ -20,7 +20,7 @@ type BuildCommand struct {
 // if empty; by buildx, or else by what is in the engine. It fails if that cannot do it.
 func (b *Build) Command(platform string, buildx bool) (BuildCommand, error) {
 	c := b.config
-	out := BuildCommand{Args: []string{"build"}}
+	out := BuildCommand{Args: []string{"build", "--force-rm"}} // buildx leaves no container of a step that fails
 	if buildx {
 		// The description of a build has its time in it: the image would be another one each time.
 		out = BuildCommand{
