@@ -287,7 +287,50 @@ func (a *app) adopt(ctx context.Context, node, project string, o adoptOptions) e
 	}
 	o.shown = true
 	add := func(data []byte) ([]byte, error) { return config.AddStack(data, src.stack) }
-	return a.applyAdoption(ctx, o.startOptions, add, p)
+	if err := a.applyAdoption(ctx, o.startOptions, add, p); err != nil {
+		return err
+	}
+	look := func(ctx context.Context) ([]otto.Project, error) { return projectsOf(ctx, v, n.Node) }
+	for _, name := range untilGone(ctx, look, t.record) {
+		fmt.Fprintf(a.err, "warning: container %s of Compose's is stopped, and not removed yet: Otto goes on trying\n", name)
+	}
+	return nil
+}
+
+// How long adopt waits for the removal of the containers that others follow now, and how often
+// it looks.
+const (
+	goneWithin = 30 * time.Second
+	goneLook   = 300 * time.Millisecond
+)
+
+// untilGone waits until the former containers of a takeover are removed, which they are a moment
+// after those that follow them are up. It returns the names of those that are not within
+// goneWithin.
+func untilGone(ctx context.Context, look func(context.Context) ([]otto.Project, error), of otto.Adoption) (left []string) {
+	ctx, cancel := context.WithTimeout(ctx, goneWithin)
+	defer cancel()
+	for {
+		projects, err := look(ctx)
+		if err == nil {
+			left = nil
+		}
+		for _, p := range projects {
+			for _, c := range p.Containers {
+				if _, former := of.Container(c.ID); former {
+					left = append(left, c.Name)
+				}
+			}
+		}
+		if err == nil && len(left) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return left
+		case <-time.After(goneLook):
+		}
+	}
 }
 
 // adoption is a project that is to be taken over.
