@@ -124,7 +124,10 @@ type DataRecord struct {
 // Taken is what is a cluster's by its record, although labels say that it is nobody's.
 type Taken struct {
 	Containers []TakenContainer `json:"containers,omitempty"`
-	Networks   []TakenNetwork   `json:"networks,omitempty"`
+	// Back are those whose service is not wanted any more, before it has followed them: they are
+	// Compose's again, and are started if the agent has stopped them.
+	Back     []TakenContainer `json:"back,omitempty"`
+	Networks []TakenNetwork   `json:"networks,omitempty"`
 	// Releasing are instances whose containers are being given back.
 	Releasing []string `json:"releasing,omitempty"`
 	// Given are volumes and networks that were given back with all of their stack.
@@ -151,16 +154,17 @@ type TakenNetwork struct {
 
 // IsZero reports whether nothing is taken.
 func (t Taken) IsZero() bool {
-	return len(t.Containers)+len(t.Networks)+len(t.Releasing)+len(t.Given) == 0
+	return len(t.Containers)+len(t.Back)+len(t.Networks)+len(t.Releasing)+len(t.Given) == 0
 }
 
 // Container is the record of a container.
 func (t Taken) Container(id string) (TakenContainer, bool) {
-	i := slices.IndexFunc(t.Containers, func(c TakenContainer) bool { return c.ID == id })
-	if i < 0 {
-		return TakenContainer{}, false
+	for _, list := range [][]TakenContainer{t.Containers, t.Back} {
+		if i := slices.IndexFunc(list, func(c TakenContainer) bool { return c.ID == id }); i >= 0 {
+			return list[i], true
+		}
 	}
-	return t.Containers[i], true
+	return TakenContainer{}, false
 }
 
 // Network is the record of a network.

@@ -88,6 +88,7 @@ type Agent struct {
 	asked   *restarts // owned by converge
 	jobs    *jobs     // likewise
 	bonds   *bonds    // likewise
+	stops   stops     // likewise
 	pauses  *pauses   // likewise
 	setups  *setups   // likewise
 	files   *files
@@ -188,6 +189,9 @@ func New(o Options) (*Agent, error) {
 	}
 	if a.bonds, err = openBonds(o.StateDir); err != nil {
 		o.Log.Warn("what follows other containers may be restarted once more", "err", err)
+	}
+	if err = a.stops.open(o.StateDir); err != nil {
+		o.Log.Warn("which containers of Compose's were stopped is not known", "err", err)
 	}
 	if a.asked, err = openRestarts(o.StateDir); err != nil {
 		o.Log.Warn("containers that were asked to restart may do so once more", "err", err)

@@ -315,6 +315,9 @@ func (c *converger) launch(ctx context.Context, name string, want *otto.Instance
 		c.note("instance-unhealthy", name, "restarted: "+st.current.Ailment)
 		w.why = "it was unhealthy and has been restarted: " + st.current.Ailment
 	}
+	if st.do == doReturn {
+		c.note("instance-returned", name, "container "+st.current.Name+" is Compose's again, and is started: the takeover had not ended")
+	}
 	if st.do == doFence && want != nil { // a lease that comes from now on is not for it
 		st.grace = c.lease.grace()
 	}
@@ -381,6 +384,9 @@ func (c *converger) settle(r result) {
 		c.begun[r.instance] = begunDone
 	}
 	c.known, c.data.at = false, time.Time{}
+	if c.assignment != nil && len(c.assignment.Taken.Back) > 0 { // it may have stopped one of those, or started it
+		c.take(c.assignment.Taken)
+	}
 	if w.volumes && c.volumes != nil { // an engine that cannot list them is not asked each time
 		c.volumesAt = time.Time{}
 	}
@@ -397,7 +403,7 @@ func (c *converger) settle(r result) {
 	case errors.Is(r.err, errNotNow), errors.Is(r.err, context.Canceled):
 		return // the next pass knows why
 	}
-	if w.do == doStop || w.do == doRetire || w.do == doKeepOne {
+	if w.do == doStop || w.do == doRetire || w.do == doKeepOne || w.do == doReturn && r.err == nil {
 		if r.err != nil {
 			c.Log.Warn("not stopped", "instance", r.instance, "err", r.err)
 		}

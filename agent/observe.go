@@ -201,6 +201,7 @@ func (c *converger) situations() map[string]situation {
 		}
 	}
 	reports := c.statuses(all, time.Now())
+	c.addReturns(all)
 	for i := range c.assignment.Instances {
 		inst := &c.assignment.Instances[i]
 		s := all[inst.Name]

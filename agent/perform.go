@@ -42,6 +42,8 @@ func (c *converger) perform(ctx context.Context, want wish, st step) (warning st
 		return "", c.kill(ctx, append(slices.Clone(st.others), current(st)...), st.grace)
 	case doStop:
 		return "", c.stop(ctx, append(slices.Clone(st.others), current(st)...))
+	case doReturn:
+		return "", c.giveBack(ctx, *st.current)
 	case doAbort:
 		return "", c.abort(ctx, want, *st.current, c.ended(ctx, *st.current))
 	case doRetire:
@@ -95,6 +97,9 @@ func current(st step) []otto.Container {
 func (c *converger) kill(ctx context.Context, list []otto.Container, grace time.Duration) error {
 	errs := make([]error, len(list))
 	var wg sync.WaitGroup
+	if err := c.stops.note(list); err != nil { // the end of a lease does not wait for a disk
+		c.Log.Warn("what Compose may have to be given back is not on disk", "err", err)
+	}
 	for i, ctr := range list {
 		if alive(ctr) {
 			wg.Go(func() { errs[i] = c.Runtime.Kill(ctx, ctr, grace) })
@@ -163,6 +168,9 @@ func (c *converger) begin(ctx context.Context, want wish, id string) error {
 	}
 	c.noteBegun(want, id)
 	err := c.Runtime.Start(ctx, id)
+	if err == nil {
+		c.stops.forget(id)
+	}
 	if !errors.Is(err, otto.ErrNetworkGone) {
 		return err
 	}
@@ -409,6 +417,9 @@ func (c *converger) progress(instance string, pulling bool) {
 // stop stops containers. It asks the engine also for those that do not run: it may
 // be about to start one, because an agent before this one has asked for that.
 func (c *converger) stop(ctx context.Context, list []otto.Container) error {
+	if err := c.stops.note(list); err != nil {
+		return err
+	}
 	var errs []error
 	for _, ctr := range list {
 		errs = append(errs, c.Runtime.Stop(ctx, ctr.ID))

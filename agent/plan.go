@@ -42,6 +42,7 @@ const (
 	doKeepOne verb = "keepOne" // of the former containers beside an update that failed, under its name
 	doFence   verb = "fence"   // stop at once what has no lease any more
 	doAttach  verb = "attach"  // put what runs into its network again
+	doReturn  verb = "return"  // start a container of Compose's that was stopped for one that is not wanted any more
 )
 
 // starts reports whether it may start a container.
@@ -98,6 +99,8 @@ type situation struct {
 	needed     string // the instance that needs it and is to be stopped before
 	after      string // the service whose container it has to follow, as that has been restarted or replaced
 	severed    bool   // likewise: what there is borrows from a container that is gone, and is of no use
+	// back is a container of Compose's to be returned: nothing of the instance is there any more.
+	back *otto.Container
 }
 
 // next decides what to do for one instance. It depends on nothing but its
@@ -105,6 +108,9 @@ type situation struct {
 func next(s situation, now time.Time) step {
 	if s.want == nil && s.fenced && slices.ContainsFunc(s.containers, alive) {
 		return step{do: doFence, others: s.containers}
+	}
+	if s.want == nil && s.back != nil {
+		return patient(step{do: doReturn, current: s.back}, s, now)
 	}
 	if s.want == nil && s.needed != "" {
 		return step{others: s.containers, reason: "waiting: " + s.needed + " is stopped first"}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/agent"
@@ -551,4 +552,83 @@ func TestStackThatCannotBeGivenBackIsRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTakeoverIsGivenUp has the stack taken out of what is wanted in the middle of its takeover,
+// interrupted at every change that is made to the engine. What was Compose's then is Compose's
+// again and runs, with the restart policy that it had; nothing runs beside it.
+func TestTakeoverIsGivenUp(t *testing.T) {
+	for what, strike := range blows() {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			changes := eachChange(t, func(t *testing.T, nth int, after bool) bool { return takeAndGiveUp(t, nth, after, strike) })
+			if changes < 8 {
+				t.Errorf("it has %d changes: nothing much was interrupted", changes)
+			}
+		})
+	}
+}
+
+func takeAndGiveUp(t *testing.T, nth int, after bool, strike blow) (killed bool) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c, r := bare(t)
+		defer c.Close()
+		twice(t, r)
+		of := composed(c, shop(""))
+		var want []string
+		give := func(t *testing.T, c *ottotest.Cluster) {
+			if _, err := c.Apply(wanted()); err != nil {
+				t.Fatal(err)
+			}
+			for _, ctr := range r.List() {
+				if slices.ContainsFunc(of.Containers, func(o otto.TakenContainer) bool { return o.ID == ctr.ID }) {
+					want = append(want, ctr.Name+" running")
+				}
+			}
+			strike(t, c)
+		}
+		killed = interrupted(t, c, nth, after, give, func() {
+			if err := c.Plane.Adopt(context.Background(), of); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Apply(shop("")); err != nil {
+				t.Fatal(err)
+			}
+		})
+		slices.Sort(want)
+		is := func(when string) {
+			t.Helper()
+			got := []string{}
+			for _, ctr := range r.List() {
+				got = append(got, ctr.Name+" "+string(ctr.State))
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("given up at change %d (after: %t), %s, containers (-want +got):\n%s", nth, after, when, diff)
+			}
+		}
+		is("in the end")
+		trespass := r.Trespass
+		r.Trespass = func(string) {}
+		for _, ctr := range of.Containers { // which somebody stops: it is nobody's but Compose's
+			if slices.ContainsFunc(r.List(), func(o otto.Container) bool { return o.ID == ctr.ID }) {
+				if err := r.Stop(context.Background(), ctr.ID); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				if i := slices.IndexFunc(r.List(), func(o otto.Container) bool { return o.ID == ctr.ID }); r.List()[i].State == otto.ContainerRunning {
+					t.Errorf("given up at change %d (after: %t), what somebody stops is started", nth, after)
+				}
+				if err := r.Start(context.Background(), ctr.ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		r.Trespass = trespass
+		blows()["power cut"](t, c)
+		time.Sleep(time.Minute)
+		is("after a power cut")
+	})
+	return killed
 }

@@ -37,7 +37,7 @@ func TestFaultsAreShownByRealTests(t *testing.T) {
 			continue
 		}
 		rows++
-		named := regexp.MustCompile("(?:(\\w+) )?`(\\w+)`").FindAllStringSubmatch(cells[2], -1)
+		named := regexp.MustCompile("(?:([\\w-]+) )?`(\\w+)`").FindAllStringSubmatch(cells[2], -1)
 		if len(named) == 0 {
 			t.Errorf("no test:%s", cells[0])
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/otto-edge/otto"
+	"github.com/otto-edge/otto/control/plan"
 )
 
 // What is taken over from Compose has no label that says so, and labels cannot be changed.
@@ -20,8 +21,8 @@ import (
 type adoptions map[string]otto.Adoption
 
 // on is what is the cluster's by record on a node that has these instances. Containers of
-// what is not wanted are Compose's again.
-func (a adoptions) on(node string, instances []otto.Instance) (t otto.Taken) {
+// services that are not wanted anywhere any more are Compose's again.
+func (a adoptions) on(node string, instances []otto.Instance, wanted *plan.Index) (t otto.Taken) {
 	for _, stack := range slices.Sorted(maps.Keys(a)) {
 		of := a[stack]
 		if of.Node != node {
@@ -38,12 +39,32 @@ func (a adoptions) on(node string, instances []otto.Instance) (t otto.Taken) {
 		}
 		t.Networks = append(t.Networks, of.Networks...)
 		for _, c := range of.Containers {
-			if slices.ContainsFunc(instances, func(i otto.Instance) bool { return i.Name == c.Instance }) {
+			switch {
+			case slices.ContainsFunc(instances, func(i otto.Instance) bool { return i.Name == c.Instance }):
 				t.Containers = append(t.Containers, c)
+			case !isWanted(wanted, c.Service):
+				t.Back = append(t.Back, c)
 			}
 		}
 	}
 	return t
+}
+
+func isWanted(wanted *plan.Index, service string) bool {
+	_, is := wanted.Service(service)
+	return is
+}
+
+// backSince are the nodes on which containers of Compose's are its own again, or no more, by
+// what is wanted now.
+func (a adoptions) backSince(was, now *plan.Index) (nodes []string) {
+	for _, of := range a {
+		changed := func(c otto.TakenContainer) bool { return isWanted(was, c.Service) != isWanted(now, c.Service) }
+		if slices.ContainsFunc(of.Containers, changed) {
+			nodes = append(nodes, of.Node)
+		}
+	}
+	return nodes
 }
 
 // release notes in instances of a node which of them are given back, and how.
@@ -116,7 +137,7 @@ func (p *Plane) Adopt(ctx context.Context, of otto.Adoption) error {
 				return err
 			}
 		}
-		of.Volumes, of.Releasing, of.Given = nil, nil, nil
+		of.Back, of.Volumes, of.Releasing, of.Given = nil, nil, nil, nil
 		if err := p.putAdopted(p.takeovers.with(of)); err != nil {
 			return err
 		}

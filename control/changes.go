@@ -140,6 +140,11 @@ func (b basis) toAssign(was basis) map[string]bool {
 	}
 	all := was.index == nil || was.stopped != b.stopped || !slices.Equal(was.index.Devices, b.index.Devices) ||
 		!slices.Equal(was.peers, b.peers) || !plan.Identical(was.takeovers, b.takeovers)
+	if !all {
+		for _, id := range b.takeovers.backSince(was.index, b.index) {
+			nodes[id] = true
+		}
+	}
 	otherData := !plan.Identical(was.data, b.data)
 	for id := range b.nodes {
 		_, known := was.nodes[id]

@@ -77,7 +77,7 @@ func (p *Plane) assignTo(n *node, a otto.Assignment, is basis, now time.Time) er
 	a.Peers, a.Watches = is.peers, is.watches[n.ID]
 	a.Data = is.data.expected(n.ID, a.Instances)
 	is.takeovers.release(n.ID, a.Instances)
-	a.Taken = is.takeovers.on(n.ID, a.Instances)
+	a.Taken = is.takeovers.on(n.ID, a.Instances, is.index)
 	contents := p.withContents(n, a.Instances)
 	n.withFolders(a.Instances)
 	n.withSeeds(a.Instances)

@@ -25,7 +25,8 @@ const replacedFor = 10 * time.Minute
 // takenContainers are the containers of Compose's that are instances' by record alone, as
 // far as they are there.
 func (r *Runtime) takenContainers(ctx context.Context, c *client.Client) (found []otto.Container, err error) {
-	for _, of := range r.takenNow().Containers {
+	taken := r.takenNow()
+	for _, of := range slices.Concat(taken.Containers, taken.Back) {
 		if at, gone := r.replaced.Load(of.ID); gone && time.Since(at.(time.Time)) < replacedFor {
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -151,7 +152,7 @@ func uninstall(ctx context.Context, dir string, volumes bool) error {
 	}
 	if rt != nil {
 		defer rt.Close()
-		if err := removeContainers(ctx, rt); err != nil {
+		if err := removeContainers(ctx, dir, rt); err != nil {
 			return err
 		}
 		if volumes {
@@ -217,14 +218,19 @@ func listProjects(ctx context.Context, dir string, stdout io.Writer) error {
 	return json.NewEncoder(stdout).Encode(list)
 }
 
-func removeContainers(ctx context.Context, rt *docker.Runtime) error {
+func removeContainers(ctx context.Context, dir string, rt *docker.Runtime) error {
 	list, err := rt.Containers(ctx)
 	if err != nil {
 		return err
 	}
+	stopped, err := agent.StoppedOf(stateDir(dir))
+	if err != nil {
+		return err
+	}
+	remove, start := apart(list, stopped)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return rt.Sweep(gctx, true) })
-	for _, c := range list {
+	for _, c := range remove {
 		g.Go(func() error {
 			if err := rt.Stop(gctx, c.ID); err != nil {
 				return err
@@ -235,7 +241,28 @@ func removeContainers(ctx context.Context, rt *docker.Runtime) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	for _, c := range start { // when nothing runs with its data any more
+		err = errors.Join(err, rt.Start(ctx, c.ID))
+	}
+	if err != nil {
+		return err
+	}
 	return rt.RemoveNetwork(ctx)
+}
+
+// apart tells the containers of a cluster from those that are Compose's still or again, of which
+// those that an agent has stopped are started. One of theirs that has never run goes as well: it
+// may have been made to be given back, beside the one that runs.
+func apart(list []otto.Container, stopped []string) (remove, start []otto.Container) {
+	for _, c := range list {
+		switch {
+		case slices.Contains(stopped, c.ID) && c.Taken:
+			start = append(start, c)
+		case !c.Taken || c.State == otto.ContainerCreated:
+			remove = append(remove, c)
+		}
+	}
+	return remove, start
 }
 
 // runtimeOf returns the engine that dir's enrolment names, nil if there is none.
