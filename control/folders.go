@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,21 +22,6 @@ import (
 // Files of projects: a spec has the key of what is in them, and a store beside the
 // documents has that. A node that lacks some says so, and they are brought to it over
 // SSH. What a node uses is decided by the keys in its assignment alone.
-
-const (
-	bringAfter = 2 * time.Second  // one that failed; doubles
-	bringMost  = time.Minute      // at most
-	bringAgain = 10 * time.Second // what has arrived, if the node still says that it lacks it
-)
-
-// bringing is what the loop knows of files that a node lacks.
-type bringing struct {
-	busy    bool
-	next    time.Time            // not before
-	wait    time.Duration        // after the last failure
-	arrived map[string]time.Time // by key
-	problem string               // why the last ones did not arrive
-}
 
 // saltOf is the salt that this cluster has for a folder: who sees its key in a label, a
 // status or a recording cannot try out what may be in it.
@@ -207,22 +191,16 @@ func (p *Plane) bringFolders(now time.Time) {
 		return
 	}
 	for id, n := range p.nodes {
-		b := &n.bringing
-		if n.report == nil || len(n.report.Lacks) == 0 {
-			b.problem, b.wait, b.next, b.arrived = "", 0, time.Time{}, nil
+		var lacks []string // not what another node has
+		if n.report != nil {
+			lacks = slices.DeleteFunc(slices.Clone(n.report.Lacks), func(key string) bool { return !slices.Contains(n.folders, key) })
+		}
+		key := n.bringing.due(lacks, now)
+		if key == "" || n.state != otto.NodeReady {
 			continue
 		}
-		if b.busy || now.Before(b.next) || n.state != otto.NodeReady {
-			continue
-		}
-		i := slices.IndexFunc(n.report.Lacks, func(key string) bool { // not what another node has
-			return slices.Contains(n.folders, key) && now.Sub(b.arrived[key]) > bringAgain
-		})
-		if i < 0 {
-			continue
-		}
-		b.busy = true
-		key, to := n.report.Lacks[i], n.Node
+		n.bringing.busy = true
+		to := n.Node
 		p.background.Go(func() {
 			err := p.bring(to, key)
 			p.tell(p.ctx, func() { p.broughtFolder(id, key, err, time.Now()) })
@@ -249,22 +227,13 @@ func (p *Plane) broughtFolder(id, key string, err error, now time.Time) {
 	if n == nil {
 		return
 	}
-	b := &n.bringing
-	b.busy, p.dirty = false, true
+	p.dirty = true
 	if err == nil {
-		arrived := maps.Clone(b.arrived)
-		if arrived == nil {
-			arrived = map[string]time.Time{}
-		}
-		arrived[key] = now
-		b.arrived, b.problem, b.wait = arrived, "", 0
+		n.bringing.arrived(key, now)
 		return
 	}
-	b.wait = min(max(2*b.wait, bringAfter), bringMost)
-	b.next = now.Add(otto.Spread(b.wait, id+key))
 	why := "files of a stack could not be brought there: " + strings.ReplaceAll(err.Error(), "\n", "; ")
-	if otto.Wording(why) != otto.Wording(b.problem) {
+	if n.bringing.failed(key, id, why, now) {
 		p.event("files-not-brought", id, "", why)
 	}
-	b.problem = why
 }

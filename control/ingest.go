@@ -63,13 +63,13 @@ type node struct {
 	proofs     proofs            // of what it says, at a broker that is not ours
 	// knowsFolders says that its agent takes in files of projects.
 	knowsFolders bool
-	folders      []string // keys of the files that its instances need, by its last assignment
-	bringing     bringing // what it lacks of them
+	folders      []string   // keys of the files that its instances need, by its last assignment
+	bringing     deliveries // what it lacks of them
 	// knowsSeeds says that its agent takes in data of projects, seeds are the volumes of that
 	// which its instances have, by its last assignment.
 	knowsSeeds bool
 	seeds      []string
-	seeding    seeding
+	seeding    deliveries
 	firstMsg   chan struct{} // closed when it is heard for the first time after an installation
 
 	keeper   *keeper

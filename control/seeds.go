@@ -17,39 +17,6 @@ import (
 // such volume says so, and gets it from here, once. From then on it is the node's, as with any
 // volume.
 
-// seeding is what the loop knows of data that a node waits for.
-type seeding struct {
-	busy  bool
-	tries map[string]seedTry // by volume; one that cannot be copied must not keep others back
-}
-
-// seedTry is how copying a volume went last.
-type seedTry struct {
-	next    time.Time // not before
-	wait    time.Duration
-	problem string // why it did not arrive
-}
-
-// with is the same after another try.
-func (s seeding) with(volume string, last seedTry) seeding {
-	s.tries = maps.Clone(s.tries)
-	if s.tries == nil {
-		s.tries = map[string]seedTry{}
-	}
-	s.tries[volume] = last
-	return s
-}
-
-// problems are why data does not arrive.
-func (s seeding) problems() (list []string) {
-	for _, volume := range slices.Sorted(maps.Keys(s.tries)) {
-		if why := s.tries[volume].problem; why != "" {
-			list = append(list, why)
-		}
-	}
-	return list
-}
-
 // withSeeds holds back what the agent of a node is too old for.
 func (n *node) withSeeds(instances []otto.Instance) {
 	n.seeds = nil
@@ -80,21 +47,14 @@ func (p *Plane) seedNodes(now time.Time) {
 		return
 	}
 	for id, n := range p.nodes {
-		b := &n.seeding
 		var asked []string // for what instances there have by its last assignment
 		if n.report != nil {
 			asked = slices.DeleteFunc(slices.Clone(n.report.Unseeded), func(v string) bool { return !slices.Contains(n.seeds, v) })
 		}
-		b.tries = maps.Clone(b.tries)
-		maps.DeleteFunc(b.tries, func(v string, _ seedTry) bool { return !slices.Contains(asked, v) })
-		if b.busy || n.state != otto.NodeReady {
+		volume := n.seeding.due(asked, now)
+		if volume == "" || n.state != otto.NodeReady {
 			continue
 		}
-		i := slices.IndexFunc(asked, func(v string) bool { return !now.Before(b.tries[v].next) })
-		if i < 0 {
-			continue
-		}
-		volume := asked[i]
 		seed, disposable, ok := seedOf(p.desired.Wanted, volume)
 		if !ok {
 			continue // what is wanted has changed since
@@ -104,7 +64,7 @@ func (p *Plane) seedNodes(now time.Time) {
 				strings.Join(others, " and on node "), strings.Join(others, " or ")), now)
 			continue
 		}
-		b.busy = true
+		n.seeding.busy = true
 		to := n.Node
 		p.background.Go(func() {
 			err := p.Seed(p.ctx, to, volume, seed)
@@ -145,19 +105,16 @@ func (p *Plane) seeded(id, volume string, of otto.Seed, err error, now time.Time
 	if n == nil {
 		return
 	}
-	n.seeding.busy, p.dirty = false, true
-	last := n.seeding.tries[volume]
-	if err == nil { // its next report may still be on its way
-		n.seeding = n.seeding.with(volume, seedTry{next: now.Add(bringAgain)})
+	p.dirty = true
+	if err == nil {
+		n.seeding.arrived(volume, now)
 		p.event("data-brought", id, "", "the data "+of.String()+" is on node "+id+" now, and stays there")
 		return
 	}
-	wait := min(max(2*last.wait, bringAfter), bringMost)
 	why := "the data " + of.String() + " could not be brought there: " + strings.ReplaceAll(err.Error(), "\n", "; ")
-	if otto.Wording(why) != otto.Wording(last.problem) {
+	if n.seeding.failed(volume, id, why, now) {
 		p.event("data-not-brought", id, "", why)
 	}
-	n.seeding = n.seeding.with(volume, seedTry{now.Add(otto.Spread(wait, id+of.Path)), wait, why})
 }
 
 // plannedSeeds is the data that would go to nodes, and what is said of data that would not, of

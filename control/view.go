@@ -79,10 +79,7 @@ func (n *node) status(intent otto.Intent, now time.Time) otto.NodeStatus {
 	if forged := n.proofs.warning(now); forged != "" {
 		s.Warnings = append(s.Warnings, forged)
 	}
-	if n.bringing.problem != "" {
-		s.Warnings = append(s.Warnings, n.bringing.problem)
-	}
-	s.Warnings = append(s.Warnings, n.seeding.problems()...)
+	s.Warnings = append(append(s.Warnings, n.bringing.problems()...), n.seeding.problems()...)
 	if n.heard.IsZero() {
 		s.LastSeen = time.Time{}
 	}
