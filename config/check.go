@@ -118,6 +118,10 @@ func (d *document) checkService(r *reader, s *service) {
 		r.reject(s.pos, try,
 			"service %s keeps data on its node and cannot be started on another one when that is lost", s.Name)
 	}
+	if len(s.fixed) > 0 && s.Data == otto.DataDisposable {
+		r.reject(s.pos, "take one of them out", "service %s may begin anew on another node (data: disposable), and its volume %s says move: never",
+			s.Name, s.fixed[0])
+	}
 	if p := s.Probe; p != nil &&
 		(s.Spec.NetworkMode == "none" || strings.HasPrefix(s.Spec.NetworkMode, "container:")) &&
 		len(p.Exec) == 0 {

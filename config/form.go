@@ -61,7 +61,7 @@ func (o object[T]) read(r *reader, v value, into *T) bool {
 			given[f.name] = true
 			k.read(r, f.value, into)
 		case f.name == xOtto:
-			r.reject(f.pos, "in otto.yaml, write its keys themselves", "x-otto is for the top and the services of a Compose file")
+			r.reject(f.pos, "in otto.yaml, write its keys themselves", "x-otto is for the top, the services and the volumes of a Compose file")
 		case strings.HasPrefix(f.name, "x-"): // the user's own, as in Compose
 		case slices.Contains(o.idle, f.name), slices.Contains(o.later, f.name) && asksForNothing(f.value):
 		case slices.Contains(o.later, f.name):

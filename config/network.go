@@ -42,7 +42,11 @@ type volume struct {
 	driver     string
 	driverOpts map[string]string
 	labels     map[string]string
+	move       string // never, or empty
 }
+
+// moveNever is what a volume says that stays where it is, whatever services say.
+const moveNever = "never"
 
 // defaultNetwork is what a service is attached to that names no network.
 const defaultNetwork = "default"
@@ -244,6 +248,10 @@ func volumesKey() key[project] {
 		"driver_opts": as("Options of the driver.", pairs(),
 			func(d *volume) *map[string]string { return &d.driverOpts }),
 		"labels": as("Labels of the volume.", labels(), func(d *volume) *map[string]string { return &d.labels }),
+		xOtto: nested("What Compose has no key for.", object[volume]{noun: xOtto, keys: map[string]key[volume]{
+			"move": as("never: no service leaves it for another node, and it is not brought to one.",
+				choice(moveNever), func(d *volume) *string { return &d.move }),
+		}}),
 	}}
 	s := schema{"type": "object", "additionalProperties": oneOf(o.schema(), schema{"type": "null"})}
 	return key[project]{"Named volumes. They need not be listed.", s, func(r *reader, v value, p *project) {
@@ -351,6 +359,9 @@ func (p *project) resolveVolumes(r *reader, s *service) {
 		}
 		key := m.Source
 		def := p.volumes[key]
+		if def.move == moveNever {
+			s.fixed = append(s.fixed, key)
+		}
 		switch {
 		case def.name != "":
 			m.Source = def.name

@@ -26,6 +26,7 @@ type service struct {
 	relative  []string // relative paths that it mounts
 	written   []string // those that it mounts writable
 	dependsAt []pos    // of each of DependsOn
+	fixed     []string // volumes of its project that it mounts and that never move
 
 	statelessAt *pos // of stateful: false
 	leased      bool // it is under a lease because of another one of its stack

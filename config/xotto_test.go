@@ -148,7 +148,11 @@ func TestBadXOttoIsExplained(t *testing.T) {
 			"a network of another", "services: {v: {image: v}, w: {image: w, network_mode: service:v, x-otto: {apart: true}}}",
 			"c.yaml:1:55: network_mode ties service w to the container of service v, and one of them is placed by itself: take apart out of x-otto",
 		},
-		{"in a volume", "services: {w: {image: w}}\nvolumes: {d: {x-otto: {a: 1}}}", "c.yaml:2:15: x-otto is for the top and the services of a Compose file: in otto.yaml, write its keys themselves"},
+		{"in a volume", "services: {w: {image: w}}\nvolumes: {d: {x-otto: {a: 1}}}", `c.yaml:2:24: x-otto has no key "a": known are move`},
+		{
+			"in a network", "services: {w: {image: w}}\nnetworks: {d: {x-otto: {a: 1}}}",
+			"c.yaml:2:16: x-otto is for the top, the services and the volumes of a Compose file: in otto.yaml, write its keys themselves",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := loadFiles(t, map[string]string{"otto.yaml": twoNodes + "stacks: [{name: a, compose: c.yaml}]\n", "c.yaml": tt.compose})
