@@ -32,6 +32,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/otto-edge/otto"
 	"github.com/otto-edge/otto/wire"
 )
@@ -78,6 +80,9 @@ type Fleet struct {
 
 	contacts map[string]*contact // with silent nodes, by node
 	open     sync.WaitGroup      // of contacts
+
+	lines   map[string][]*line // by node
+	dialing singleflight.Group // of lines, by node
 }
 
 // New returns a Fleet. Close ends it.
@@ -91,7 +96,7 @@ func New(opts Options) *Fleet {
 	if opts.DialTimeout == 0 {
 		opts.DialTimeout = dialWithin
 	}
-	f := &Fleet{opts: opts, log: opts.Log, tunnels: map[string]*tunnel{}, contacts: map[string]*contact{}, anew: map[string]int{}, names: map[string]string{}}
+	f := &Fleet{opts: opts, log: opts.Log, tunnels: map[string]*tunnel{}, contacts: map[string]*contact{}, anew: map[string]int{}, names: map[string]string{}, lines: map[string][]*line{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
 }
@@ -107,6 +112,13 @@ func (f *Fleet) Close() {
 	for id, t := range f.tunnels {
 		t.close()
 		delete(f.tunnels, id)
+	}
+	for key, list := range f.lines {
+		for _, l := range list {
+			l.idle.Stop()
+			_ = l.Close()
+		}
+		delete(f.lines, key)
 	}
 }
 

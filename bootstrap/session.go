@@ -44,33 +44,48 @@ const closeWithin = 2 * time.Second
 // ends. It needs nothing of the SSH server but what brings agents to nodes, so
 // that a server which forwards no ports or sockets will do; and what engine there
 // is and who may use it is the agent's knowledge.
+//
+// It has an SSH connection of its own: what it transfers delays nobody else.
 func (f *Fleet) Open(ctx context.Context, node otto.Node, cluster, command string) (*Session, error) {
 	h, err := f.connect(ctx, node)
 	if err != nil {
 		return nil, err
 	}
 	var s *Session
-	found, err := probe(ctx, h, cluster, node.DockerURL)
-	exe := found.anyAgent()
-	switch {
-	case err != nil:
-	case exe == "":
-		err = otherVersion{errors.New("no agent is there")}
-	default:
-		s, err = h.open(exe, command, "--dir", found.dir)
+	at, err := agentOn(ctx, h, node, cluster)
+	if err == nil {
+		s, err = h.open(at.exe, command, "--dir", at.dir)
 	}
 	if err != nil {
 		h.Close()
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, s.close)
+	s.until(ctx, func() { h.Close() })
+	return s, nil
+}
+
+// place is where an agent is on its node.
+type place struct{ exe, dir string }
+
+// agentOn finds an agent of a cluster on a host.
+func agentOn(ctx context.Context, h host, node otto.Node, cluster string) (place, error) {
+	found, err := probe(ctx, h, cluster, node.DockerURL)
+	at := place{found.anyAgent(), found.dir}
+	if err == nil && at.exe == "" {
+		err = otherVersion{errors.New("no agent is there")}
+	}
+	return at, err
+}
+
+// until has a session be closed at the end of ctx, and after has what it was opened on be left.
+func (s *Session) until(ctx context.Context, after func()) {
 	end := s.close
+	stop := context.AfterFunc(ctx, func() { s.close() })
 	s.close = sync.OnceFunc(func() {
 		stop()
 		end()
-		h.Close()
+		after()
 	})
-	return s, nil
 }
 
 // Close ends the command.
@@ -129,9 +144,16 @@ func (r *remote) open(exe string, args ...string) (*Session, error) {
 	}
 	wait := sync.OnceValue(func() error { return complained(session.Wait(), complaint) })
 	return &Session{in: in, out: out, wait: wait, close: func() {
-		_ = session.Close()
-		r.Client.Close()
-		_ = wait()
+		ended := make(chan struct{})
+		go func() { // not longer than the connection lasts
+			defer close(ended)
+			_ = session.Close()
+			_ = wait()
+		}()
+		select {
+		case <-ended:
+		case <-time.After(closeWithin):
+		}
 	}}, nil
 }
 
@@ -140,7 +162,7 @@ func complained(err error, complaint *output) error {
 	if err == nil {
 		return nil
 	}
-	const misunderstood = 2
+	const misunderstood, noProgram, noFile = 2, 126, 127
 	code := -1
 	var exit *ssh.ExitError
 	var exitHere *exec.ExitError
@@ -150,7 +172,7 @@ func complained(err error, complaint *output) error {
 		code = exitHere.ExitCode()
 	}
 	switch {
-	case code == misunderstood:
+	case code == misunderstood, code == noProgram, code == noFile:
 		return otherVersion{errors.New("its agent is of another version, and will be replaced soon")}
 	case code >= 0:
 		return reason(err, complaint.String())

@@ -82,6 +82,15 @@ func agentMain(verb string, args []string) error {
 				fmt.Println(addr)
 			}
 		}
+	case "echo":
+		_, err := io.Copy(os.Stdout, os.Stdin)
+		return err
+	case "flood":
+		for {
+			if _, err := os.Stdout.Write(make([]byte, 32<<10)); err != nil {
+				return nil
+			}
+		}
 	case "run":
 		release, err := service.Hold(args[1])
 		if err != nil {

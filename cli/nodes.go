@@ -25,7 +25,7 @@ func (n nodes) Next() (*otto.Cluster, <-chan struct{}) { return n.plane.Next() }
 
 // OpenLogs implements gather.Cluster.
 func (n nodes) OpenLogs(ctx context.Context, node otto.Node) (gather.Conn, error) {
-	return n.fleet.Open(ctx, node, n.plane.Cluster().Name, "logs")
+	return n.fleet.OpenShared(ctx, node, n.plane.Cluster().Name, "logs")
 }
 
 // Logs implements api.Nodes.
@@ -40,7 +40,7 @@ func (n nodes) Exec(ctx context.Context, q shell.Query) (shell.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := n.fleet.Open(ctx, at.Node, view.Name, "exec")
+	conn, err := n.fleet.OpenShared(ctx, at.Node, view.Name, "exec")
 	if err == nil {
 		if err = shell.Ask(conn, at, q.Command); err == nil {
 			return conn, nil
@@ -63,7 +63,7 @@ func (n nodes) Once(ctx context.Context, q shell.Query) (shell.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := n.fleet.Open(ctx, at, n.plane.Cluster().Name, "once")
+	conn, err := n.fleet.OpenShared(ctx, at, n.plane.Cluster().Name, "once")
 	if err == nil {
 		if err = shell.AskOnce(conn, inst, q.Command); err == nil {
 			return conn, nil
