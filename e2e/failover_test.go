@@ -174,6 +174,7 @@ func neverTwice(t *testing.T, l *lab.Lab, name string, since time.Time) {
 	type event struct {
 		TimeNano int64  `json:"timeNano"`
 		Action   string `json:"Action"`
+		Actor    struct{ Attributes struct{ Name string } }
 		host     string
 	}
 	var all []event
@@ -186,6 +187,9 @@ func neverTwice(t *testing.T, l *lab.Lab, name string, since time.Time) {
 			var e event
 			if err := json.Unmarshal([]byte(line), &e); err != nil {
 				t.Fatal(err)
+			}
+			if e.Actor.Attributes.Name != name {
+				continue // the filter is for prefixes, of ids too
 			}
 			e.host = n
 			if first && e.Action == "die" {
